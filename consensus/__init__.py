@@ -1,0 +1,1 @@
+"""The pure PBFT replica: typed inputs in, typed effects out."""

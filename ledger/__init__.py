@@ -1,0 +1,1 @@
+"""Events, batches, execution, authenticated state, proofs and the store."""

@@ -1,0 +1,1 @@
+"""Frames, TLS and peers: carries opaque payloads between members."""

@@ -1,0 +1,1 @@
+"""Pure ground floor: ids, hashing, keys, canonical encoding, Merkle trees, notes, validator sets, certificates."""

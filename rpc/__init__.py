@@ -1,0 +1,1 @@
+"""JSON-RPC over HTTP: reads the ledger, submits through a port."""
