@@ -1,0 +1,60 @@
+"""Canonical MessagePack: the one byte form of everything that is hashed, signed, stored or sent.
+
+Fixed-order arrays, shortest forms, no floats, no maps, no extension types. `msgspec` encodes and decodes; its encoder
+emits the shortest forms, so whatever decodes but does not re-encode to the same bytes is refused (MessagePack libraries
+accept longer integers, longer length prefixes and trailing elements). Source: the MessagePack specification;
+differential tests hold these bytes against `msgpack`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from primitives.errors import EncodingError
+
+T = TypeVar("T")
+
+
+class Record(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """Base of every structure with a canonical form: a frozen struct that encodes as an array of its fields."""
+
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def encode(value: object) -> bytes:
+    """Return the canonical bytes of a Record or of a tuple or list of plain values."""
+    return _encode(value)
+
+
+@cache
+def decoder_of(type_: Any) -> msgspec.msgpack.Decoder[Any]:  # Any: a type form, which typing cannot name on 3.11
+    """Return the cached strict decoder of a type; for hot loops that check re-encoding themselves."""
+    return msgspec.msgpack.Decoder(type_, strict=True)
+
+
+def decode(type_: type[T], data: bytes | memoryview, *, size_max: int) -> T:
+    """Return `data` decoded as `type_`.
+
+    Raises `EncodingError` where it is longer than `size_max` bytes, is not of that type, or is not canonical.
+    """
+    if len(data) > size_max:
+        raise EncodingError("too large", where=_name(type_), expected=f"at most {size_max} bytes", got=len(data))
+    try:
+        value = decoder_of(type_).decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError) as error:
+        raise EncodingError(f"not a valid {_name(type_)}", expected="canonical MessagePack", got=error) from None
+    if _encode(value) != data:
+        raise EncodingError(
+            f"not the canonical bytes of a {_name(type_)}",
+            expected="shortest forms and nothing trailing",
+            got=f"{len(data)} bytes",
+        )
+    return cast(T, value)
+
+
+def _name(type_: Any) -> str:  # Any: a type form
+    return str(getattr(type_, "__name__", type_))
