@@ -9,7 +9,7 @@ differential tests hold these bytes against `msgpack`.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, dataclass_transform
 
 import msgspec
 
@@ -18,7 +18,12 @@ from primitives.errors import EncodingError
 T = TypeVar("T")
 
 
-class Record(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
+class _RecordMeta(msgspec.StructMeta):
+    """Tells the type checker that every Record is frozen, as msgspec holds at run time."""
+
+
+class Record(msgspec.Struct, metaclass=_RecordMeta, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """Base of every structure with a canonical form: a frozen struct that encodes as an array of its fields."""
 
 
@@ -44,7 +49,7 @@ def decode(type_: type[T], data: bytes | memoryview, *, size_max: int) -> T:
     if len(data) > size_max:
         raise EncodingError("too large", where=_name(type_), expected=f"at most {size_max} bytes", got=len(data))
     try:
-        value = decoder_of(type_).decode(data)
+        value = decoder_of(type_).decode(data)  # type: ignore[arg-type]  # a type form is hashable
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError) as error:
         raise EncodingError(f"not a valid {_name(type_)}", expected="canonical MessagePack", got=error) from None
     if _encode(value) != data:

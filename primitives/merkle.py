@@ -161,9 +161,7 @@ def verify_inclusion(root: bytes, size: int, index: int, leaf: bytes, path: Sequ
         raise ProofError("an inclusion proof does not lead to the root", expected=bytes(root), got=computed)
 
 
-def verify_consistency(
-    old_size: int, old_root: bytes, new_size: int, new_root: bytes, path: Sequence[bytes]
-) -> None:
+def verify_consistency(old_size: int, old_root: bytes, new_size: int, new_root: bytes, path: Sequence[bytes]) -> None:
     """Raise `ProofError` unless the tree of `new_size` extends that of `old_size`."""
     _check_path(path)
     if old_size < 0 or old_size > new_size:
