@@ -1,0 +1,88 @@
+"""The mechanism by which a kind of event plugs into the ledger.
+
+A kind is a number, its body records by schema number, a pure check of their shape and, where it changes the state,
+the function that applies it. The kinds themselves live in their own modules (`ledger.certificates`,
+`ledger.payments`, `ledger.members`); `ledger.registry` assembles them. Source: design §4 and §6.
+
+Shape is judged before anything is signed and may look at nothing but the bytes. Everything else (permissions,
+limits, the state) is judged in execution and ends as an outcome, so it can never make a batch invalid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from primitives.encoding import Record
+from primitives.ids import EventId, Height, MemberId, SourceKey, TimeMs
+
+if TYPE_CHECKING:
+    from ledger.policy import Policy
+    from ledger.state import Transaction
+
+
+class RuleBroken(Exception):
+    """An event breaks a rule of the ledger: not an error but its outcome. `rule` is a snake-case slug."""
+
+    def __init__(self, rule: str, detail: str = "") -> None:
+        super().__init__(f"{rule}: {detail}" if detail else rule)
+        self.rule = rule
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyContext:
+    """Where an event stands: all that a rule may know besides the state and the body.
+
+    `roles` are the member's, `source_roles` those of the key that signed the batch (never more than its member has);
+    both come from the state after the events before this one. `time_ms` is the block's time.
+    """
+
+    member: MemberId
+    source: SourceKey
+    roles: frozenset[str]
+    source_roles: frozenset[str]
+    event_id: EventId
+    reference: bytes
+    height: Height
+    time_ms: TimeMs
+    policy: Policy
+
+
+# The body is typed Any because a function applies the records of its own kind only; the registry pairs them.
+Apply = Callable[[ApplyContext, "Transaction", Any], None]
+CheckShape = Callable[[Any], None]
+
+
+@dataclass(frozen=True, slots=True)
+class KindSpec:
+    """One kind of event.
+
+    `schemas` gives the body's record by schema number. `roles` are the roles of which the source needs one (empty:
+    every registered source may). `apply` raises RuleBroken, and then none of its changes stay; it is None for kinds
+    that are only recorded. `check_shape` is pure and raises InputError. Kinds with `changes_state` are deduplicated
+    by (member, reference) before `apply` is called.
+    """
+
+    kind: int
+    name: str
+    schemas: Mapping[int, type[Record]]
+    changes_state: bool
+    apply: Apply | None = None
+    check_shape: CheckShape | None = None
+    roles: frozenset[str] = frozenset()
+
+
+def assemble(*groups: tuple[KindSpec, ...]) -> dict[int, KindSpec]:
+    """Return the kinds by number; two kinds of one number or name are our own mistake and stop the program."""
+    kinds: dict[int, KindSpec] = {}
+    names: set[str] = set()
+    for spec in (spec for group in groups for spec in group):
+        assert 1 <= spec.kind <= 255, f"kind number out of range: {spec.kind} ({spec.name})"
+        assert spec.kind not in kinds, f"kind number {spec.kind} taken twice ({spec.name})"
+        assert spec.name not in names, f"kind name {spec.name} taken twice"
+        assert spec.changes_state == (spec.apply is not None), f"{spec.name}: apply and changes_state disagree"
+        kinds[spec.kind] = spec
+        names.add(spec.name)
+    return kinds

@@ -1,0 +1,148 @@
+"""The ledger's state as a map of keys to canonical records, and the overlays that uncommitted changes live in.
+
+How the map is authenticated is in `ledger.smt`, how it is stored in `ledger.chain`. Three layers read alike:
+the committed state, one overlay per uncommitted block (`StateView`) and one `Transaction` per event. An event that
+breaks a rule leaves no trace: its transaction is dropped. Source: design §2.2 and §6.
+
+A key is text or bytes, by convention `name/part/part`; keys that start with a zero byte are derived from others,
+can be rebuilt from them, and are not authenticated.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Protocol, TypeVar
+
+from primitives.encoding import Record, decode, encode
+
+STATE_KEY_SIZE_MAX = 256
+STATE_VALUE_SIZE_MAX = 1 << 20
+DERIVED_PREFIX = b"\0"
+
+T = TypeVar("T")
+Key = str | bytes
+
+
+def key_bytes(key: Key) -> bytes:
+    """Return the key as bytes (text as UTF-8)."""
+    data = key.encode() if isinstance(key, str) else key
+    assert 0 < len(data) <= STATE_KEY_SIZE_MAX, f"state key of {len(data)} bytes"
+    return data
+
+
+class StateSource(Protocol):
+    """What an overlay stands on: canonical values by key, and keys in ascending order."""
+
+    def raw(self, key: bytes) -> bytes | None: ...
+
+    def raw_scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]: ...
+
+
+class StateReader(Protocol):
+    """Typed reading, alike on every layer."""
+
+    def get(self, key: Key, type_: type[T]) -> T | None: ...
+
+    def scan(self, prefix: Key, type_: type[T]) -> Iterator[tuple[bytes, T]]: ...
+
+
+class EmptyState:
+    """The state before genesis."""
+
+    def raw(self, key: bytes) -> bytes | None:
+        """Return nothing, for every key."""
+        del key
+        return None
+
+    def raw_scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield nothing."""
+        del prefix
+        return iter(())
+
+
+class MemoryState:
+    """A state in a dictionary, for genesis and tests."""
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, bytes] = {}
+
+    def raw(self, key: bytes) -> bytes | None:
+        """Return the value of `key`."""
+        return self.values.get(key)
+
+    def raw_scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the pairs whose key starts with `prefix`, in ascending order."""
+        return iter(sorted((k, v) for k, v in self.values.items() if k.startswith(prefix)))
+
+
+class StateView:
+    """The state as an uncommitted block sees it: its own changes over `parent`.
+
+    `parent` and `changes` belong to the chain: it re-bases the view once the parent block is committed.
+    A change of None is a deletion.
+    """
+
+    def __init__(self, parent: StateSource) -> None:
+        self.parent = parent
+        self.changes: dict[bytes, bytes | None] = {}
+
+    def raw(self, key: bytes) -> bytes | None:
+        """Return the canonical value of `key`, or None."""
+        if key in self.changes:
+            return self.changes[key]
+        return self.parent.raw(key)
+
+    def raw_scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the pairs whose key starts with `prefix`, in ascending order of keys."""
+        return merge_scan(self.changes, self.parent.raw_scan, prefix)
+
+    def get(self, key: Key, type_: type[T]) -> T | None:
+        """Return the record at `key`, or None."""
+        raw = self.raw(key_bytes(key))
+        return None if raw is None else decode(type_, raw, size_max=STATE_VALUE_SIZE_MAX)
+
+    def scan(self, prefix: Key, type_: type[T]) -> Iterator[tuple[bytes, T]]:
+        """Yield (key, record) for the keys that start with `prefix`, in ascending order."""
+        for key, raw in self.raw_scan(key_bytes(prefix)):
+            yield key, decode(type_, raw, size_max=STATE_VALUE_SIZE_MAX)
+
+
+class Transaction(StateView):
+    """The changes of one event over its block's view: all of them are kept (`apply`) or none."""
+
+    def put(self, key: Key, value: Record) -> None:
+        """Set the record at `key`."""
+        raw = encode(value)
+        assert len(raw) <= STATE_VALUE_SIZE_MAX, f"state value of {len(raw)} bytes"
+        self.changes[key_bytes(key)] = raw
+
+    def delete(self, key: Key) -> None:
+        """Remove `key`; removing what is not there is allowed."""
+        self.changes[key_bytes(key)] = None
+
+    def apply(self, view: StateView) -> None:
+        """Hand all changes to `view`."""
+        view.changes.update(self.changes)
+
+
+def merge_scan(
+    changes: dict[bytes, bytes | None],
+    parent_scan: Callable[[bytes], Iterator[tuple[bytes, bytes]]],
+    prefix: bytes,
+) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the parent's pairs under `prefix` with the changes laid over them, in ascending order of keys."""
+    own = iter(sorted((key, value) for key, value in changes.items() if key.startswith(prefix)))
+    mine = next(own, None)
+    for key, value in parent_scan(prefix):
+        while mine is not None and mine[0] < key:
+            if mine[1] is not None:
+                yield mine[0], mine[1]
+            mine = next(own, None)
+        if mine is not None and mine[0] == key:
+            if mine[1] is not None:
+                yield key, mine[1]
+            mine = next(own, None)
+        else:
+            yield key, value
+    while mine is not None:
+        if mine[1] is not None:
+            yield mine[0], mine[1]
+        mine = next(own, None)
