@@ -1,0 +1,64 @@
+# Every target works from a clean clone: what it needs is installed into the virtual environment first.
+# Output of `setup` goes to stderr, so that `make bench JSON=1` prints nothing but its object.
+
+# make check PYTHON=python3.12 uses an environment of its own beside the usual one.
+PYTHON ?=
+VENV ?= .venv$(addprefix -,$(notdir $(PYTHON)))
+BIN := $(VENV)/bin
+
+# The tests' processes (the machine that gates has two cores), and more arguments for whatever a target runs.
+WORKERS ?= 2
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup demo test check lint types layers docs sim fuzz bench bench-floor e2e format lock
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+
+setup: ## create or refresh the virtual environment from the lock file
+	@bash scripts/setup.sh "$(VENV)" "$(PYTHON)"
+
+demo: setup ## run four banks on this machine, prove an answer offline, lose a bank and get it back
+	@$(BIN)/chainnode demo $(ARGS)
+
+test: setup ## run the tests (ARGS="tests/ledger -k name" for some of them)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup $(ARGS)
+
+check: lint types layers docs test ## run everything that a change must pass: format, lint, types, layers, docs, tests
+
+lint: setup ## check format and lint rules
+	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: run 'make format'" >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+
+types: setup ## check the types with mypy --strict
+	@$(BIN)/mypy --no-error-summary
+
+layers: setup ## check that imports go down the layers and that pure packages stay pure
+	@$(BIN)/lint-imports --no-cache > $(VENV)/layers.log 2>&1 || { cat $(VENV)/layers.log >&2; exit 1; }
+
+docs: setup ## check links, anchors, named files and commands of the documentation
+	@$(BIN)/python scripts/check_docs.py
+
+sim: setup ## run the simulated cluster (SEEDS=n SEED_START=k)
+	@$(BIN)/python -m sim $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED_START),--seed-start $(SEED_START)) $(ARGS)
+
+fuzz: setup ## run the property tests with many more examples (EXAMPLES=n)
+	@CHAINNODE_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup \
+		-m hypothesis --hypothesis-profile=fuzz --timeout=0 $(ARGS)
+
+bench: setup ## measure throughput and latency of four nodes (JSON=1 for one JSON object)
+	@$(BIN)/python -m bench $(if $(JSON),--json) $(ARGS)
+
+bench-floor: setup ## measure what an event must cost at least (JSON=1 for one JSON object)
+	@$(BIN)/python -m bench.floor $(if $(JSON),--json) $(ARGS)
+
+e2e: setup ## run only the tests that start real processes
+	@$(BIN)/python -m pytest -q -m e2e $(ARGS)
+
+format: setup ## format the code and apply safe lint fixes
+	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
+
+lock: setup ## renew requirements.lock from pyproject.toml (UPGRADE=1 takes newer versions)
+	@bash scripts/lock.sh "$(BIN)/uv" $(if $(UPGRADE),--upgrade)

@@ -1,0 +1,54 @@
+"""The house: what the lock file, the make targets and the package metadata promise a fresh clone."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+LOCK = (ROOT / "requirements.lock").read_text("utf-8")
+PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^ ;\\]+)", re.MULTILINE)
+PINNED = {canonicalize_name(match["name"]): match["version"] for match in PIN.finditer(LOCK)}
+ASKED = [
+    *PROJECT["project"]["dependencies"],
+    *PROJECT["project"]["optional-dependencies"]["dev"],
+    *PROJECT["build-system"]["requires"],
+]
+TARGETS = ["setup", "demo", "test", "check", "sim", "fuzz", "bench", "bench-floor", "e2e", "docs"]
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_the_lock_file_pins_a_version_that_the_project_admits(asked: str) -> None:
+    requirement = Requirement(asked)
+    version = PINNED.get(canonicalize_name(requirement.name))
+    assert version is not None, "run 'make lock'"
+    assert requirement.specifier.contains(version, prereleases=True), f"locked {version}: run 'make lock'"
+
+
+def test_every_locked_requirement_has_a_hash() -> None:
+    entries = re.split(r"\n(?=[A-Za-z0-9])", LOCK[LOCK.index("\n", LOCK.rindex("#    make lock")) + 1 :])
+    assert len(entries) == len(PINNED)
+    assert [entry.splitlines()[0] for entry in entries if "--hash=sha256:" not in entry] == []
+
+
+def test_the_lock_file_names_no_index_and_no_path() -> None:
+    assert not re.search(r"://|file:|^-", LOCK, re.MULTILINE)
+
+
+def test_bare_make_lists_every_target_in_one_line_each() -> None:
+    lines = (ROOT / "Makefile").read_text("utf-8").splitlines()
+    listed = {match[1] for line in lines if (match := re.match(r"^([a-z0-9-]+):[^#]*## .+", line))}
+    assert set(TARGETS) <= listed
+
+
+def test_the_licence_is_apache_2() -> None:
+    text = (ROOT / "LICENSE").read_text("utf-8")
+    assert "Apache License" in text
+    assert "Version 2.0, January 2004" in text
+    assert PROJECT["project"]["license"] == "Apache-2.0"
