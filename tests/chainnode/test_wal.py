@@ -1,0 +1,234 @@
+"""The write-ahead log: every cut, every flip, every crash between write and sync."""
+
+import errno
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chainnode.wal import (
+    HEADER_BYTES,
+    LogDamaged,
+    WriteAheadLog,
+    encode_body,
+    encode_frame,
+    encode_header,
+    scan,
+)
+from primitives.errors import StorageError, UsageError
+
+CHAIN = bytes(range(32))
+GROUPS = [[b"propose"], [b"prepare", b""], [b"x" * 700], [b"commit"]]
+
+
+def build(groups: list[list[bytes]], chain: bytes = CHAIN) -> bytes:
+    data = encode_header(chain)
+    for group in groups:
+        data += encode_frame(chain, len(data), encode_body(group))
+    return data
+
+
+def ends(groups: list[list[bytes]]) -> list[int]:
+    return [len(build(groups[:count])) for count in range(len(groups) + 1)]
+
+
+@given(st.lists(st.lists(st.binary(max_size=60), min_size=1, max_size=4), max_size=6))
+def test_what_was_framed_is_scanned_back(groups: list[list[bytes]]) -> None:
+    data = build(groups)
+    assert scan(data, CHAIN) == ([record for group in groups for record in group], len(data), 0)
+
+
+def test_cut_at_every_byte_gives_the_whole_frames_before_it() -> None:
+    data = build(GROUPS)
+    boundaries = ends(GROUPS)
+    for cut in range(len(data) + 1):
+        found = scan(data[:cut], CHAIN)
+        whole = sum(1 for end in boundaries if end <= cut)
+        assert found.records == [record for group in GROUPS[: max(whole - 1, 0)] for record in group]
+        assert found.sound_bytes + found.torn_bytes == cut
+
+
+@pytest.mark.parametrize("flip", [0x01, 0x80, 0xFF])
+def test_flip_of_any_byte_is_refused_with_the_offset_of_its_frame(flip: int) -> None:
+    data = build(GROUPS)
+    boundaries = [0, *ends(GROUPS)]
+    for position in range(len(data)):
+        damaged = bytearray(data)
+        damaged[position] ^= flip
+        with pytest.raises(StorageError) as caught:
+            scan(bytes(damaged), CHAIN)
+        if isinstance(caught.value, LogDamaged):
+            assert caught.value.offset == max(end for end in boundaries if end <= position)
+
+
+def test_last_write_of_which_sectors_never_arrived_is_cut() -> None:
+    groups = [*GROUPS[:2], [b"y" * 2000]]
+    data = build(groups)
+    start = ends(groups)[2]
+    for sector in range(start // 512, len(data) // 512 + 1):
+        lost = bytearray(data)
+        begin, end = max(start, sector * 512), min(len(data), (sector + 1) * 512)
+        lost[begin:end] = bytes(end - begin)
+        found = scan(bytes(lost), CHAIN)
+        assert found.sound_bytes == start
+        assert found.records == [b"propose", b"prepare", b""]
+
+
+def test_lost_sector_before_a_sound_frame_is_damage_not_a_torn_tail() -> None:
+    groups = [[b"a"], [b"z" * 3000], [b"voted"]]
+    data = bytearray(build(groups))
+    start = ends(groups)[1]
+    data[1024:1536] = bytes(512)
+    with pytest.raises(LogDamaged) as caught:
+        scan(bytes(data), CHAIN)
+    assert caught.value.offset == start
+    header_lost = bytearray(build(groups))
+    header_lost[start : start + 512 - start % 512] = bytes(512 - start % 512)
+    with pytest.raises(LogDamaged):
+        scan(bytes(header_lost), CHAIN)
+
+
+def test_frame_moved_to_another_place_is_refused() -> None:
+    first = encode_frame(CHAIN, HEADER_BYTES, encode_body([b"one"]))
+    with pytest.raises(LogDamaged):
+        scan(encode_header(CHAIN) + first + first, CHAIN)
+
+
+def test_log_of_another_chain_or_version_is_refused_by_name() -> None:
+    with pytest.raises(UsageError, match="another chain"):
+        scan(build(GROUPS, bytes(32)), CHAIN)
+
+    head = b"CHAINWAL" + (2).to_bytes(2, "little") + CHAIN
+    with pytest.raises(StorageError, match="format version: expected 1, got 2"):
+        scan(head + hashlib.sha256(head).digest()[:8], CHAIN)
+
+
+def test_synced_records_come_back_and_gathered_ones_do_not(tmp_path: Path) -> None:
+    path = tmp_path / "consensus.wal"
+    log = WriteAheadLog(path, CHAIN)
+    assert log.created
+    log.append([b"a", b"b"])
+    log.sync()
+    log.append([b"never synced"])
+    log.close()
+    again = WriteAheadLog(path, CHAIN)
+    assert not again.created
+    assert again.replay() == [b"a", b"b"]
+    assert again.size_bytes == path.stat().st_size
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_torn_tail_is_cut_from_the_file_and_the_log_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "consensus.wal"
+    data = build([[b"kept"], [b"torn"]])
+    path.write_bytes(data[:-3])
+    log = WriteAheadLog(path, CHAIN)
+    assert log.torn_bytes > 0
+    log.append([b"next"])
+    log.sync()
+    log.close()
+    assert WriteAheadLog(path, CHAIN).replay() == [b"kept", b"next"]
+
+
+def test_rewrite_replaces_all_records_and_later_ones_follow(tmp_path: Path) -> None:
+    path = tmp_path / "consensus.wal"
+    log = WriteAheadLog(path, CHAIN)
+    log.append([b"x" * 10_000])
+    log.sync()
+    before = log.size_bytes
+    log.rewrite([b"kept"])
+    assert log.size_bytes < before
+    log.append([b"later"])
+    log.sync()
+    log.close()
+    assert WriteAheadLog(path, CHAIN).replay() == [b"kept", b"later"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["consensus.wal"]
+
+
+def test_left_over_of_an_interrupted_rewrite_is_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "consensus.wal"
+    path.write_bytes(build([[b"kept"]]))
+    (tmp_path / "consensus.wal.new").write_bytes(b"half a")
+    assert WriteAheadLog(path, CHAIN).replay() == [b"kept"]
+    assert not (tmp_path / "consensus.wal.new").exists()
+
+
+class ForgetfulFile:
+    """A file whose unsynced bytes survive a crash only up to `survive` bytes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.path.touch()
+        self.cache = b""
+        self.fail = False
+
+    def write(self, data: bytes) -> None:
+        self.cache += data
+
+    def datasync(self) -> None:
+        if self.fail:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        self.path.write_bytes(self.path.read_bytes() + self.cache)
+        self.cache = b""
+
+    def crash(self, survive: int) -> None:
+        self.path.write_bytes(self.path.read_bytes() + self.cache[:survive])
+
+    def close(self) -> None:
+        pass
+
+
+def test_crash_between_write_and_sync_keeps_what_was_acknowledged(tmp_path: Path) -> None:
+    files: list[ForgetfulFile] = []
+
+    def opener(path: Path) -> ForgetfulFile:
+        files.append(ForgetfulFile(path))
+        return files[-1]
+
+    frame = len(encode_frame(CHAIN, 0, encode_body([b"in flight"])))
+    for survive in range(frame + 1):
+        path = tmp_path / f"{survive}.wal"
+        log = WriteAheadLog(path, CHAIN, opener=opener)
+        log.append([b"acknowledged"])
+        log.sync()
+        files[-1].fail = True
+        log.append([b"in flight"])
+        with pytest.raises(StorageError, match="cannot be written"):
+            log.sync()
+        files[-1].crash(survive)
+        expected = [b"acknowledged", b"in flight"] if survive == frame else [b"acknowledged"]
+        assert WriteAheadLog(path, CHAIN).replay() == expected
+
+
+def test_nothing_is_accepted_after_a_failed_sync(tmp_path: Path) -> None:
+    files: list[ForgetfulFile] = []
+
+    def opener(path: Path) -> ForgetfulFile:
+        files.append(ForgetfulFile(path))
+        return files[-1]
+
+    log = WriteAheadLog(tmp_path / "w", CHAIN, opener=opener)
+    files[-1].fail = True
+    log.append([b"a"])
+    with pytest.raises(StorageError):
+        log.sync()
+    files[-1].fail = False
+    log.append([b"b"])
+    with pytest.raises(StorageError, match="failed before"):
+        log.sync()
+    with pytest.raises(StorageError, match="failed before"):
+        log.rewrite([])
+
+
+def test_log_whose_header_was_never_synced_counts_as_not_made(tmp_path: Path) -> None:
+    for content in (b"", encode_header(CHAIN)[:20], bytes(HEADER_BYTES)):
+        path = tmp_path / "consensus.wal"
+        path.write_bytes(content)
+        log = WriteAheadLog(path, CHAIN)
+        assert log.created
+        log.close()
+        assert path.read_bytes() == encode_header(CHAIN)
+        assert not WriteAheadLog(path, CHAIN).created
