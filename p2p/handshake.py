@@ -1,0 +1,79 @@
+"""What two nodes say to each other right after TLS, and the control messages of a link.
+
+Here: HELLO with its checks, and the kinds that this layer keeps for itself. Not here: TLS identity (tls), when to send
+what (connection).
+"""
+
+from __future__ import annotations
+
+from p2p.config import KIND_CONTROL_MIN
+from p2p.frames import encode_frame
+from p2p.reasons import PeerRefused, Reason
+from primitives.encoding import Record, decode, encode
+from primitives.errors import EncodingError
+
+HELLO = KIND_CONTROL_MIN
+PING = KIND_CONTROL_MIN + 1
+PONG = KIND_CONTROL_MIN + 2
+GOODBYE = KIND_CONTROL_MIN + 3
+
+HELLO_BYTES_MAX = 1_024
+PING_BYTES = 8
+GOODBYE_BYTES_MAX = 64
+INSTANCE_BYTES = 8
+SHOWN_SOFTWARE_MAX = 64
+
+LIMITS_BEFORE_HELLO = {HELLO: HELLO_BYTES_MAX, GOODBYE: GOODBYE_BYTES_MAX}
+LIMITS_AFTER_HELLO = {PING: PING_BYTES, PONG: PING_BYTES, GOODBYE: GOODBYE_BYTES_MAX}
+
+
+class Hello(Record):
+    """The first frame, each way. `instance` is drawn at each start of the process; `status` is the node's own."""
+
+    protocol: int
+    chain_id: bytes
+    name: str
+    instance: bytes
+    software: str
+    status: bytes
+
+
+def hello_frame(hello: Hello) -> bytes:
+    """Return the HELLO frame."""
+    return encode_frame(HELLO, encode(hello))
+
+
+def check_hello(payload: bytes, *, own: Hello, certified_name: str) -> Hello:
+    """Return the other side's HELLO; raises PeerRefused where it does not fit ours or its certificate."""
+    try:
+        hello = decode(Hello, payload, size_max=HELLO_BYTES_MAX)
+    except EncodingError as error:
+        raise PeerRefused(Reason.BAD_HANDSHAKE, f"HELLO cannot be read: {error}") from None
+    if hello.protocol != own.protocol:
+        raise PeerRefused(
+            Reason.PROTOCOL_VERSION,
+            "protocol version",
+            expected=own.protocol,
+            got=hello.protocol,
+            hint="run the same release on both nodes",
+        )
+    if hello.chain_id != own.chain_id:
+        raise PeerRefused(Reason.WRONG_CHAIN, "chain id", expected=own.chain_id, got=hello.chain_id)
+    if hello.name != certified_name:
+        raise PeerRefused(Reason.WRONG_NAME, "name in HELLO", expected=certified_name, got=hello.name)
+    if len(hello.instance) != INSTANCE_BYTES:
+        raise PeerRefused(Reason.BAD_HANDSHAKE, "instance in HELLO", expected=f"{INSTANCE_BYTES} bytes")
+    return hello
+
+
+def goodbye_frame(reason: str) -> bytes:
+    """Return a GOODBYE frame, which tells the other side why, as far as a slug can."""
+    return encode_frame(GOODBYE, reason.encode("ascii", "replace")[:GOODBYE_BYTES_MAX])
+
+
+def goodbye_reason(payload: bytes) -> str:
+    """Return why the other side closes: one of our own slugs behind `remote_`, so that it cannot invent labels."""
+    try:
+        return f"remote_{Reason(payload.decode('ascii'))}"
+    except ValueError:
+        return Reason.SAID_GOODBYE.value
