@@ -1,0 +1,90 @@
+"""The chain's policy: the figures that governance may change, each an integer with its unit in its name.
+
+Here: names, defaults, admissible ranges and the row of the state. Not here: limits of format (sizes of events and
+batches), which no vote can change, and local limits of a node, which never affect validity.
+Sources: design §5 (block times, checkpoints) and §8; domain §3 for the certificates' figures marked "(policy)".
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from ledger.state import StateReader
+from primitives.encoding import Record, decode, encode
+from primitives.errors import EncodingError, InputError
+
+POLICY_KEY = "policy"
+POLICY_SIZE_MAX = 4_096
+
+DAY_MS = 86_400_000
+MIB = 1 << 20
+
+
+class Policy(Record):
+    """The figures in force; they change only by an event, and a block is judged by those after its parent.
+
+    Blocks: `block_bytes_max`, `block_events_max` and `block_batches_max` bound what one block may carry;
+    `block_time_lag_ms_max` and `block_time_drift_ms_max` how far a fresh proposal's time may lie behind and ahead of a
+    voter's clock; a block is a checkpoint where its time falls in a later slot of `checkpoint_slot_ms` than its
+    parent's. Events: `event_expiry_ahead_ms_max` bounds how far after the block's time an event may expire, and
+    thereby how long references are remembered. Certificates: the longest validity in calendar months, the days before
+    its end in which a renewal may be applied for, the longest suspension, and the days to appeal a negative decision.
+    A day is 86,400,000 ms.
+    """
+
+    block_bytes_max: Annotated[int, Meta(ge=64 * 1024, le=64 * MIB)] = 8 * MIB
+    block_events_max: Annotated[int, Meta(ge=1, le=1 << 20)] = 16_384
+    block_batches_max: Annotated[int, Meta(ge=1, le=4_096)] = 256
+    block_time_lag_ms_max: Annotated[int, Meta(ge=100, le=600_000)] = 10_000
+    block_time_drift_ms_max: Annotated[int, Meta(ge=100, le=600_000)] = 2_000
+    checkpoint_slot_ms: Annotated[int, Meta(ge=10, le=60_000)] = 200
+    event_expiry_ahead_ms_max: Annotated[int, Meta(ge=1_000, le=30 * DAY_MS)] = DAY_MS
+    certificate_validity_months_max: Annotated[int, Meta(ge=1, le=120)] = 36
+    certificate_renewal_window_days: Annotated[int, Meta(ge=1, le=1_000)] = 180
+    certificate_suspension_days_max: Annotated[int, Meta(ge=1, le=1_000)] = 180
+    appeal_window_days: Annotated[int, Meta(ge=0, le=1_000)] = 60
+
+
+def check_policy(policy: Policy) -> None:
+    """Raise `InputError` unless every figure lies in its range."""
+    try:
+        decode(Policy, encode(policy), size_max=POLICY_SIZE_MAX)
+    except EncodingError as error:
+        raise InputError("a figure of the policy is out of range", where="policy", got=error.got) from None
+
+
+def policy_figures(policy: Policy) -> dict[str, int]:
+    """Return the figures by name, in their order."""
+    return {name: getattr(policy, name) for name in policy.__struct_fields__}
+
+
+def policy_of(figures: dict[str, int]) -> Policy:
+    """Return the policy of these figures, defaults for those left out; `InputError` on unknown names and bad values."""
+    unknown = sorted(figures.keys() - set(Policy.__struct_fields__))
+    if unknown:
+        raise InputError(
+            "unknown figure", where=f"policy.{unknown[0]}", expected=", ".join(Policy.__struct_fields__), got=unknown[0]
+        )
+    complete = {**policy_figures(Policy()), **figures}
+    for name in Policy.__struct_fields__:
+        _check_figure(name, complete[name])
+    return Policy(**complete)
+
+
+def _check_figure(name: str, value: int) -> None:
+    type_ = msgspec.structs.fields(Policy)[Policy.__struct_fields__.index(name)].type
+    try:
+        msgspec.convert(value, type_, strict=True)
+    except msgspec.ValidationError as error:
+        expected = str(error).removeprefix("Expected ").replace("`", "")
+        raise InputError("a figure of the policy", where=f"policy.{name}", expected=expected, got=value) from None
+
+
+def read_policy(state: StateReader) -> Policy:
+    """Return the policy in force; a state without one is our own mistake."""
+    policy = state.get(POLICY_KEY, Policy)
+    assert policy is not None, "the state holds no policy"
+    return policy
