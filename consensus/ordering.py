@@ -1,0 +1,355 @@
+"""The normal case: proposals, PREPARE, COMMIT and delivery, in order and within the window.
+
+The two in-order rules live here (`_may_prepare`, `_may_commit`), and the single path on which blocks are committed
+(`deliver`). Source: PBFT section 4.2, chained: height h+1 is proposed before h commits.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from consensus import checkpoints, epochs
+from consensus.effects import Broadcast, Delivered, EvidenceFound, FetchBatches, Send
+from consensus.messages import BUFFER_HEIGHTS, WINDOW, Claim, Evidence, FetchProposals, PrePrepare, Vote
+from consensus.ports import Invalid, Missing
+from consensus.records import Committed, Prepared, Proposed
+from consensus.state import ReplicaState, Slot
+from primitives.block import Block, CommittedBlock
+from primitives.ids import Hash, Height, TimeMs
+from primitives.votes import COMMIT, PREPARE, QuorumCertificate, vote_statement
+
+CERTIFICATES_KEPT: Final = WINDOW
+HASHES_KEPT: Final = 4 * WINDOW
+
+
+def on_pre_prepare(state: ReplicaState, message: PrePrepare, now_ms: TimeMs) -> bool:
+    """Take a leader's proposal of the current view; return False where the leader contradicts itself."""
+    header = message.block.header
+    if message.epoch != state.epoch or message.view != state.view or not state.active:
+        return True
+    if not state.in_window(header.height, BUFFER_HEIGHTS):
+        return True
+    slot = state.slot(header.height)
+    block_hash = header.hash()
+    leader = state.validators.leader(state.view)
+    if not _count(state, slot, PREPARE, _leader_vote(message, leader, block_hash)):
+        return False
+    if slot.proposal is not None:
+        return True
+    refusal = _refusal(state, message.block, block_hash, leader, now_ms)
+    if refusal is not None:
+        state.refuse("proposal", f"height {header.height} in view {state.view}: {refusal}")
+        return True
+    slot.proposal = message
+    slot.keep(block_hash, message.block)
+    return True
+
+
+def _leader_vote(message: PrePrepare, leader: int, block_hash: Hash) -> Vote:
+    height = message.block.header.height
+    return Vote(PREPARE, message.epoch, message.view, height, block_hash, leader, message.signature)
+
+
+def _refusal(state: ReplicaState, block: Block, block_hash: Hash, leader: int, now_ms: TimeMs) -> str | None:
+    """Return why a proposal cannot be accepted: not the chosen block, or a fresh one with a wrong proposer or time."""
+    header = block.header
+    chosen = state.chosen.get(header.height)
+    if chosen is not None:
+        return None if chosen.header.hash() == block_hash else "not the block that the NEW-VIEW chose"
+    if header.proposer != leader:
+        return f"a fresh block names proposer {header.proposer}, expected {leader}"
+    lag_ms = state.parameters.lag_ms * (1 + state.attempts)
+    if not now_ms - lag_ms <= header.time_ms <= now_ms + state.parameters.drift_ms:
+        return f"its time is {header.time_ms - now_ms} ms from this clock, expected -{lag_ms} to {
+            state.parameters.drift_ms
+        }"
+    return None
+
+
+def on_vote(state: ReplicaState, vote: Vote) -> bool:
+    """Count a PREPARE or COMMIT, of any view; return False where its signer is the leader and contradicts itself."""
+    if vote.epoch != state.epoch or not state.in_window(vote.height, BUFFER_HEIGHTS):
+        return True
+    honest = _count(state, state.slot(vote.height), vote.phase, vote)
+    accused_leader = vote.validator == state.validators.leader(state.view) and vote.view == state.view
+    return honest or not accused_leader
+
+
+def _count(state: ReplicaState, slot: Slot, phase: int, vote: Vote) -> bool:
+    """Add a vote to its tally; a second one for another block is evidence, and False is returned."""
+    tally = slot.prepares if phase == PREPARE else slot.commits
+    first = tally.add(vote.validator, vote.view, vote.block_hash, vote.signature)
+    if first is None:
+        return True
+    earlier = Vote(phase, vote.epoch, vote.view, vote.height, first[0], vote.validator, first[1])
+    state.emit(EvidenceFound(Evidence(earlier, vote)))
+    return False
+
+
+def advance(state: ReplicaState, now_ms: TimeMs) -> None:
+    """Do all that has become possible: deliver, propose, PREPARE, COMMIT, until nothing changes."""
+    while state.halted is None:
+        deliver(state, now_ms)
+        _vote(state, now_ms)
+        if state.halted is not None or not (_propose(state, now_ms) or _deliverable(state)):
+            break
+
+
+# --- voting -----------------------------------------------------------------------------------------------------------
+
+
+def _vote(state: ReplicaState, now_ms: TimeMs) -> None:
+    """Sign what may be signed, upward from the delivered height, stopping at the first height that must wait."""
+    if not state.may_vote:
+        return
+    parent_hash, parent_time = state.tip.hash, state.tip.time_ms
+    parent_prepared = parent_committed = True
+    for height in range(state.tip.height + 1, state.tip.height + WINDOW + 1):
+        slot = state.slots.get(Height(height))
+        if slot is None or slot.proposal is None or slot.refused:
+            return
+        block_hash = slot.proposal.block.header.hash()
+        if not _execute(state, slot, slot.proposal.block, parent_hash, parent_time):
+            return
+        if parent_prepared and not _has_prepared(state, slot):
+            _prepare(state, slot, slot.proposal, block_hash, now_ms)
+        certificate = _prepare_certificate(state, slot, block_hash)
+        if certificate is not None and parent_committed and slot.commit is None and _has_prepared(state, slot):
+            _commit(state, slot, slot.proposal.block, certificate, now_ms)
+        parent_hash, parent_time = block_hash, slot.proposal.block.header.time_ms
+        parent_prepared = _has_prepared(state, slot)
+        parent_committed = slot.commit is not None
+        if epochs.is_barrier(state, slot.proposal.block):
+            return  # nobody prepares above a change of the validator set until it is delivered
+
+
+def _has_prepared(state: ReplicaState, slot: Slot) -> bool:
+    """Say whether I signed a PREPARE for the current proposal in this view (the leader's is its proposal)."""
+    return slot.prepare is not None or (state.leads and slot.proposal is not None)
+
+
+def _execute(state: ReplicaState, slot: Slot, block: Block, parent_hash: Hash, parent_time: TimeMs) -> bool:
+    """Make sure the proposal follows its parent and executes to the roots in its header, all batches at hand."""
+    if slot.executed:
+        return True
+    header = block.header
+    if header.parent != parent_hash or header.time_ms <= parent_time:
+        slot.refused = True
+        state.refuse("proposal", f"height {header.height} does not follow its parent in hash and time")
+        return False
+    verdict = state.application.validate(block)
+    if isinstance(verdict, Missing):
+        state.emit(FetchBatches(verdict.hashes, _holders(state, slot, header.hash())))
+        return False
+    if isinstance(verdict, Invalid):
+        slot.refused = True
+        state.refuse("execution", f"height {header.height}: {verdict.detail}")
+        if slot.prepare is not None:
+            state.halt(f"a block that this validator prepared no longer executes alike: {verdict.detail}")
+        return False
+    slot.executed = True
+    return True
+
+
+def _holders(state: ReplicaState, slot: Slot, block_hash: Hash) -> tuple[str, ...]:
+    """Return the peers that prepared a block and so hold its batches, the leader first."""
+    leader = state.validators.leader(state.view)
+    prepared = [index for index, _ in slot.prepares.signatures(state.view, block_hash)]
+    certified = [] if slot.certificate is None else [index for index, _ in slot.certificate.signatures]
+    claimed = [] if slot.claim is None else [index for index, _ in slot.claim.certificate.signatures]
+    order = dict.fromkeys([leader, *prepared, *certified, *claimed])
+    return tuple(state.validators.validators[index].name for index in order if index != state.me)
+
+
+def _sign(state: ReplicaState, phase: int, height: Height, block_hash: Hash) -> Vote:
+    me = state.me
+    assert me is not None, "only a validator votes"
+    signed = vote_statement(phase, state.chain_id, state.epoch, state.view, height, block_hash)
+    return Vote(phase, state.epoch, state.view, height, block_hash, me, state.signer.sign_vote(signed))
+
+
+def _prepare(state: ReplicaState, slot: Slot, proposal: PrePrepare, block_hash: Hash, now_ms: TimeMs) -> None:
+    """PREPARE: proposal and vote are written first; the application writes the batches under the same rule."""
+    vote = _sign(state, PREPARE, slot.height, block_hash)
+    slot.prepare, slot.voted_ms = vote, now_ms
+    _count(state, slot, PREPARE, vote)
+    state.persist(Proposed(proposal))
+    state.persist(Prepared(vote))
+    state.emit(Broadcast(vote))
+
+
+def _prepare_certificate(state: ReplicaState, slot: Slot, block_hash: Hash) -> QuorumCertificate | None:
+    if slot.commit is not None:
+        return None
+    signatures = slot.prepares.signatures(state.view, block_hash)
+    if len(signatures) < state.validators.quorum:
+        return None
+    return QuorumCertificate(
+        PREPARE, state.epoch, state.view, slot.height, block_hash, signatures[: state.validators.quorum]
+    )
+
+
+def _commit(state: ReplicaState, slot: Slot, block: Block, certificate: QuorumCertificate, now_ms: TimeMs) -> None:
+    """COMMIT: the prepare certificate and the vote are written first, since a VIEW-CHANGE must be able to claim them."""
+    vote = _sign(state, COMMIT, slot.height, certificate.block_hash)
+    slot.commit, slot.voted_ms = vote, now_ms
+    slot.claim = Claim(block, certificate)
+    _count(state, slot, COMMIT, vote)
+    state.persist(Committed(vote, certificate))
+    state.emit(Broadcast(vote))
+
+
+# --- proposing --------------------------------------------------------------------------------------------------------
+
+
+def _propose(state: ReplicaState, now_ms: TimeMs) -> bool:
+    """As the leader, propose the next height: the chosen block, or a fresh one where that is due; say if it did."""
+    if not (state.may_vote and state.leads):
+        return False
+    height, parent_hash, parent_time = state.tip.height + 1, state.tip.hash, state.tip.time_ms
+    while (slot := state.slots.get(Height(height))) is not None and slot.proposal is not None:
+        if slot.refused or epochs.is_barrier(state, slot.proposal.block):
+            return False
+        parent_hash, parent_time = slot.proposal.block.header.hash(), slot.proposal.block.header.time_ms
+        height += 1
+    if not state.in_window(Height(height)):
+        return False
+    chosen = state.chosen.get(Height(height))
+    if chosen is not None:
+        return _propose_chosen(state, chosen, parent_hash, parent_time, now_ms)
+    in_flight = height - state.tip.height - 1
+    if not _due(state, in_flight, parent_hash, now_ms):
+        return False
+    time_ms = TimeMs(max(now_ms, parent_time + 1))
+    me = state.me
+    assert me is not None, "the leader is a validator"
+    block = state.application.propose(parent_hash, Height(height), state.epoch, me, time_ms)
+    if block is None:
+        return False
+    _send_proposal(state, block, now_ms)
+    return True
+
+
+def _due(state: ReplicaState, in_flight: int, parent_hash: Hash, now_ms: TimeMs) -> bool:
+    """A block at once while none is in flight; behind others a full one, or any after the interval."""
+    if in_flight == 0 or now_ms - state.proposed_ms >= state.parameters.propose_interval_ms:
+        return True
+    return state.application.waiting_bytes(parent_hash) >= state.parameters.propose_bytes
+
+
+def _propose_chosen(state: ReplicaState, block: Block, parent_hash: Hash, parent_time: TimeMs, now_ms: TimeMs) -> bool:
+    """Propose a chosen block again: the same block under a new PRE-PREPARE, voted afresh."""
+    slot = state.slot(block.header.height)
+    if not _execute(state, slot, block, parent_hash, parent_time):
+        return False
+    _send_proposal(state, block, now_ms)
+    return True
+
+
+def _send_proposal(state: ReplicaState, block: Block, now_ms: TimeMs) -> None:
+    header = block.header
+    block_hash = header.hash()
+    vote = _sign(state, PREPARE, header.height, block_hash)
+    proposal = PrePrepare(state.epoch, state.view, block, vote.signature)
+    slot = state.slot(header.height)
+    assert slot.proposal is None, "one proposal for each height and view"
+    slot.proposal, slot.executed, slot.prepare, slot.voted_ms = proposal, True, vote, now_ms
+    slot.keep(block_hash, block)
+    _count(state, slot, PREPARE, vote)
+    state.proposed_ms = now_ms
+    state.persist(Proposed(proposal))
+    state.emit(Broadcast(proposal))
+
+
+# --- delivering -------------------------------------------------------------------------------------------------------
+
+
+def _decided(state: ReplicaState, slot: Slot) -> QuorumCertificate | None:
+    """Return the commit certificate of a height: learnt from others, or made of votes of one view."""
+    if slot.certificate is not None:
+        return slot.certificate
+    decided = slot.commits.decided(state.validators.quorum)
+    if decided is None:
+        return None
+    view, block_hash = decided
+    signatures = slot.commits.signatures(view, block_hash)[: state.validators.quorum]
+    return QuorumCertificate(COMMIT, state.epoch, view, slot.height, block_hash, signatures)
+
+
+def _deliverable(state: ReplicaState) -> bool:
+    slot = state.slots.get(Height(state.tip.height + 1))
+    if slot is None:
+        return False
+    certificate = _decided(state, slot)
+    return certificate is not None and certificate.block_hash in slot.blocks and slot.executed
+
+
+def deliver(state: ReplicaState, now_ms: TimeMs) -> None:
+    """Commit, in order, every height that has its certificate, its block and its batches: the one commit path.
+
+    A certificate above a gap waits. A certified block that does not execute to its roots here halts the node.
+    """
+    while state.halted is None:
+        slot = state.slots.get(Height(state.tip.height + 1))
+        certificate = None if slot is None else _decided(state, slot)
+        if slot is None or certificate is None:
+            return
+        block = slot.blocks.get(certificate.block_hash)
+        if block is None:
+            _fetch_block(state, slot, certificate, now_ms)
+            return
+        if block.header.parent != state.tip.hash:
+            state.halt(f"the certified block {slot.height} does not follow the delivered block {state.tip.height}")
+            return
+        verdict = state.application.validate(block)
+        if isinstance(verdict, Missing):
+            state.emit(FetchBatches(verdict.hashes, _holders(state, slot, certificate.block_hash)))
+            return
+        if isinstance(verdict, Invalid):
+            state.halt(f"the certified block {slot.height} does not execute alike here: {verdict.detail}")
+            return
+        _commit_block(state, slot, CommittedBlock(block, certificate), now_ms)
+
+
+def _fetch_block(state: ReplicaState, slot: Slot, certificate: QuorumCertificate, now_ms: TimeMs) -> None:
+    """Ask those who committed a block for it; never replace it by another."""
+    if now_ms < state.fetch_due_ms:
+        return
+    state.fetch_due_ms = TimeMs(now_ms + state.parameters.fetch_timeout_ms)
+    for index, _ in certificate.signatures:
+        if index != state.me and index < state.validators.n:
+            peer = state.validators.validators[index].name
+            state.emit(Send(peer, FetchProposals((certificate.block_hash,))))
+    del slot
+
+
+def _commit_block(state: ReplicaState, slot: Slot, committed: CommittedBlock, now_ms: TimeMs) -> None:
+    block, certificate = committed.block, committed.certificate
+    assert certificate is not None, "a delivered block has its certificate"
+    header = block.header
+    parent_time = state.tip.time_ms
+    head = state.application.deliver(committed)
+    tip = state.tip
+    tip.height, tip.hash, tip.time_ms = header.height, certificate.block_hash, header.time_ms
+    tip.certificates = (*tip.certificates, certificate)[-CERTIFICATES_KEPT:]
+    tip.recent[header.height] = certificate.block_hash
+    tip.recent.pop(Height(header.height - HASHES_KEPT), None)
+    del state.slots[slot.height]
+    state.chosen.pop(header.height, None)
+    state.progress_ms = now_ms
+    state.attempts = max(0, state.attempts - 1)
+    state.deadline_ms = None
+    state.fetch_due_ms = TimeMs(0)
+    state.emit(Delivered(committed, certificate.view))
+    barrier = epochs.after_delivery(state, header)
+    checkpoints.after_delivery(state, header, parent_time, head, barrier, now_ms)
+    following = state.slots.get(Height(header.height + 1))
+    if following is not None and following.proposal is not None:
+        _recheck_parent(state, following)
+
+
+def _recheck_parent(state: ReplicaState, slot: Slot) -> None:
+    """Drop the execution of a proposal whose parent was not the one delivered (an older view's block won)."""
+    assert slot.proposal is not None, "the caller checked"
+    if slot.proposal.block.header.parent != state.tip.hash:
+        slot.executed, slot.refused = False, True

@@ -1,0 +1,78 @@
+"""What the replica needs from outside: the application that executes blocks, and the keys that sign.
+
+Both are pure from the replica's point of view: the same calls in the same order give the same answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from primitives.block import Block, CommittedBlock
+from primitives.ids import Epoch, Hash, Height, TimeMs
+from primitives.validators import ValidatorSet
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """All batches are held and the block, executed on its parent, has the roots that its header names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """These batches must be fetched before the block can be executed."""
+
+    hashes: tuple[Hash, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """The block cannot follow its parent, or its roots differ; `detail` says which, expected and got."""
+
+    detail: str
+
+
+Verdict = Ready | Missing | Invalid
+
+
+@dataclass(frozen=True, slots=True)
+class LogHead:
+    """The log after a block, its header's leaf included."""
+
+    size: int
+    root: Hash
+
+
+class Application(Protocol):
+    """Executes blocks; never asked to vote."""
+
+    def propose(self, parent: Hash, height: Height, epoch: Epoch, proposer: int, time_ms: TimeMs) -> Block | None:
+        """Return a block on `parent`, executed, or None where nothing is to be ordered."""
+
+    def validate(self, block: Block) -> Verdict:
+        """Execute a block on its parent, which was validated or delivered before; idempotent."""
+
+    def deliver(self, committed: CommittedBlock) -> LogHead:
+        """Commit a validated block at the next height; its rows join the next synced write."""
+
+    def discard(self, block_hash: Hash) -> None:
+        """Forget the execution of an undelivered block and of all on top of it."""
+
+    def something_to_order(self) -> bool:
+        """Say whether a batch waits that a block on the delivered one could take."""
+
+    def waiting_bytes(self, parent: Hash) -> int:
+        """Return how many bytes of batches a block on `parent` could take."""
+
+    def validators(self) -> ValidatorSet:
+        """Return the set that votes on the next height, as of the delivered block."""
+
+
+class Signer(Protocol):
+    """One validator's voting and cosigning keys; deterministic."""
+
+    def sign_vote(self, statement: bytes) -> bytes:
+        """Return the voting key's signature."""
+
+    def cosign(self, statement: bytes) -> bytes:
+        """Return the cosigning key's signature."""

@@ -1,0 +1,79 @@
+"""What a replica writes to its write-ahead log, and must find there again before it may vote.
+
+Each record is written and synced before the message that it stands for leaves. Encoded as (kind, canonical bytes).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from consensus.messages import CheckpointVote, NewView, PrePrepare, ViewChange, Vote
+from primitives.encoding import Record, decode, encode
+from primitives.errors import StorageError
+from primitives.ids import Hash
+from primitives.votes import QuorumCertificate
+
+RECORD_BYTES_MAX: Final = 16 * 1024 * 1024
+
+
+class Proposed(Record):
+    """A proposal that this replica made or accepted."""
+
+    proposal: PrePrepare
+
+
+class Prepared(Record):
+    """This replica's PREPARE."""
+
+    vote: Vote
+
+
+class Committed(Record):
+    """This replica's COMMIT and the prepare certificate on which it rests."""
+
+    vote: Vote
+    certificate: QuorumCertificate
+
+
+class ViewChanged(Record):
+    """This replica's VIEW-CHANGE."""
+
+    view_change: ViewChange
+
+
+class ViewStarted(Record):
+    """The NEW-VIEW under which this replica votes."""
+
+    new_view: NewView
+
+
+class Cosigned(Record):
+    """This replica's newest cosignature: size and root never fall."""
+
+    vote: CheckpointVote
+
+
+class _Framed(Record):
+    kind: int
+    body: bytes
+
+
+_TYPES: Final[tuple[type[Record], ...]] = (Proposed, Prepared, Committed, ViewChanged, ViewStarted, Cosigned)
+
+
+def encode_record(record: Record) -> bytes:
+    """Return a record's bytes for the write-ahead log."""
+    return encode(_Framed(_TYPES.index(type(record)), encode(record)))
+
+
+def decode_record(data: bytes) -> Record:
+    """Return the record of its bytes; `StorageError` where the kind is unknown."""
+    framed = decode(_Framed, data, size_max=RECORD_BYTES_MAX)
+    if not 0 <= framed.kind < len(_TYPES):
+        raise StorageError("unknown kind of write-ahead record", expected=f"below {len(_TYPES)}", got=framed.kind)
+    return decode(_TYPES[framed.kind], framed.body, size_max=RECORD_BYTES_MAX)
+
+
+def checkpoint_key(vote: CheckpointVote) -> tuple[int, Hash]:
+    """Return what a cosignature binds its signer to."""
+    return vote.size, vote.root

@@ -1,0 +1,182 @@
+"""The replica's mutable state, owned by `replica.Replica` and changed only by the functions of its sibling modules.
+
+Here: what is known per height (`Slot`) and overall (`ReplicaState`), and the list of effects of the current step. Not
+here: any rule of the protocol.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from consensus.effects import Effect, Halt, Persist, Refused
+from consensus.messages import WINDOW, Claim, NewView, PrePrepare, Status, ViewChange, Vote
+from consensus.ports import Application, Signer
+from consensus.tally import Tally
+from primitives.block import Block
+from primitives.encoding import Record
+from primitives.ids import Epoch, Hash, Height, TimeMs, View
+from primitives.validators import ValidatorSet
+from primitives.votes import QuorumCertificate
+
+BLOCKS_KEPT_PER_HEIGHT: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What an operator or the chain's policy may set; times in milliseconds.
+
+    `lag_ms`, `drift_ms` bound a fresh proposal's time against this node's clock; `timeout_base_ms` doubles up to
+    `timeout_max_ms` while nothing commits; a leader waits `propose_interval_ms` between blocks that are not full of
+    `propose_bytes` while others are in flight.
+    """
+
+    timeout_base_ms: int = 2_000
+    timeout_max_ms: int = 60_000
+    lag_ms: int = 10_000
+    drift_ms: int = 5_000
+    status_interval_ms: int = 1_000
+    fetch_timeout_ms: int = 1_000
+    propose_interval_ms: int = 25
+    propose_bytes: int = 256 * 1024
+    checkpoint_slot_ms: int = 200
+    checkpoint_quiet_ms: int = 500
+    checkpoint_idle_ms: int = 60_000
+
+
+@dataclass(slots=True)
+class Slot:
+    """What is known of one undelivered height.
+
+    `proposal`, `executed`, `prepare` and `commit` are of the current view; `blocks`, `claim` and the tallies outlive
+    view changes. `certificate` is a commit certificate learnt from others.
+    """
+
+    height: Height
+    proposal: PrePrepare | None = None
+    executed: bool = False
+    refused: bool = False
+    prepare: Vote | None = None
+    commit: Vote | None = None
+    voted_ms: TimeMs = field(default_factory=lambda: TimeMs(0))
+    blocks: dict[Hash, Block] = field(default_factory=dict)
+    prepares: Tally = field(default_factory=Tally)
+    commits: Tally = field(default_factory=Tally)
+    claim: Claim | None = None
+    certificate: QuorumCertificate | None = None
+
+    def hash(self) -> Hash | None:
+        """Return the hash of the current view's proposal."""
+        return None if self.proposal is None else self.proposal.block.header.hash()
+
+    def keep(self, block_hash: Hash, block: Block) -> None:
+        """Remember a block of this height until one is delivered; bounded, the claimed one is never dropped."""
+        if block_hash in self.blocks:
+            return
+        if len(self.blocks) >= BLOCKS_KEPT_PER_HEIGHT:
+            claimed = None if self.claim is None else self.claim.certificate.block_hash
+            del self.blocks[next(held for held in self.blocks if held != claimed)]
+        self.blocks[block_hash] = block
+
+    def leave_view(self) -> None:
+        """Forget what belongs to the current view only."""
+        self.proposal = self.prepare = self.commit = None
+        self.executed = self.refused = False
+
+
+@dataclass(slots=True)
+class Tip:
+    """The newest delivered block, and the certificates and hashes of the last ones up to it."""
+
+    height: Height
+    hash: Hash
+    time_ms: TimeMs
+    certificates: tuple[QuorumCertificate, ...] = ()
+    recent: dict[Height, Hash] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class ReplicaState:
+    """All of a replica's state; `effects` collects the current step's."""
+
+    chain_id: Hash
+    origin: str
+    name: str
+    genesis_hash: Hash
+    application: Application
+    signer: Signer
+    parameters: Parameters
+    validators: ValidatorSet
+    tip: Tip
+    learner: bool = False
+    previous_validators: ValidatorSet | None = None
+    view: View = field(default_factory=lambda: View(0))
+    active: bool = True
+    new_view: NewView | None = None
+    view_changes: dict[int, ViewChange] = field(default_factory=dict)
+    chosen: dict[Height, Block] = field(default_factory=dict)
+    slots: dict[Height, Slot] = field(default_factory=dict)
+    certified_height: Height = field(default_factory=lambda: Height(0))
+    attempts: int = 0
+    deadline_ms: TimeMs | None = None
+    proposed_ms: TimeMs = field(default_factory=lambda: TimeMs(0))
+    progress_ms: TimeMs = field(default_factory=lambda: TimeMs(0))
+    status_due_ms: TimeMs = field(default_factory=lambda: TimeMs(0))
+    statuses: dict[str, Status] = field(default_factory=dict)
+    fetch_peer: str | None = None
+    fetch_due_ms: TimeMs = field(default_factory=lambda: TimeMs(0))
+    halted: str | None = None
+    effects: list[Effect] = field(default_factory=list)
+
+    @property
+    def me(self) -> int | None:
+        """My index among the validators, or None where I have no vote (an observer, a learner, one that left)."""
+        return None if self.learner else self.validators.indexes.get(self.name)
+
+    @property
+    def epoch(self) -> Epoch:
+        """The current epoch."""
+        return self.validators.epoch
+
+    @property
+    def leads(self) -> bool:
+        """Whether I lead the current view."""
+        return self.me == self.validators.leader(self.view)
+
+    @property
+    def may_vote(self) -> bool:
+        """Whether PREPARE and COMMIT may be signed: in an active view, and no certified height above mine is known."""
+        return self.me is not None and self.active and self.halted is None and self.certified_height <= self.tip.height
+
+    def slot(self, height: Height) -> Slot:
+        """Return the slot of a height, made if need be."""
+        if height not in self.slots:
+            self.slots[height] = Slot(height)
+        return self.slots[height]
+
+    def in_window(self, height: Height, window: int = WINDOW) -> bool:
+        """Say whether a height lies in (delivered, delivered + window]."""
+        return self.tip.height < height <= self.tip.height + window
+
+    def emit(self, *effects: Effect) -> None:
+        """Add effects to the current step."""
+        self.effects.extend(effects)
+
+    def persist(self, record: Record) -> None:
+        """Write a record before anything of this step is sent."""
+        self.effects.append(Persist(record))
+
+    def refuse(self, reason: str, detail: str) -> None:
+        """Count a refusal."""
+        self.effects.append(Refused(reason, detail))
+
+    def halt(self, reason: str) -> None:
+        """Stop for good: safety comes before life."""
+        if self.halted is None:
+            self.halted = reason
+            self.effects.append(Halt(reason))
+
+    def timeout_ms(self) -> int:
+        """Return the current time-out: doubled per view change without progress, capped."""
+        parameters = self.parameters
+        return min(parameters.timeout_base_ms << min(self.attempts, 32), parameters.timeout_max_ms)

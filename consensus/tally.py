@@ -1,0 +1,57 @@
+"""The votes of one phase at one height: who voted for what, in which views.
+
+Bounded: of each validator at most `VIEWS_KEPT` views are kept, the highest ones. A validator counts once per view.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from primitives.ids import Hash, View
+
+VIEWS_KEPT: Final = 4
+
+
+class Tally:
+    """Votes by validator index and view."""
+
+    __slots__ = ("_votes",)
+
+    def __init__(self) -> None:
+        self._votes: dict[int, dict[View, tuple[Hash, bytes]]] = {}
+
+    def add(self, validator: int, view: View, block_hash: Hash, signature: bytes) -> tuple[Hash, bytes] | None:
+        """Count a vote; return the validator's earlier vote of that view where it names another block."""
+        views = self._votes.setdefault(validator, {})
+        first = views.get(view)
+        if first is not None:
+            return first if first[0] != block_hash else None
+        if len(views) >= VIEWS_KEPT:
+            lowest = min(views)
+            if view < lowest:
+                return None
+            del views[lowest]
+        views[view] = (block_hash, signature)
+        return None
+
+    def signatures(self, view: View, block_hash: Hash) -> tuple[tuple[int, bytes], ...]:
+        """Return the votes for a block in a view, ascending by validator."""
+        found = [
+            (validator, views[view][1])
+            for validator, views in self._votes.items()
+            if view in views and views[view][0] == block_hash
+        ]
+        return tuple(sorted(found))
+
+    def decided(self, quorum: int) -> tuple[View, Hash] | None:
+        """Return the highest view in which a quorum voted for one block, and the block."""
+        counts: dict[tuple[View, Hash], int] = {}
+        for views in self._votes.values():
+            for view, (block_hash, _) in views.items():
+                counts[view, block_hash] = counts.get((view, block_hash), 0) + 1
+        reached = [key for key, count in counts.items() if count >= quorum]
+        return max(reached) if reached else None
+
+    def entries(self) -> int:
+        """Return how many votes are kept, for the invariant of bounded memory."""
+        return sum(len(views) for views in self._votes.values())
