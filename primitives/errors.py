@@ -9,28 +9,47 @@ from __future__ import annotations
 from typing import ClassVar
 
 SHOWN_CHARACTERS_MAX = 120
+SENTENCE_CHARACTERS_MAX = 400
 
 
 def describe(
     what: str, *, where: str | None = None, expected: object = None, got: object = None, hint: str | None = None
 ) -> str:
     """Return one line: what is wrong, where, what was expected, what was there, and what to do."""
-    parts = [what]
+    parts = [_line(what, SENTENCE_CHARACTERS_MAX)]
     if expected is not None:
         parts.append(f"expected {_short(expected)}")
     if got is not None:
         parts.append(f"got {_short(got)}")
     line = parts[0] if len(parts) == 1 else f"{parts[0]}: {', '.join(parts[1:])}"
     if where is not None:
-        line = f"{where}: {line}"
-    return line if hint is None else f"{line}; {hint}"
+        line = f"{_short(where)}: {line}"
+    return line if hint is None else f"{line}; {_line(hint, SENTENCE_CHARACTERS_MAX)}"
 
 
 def _short(value: object) -> str:
     """Render a value for a message: bytes in hex, anything long cut, never more than one line."""
-    text = value.hex() if isinstance(value, bytes | bytearray | memoryview) else str(value)
-    text = " ".join(text.split())
-    return text if len(text) <= SHOWN_CHARACTERS_MAX else text[: SHOWN_CHARACTERS_MAX - 1] + "…"
+    if isinstance(value, bytes | bytearray | memoryview):
+        return _line(bytes(value[:SHOWN_CHARACTERS_MAX]).hex(), SHOWN_CHARACTERS_MAX)
+    try:
+        text = str(value)
+    except ValueError:  # an integer of more digits than Python converts
+        text = f"a {type(value).__name__} too long to show"
+    return _line(text, SHOWN_CHARACTERS_MAX)
+
+
+def _line(text: str, characters_max: int) -> str:
+    """Return text as one printable line, cut.
+
+    Names and messages of peers end up here: a newline would forge a line of the log, an escape sequence or a
+    right-to-left override would repaint a terminal, and a lone surrogate would break whoever encodes the message.
+    """
+    line = " ".join(text[: characters_max + 1].split())
+    if not line.isprintable():
+        line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    if len(text) > characters_max or len(line) > characters_max:
+        return line[: characters_max - 1] + "…"
+    return line
 
 
 class ChainError(Exception):
@@ -48,11 +67,11 @@ class ChainError(Exception):
         hint: str | None = None,
     ) -> None:
         super().__init__(describe(what, where=where, expected=expected, got=got, hint=hint))
-        self.what = what
-        self.where = where
+        self.what = _line(what, SENTENCE_CHARACTERS_MAX)
+        self.where = None if where is None else _short(where)
         self.expected = None if expected is None else _short(expected)
         self.got = None if got is None else _short(got)
-        self.hint = hint
+        self.hint = None if hint is None else _line(hint, SENTENCE_CHARACTERS_MAX)
 
 
 class InputError(ChainError):

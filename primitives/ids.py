@@ -1,10 +1,18 @@
-"""Names for the plain values that travel through every layer, so that the type checker tells them apart."""
+"""Names for the plain values that travel through every layer, so that the type checker tells them apart.
+
+The lengths of hashes and keys are part of their types: decoding a record refuses any other length.
+"""
 
 from __future__ import annotations
 
-from typing import NewType
+from typing import Annotated, NewType
 
-Hash = NewType("Hash", bytes)
+import msgspec
+
+HASH_BYTES = 32
+_ThirtyTwoBytes = Annotated[bytes, msgspec.Meta(min_length=HASH_BYTES, max_length=HASH_BYTES)]
+
+Hash = NewType("Hash", _ThirtyTwoBytes)
 """32 bytes: SHA-256."""
 
 EventId = Hash
@@ -13,7 +21,7 @@ EventId = Hash
 MemberId = NewType("MemberId", str)
 """An organisation of the consortium, such as `bank-a`."""
 
-SourceKey = NewType("SourceKey", bytes)
+SourceKey = NewType("SourceKey", _ThirtyTwoBytes)
 """32 bytes: the Ed25519 public key that signs a source's batches."""
 
 Height = NewType("Height", int)
@@ -23,5 +31,4 @@ Epoch = NewType("Epoch", int)
 TimeMs = NewType("TimeMs", int)
 """Milliseconds since 1970-01-01T00:00:00Z, leap seconds left out."""
 
-HASH_BYTES = 32
 ZERO_HASH = Hash(bytes(HASH_BYTES))

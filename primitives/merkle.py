@@ -1,7 +1,8 @@
 """The Merkle tree of RFC 6962: roots, inclusion and consistency proofs, and the compact range that grows a log.
 
 Works on leaf hashes (`hashing.leaf_hash`). Where a proof's node hashes come from (a list in memory, tiles on disk) is
-the caller's: `inclusion_nodes` and `consistency_nodes` name the complete subtrees that a proof needs.
+the caller's: `inclusion_ranges` and `consistency_ranges` name the leaf ranges whose roots make a proof, and `cover`
+the complete subtrees that make up a range.
 Source: RFC 6962 section 2.1, RFC 9162 sections 2.1.3 and 2.1.4.
 """
 
@@ -13,10 +14,11 @@ from hashlib import sha256
 from primitives.encoding import Record
 from primitives.errors import ProofError
 from primitives.hashing import node_hash
-from primitives.ids import Hash
+from primitives.ids import HASH_BYTES, Hash
 
 EMPTY_ROOT = Hash(sha256(b"").digest())
 PATH_HASHES_MAX = 64
+TREE_SIZE_MAX = 2**63 - 1
 
 Subtree = tuple[int, int]
 """(level, index): the complete subtree of 2**level leaves that starts at leaf index * 2**level."""
@@ -42,6 +44,11 @@ class CompactRange(Record):
 
     size: int = 0
     hashes: tuple[Hash, ...] = ()
+
+    def __post_init__(self) -> None:
+        # ValueError becomes an EncodingError where the range was decoded, from a damaged disk or a peer's snapshot.
+        if self.size < 0 or self.size.bit_count() != len(self.hashes):
+            raise ValueError(f"a compact range of {self.size} leaves has {len(self.hashes)} hashes")
 
     def append(self, leaf: bytes) -> CompactRange:
         """Return the range with one more leaf hash."""
@@ -87,6 +94,7 @@ def cover(start: int, stop: int) -> list[Subtree]:
 
 def inclusion_ranges(index: int, size: int) -> list[Range]:
     """Return the leaf ranges whose roots prove leaf `index` in a tree of `size`, lowest first."""
+    _check_size(size)
     if not 0 <= index < size:
         raise ProofError("no such leaf", expected=f"an index below {size}", got=index)
     ranges: list[Range] = []
@@ -104,6 +112,7 @@ def inclusion_ranges(index: int, size: int) -> list[Range]:
 
 def consistency_ranges(old_size: int, new_size: int) -> list[Range]:
     """Return the leaf ranges whose roots prove that the tree of `new_size` extends the one of `old_size`."""
+    _check_size(new_size)
     if not 0 < old_size <= new_size:
         raise ProofError("no consistency proof", expected=f"an old size from 1 to {new_size}", got=old_size)
     ranges: list[Range] = []
@@ -143,6 +152,7 @@ def consistency_path(leaf_hashes: Sequence[bytes], old_size: int) -> list[Hash]:
 
 def root_from_inclusion(size: int, index: int, leaf: bytes, path: Sequence[bytes]) -> Hash:
     """Return the root that an audit path leads to; `ProofError` where its shape does not fit index and size."""
+    _check_hash(leaf, "leaf")
     _check_path(path)
     ranges = inclusion_ranges(index, size)
     if len(ranges) != len(path):
@@ -155,7 +165,6 @@ def root_from_inclusion(size: int, index: int, leaf: bytes, path: Sequence[bytes
 
 def verify_inclusion(root: bytes, size: int, index: int, leaf: bytes, path: Sequence[bytes]) -> None:
     """Raise `ProofError` unless `leaf` (a leaf hash) stands at `index` in the tree of `size` leaves with `root`."""
-    _check_hash(leaf, "leaf")
     computed = root_from_inclusion(size, index, leaf, path)
     if computed != root:
         raise ProofError("an inclusion proof does not lead to the root", expected=bytes(root), got=computed)
@@ -164,6 +173,8 @@ def verify_inclusion(root: bytes, size: int, index: int, leaf: bytes, path: Sequ
 def verify_consistency(old_size: int, old_root: bytes, new_size: int, new_root: bytes, path: Sequence[bytes]) -> None:
     """Raise `ProofError` unless the tree of `new_size` extends that of `old_size`."""
     _check_path(path)
+    _check_hash(old_root, "old root")
+    _check_hash(new_root, "new root")
     if old_size < 0 or old_size > new_size:
         raise ProofError("sizes of a consistency proof", expected=f"an old size of at most {new_size}", got=old_size)
     if old_size in (0, new_size):
@@ -208,6 +219,12 @@ def _check_path(path: Sequence[bytes]) -> None:
         _check_hash(item, "proof")
 
 
+def _check_size(size: int) -> None:
+    # Sizes come from proofs in JSON, where a number of a million digits would otherwise be walked bit by bit.
+    if size > TREE_SIZE_MAX:
+        raise ProofError("a tree is too large", expected=f"at most {TREE_SIZE_MAX} leaves")
+
+
 def _check_hash(value: bytes, where: str) -> None:
-    if len(value) != 32:
-        raise ProofError("a hash has the wrong length", where=where, expected=32, got=len(value))
+    if len(value) != HASH_BYTES:
+        raise ProofError("a hash has the wrong length", where=where, expected=HASH_BYTES, got=len(value))

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from primitives.errors import ProofError
-from primitives.ids import Hash
+from primitives.ids import HASH_BYTES, Hash
 from primitives.keys import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, SigningKey, verify
+from primitives.merkle import TREE_SIZE_MAX
 
 ED25519 = 1
 COSIGNATURE_V1 = 4
@@ -22,19 +23,36 @@ NOTE_BYTES_MAX = 65_536
 NOTE_SIGNATURES_MAX = 256
 KEY_ID_BYTES = 4
 TIMESTAMP_BYTES = 8
-TREE_SIZE_MAX = 2**63 - 1
 _SIGNATURE_PREFIX = "\u2014 "
-_NAME = re.compile(r"[^\s+]+")
+COSIGNATURE_TIME_MAX = 2**63 - 1
+_NAME = re.compile(r"[^\s+\x00-\x1f\ud800-\udfff]+")
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\ud800-\udfff]")
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
+
+
+def is_key_name(name: str) -> bool:
+    """Say whether a name may stand in a signature line: no Unicode spaces, plus or control characters, not empty."""
+    return _NAME.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class NoteKey:
-    """A public key as a policy lists it: key name, type (1 log, 4 cosigner) and 32 bytes."""
+    """A public key as a policy lists it: key name, type (1 log, 4 cosigner) and 32 bytes; else `ProofError`."""
 
     name: str
     type: int
     public: bytes
+
+    def __post_init__(self) -> None:
+        if not is_key_name(self.name):
+            raise ProofError("a key's name", expected="no spaces, plus or control characters", got=self.name)
+        if self.type not in (ED25519, COSIGNATURE_V1) or len(self.public) != PUBLIC_KEY_BYTES:
+            raise ProofError(
+                "a note key's type or length is unknown",
+                where=self.name,
+                expected=f"type {ED25519} or {COSIGNATURE_V1} and {PUBLIC_KEY_BYTES} bytes",
+                got=f"type {self.type} and {len(self.public)} bytes",
+            )
 
     @property
     def key_id(self) -> bytes:
@@ -70,11 +88,19 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A log's origin, its number of leaves, and its root."""
+    """A log's origin, its number of leaves, and its root; `ProofError` where they cannot stand in a note."""
 
     origin: str
     size: int
     root: Hash
+
+    def __post_init__(self) -> None:
+        if not self.origin or "\n" in self.origin or _CONTROL.search(self.origin):
+            raise ProofError("a checkpoint's origin", expected="one line without control characters", got=self.origin)
+        if not 0 <= self.size <= TREE_SIZE_MAX:
+            raise ProofError("a checkpoint's size", expected=f"0 to {TREE_SIZE_MAX}", got=self.size)
+        if len(self.root) != HASH_BYTES:
+            raise ProofError("a checkpoint's root has the wrong length", expected=HASH_BYTES, got=len(self.root))
 
     def text(self) -> str:
         """Return the checkpoint's note text, without extension lines."""
@@ -84,11 +110,11 @@ class Checkpoint:
 def parse_vkey(text: str) -> NoteKey:
     """Return the key of a verifier-key string; `ProofError` where name, id, type or length do not fit."""
     parts = text.split("+", 2)
-    if len(parts) != 3 or not _NAME.fullmatch(parts[0]):
+    if len(parts) != 3:
         raise ProofError("not a verifier key", expected="NAME+ID+BASE64", got=text)
     data = _unbase64(parts[2], "verifier key")
-    if len(data) != 1 + PUBLIC_KEY_BYTES or data[0] not in (ED25519, COSIGNATURE_V1):
-        raise ProofError("a verifier key's type or length is unknown", where=parts[0], expected="Ed25519, type 1 or 4")
+    if not data:
+        raise ProofError("a verifier key is empty", where=parts[0], expected="a type byte and a key")
     key = NoteKey(parts[0], data[0], data[1:])
     if key.key_id.hex() != parts[1]:
         raise ProofError("a verifier key's id does not fit", where=parts[0], expected=key.key_id, got=parts[1])
@@ -100,24 +126,23 @@ def parse_checkpoint(text: str) -> Checkpoint:
     lines = text.split("\n")
     if len(lines) != 4 or lines[3] != "" or not lines[0]:
         raise ProofError("not a checkpoint", expected="three lines: origin, size, root", got=f"{len(lines) - 1} lines")
-    if not _DECIMAL.fullmatch(lines[1]) or int(lines[1]) > TREE_SIZE_MAX:
+    if not _DECIMAL.fullmatch(lines[1]):
         raise ProofError("a checkpoint's size", expected="a decimal without leading zeros", got=lines[1])
-    root = _unbase64(lines[2], "checkpoint root")
-    if len(root) != 32:
-        raise ProofError("a checkpoint's root has the wrong length", expected=32, got=len(root))
-    return Checkpoint(lines[0], int(lines[1]), Hash(root))
+    return Checkpoint(lines[0], int(lines[1]), Hash(_unbase64(lines[2], "checkpoint root")))
 
 
 def parse_note(text: str) -> Note:
     """Return the text and signature lines of a note; `ProofError` where it is malformed."""
-    if len(text) > NOTE_BYTES_MAX:
-        raise ProofError("a note is too long", expected=f"at most {NOTE_BYTES_MAX}", got=len(text))
+    size_bytes = len(text)  # at least; the check of its characters makes sure that it can be encoded
+    if size_bytes <= NOTE_BYTES_MAX:
+        _check_characters(text)
+        size_bytes = len(text.encode())
+    if size_bytes > NOTE_BYTES_MAX:
+        raise ProofError("a note is too long", expected=f"at most {NOTE_BYTES_MAX} bytes", got=size_bytes)
     cut = text.rfind("\n\n")
     if cut < 0 or not text.endswith("\n"):
         raise ProofError("not a signed note", expected="a text, an empty line, and signature lines")
     body, tail = text[: cut + 1], text[cut + 2 :]
-    if any(ord(character) < 0x20 and character != "\n" for character in text):
-        raise ProofError("a note holds control characters", expected="text and newlines")
     lines = tail.split("\n")[:-1]
     if not 1 <= len(lines) <= NOTE_SIGNATURES_MAX:
         raise ProofError("signature lines of a note", expected=f"1 to {NOTE_SIGNATURES_MAX}", got=len(lines))
@@ -129,13 +154,14 @@ def _parse_signature(line: str) -> NoteSignature:
         raise ProofError("not a signature line", expected="an em dash and a space first", got=line)
     name, _, encoded = line[len(_SIGNATURE_PREFIX) :].partition(" ")
     data = _unbase64(encoded, "signature line")
-    if not _NAME.fullmatch(name) or len(data) <= KEY_ID_BYTES:
+    if not is_key_name(name) or len(data) <= KEY_ID_BYTES:
         raise ProofError("not a signature line", expected="a key name and base64 of id and signature", got=line)
     return NoteSignature(name, data[:KEY_ID_BYTES], data[KEY_ID_BYTES:])
 
 
 def sign_note(text: str, name: str, key: SigningKey) -> str:
-    """Return the log's signature line over a note's text."""
+    """Return the log's signature line over a note's text; `ProofError` where that is no note's text."""
+    _check_text(text)
     note_key = NoteKey(name, ED25519, key.public)
     return signature_line(note_key, key.sign(text.encode()))
 
@@ -146,13 +172,15 @@ def cosign_statement(text: str, time_s: int) -> bytes:
 
 
 def cosign(text: str, name: str, key: SigningKey, time_s: int) -> str:
-    """Return a cosigner's signature line over a checkpoint's text at a time in seconds."""
+    """Return a cosigner's signature line over a checkpoint's text at a time in seconds; `ProofError` as `sign_note`."""
+    _check_text(text)
     signature = key.sign(cosign_statement(text, time_s))
     return cosignature_line(NoteKey(name, COSIGNATURE_V1, key.public), time_s, signature)
 
 
 def cosignature_line(key: NoteKey, time_s: int, signature: bytes) -> str:
     """Return the line of a cosignature that was made elsewhere (a CHECKPOINT message)."""
+    _check_time(time_s, key.name)
     return signature_line(key, time_s.to_bytes(TIMESTAMP_BYTES, "big") + signature)
 
 
@@ -183,9 +211,27 @@ def verify_cosignature(note: Note, key: NoteKey) -> int:
     if len(line.signature) != TIMESTAMP_BYTES + SIGNATURE_BYTES:
         raise ProofError("a cosignature has the wrong length", where=key.name, expected=72, got=len(line.signature))
     time_s = int.from_bytes(line.signature[:TIMESTAMP_BYTES], "big")
+    _check_time(time_s, key.name)
     if not verify(key.public, cosign_statement(note.text, time_s), line.signature[TIMESTAMP_BYTES:]):
         raise ProofError("a cosignature does not verify", where=key.name)
     return time_s
+
+
+def _check_text(text: str) -> None:
+    """Raise `ProofError` unless a note of this text would be read back as it was signed."""
+    _check_characters(text)
+    if not text.endswith("\n"):
+        raise ProofError("not a note's text", expected="a newline at its end")
+
+
+def _check_characters(text: str) -> None:
+    if found := _CONTROL.search(text):
+        raise ProofError("a note holds control characters", expected="UTF-8 text and newlines", got=repr(found[0]))
+
+
+def _check_time(time_s: int, where: str) -> None:
+    if not 0 <= time_s <= COSIGNATURE_TIME_MAX:
+        raise ProofError("a cosignature's time", where=where, expected=f"0 to {COSIGNATURE_TIME_MAX}", got=time_s)
 
 
 def _base64(data: bytes) -> str:

@@ -14,8 +14,10 @@ from primitives.errors import InputError
 from primitives.hashing import domain_hash
 from primitives.ids import Epoch, Hash, MemberId, View
 from primitives.keys import check_public_key
+from primitives.notes import is_key_name
 
 VALIDATORS_MAX = 128
+NAME_CHARACTERS_MAX = 64
 
 
 class Validator(Record):
@@ -67,6 +69,16 @@ class ValidatorSet(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
         """Raise `InputError` unless names and keys are distinct, keys acceptable, and the number within limits."""
         if not 1 <= self.n <= VALIDATORS_MAX:
             raise InputError("number of validators", expected=f"1 to {VALIDATORS_MAX}", got=self.n)
+        if self.epoch < 0:
+            raise InputError("a validator set's epoch", where="validators", expected="0 or more", got=self.epoch)
+        for validator in self.validators:
+            if len(validator.name) > NAME_CHARACTERS_MAX or not is_key_name(validator.name):
+                raise InputError(
+                    "a validator's name",
+                    where="validators",
+                    expected=f"1 to {NAME_CHARACTERS_MAX} characters, no spaces, plus or control characters",
+                    got=validator.name,
+                )
         if len(self.indexes) != self.n:
             raise InputError("two validators have the same name", where="validators")
         keys = [key for v in self.validators for key in (v.vote_key, v.cosign_key, v.log_key)]

@@ -11,12 +11,13 @@ from itertools import pairwise
 from primitives.encoding import Record
 from primitives.errors import SignatureError
 from primitives.hashing import statement
-from primitives.ids import Epoch, Hash, Height, View
+from primitives.ids import HASH_BYTES, Epoch, Hash, Height, View
 from primitives.keys import SIGNATURE_BYTES, verify
 from primitives.validators import ValidatorSet
 
 PREPARE = 1
 COMMIT = 2
+NUMBER_MAX = 2**63 - 1
 PHASES = {PREPARE: "prepare", COMMIT: "commit"}
 
 
@@ -39,18 +40,25 @@ class QuorumCertificate(Record):
 def check_certificate_shape(certificate: QuorumCertificate, validators: ValidatorSet, phase: int) -> None:
     """Raise `SignatureError` unless phase, epoch, signers and their number fit; signatures are not verified here."""
     where = f"{PHASES.get(phase, 'unknown')} certificate of height {certificate.height}"
-    if certificate.phase != phase:
+    if certificate.phase != phase or phase not in PHASES:
         raise SignatureError("a certificate's phase", where=where, expected=phase, got=certificate.phase)
     if certificate.epoch != validators.epoch:
         raise SignatureError("a certificate's epoch", where=where, expected=validators.epoch, got=certificate.epoch)
-    if certificate.view < 0 or certificate.height < 1 or len(certificate.block_hash) != 32:
+    in_range = 0 <= certificate.view <= NUMBER_MAX and 1 <= certificate.height <= NUMBER_MAX
+    if not in_range or len(certificate.block_hash) != HASH_BYTES:
         raise SignatureError("a certificate's view, height or hash is out of range", where=where)
+    if len(certificate.signatures) > validators.n:
+        raise SignatureError(
+            "too many signers", where=where, expected=f"at most {validators.n}", got=len(certificate.signatures)
+        )
     indexes = [index for index, _ in certificate.signatures]
     if any(a >= b for a, b in pairwise(indexes)):
         raise SignatureError("signers of a certificate", where=where, expected="ascending and distinct", got=indexes)
     if indexes and not (indexes[0] >= 0 and indexes[-1] < validators.n):
-        raise SignatureError("signers of a certificate", where=where, expected=f"below {validators.n}", got=indexes)
-    if len(indexes) < validators.quorum:
+        raise SignatureError(
+            "signers of a certificate", where=where, expected=f"from 0 to {validators.n - 1}", got=indexes
+        )
+    if not indexes or len(indexes) < validators.quorum:  # the quorum of an empty set would be 0
         raise SignatureError("too few signers", where=where, expected=validators.quorum, got=len(indexes))
     if any(len(signature) != SIGNATURE_BYTES for _, signature in certificate.signatures):
         raise SignatureError("a signature has the wrong length", where=where, expected=SIGNATURE_BYTES)
