@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from chainnode.files import sync_directory
 from primitives.errors import StorageError, UsageError
 
 FORMAT_VERSION = 1
@@ -248,7 +249,7 @@ class WriteAheadLog:
         self._file = opener(path)
         if self._size_bytes == 0:
             self._write(encode_header(chain_id))
-            _sync_directory(path.parent)
+            sync_directory(path.parent)
         elif found.torn_bytes:
             self._file.datasync()
 
@@ -290,7 +291,7 @@ class WriteAheadLog:
             size = self._fill(replacement, records)
             replacement.datasync()
             os.replace(temporary, self.path)
-            _sync_directory(self.path.parent)
+            sync_directory(self.path.parent)
         except OSError as error:
             replacement.close()
             self._fail(error)
@@ -352,11 +353,3 @@ def _groups(records: Sequence[bytes]) -> Iterable[list[bytes]]:
 
 def _temporary(path: Path) -> Path:
     return path.with_name(path.name + ".new")
-
-
-def _sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

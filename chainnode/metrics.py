@@ -1,0 +1,168 @@
+"""What a node counts: one registry of Prometheus metrics, `chainnode_…`, in base units (seconds, bytes).
+
+Here: the names, their meaning and labels. Not here: the HTTP listener (`rpc`), when to count (`node`). Labels are
+closed sets (reasons, kinds, members of the chain), so that a peer cannot grow the registry: `reason_label` maps what is
+not a slug of ours to `other`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+LABEL_VALUES_MAX = 256
+_SLUG = re.compile(r"[a-z][a-z0-9_]{0,47}")
+LATENCY_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+FSYNC_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0)
+
+
+# The time when a series was made is in no dashboard, and doubles the series.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no annotation there
+
+
+class NodeMetrics:
+    """All metrics of one node; owned by the node's loop, read by the operations listener."""
+
+    def __init__(self, *, node: str = "", member: str = "", version: str = "", start_time_s: float = 0.0) -> None:
+        self.registry = CollectorRegistry()
+        self._labels: dict[str, set[str]] = {}
+        self._consensus()
+        self._traffic()
+        self._ledger()
+        self._process = ProcessUsage()
+        self.registry.register(self._process)
+        info = self._gauge(
+            "chainnode_info", "Always 1; its labels say which node and version.", "node", "member", "version"
+        )
+        info.labels(node, member, version).set(1)
+        self.start_time = self._gauge("chainnode_start_time_seconds", "When this process started, Unix time.")
+        self.start_time.set(start_time_s)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
+
+    def _consensus(self) -> None:
+        self.height = self._gauge("chainnode_height", "Newest delivered height.")
+        self.certified_height = self._gauge(
+            "chainnode_certified_height", "Highest height known to be certified anywhere."
+        )
+        self.epoch = self._gauge("chainnode_epoch", "Epoch of the validator set.")
+        self.view = self._gauge("chainnode_view", "View that this node is in.")
+        self.leader = self._gauge("chainnode_is_leader", "1 while this node leads its view.")
+        self.catching_up = self._gauge(
+            "chainnode_catching_up", "1 while this node fetches blocks certified without it."
+        )
+        self.view_changes = self._counter(
+            "chainnode_view_changes_total", "Views left, by what made this node leave.", "reason"
+        )
+        self.votes = self._counter("chainnode_votes_total", "Votes signed, by phase.", "phase")
+        self.evidence = self._counter(
+            "chainnode_evidence_total", "Contradicting signed pairs seen, by validator.", "validator"
+        )
+        self.checkpoint_size = self._gauge("chainnode_checkpoint_size", "Log size of the newest stable checkpoint.")
+        self.commit_latency = self._histogram(
+            "chainnode_commit_latency_seconds", "From a batch's arrival at this node to its delivery.", LATENCY_SECONDS
+        )
+        self.block_interval = self._histogram(
+            "chainnode_block_interval_seconds", "Between two deliveries of a block.", LATENCY_SECONDS
+        )
+
+    def _traffic(self) -> None:
+        self.peers = self._gauge("chainnode_peers", "Connected peers.")
+        self.messages = self._counter(
+            "chainnode_messages_total", "Messages, by direction and kind.", "direction", "kind"
+        )
+        self.message_bytes = self._counter("chainnode_message_bytes_total", "Payload bytes, by direction.", "direction")
+        self.dropped = self._counter(
+            "chainnode_messages_dropped_total", "Messages refused or dropped, by reason.", "reason"
+        )
+        self.disconnects = self._counter(
+            "chainnode_disconnects_total", "Connections ended or refused, by reason.", "reason"
+        )
+        self.requests = self._counter(
+            "chainnode_rpc_requests_total", "RPC calls, by method and result.", "method", "result"
+        )
+        self.request_seconds = self._histogram(
+            "chainnode_rpc_request_duration_seconds", "Time to answer an RPC call.", LATENCY_SECONDS, "method"
+        )
+
+    def _ledger(self) -> None:
+        self.events = self._counter("chainnode_events_committed_total", "Events delivered, by outcome.", "outcome")
+        self.blocks = self._counter("chainnode_blocks_committed_total", "Blocks delivered.")
+        self.batches = self._counter("chainnode_batches_committed_total", "Batches delivered.")
+        self.log_size = self._gauge("chainnode_log_size", "Leaves of the log.")
+        self.pool_batches = self._gauge("chainnode_pool_batches", "Batches waiting for a block.")
+        self.pool_bytes = self._gauge("chainnode_pool_bytes", "Bytes of the batches waiting for a block.")
+        self.gateway_pending = self._gauge("chainnode_gateway_pending_events", "Own events waiting to be committed.")
+        self.submissions = self._counter("chainnode_submissions_total", "Events submitted here, by status.", "status")
+        self.fsyncs = self._counter("chainnode_fsyncs_total", "Synced writes, by file.", "file")
+        self.fsync_seconds = self._histogram(
+            "chainnode_fsync_duration_seconds", "Time of a synced write.", FSYNC_SECONDS, "file"
+        )
+        self.wal_bytes = self._gauge("chainnode_wal_bytes", "Size of the write-ahead log.")
+        self.loop_lag = self._histogram("chainnode_loop_lag_seconds", "How late the node's loop ran.", FSYNC_SECONDS)
+
+    def reason_label(self, reason: str, *, of: str = "reason") -> str:
+        """Return a label value that is surely one of few: the slug itself, or `other`."""
+        known = self._labels.setdefault(of, set())
+        if reason in known:
+            return reason
+        if len(known) >= LABEL_VALUES_MAX or not _SLUG.fullmatch(reason):
+            return "other"
+        known.add(reason)
+        return reason
+
+    def count_dropped(self, reason: str, count: int = 1) -> None:
+        """Count messages that were refused or dropped."""
+        self.dropped.labels(self.reason_label(reason, of="dropped")).inc(count)
+
+    def count_disconnect(self, reason: str) -> None:
+        """Count a connection that ended or was refused."""
+        self.disconnects.labels(self.reason_label(reason, of="disconnect")).inc()
+
+    def observe_fsync(self, file: str, seconds: float) -> None:
+        """Count one synced write and its time."""
+        self.fsyncs.labels(file).inc()
+        self.fsync_seconds.labels(file).observe(seconds)
+
+    def position(self, *, height: int, view: int, epoch: int, is_leader: bool, catching_up: bool) -> None:
+        """Set where the replica stands."""
+        self.height.set(height)
+        self.view.set(view)
+        self.epoch.set(epoch)
+        self.leader.set(is_leader)
+        self.catching_up.set(catching_up)
+
+    def render(self) -> bytes:
+        """Return the exposition in Prometheus' text format, for /metrics."""
+        return generate_latest(self.registry)
+
+
+class ProcessUsage(Collector):
+    """CPU time, memory and open files of this process, read from /proc at each scrape; nothing where there is none."""
+
+    def collect(self) -> list[GaugeMetricFamily]:
+        """Return the current values."""
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        rows = [
+            ("chainnode_process_cpu_seconds", "CPU time of this process.", used.ru_utime + used.ru_stime),
+        ]
+        try:
+            with open("/proc/self/statm", encoding="ascii") as file:
+                pages = int(file.read().split()[1])
+            rows.append(("chainnode_process_resident_memory_bytes", "Resident memory.", pages * resource.getpagesize()))
+            rows.append(("chainnode_process_open_fds", "Open file descriptors.", len(os.listdir("/proc/self/fd"))))
+        except OSError:
+            pass
+        return [GaugeMetricFamily(name, text, value=value) for name, text, value in rows]

@@ -1,0 +1,54 @@
+"""Metrics: named as Prometheus' own linter wants them, and of bounded number."""
+
+import re
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from chainnode.metrics import NodeMetrics
+
+METRICS = NodeMetrics(node="bank-a", member="bank-a", version="0.1.0", start_time_s=12.0)
+
+
+def families() -> dict[str, object]:
+    return {family.name: family for family in text_string_to_metric_families(METRICS.render().decode())}
+
+
+def test_names_pass_the_rules_of_promtool() -> None:
+    """The rules of promtool's `check metrics`: help, `_total` on counters alone, base units, no type in a name."""
+    for family in text_string_to_metric_families(METRICS.render().decode()):
+        name = family.name
+        assert name.startswith("chainnode_")
+        assert family.documentation.endswith(".")
+        assert re.fullmatch(r"[a-z][a-z0-9_]*[a-z0-9]", name)
+        for unit in ("_ms", "_milliseconds", "_micros", "_kb", "_mb", "_kilobytes", "_minutes", "_percent"):
+            assert unit not in name
+        for word in ("counter", "gauge", "histogram", "summary"):
+            assert word not in name.split("_")
+        if family.type == "counter":
+            assert all(sample.name.endswith("_total") for sample in family.samples)
+        else:
+            assert not name.endswith(("_total", "_count", "_sum", "_bucket"))
+
+
+def test_promised_metrics_are_there() -> None:
+    METRICS.position(height=5, view=1, epoch=0, is_leader=True, catching_up=False)
+    METRICS.events.labels("applied").inc(3)
+    METRICS.commit_latency.observe(0.02)
+    METRICS.observe_fsync("wal", 0.001)
+    text = METRICS.render().decode()
+    assert "chainnode_height 5.0" in text
+    assert 'chainnode_events_committed_total{outcome="applied"} 3.0' in text
+    assert 'chainnode_commit_latency_seconds_bucket{le="0.025"} 1.0' in text
+    assert 'chainnode_fsyncs_total{file="wal"} 1.0' in text
+    assert "chainnode_process_cpu_seconds" in text
+
+
+def test_peer_cannot_grow_the_registry_with_its_reasons() -> None:
+    metrics = NodeMetrics()
+    for number in range(1_000):
+        metrics.count_dropped(f"reason_{number}")
+    metrics.count_disconnect('bad"label\n')
+    text = metrics.render().decode()
+    assert text.count("chainnode_messages_dropped_total{") <= 257
+    assert 'chainnode_messages_dropped_total{reason="other"} 744.0' in text
+    assert 'chainnode_disconnects_total{reason="other"} 1.0' in text
