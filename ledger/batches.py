@@ -1,0 +1,255 @@
+"""Batches: a source's signed, numbered groups of events; one signature carries a thousand events.
+
+Shape is a pure function of the bytes and is checked before anything is signed; what a batch may do is judged by
+execution. Source: design §4 (Batch). A batch is `[header, signature, events]`; its hash covers the header alone, which
+holds the Merkle root of the events' ids, and the signature covers the header's fields under the tag `batch`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from ledger.events import EVENT_SIZE_MAX, KIND_BYTES, Event, EventTimeMs, Member, check_event_size
+from ledger.kinds import KindSpec
+from ledger.registry import KINDS
+from primitives import merkle
+from primitives.encoding import Record, decode, decoder_of, encode
+from primitives.errors import EncodingError, InputError, SignatureError
+from primitives.hashing import SUITE, domain_hash, statement
+from primitives.ids import EventId, Hash, TimeMs
+from primitives.keys import SigningKey, verify
+
+BATCH_EVENTS_MAX = 1_024
+BATCH_SIZE_MAX = 4 << 20
+NUMBER_MAX = (1 << 63) - 1
+
+Bytes32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Bytes64 = Annotated[bytes, Meta(min_length=64, max_length=64)]
+
+
+class BatchHeader(Record):
+    """What the source signs: who, which number, what came before (zero hash for number 0), how many events, their root.
+
+    `time_ms` is the source's own claim; no rule depends on it.
+    """
+
+    suite: int
+    chain_id: Bytes32
+    member: Member
+    source: Bytes32
+    number: Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
+    previous: Bytes32
+    count: Annotated[int, Meta(ge=1, le=BATCH_EVENTS_MAX)]
+    root: Bytes32
+    time_ms: EventTimeMs
+
+    def hash(self) -> Hash:
+        """Return the batch's hash."""
+        return domain_hash("batch", encode(self))
+
+
+class Batch(Record):
+    """A batch as it is sent and stored: every event is its own canonical bytes."""
+
+    header: BatchHeader
+    signature: Bytes64
+    events: Annotated[tuple[Annotated[bytes, Meta(max_length=EVENT_SIZE_MAX)], ...], Meta(max_length=BATCH_EVENTS_MAX)]
+
+
+@dataclass(frozen=True, slots=True)
+class StatefulEvent:
+    """An event that execution has to look into: its place in the batch, itself and its decoded body."""
+
+    index: int
+    event: Event
+    body: Any  # the record that the event's kind and schema name
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedBatch:
+    """A batch whose shape was found good; its signature was not looked at.
+
+    `ids` are the events' ids, which are their leaf hashes in the log, in order. `kinds` are the kinds that occur.
+    Bodies are kept of the events that change the state only; the others are recorded as they are.
+    """
+
+    header: BatchHeader
+    signature: bytes
+    hash: Hash
+    raw: bytes
+    ids: tuple[EventId, ...]
+    kinds: frozenset[int]
+    expires_ms_min: int
+    expires_ms_max: int
+    stateful: tuple[StatefulEvent, ...]
+
+    @property
+    def size(self) -> int:
+        """The batch's size in bytes."""
+        return len(self.raw)
+
+    @property
+    def event_bytes(self) -> tuple[bytes, ...]:
+        """The events' canonical bytes, taken out of the batch's bytes again."""
+        return events_of(self.raw)
+
+    @property
+    def events(self) -> list[Event]:
+        """The events, decoded again."""
+        decode_event = decoder_of(Event).decode
+        return [decode_event(data) for data in self.event_bytes]
+
+
+def parse_batch(data: bytes, kinds: Mapping[int, KindSpec] = KINDS) -> ParsedBatch:
+    """Return the batch in `data` after checking its shape.
+
+    Raises InputError where sizes, count, root, members, kinds or bodies do not fit, EncodingError where bytes are not
+    canonical. The signature is left to `verify_batch`.
+    """
+    batch = decode(Batch, data, size_max=BATCH_SIZE_MAX)
+    header = batch.header
+    if header.suite != SUITE:
+        raise InputError("batch of an unknown suite", expected=SUITE, got=header.suite)
+    if len(batch.events) != header.count:
+        raise InputError("batch of another length", expected=f"{header.count} events", got=len(batch.events))
+    if header.number == 0 and header.previous != bytes(32):
+        raise InputError("first batch of a source names a previous one", expected="a zero hash", got=header.previous)
+    events = _decode_events(batch.events, header.member)
+    stateful = _check_bodies(events, kinds)
+    ids = tuple(
+        sha256(b"\0" + KIND_BYTES[event.kind] + raw).digest() for event, raw in zip(events, batch.events, strict=True)
+    )
+    root = merkle.root_of(ids)
+    if root != header.root:
+        raise InputError("root of a batch does not fit its events", expected=header.root, got=root)
+    expiries = [event.expires_ms for event in events]
+    return ParsedBatch(
+        header=header,
+        signature=batch.signature,
+        hash=header.hash(),
+        raw=bytes(data),
+        ids=ids,  # type: ignore[arg-type]  # a NewType costs a call per event
+        kinds=frozenset(event.kind for event in events),
+        expires_ms_min=min(expiries),
+        expires_ms_max=max(expiries),
+        stateful=tuple(stateful),
+    )
+
+
+def _decode_events(items: Sequence[bytes], member: str) -> list[Event]:
+    decode_event = decoder_of(Event).decode
+    try:
+        events: list[Event] = [decode_event(item) for item in items]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError) as error:
+        raise EncodingError("not a valid event", where="batch", got=error) from None
+    if [encode(event) for event in events] != list(items):
+        raise EncodingError("event that is not canonical", where="batch", expected="shortest forms, nothing trailing")
+    for index, event in enumerate(events):
+        if event.member != member:
+            raise InputError(
+                "event of another member", where=f"event {index} of a batch", expected=member, got=event.member
+            )
+    return events
+
+
+def _check_bodies(events: list[Event], kinds: Mapping[int, KindSpec]) -> list[StatefulEvent]:
+    """Decode every body as its kind and schema ask, and return the events that change the state."""
+    stateful = []
+    known: dict[tuple[int, int], tuple[KindSpec, Any]] = {}  # Any: msgspec's bound method
+    index = 0
+    try:
+        for index, event in enumerate(events):
+            found = known.get((event.kind, event.schema))
+            if found is None:
+                found = known[(event.kind, event.schema)] = _body_decoder(event, kinds)
+            spec, decode_body = found
+            body = decode_body(event.body)
+            if encode(body) != event.body:
+                raise EncodingError("body that is not canonical", expected="shortest forms, nothing trailing")
+            if spec.check_shape is not None:
+                spec.check_shape(body)
+            if spec.changes_state:
+                stateful.append(StatefulEvent(index, event, body))
+    except InputError as error:
+        raise type(error)(
+            error.what,
+            where=f"event {index} of a batch" + (f", {error.where}" if error.where else ""),
+            expected=error.expected,
+            got=error.got,
+            hint=error.hint,
+        ) from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError) as error:
+        name = kinds[events[index].kind].name
+        raise EncodingError(f"not a valid body of {name}", where=f"event {index} of a batch", got=error) from None
+    return stateful
+
+
+def _body_decoder(event: Event, kinds: Mapping[int, KindSpec]) -> tuple[KindSpec, Any]:  # Any: msgspec's bound method
+    spec = kinds.get(event.kind)
+    if spec is None:
+        raise InputError("unknown kind of event", expected=f"one of {sorted(kinds)}", got=event.kind)
+    schema = spec.schemas.get(event.schema)
+    if schema is None:
+        raise InputError(f"unknown schema of {spec.name}", expected=f"one of {sorted(spec.schemas)}", got=event.schema)
+    return spec, decoder_of(schema).decode
+
+
+def check_event(data: bytes, kinds: Mapping[int, KindSpec] = KINDS) -> tuple[Event, EventId]:
+    """Return one event and its id after the checks that a batch makes of it; for gateways. Raises InputError."""
+    check_event_size(data)
+    event = _decode_events([data], decode(Event, data, size_max=EVENT_SIZE_MAX).member)[0]
+    _check_bodies([event], kinds)
+    return event, EventId(sha256(b"\0" + KIND_BYTES[event.kind] + data).digest())
+
+
+def verify_batch(parsed: ParsedBatch) -> None:
+    """Raise SignatureError unless the source named in the header signed the header."""
+    if not verify(parsed.header.source, batch_statement(parsed.header), parsed.signature):
+        raise SignatureError(
+            "signature of a batch does not verify",
+            where=f"batch {parsed.header.number} of {parsed.header.member}",
+            expected=f"a signature by {parsed.header.source.hex()}",
+        )
+
+
+def batch_statement(header: BatchHeader) -> bytes:
+    """Return the bytes that the source signs."""
+    return statement("batch", header)
+
+
+def build_batch(
+    events: Sequence[bytes],
+    *,
+    chain_id: Hash,
+    member: str,
+    key: SigningKey,
+    number: int,
+    previous: Hash,
+    time_ms: TimeMs,
+) -> bytes:
+    """Return the bytes of a signed batch of events (canonical bytes, already checked) for `member`'s source `key`."""
+    decode_event = decoder_of(Event).decode
+    kinds = [decode_event(event).kind for event in events]
+    ids = [sha256(b"\0" + KIND_BYTES[kind] + event).digest() for kind, event in zip(kinds, events, strict=True)]
+    header = BatchHeader(
+        suite=SUITE,
+        chain_id=chain_id,
+        member=member,
+        source=key.public,
+        number=number,
+        previous=previous,
+        count=len(events),
+        root=merkle.root_of(ids),
+        time_ms=time_ms,
+    )
+    return encode(Batch(header, key.sign(batch_statement(header)), tuple(events)))
+
+
+def events_of(raw: bytes) -> tuple[bytes, ...]:
+    """Return the events' bytes of a batch whose shape was checked before."""
+    events: tuple[bytes, ...] = decoder_of(Batch).decode(raw).events
+    return events

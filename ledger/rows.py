@@ -1,0 +1,191 @@
+"""The rows of the store: every key's layout, in one place.
+
+Keys start with one byte that names the kind of row; numbers in keys are big-endian, so that order is by number.
+
+    m  format, tip                          what this store is and where the chain stands
+    b  height                               block with its certificate
+    h  block hash                           height
+    x  height                               digest of the execution: events per batch, rejected events
+    B  batch hash                           a batch's bytes, written before PREPARE and only referred to later
+    W  batch hash                           a batch that no committed block holds yet
+    p  event id (first 16 bytes), position  where an event stands; nothing else is stored per event
+    t  log, level, index                    full tile of hashes
+    q  log, level, index, offset            hashes of a tile that is not full yet
+    s  state key                            current value
+    n  node hash                            node of the state's tree, of whatever height
+    M  member                               a member's batch log: size and the tips of its sources
+    L  member, index                        leaf of a member's batch log
+    c  size                                 stable checkpoint (note)
+
+A position is the height (6 bytes) and the index in the block (2 bytes). Ids are cut to 16 bytes because rows are what
+the disk pays for; two events may then share a prefix, so a reader compares whole ids.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from ledger.batches import BatchHeader
+from ledger.outcomes import Outcome
+from ledger.store import prefix_stop
+from primitives.encoding import Record
+from primitives.errors import StorageError
+from primitives.ids import Hash, Height, SourceKey
+
+FORMAT_KEY = b"m/format"
+FORMAT_VERSION = b"chainnode-ledger/1"
+TIP_KEY = b"m/tip"
+
+ID_PREFIX_SIZE = 16
+POSITION_SIZE = 8
+HEIGHT_MAX = (1 << 48) - 1
+
+
+def check_format(found: bytes | None, *, where: str) -> bool:
+    """Say whether the store names its format; StorageError names one that this version does not know."""
+    if found is not None and found != FORMAT_VERSION:
+        raise StorageError(
+            "store format not known",
+            where=where,
+            expected=FORMAT_VERSION.decode(),
+            got=found[:64].decode(errors="replace"),
+            hint="run the version that wrote it, or start with an empty store and catch up",
+        )
+    return found is not None
+
+
+class TipRow(Record):
+    """Where the committed chain stands."""
+
+    chain_id: Hash
+    height: Height
+    block_hash: Hash
+    log_size: int
+
+
+class ExecutionRow(Record):
+    """What a block's execution gave: the number of events of each batch, and the events that were not applied."""
+
+    event_counts: tuple[int, ...]
+    rejected: tuple[tuple[int, Outcome], ...]
+
+
+class WaitingRow(Record):
+    """A batch that is held but not ordered: its place and its size in bytes."""
+
+    member: str
+    source: SourceKey
+    number: int
+    size: int
+
+
+class SourceTip(Record):
+    """Where a source stands: the number it must use next and the hash of its last batch."""
+
+    source: Annotated[bytes, Meta(min_length=32, max_length=32)]
+    next_number: int
+    previous: Hash
+
+
+class MemberLogRow(Record):
+    """A member's batch log: the number of its leaves and its sources, ascending by key."""
+
+    size: int
+    sources: tuple[SourceTip, ...]
+
+
+class BatchLeafRow(Record):
+    """A leaf of a member's batch log with the height at which the batch was ordered."""
+
+    height: Height
+    header: BatchHeader
+
+
+def block_key(height: int) -> bytes:
+    """Return the key of the block at `height`."""
+    return b"b" + height.to_bytes(8, "big")
+
+
+def block_hash_key(block_hash: bytes) -> bytes:
+    """Return the key of a block's height by its hash."""
+    return b"h" + block_hash
+
+
+def execution_key(height: int) -> bytes:
+    """Return the key of the execution of the block at `height`."""
+    return b"x" + height.to_bytes(8, "big")
+
+
+def batch_key(batch_hash: bytes) -> bytes:
+    """Return the key of a batch's bytes."""
+    return b"B" + batch_hash
+
+
+def waiting_key(batch_hash: bytes) -> bytes:
+    """Return the key that marks a batch as not ordered yet."""
+    return b"W" + batch_hash
+
+
+def position_bytes(height: int, index: int) -> bytes:
+    """Return a position: 6 bytes of height, 2 bytes of index in the block."""
+    return height.to_bytes(6, "big") + index.to_bytes(2, "big")
+
+
+def parse_position(data: bytes) -> tuple[int, int]:
+    """Return (height, index in the block) of the 8 bytes of a position."""
+    return int.from_bytes(data[:6], "big"), int.from_bytes(data[6:8], "big")
+
+
+def position_range(event_id: bytes) -> tuple[bytes, bytes]:
+    """Return the range of the position rows of all events that share this id's prefix."""
+    prefix = b"p" + event_id[:ID_PREFIX_SIZE]
+    return prefix, prefix + b"\xff" * (POSITION_SIZE + 1)
+
+
+def tile_key(log: bytes, level: int, index: int) -> bytes:
+    """Return the key of a full tile; `log` is empty for the log, the member's id for a batch log."""
+    return b"t" + _log_part(log) + bytes([level]) + index.to_bytes(8, "big")
+
+
+def piece_key(log: bytes, level: int, index: int, offset: int) -> bytes:
+    """Return the key of the hashes of a partial tile from `offset` on."""
+    return piece_prefix(log, level, index) + bytes([offset])
+
+
+def piece_prefix(log: bytes, level: int, index: int) -> bytes:
+    """Return the prefix of all pieces of a partial tile."""
+    return b"q" + _log_part(log) + bytes([level]) + index.to_bytes(8, "big")
+
+
+def _log_part(log: bytes) -> bytes:
+    return bytes([len(log)]) + log
+
+
+def state_row_key(key: bytes) -> bytes:
+    """Return the key of the current value of a state key."""
+    return b"s" + key
+
+
+def node_key(node_hash: bytes) -> bytes:
+    """Return the key of a node of the state's tree."""
+    return b"n" + node_hash
+
+
+def member_log_key(member: str) -> bytes:
+    """Return the key of a member's batch log."""
+    return b"M" + member.encode()
+
+
+def batch_leaf_key(member: str, index: int) -> bytes:
+    """Return the key of a leaf of a member's batch log."""
+    return b"L" + _log_part(member.encode()) + index.to_bytes(8, "big")
+
+
+def checkpoint_key(size: int) -> bytes:
+    """Return the key of the stable checkpoint at a log size."""
+    return b"c" + size.to_bytes(8, "big")
+
+
+def all_of(kind: bytes) -> tuple[bytes, bytes]:
+    """Return the range of all rows of a kind (its first byte)."""
+    return kind, prefix_stop(kind)

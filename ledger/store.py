@@ -1,0 +1,146 @@
+"""The store's port: ordered rows of bytes, written in atomic batches; and the store in memory.
+
+Not here: what the rows mean (`ledger.rows`) and LevelDB (`ledger.store_leveldb`). `StagedStore` shows rows that were
+handed out to be written but are not on disk yet, so that the pure parts can go on before the write has ended.
+Source: design §6 (the store is LevelDB behind a small port).
+"""
+
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+Put = tuple[bytes, bytes | None]
+"""A row to write: key and value, or None to delete the row."""
+
+
+class Store(Protocol):
+    """Rows in ascending order of keys. A write happens as a whole or not at all."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of `key`, or None."""
+
+    def iterate(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the rows with start <= key < stop, ascending or, with `reverse`, descending."""
+
+    def write(self, puts: Iterable[Put], *, sync: bool) -> None:
+        """Write all rows atomically; with `sync` they survive a power cut once this returns."""
+
+    def close(self) -> None:
+        """Release the store."""
+
+
+def prefix_stop(prefix: bytes) -> bytes:
+    """Return the smallest key above all keys that start with `prefix` (which holds a byte below 0xff)."""
+    stripped = prefix.rstrip(b"\xff")
+    return stripped[:-1] + bytes([stripped[-1] + 1])
+
+
+class _Bucket:
+    """Rows whose keys share the first byte; keys are sorted only when somebody iterates."""
+
+    def __init__(self) -> None:
+        self.rows: dict[bytes, bytes] = {}
+        self._sorted: list[bytes] = []
+        self._stale = False
+
+    def put(self, key: bytes, value: bytes | None) -> None:
+        if value is None:
+            self._stale |= self.rows.pop(key, None) is not None
+        else:
+            self._stale |= key not in self.rows
+            self.rows[key] = value
+
+    def keys(self) -> list[bytes]:
+        if self._stale:
+            self._sorted = sorted(self.rows)
+            self._stale = False
+        return self._sorted
+
+
+class MemoryStore:
+    """A store in memory, for tests, simulation and tools."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[bytes, _Bucket] = {}
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of `key`, or None."""
+        bucket = self._buckets.get(key[:1])
+        return None if bucket is None else bucket.rows.get(key)
+
+    def iterate(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the rows with start <= key < stop as they were when the iteration began."""
+        found: list[tuple[bytes, bytes]] = []
+        for first in sorted(self._buckets):
+            if start[:1] <= first <= stop[:1]:
+                bucket = self._buckets[first]
+                keys = bucket.keys()
+                low, high = bisect_left(keys, start), bisect_left(keys, stop)
+                found.extend((key, bucket.rows[key]) for key in keys[low:high])
+        return iter(found[::-1] if reverse else found)
+
+    def write(self, puts: Iterable[Put], *, sync: bool) -> None:
+        """Write all rows."""
+        del sync
+        for key, value in puts:
+            bucket = self._buckets.get(key[:1])
+            if bucket is None:
+                bucket = self._buckets[key[:1]] = _Bucket()
+            bucket.put(key, value)
+
+    def close(self) -> None:
+        """Keep everything: a closed memory store can be opened again, as a disk can."""
+
+    def rows(self) -> dict[bytes, bytes]:
+        """Return a copy of all rows."""
+        return {key: value for bucket in self._buckets.values() for key, value in bucket.rows.items()}
+
+
+class StagedStore:
+    """A store read through the rows that are on their way to it.
+
+    `stage` shows rows at once and returns a ticket; the owner of the disk writes them and then calls `settle`, which
+    lets go of them. Tickets are settled in order. Writing is not done here.
+    """
+
+    def __init__(self, base: Store) -> None:
+        self.base = base
+        self._layers: OrderedDict[int, dict[bytes, bytes | None]] = OrderedDict()
+        self._next_ticket = 0
+
+    @property
+    def layer_count(self) -> int:
+        """The number of tickets that are not settled."""
+        return len(self._layers)
+
+    def stage(self, puts: Iterable[Put]) -> int:
+        """Show the rows to every later reading and return the ticket to settle once they are written."""
+        ticket = self._next_ticket
+        self._next_ticket += 1
+        self._layers[ticket] = dict(puts)
+        return ticket
+
+    def settle(self, ticket: int) -> None:
+        """Forget the rows of this ticket and of all before it: they are in the store now."""
+        while self._layers and next(iter(self._layers)) <= ticket:
+            self._layers.popitem(last=False)
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of `key`, the newest staged one first."""
+        for layer in reversed(self._layers.values()):
+            if key in layer:
+                return layer[key]
+        return self.base.get(key)
+
+    def iterate(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the rows of the range; meant for short ranges, which it collects in memory."""
+        staged: dict[bytes, bytes | None] = {}
+        for layer in self._layers.values():
+            staged.update((key, value) for key, value in layer.items() if start <= key < stop)
+        if not staged:
+            return self.base.iterate(start, stop, reverse)
+        rows: dict[bytes, bytes | None] = dict(self.base.iterate(start, stop))
+        rows.update(staged)
+        live = [(key, value) for key, value in rows.items() if value is not None]
+        return iter(sorted(live, reverse=reverse))

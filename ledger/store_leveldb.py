@@ -1,0 +1,122 @@
+"""The store on disk: LevelDB through plyvel.
+
+The only module of the ledger that touches the file system. LevelDB admits one process; everything else that wants to
+read goes through the running node. Source: design §6, plyvel 1.5.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ledger.rows import FORMAT_KEY, FORMAT_VERSION, check_format
+from ledger.store import Put
+from primitives.errors import StorageError
+
+WRITE_BUFFER_BYTES = 32 << 20  # fewer, larger tables: position keys are random and would otherwise be merged often
+CACHE_BYTES = 32 << 20
+BLOOM_BITS_A_KEY = 10
+OPEN_FILES_MAX = 256
+FILE_SIZE_MAX = 16 << 20
+
+
+def _plyvel() -> Any:  # Any: plyvel has no type information
+    try:
+        import plyvel
+    except ImportError as error:
+        raise StorageError(
+            "the LevelDB binding plyvel cannot be loaded",
+            got=error,
+            hint="install it anew; where it has no wheel, a C++ compiler and the package libleveldb-dev are needed",
+        ) from None
+    return plyvel
+
+
+class LevelDBStore:
+    """Rows in a LevelDB directory, which is created if it is not there and locked while open.
+
+    Raises StorageError when another process holds it, when it is damaged, or when a later version wrote it.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        plyvel = _plyvel()
+        self._write_batch_errors = plyvel.Error
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._db = plyvel.DB(
+                os.fspath(self.path),
+                create_if_missing=True,
+                paranoid_checks=True,
+                write_buffer_size=WRITE_BUFFER_BYTES,
+                lru_cache_size=CACHE_BYTES,
+                bloom_filter_bits=BLOOM_BITS_A_KEY,
+                max_open_files=OPEN_FILES_MAX,
+                max_file_size=FILE_SIZE_MAX,
+            )
+        except (plyvel.Error, OSError) as error:
+            raise _opening_error(self.path, error, plyvel) from None
+        try:
+            found = check_format(self.get(FORMAT_KEY), where=str(self.path))
+        except StorageError:
+            self.close()
+            raise
+        if not found:
+            self.write([(FORMAT_KEY, FORMAT_VERSION)], sync=True)
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of `key`, or None."""
+        try:
+            value: bytes | None = self._db.get(key)
+        except (self._write_batch_errors, RuntimeError) as error:
+            raise _damage(self.path, error) from None
+        return value
+
+    def iterate(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the rows with start <= key < stop of one moment."""
+        try:
+            with self._db.iterator(start=start, stop=stop, reverse=reverse) as rows:
+                yield from rows
+        except (self._write_batch_errors, RuntimeError) as error:
+            raise _damage(self.path, error) from None
+
+    def write(self, puts: Iterable[Put], *, sync: bool) -> None:
+        """Write all rows in one LevelDB batch; with `sync` its log is flushed to the disk before this returns."""
+        try:
+            batch = self._db.write_batch(sync=sync)
+            put, delete = batch.put, batch.delete
+            for key, value in puts:
+                if value is None:
+                    delete(key)
+                else:
+                    put(key, value)
+            batch.write()
+        except (self._write_batch_errors, RuntimeError) as error:
+            raise _damage(self.path, error) from None
+
+    def close(self) -> None:
+        """Release the directory; closing twice is allowed."""
+        self._db.close()
+
+
+def _opening_error(path: Path, error: Exception, plyvel: Any) -> StorageError:  # Any: plyvel has no type information
+    text = str(error)
+    if isinstance(error, plyvel.IOError) and "lock" in text.lower():
+        return StorageError(
+            "home already in use",
+            where=str(path),
+            expected="no other process on this store",
+            hint="stop the node that runs on this home, or choose another home",
+        )
+    if isinstance(error, plyvel.CorruptionError):
+        return _damage(path, error)
+    return StorageError("cannot open the store", where=str(path), got=text, hint="check that the path can be written")
+
+
+def _damage(path: Path, error: Exception) -> StorageError:
+    return StorageError(
+        "the store is damaged or unusable",
+        where=str(path),
+        got=error,
+        hint="restore a backup or delete the store and let the node catch up from its peers",
+    )
