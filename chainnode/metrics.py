@@ -128,8 +128,32 @@ class NodeMetrics:
         self.dropped.labels(self.reason_label(reason, of="dropped")).inc(count)
 
     def count_disconnect(self, reason: str) -> None:
-        """Count a connection that ended or was refused."""
+        """Count a link that ended."""
         self.disconnects.labels(self.reason_label(reason, of="disconnect")).inc()
+
+    def peer_disconnected(self, peer: str, reason: str) -> None:
+        """An established link ended (the port of `p2p`)."""
+        del peer
+        self.count_disconnect(reason)
+
+    def connection_refused(self, reason: str) -> None:
+        """A connection did not become a link (the port of `p2p`)."""
+        self.refused.labels(self.reason_label(reason, of="refused")).inc()
+
+    def peer_banned(self, peer: str, duration_ms: int) -> None:
+        """A peer is shut out for a time (the port of `p2p`)."""
+        del peer, duration_ms
+        self.bans.inc()
+
+    def peer_held_back(self, peer: str, duration_ms: int) -> None:
+        """Reading from a peer was paused (the port of `p2p`)."""
+        del peer
+        self.held_back.inc(duration_ms / 1_000)
+
+    def message_dropped(self, peer: str, lane: object) -> None:
+        """A queue to a peer was full (the port of `p2p`); `lane` is an enumeration's member."""
+        del peer
+        self.count_dropped(f"queue_full_{str(getattr(lane, 'name', lane)).lower()}")
 
     def observe_fsync(self, file: str, seconds: float) -> None:
         """Count one synced write and its time."""

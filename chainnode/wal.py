@@ -49,7 +49,7 @@ class LogDamaged(StorageError):
             f"{what} at offset {offset}",
             where=where,
             got=got,
-            hint="this node must not vote again with these keys; have it re-admitted with new ones",
+            hint="what was signed cannot be told any more: the keys that signed must be replaced",
         )
         self.what_damaged = what
         self.offset = offset
