@@ -1,0 +1,202 @@
+"""The sparse Merkle map that authenticates the state: batch update, proofs of presence and of absence.
+
+The path of a key is its hash, 256 bits from the root downwards. A subtree that holds a single leaf is that leaf, so a
+map of n keys is about log2(n) deep. Nodes are found by their hash and never changed, so every old root stays provable.
+Source: design §6 (the state). Bytes:
+
+    path   SHA-256("chainnode/v1/state-path\\0" || key)
+    leaf   SHA-256("chainnode/v1/state-leaf\\0" || path || SHA-256(value))
+    inner  SHA-256("chainnode/v1/state-node\\0" || left || right)
+    empty  32 zero bytes
+
+A node's row is `N` left right, or `L` and the length of the key (2 bytes), key, value.
+"""
+
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+
+from primitives.encoding import Record
+from primitives.errors import ProofError, StorageError
+from primitives.ids import HASH_BYTES, ZERO_HASH, Hash
+
+EMPTY = ZERO_HASH
+DEPTH_MAX = 256
+_PATH = b"chainnode/v1/state-path\0"
+_LEAF = b"chainnode/v1/state-leaf\0"
+_NODE = b"chainnode/v1/state-node\0"
+_INNER_ROW = b"N"
+_LEAF_ROW = b"L"
+
+ReadNode = Callable[[bytes], bytes | None]
+Change = tuple[bytes, Hash]
+"""(path, leaf hash); the leaf hash is EMPTY where the key is removed."""
+
+
+def path_of(key: bytes) -> bytes:
+    """Return the path of a state key, 32 bytes."""
+    return sha256(_PATH + key).digest()
+
+
+def leaf_of(path: bytes, value: bytes) -> Hash:
+    """Return the hash of the leaf that holds `value` at `path`."""
+    return _leaf(path, sha256(value).digest())
+
+
+def _leaf(path: bytes, value_hash: bytes) -> Hash:
+    return Hash(sha256(_LEAF + path + value_hash).digest())
+
+
+def _inner(left: bytes, right: bytes) -> Hash:
+    return Hash(sha256(_NODE + left + right).digest())
+
+
+def _bit(path: bytes, depth: int) -> int:
+    return path[depth >> 3] >> (7 - (depth & 7)) & 1
+
+
+class StateProof(Record):
+    """A path in the map: the siblings from the root down, and what stands at its end.
+
+    `other` is (path, value hash) of the leaf that stands where the key's would, in a proof of absence; it is None in
+    a proof of presence, and where the place is empty.
+    """
+
+    siblings: tuple[Hash, ...]
+    other: tuple[bytes, Hash] | None
+
+
+class MapUpdate:
+    """One block's changes to the map: reads nodes through `read`, collects the rows of new ones in `nodes`."""
+
+    def __init__(self, read: ReadNode) -> None:
+        self._read = read
+        self._new_leaves: dict[Hash, bytes] = {}
+        self.nodes: dict[Hash, bytes] = {}
+
+    def apply(self, root: Hash, changes: Mapping[bytes, bytes | None]) -> Hash:
+        """Return the root after setting (or, with None, removing) the values of these keys."""
+        items: list[Change] = []
+        rows: dict[Hash, bytes] = {}
+        for key, value in changes.items():
+            path = path_of(key)
+            if value is None:
+                items.append((path, EMPTY))
+            else:
+                leaf = leaf_of(path, value)
+                rows[leaf] = _LEAF_ROW + len(key).to_bytes(2, "big") + key + value
+                items.append((path, leaf))
+        self._new_leaves.update(rows)
+        new_root = self._update(root, 0, sorted(items))
+        self.nodes.update(rows)
+        return new_root
+
+    def _row(self, node: Hash) -> bytes:
+        row = self._new_leaves.get(node) or self.nodes.get(node)
+        return _row(node, self._read) if row is None else row
+
+    def _update(self, node: Hash, depth: int, items: list[Change]) -> Hash:
+        if not items:
+            return node
+        if node == EMPTY:
+            return self._build(depth, [item for item in items if item[1] != EMPTY])
+        row = self._row(node)
+        if row[:1] == _LEAF_ROW:
+            path = path_of(_parse_leaf(row)[0])
+            live = [item for item in items if item[1] != EMPTY]
+            if all(item[0] != path for item in items):
+                live = sorted([*live, (path, node)])
+            return self._build(depth, live)
+        left, right = _parse_inner(row)
+        lows, highs = _split(items, depth)
+        return self._join(self._update(left, depth + 1, lows), self._update(right, depth + 1, highs))
+
+    def _build(self, depth: int, leaves: list[Change]) -> Hash:
+        """Return the subtree of these leaves, which are all that it holds."""
+        if len(leaves) < 2:
+            return leaves[0][1] if leaves else EMPTY
+        lows, highs = _split(leaves, depth)
+        return self._join(self._build(depth + 1, lows), self._build(depth + 1, highs))
+
+    def _join(self, left: Hash, right: Hash) -> Hash:
+        """Return the node over two subtrees; a single leaf moves up, so that equal maps have equal roots."""
+        if left == EMPTY and (right == EMPTY or self._row(right)[:1] == _LEAF_ROW):
+            return right
+        if right == EMPTY and self._row(left)[:1] == _LEAF_ROW:
+            return left
+        node = _inner(left, right)
+        self.nodes[node] = _INNER_ROW + left + right
+        return node
+
+
+def _split(items: list[Change], depth: int) -> tuple[list[Change], list[Change]]:
+    cut = next((i for i, (path, _) in enumerate(items) if _bit(path, depth)), len(items))
+    return items[:cut], items[cut:]
+
+
+def _row(node: Hash, read: ReadNode) -> bytes:
+    row = read(node)
+    if row is None:
+        raise StorageError("node of the state missing", where=f"node {node.hex()}", hint="run `chainnode fsck`")
+    return row
+
+
+def _parse_inner(row: bytes) -> tuple[Hash, Hash]:
+    return Hash(row[1 : 1 + HASH_BYTES]), Hash(row[1 + HASH_BYTES :])
+
+
+def _parse_leaf(row: bytes) -> tuple[bytes, bytes]:
+    size = int.from_bytes(row[1:3], "big")
+    return row[3 : 3 + size], row[3 + size :]
+
+
+def lookup(root: Hash, key: bytes, read: ReadNode) -> tuple[bytes | None, StateProof]:
+    """Return the value of `key` under a root, or None, with the proof of it."""
+    path = path_of(key)
+    siblings: list[Hash] = []
+    node = root
+    while node != EMPTY:
+        row = _row(node, read)
+        if row[:1] == _LEAF_ROW:
+            found, value = _parse_leaf(row)
+            if found == key:
+                return value, StateProof(tuple(siblings), None)
+            return None, StateProof(tuple(siblings), (path_of(found), Hash(sha256(value).digest())))
+        left, right = _parse_inner(row)
+        if _bit(path, len(siblings)):
+            siblings.append(left)
+            node = right
+        else:
+            siblings.append(right)
+            node = left
+    return None, StateProof(tuple(siblings), None)
+
+
+def verify_state(root: Hash, key: bytes, value: bytes | None, proof: StateProof) -> None:
+    """Raise ProofError unless `key` has `value` (None: is absent) in the map with this root."""
+    depth = len(proof.siblings)
+    if depth > DEPTH_MAX or any(len(sibling) != HASH_BYTES for sibling in proof.siblings):
+        raise ProofError("not a path of the state", expected=f"at most {DEPTH_MAX} hashes of 32 bytes", got=depth)
+    path = path_of(key)
+    if value is not None:
+        if proof.other is not None:
+            raise ProofError("proof of presence names another leaf", where="state")
+        node = leaf_of(path, value)
+    elif proof.other is None:
+        node = EMPTY
+    else:
+        node = _other_leaf(path, depth, *proof.other)
+    for level in range(depth - 1, -1, -1):
+        sibling = proof.siblings[level]
+        node = _inner(sibling, node) if _bit(path, level) else _inner(node, sibling)
+    if node != root:
+        raise ProofError("proof does not lead to the state root", expected=root, got=node)
+
+
+def _other_leaf(path: bytes, depth: int, other_path: bytes, value_hash: Hash) -> Hash:
+    """Return the leaf that proves an absence: another path that shares the way down to it."""
+    if len(other_path) != HASH_BYTES or len(value_hash) != HASH_BYTES or other_path == path:
+        raise ProofError("proof of absence names no other leaf", where="state")
+    different = int.from_bytes(path, "big") ^ int.from_bytes(other_path, "big")
+    if DEPTH_MAX - different.bit_length() < depth:
+        raise ProofError("proof of absence names a leaf of another place", where="state")
+    return _leaf(other_path, value_hash)
