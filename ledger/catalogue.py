@@ -22,6 +22,14 @@ CATEGORY_MAX = 99  # a certificate's number holds its category in two digits
 CATALOGUES_MAX = 64
 
 
+SLUG_PATTERN = r"\A[a-z][a-z_]{0,63}\Z"
+
+CategoryNumber = Annotated[int, Meta(ge=1, le=CATEGORY_MAX)]
+CategorySlug = Annotated[str, Meta(pattern=SLUG_PATTERN)]
+CategoryName = Annotated[str, Meta(min_length=1, max_length=200)]
+VersionNumber = Annotated[int, Meta(ge=1, le=9_999)]
+
+
 class EvidenceKind(enum.StrEnum):
     """What a piece of evidence shows; who may bring it stands in `ledger.certificate_rules`."""
 
@@ -41,19 +49,19 @@ ALWAYS_NEEDED = (EvidenceKind.TYPE_EXAMINATION, EvidenceKind.SITE_CHECK)
 class Category(Record):
     """A type of product: its number, a slug, its names, and the evidence that a certificate needs."""
 
-    number: Annotated[int, Meta(ge=1, le=CATEGORY_MAX)]
-    slug: Annotated[str, Meta(pattern=r"\A[a-z][a-z_]{0,63}\Z")]
-    name: Annotated[str, Meta(min_length=1, max_length=200)]
-    name_zh: Annotated[str, Meta(min_length=1, max_length=200)]
+    number: CategoryNumber
+    slug: CategorySlug
+    name: CategoryName
+    name_zh: CategoryName
     evidence: tuple[EvidenceKind, ...]
 
 
 class Catalogue(Record):
     """One version, complete in itself, at `catalogue/<version>`; in force from a block time until a later one is."""
 
-    version: Annotated[int, Meta(ge=1, le=9_999)]
+    version: VersionNumber
     effective_from_ms: Annotated[int, Meta(ge=0)]
-    source: Annotated[str, Meta(min_length=1, max_length=200)]
+    source: CategoryName
     categories: tuple[Category, ...]
 
     def category(self, number: int) -> Category | None:

@@ -33,6 +33,8 @@ PEM_SIZE_MAX = 16_384
 MemberName = Annotated[str, Meta(pattern=MEMBER_ID_PATTERN)]
 Text = Annotated[str, Meta(min_length=1, max_length=200, pattern=TEXT_PATTERN)]
 Agent = Annotated[str, Meta(pattern=AGENT_PATTERN)]
+OfficerRole = Annotated[str, Meta(pattern=OFFICER_ROLE_PATTERN)]
+CaCertificate = Annotated[str, Meta(max_length=PEM_SIZE_MAX)]
 PublicKey = Annotated[bytes, Meta(min_length=32, max_length=32)]
 
 
@@ -54,7 +56,7 @@ class Officer(Record):
     """A key by which a person of the member votes on governance, and what for; the person is not named."""
 
     key: PublicKey
-    role: Annotated[str, Meta(pattern=OFFICER_ROLE_PATTERN)]
+    role: OfficerRole
 
 
 class Member(Record):
@@ -67,7 +69,7 @@ class Member(Record):
     id: MemberName
     name: Text
     roles: tuple[Role, ...]
-    ca_certificate: Annotated[str, Meta(max_length=PEM_SIZE_MAX)]
+    ca_certificate: CaCertificate
     agents: tuple[Agent, ...]
     officers: tuple[Officer, ...]
     excluded: bool = False

@@ -1,0 +1,290 @@
+"""The genesis: what the members agreed on before the first block, and the chain's id, which is its hash.
+
+Here: its canonical records, the checks that make it sound, and the state and validators that it yields. The file that
+people read and sign off is in `ledger.genesis_json`; the block of height 0 is made where blocks are made
+(`ledger.chain`). Source: design §3 and §6, domain §2.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Annotated
+
+from cryptography import x509
+from msgspec import Meta
+
+from ledger.catalogue import ALWAYS_NEEDED, CATALOGUES_MAX, Catalogue, catalogue_key
+from ledger.members import (
+    VALIDATORS_KEY,
+    Agent,
+    CaCertificate,
+    Member,
+    MemberName,
+    Officer,
+    PublicKey,
+    Role,
+    Source,
+    Text,
+    member_key,
+    source_key,
+)
+from ledger.policy import POLICY_KEY, Policy, check_policy
+from ledger.state import EmptyState, Transaction
+from primitives.encoding import Record, decode, encode
+from primitives.errors import EncodingError, InputError, SignatureError
+from primitives.hashing import domain_hash
+from primitives.ids import Epoch, Hash, MemberId
+from primitives.keys import check_public_key
+from primitives.validators import VALIDATORS_MAX, Validator, ValidatorSet
+
+GENESIS_SIZE_MAX = 16 << 20
+MEMBERS_MAX = 1_024
+SOURCES_A_MEMBER_MAX = 64
+OFFICERS_A_MEMBER_MAX = 64
+AGENTS_A_MEMBER_MAX = 256
+CHAIN_NAME_PATTERN = r"\A[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?\Z"
+NODE_NAME_PATTERN = r"\A[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z"
+ChainName = Annotated[str, Meta(pattern=CHAIN_NAME_PATTERN)]
+NodeName = Annotated[str, Meta(pattern=NODE_NAME_PATTERN)]
+GenesisTimeMs = Annotated[int, Meta(ge=0, le=253_402_300_799_999)]
+Address = Annotated[str, Meta(max_length=300)]
+# A host name or IPv4 address, or an IPv6 address in brackets; then the port.
+_ADDRESS = re.compile(
+    r"\A(?:([A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)|\[([0-9A-Fa-f:.]{2,45})\]):([0-9]{1,5})\Z"
+)
+
+
+class GenesisError(InputError):
+    """A genesis is malformed or contradicts itself."""
+
+    reason = "bad_genesis"
+
+
+class GenesisSource(Record):
+    """A signing key that a member registers, and the roles that it may act under."""
+
+    key: PublicKey
+    roles: tuple[Role, ...]
+
+
+class GenesisMember(Record):
+    """A founding member; the fields are those of `ledger.members.Member`, with its sources."""
+
+    id: MemberName
+    name: Text
+    roles: tuple[Role, ...]
+    ca_certificate: CaCertificate
+    agents: Annotated[tuple[Agent, ...], Meta(max_length=AGENTS_A_MEMBER_MAX)]
+    sources: Annotated[tuple[GenesisSource, ...], Meta(max_length=SOURCES_A_MEMBER_MAX)]
+    officers: Annotated[tuple[Officer, ...], Meta(max_length=OFFICERS_A_MEMBER_MAX)]
+
+
+class GenesisValidator(Record):
+    """A founding validator: a node of a member, its keys, and where its peers first find it (`host:port`)."""
+
+    name: NodeName
+    member: MemberName
+    vote_key: PublicKey
+    cosign_key: PublicKey
+    log_key: PublicKey
+    address: Address
+
+
+class Genesis(Record):
+    """All that the founding members agreed on; every field, addresses included, is part of the chain's id."""
+
+    chain: ChainName
+    time_ms: GenesisTimeMs
+    members: Annotated[tuple[GenesisMember, ...], Meta(min_length=1, max_length=MEMBERS_MAX)]
+    validators: Annotated[tuple[GenesisValidator, ...], Meta(min_length=1, max_length=VALIDATORS_MAX)]
+    policy: Policy
+    catalogues: Annotated[tuple[Catalogue, ...], Meta(min_length=1, max_length=CATALOGUES_MAX)]
+
+    @property
+    def chain_id(self) -> Hash:
+        """The chain's id: the domain hash of the canonical bytes."""
+        return domain_hash("genesis", encode(self))
+
+    @property
+    def origin(self) -> str:
+        """The origin line of the chain's checkpoints: NAME/CHAIN_ID."""
+        return f"{self.chain}/{self.chain_id.hex()}"
+
+
+def genesis_bytes(genesis: Genesis) -> bytes:
+    """Return the canonical bytes, whose hash is the chain's id."""
+    return encode(genesis)
+
+
+def parse_genesis(data: bytes) -> Genesis:
+    """Return the genesis of canonical bytes; `EncodingError` where they are not, `GenesisError` where unsound."""
+    genesis = decode(Genesis, data, size_max=GENESIS_SIZE_MAX)
+    check_genesis(genesis)
+    return genesis
+
+
+def validator_set(genesis: Genesis) -> ValidatorSet:
+    """Return the validators of epoch 0, in the genesis' order."""
+    return ValidatorSet(
+        Epoch(0),
+        tuple(Validator(v.name, MemberId(v.member), v.vote_key, v.cosign_key, v.log_key) for v in genesis.validators),
+    )
+
+
+def initial_state(genesis: Genesis) -> dict[bytes, bytes]:
+    """Return the rows of the state before the first block: canonical record by key, in ascending order of keys."""
+    rows = Transaction(EmptyState())
+    for member in genesis.members:
+        rows.put(
+            member_key(member.id),
+            Member(member.id, member.name, member.roles, member.ca_certificate, member.agents, member.officers),
+        )
+        for source in member.sources:
+            rows.put(source_key(source.key), Source(member.id, source.roles))
+    rows.put(POLICY_KEY, genesis.policy)
+    for catalogue in genesis.catalogues:
+        rows.put(catalogue_key(catalogue.version), catalogue)
+    values = {key: value for key, value in rows.changes.items() if value is not None}
+    values[VALIDATORS_KEY.encode()] = encode(validator_set(genesis))
+    return dict(sorted(values.items()))
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """Return the host and port of `host:port` or `[ipv6]:port`; `GenesisError` where it is neither."""
+    match = _ADDRESS.match(address)
+    if match is None or not 1 <= int(match[3]) <= 65_535:
+        raise GenesisError("not an address", expected="host:port with a port of 1 to 65535", got=address)
+    return match[1] or match[2], int(match[3])
+
+
+def check_genesis(genesis: Genesis) -> None:
+    """Raise `GenesisError` unless the genesis is sound: shapes, distinct names and keys, and all that it refers to."""
+    try:
+        decode(Genesis, encode(genesis), size_max=GENESIS_SIZE_MAX)
+    except EncodingError as error:
+        raise GenesisError("not a well-formed genesis", got=error.got) from None
+    check_policy(genesis.policy)
+    _check_members(genesis)
+    _check_validators(genesis)
+    _check_keys(genesis)
+    _check_catalogues(genesis)
+
+
+def _check_members(genesis: Genesis) -> None:
+    _distinct("a member's id", ((f"members[{i}].id", m.id) for i, m in enumerate(genesis.members)))
+    _distinct(
+        "an agent's code",
+        ((f"members[{i}].agents[{j}]", a) for i, m in enumerate(genesis.members) for j, a in enumerate(m.agents)),
+    )
+    _distinct(
+        "a member's root CA",
+        ((f"members[{i}].ca_certificate", m.ca_certificate) for i, m in enumerate(genesis.members) if m.ca_certificate),
+    )
+    for i, member in enumerate(genesis.members):
+        where = f"members[{i}]"
+        _check_roles(f"{where}.roles", member.roles)
+        if member.ca_certificate:
+            _check_ca(f"{where}.ca_certificate", member.ca_certificate)
+        for j, source in enumerate(member.sources):
+            _check_roles(f"{where}.sources[{j}].roles", source.roles)
+            beyond = [role for role in source.roles if role not in member.roles]
+            if beyond:
+                raise GenesisError(
+                    "a source has a role that its member lacks",
+                    where=f"{where}.sources[{j}].roles",
+                    expected=f"some of {', '.join(member.roles)}",
+                    got=", ".join(beyond),
+                )
+
+
+def _check_roles(where: str, roles: tuple[Role, ...]) -> None:
+    if not roles or len(set(roles)) != len(roles):
+        raise GenesisError("roles", where=where, expected="at least one, each once", got=", ".join(roles) or "none")
+
+
+def _check_ca(where: str, pem: str) -> None:
+    try:
+        certificate = x509.load_pem_x509_certificate(pem.encode())
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
+        raise GenesisError("not a CA certificate", where=where, expected="PEM of a root CA", got=error) from None
+    if pem.count("-----BEGIN") != 1 or not constraints.ca:
+        raise GenesisError("not a CA certificate", where=where, expected="one certificate, with CA:TRUE")
+
+
+def _check_validators(genesis: Genesis) -> None:
+    members = {member.id: member for member in genesis.members}
+    _distinct("a validator's name", ((f"validators[{i}].name", v.name) for i, v in enumerate(genesis.validators)))
+    _distinct("an address", ((f"validators[{i}].address", v.address) for i, v in enumerate(genesis.validators)))
+    for i, validator in enumerate(genesis.validators):
+        member = members.get(validator.member)
+        if member is None:
+            raise GenesisError(
+                "unknown member",
+                where=f"validators[{i}].member",
+                expected=f"one of {', '.join(members)}",
+                got=validator.member,
+            )
+        if not member.ca_certificate:
+            raise GenesisError(
+                "a member with a validator has no root CA",
+                where=f"validators[{i}].member",
+                got=validator.member,
+                hint="its ca_certificate signs the TLS certificates of its nodes",
+            )
+        try:
+            parse_address(validator.address)
+        except GenesisError as error:
+            raise GenesisError(
+                error.what, where=f"validators[{i}].address", expected=error.expected, got=error.got
+            ) from None
+
+
+def _check_keys(genesis: Genesis) -> None:
+    keys = list(_keys(genesis))
+    for where, key in keys:
+        try:
+            check_public_key(key)
+        except SignatureError as error:
+            raise GenesisError(error.what, where=where, expected=error.expected, got=error.got) from None
+    # One key, one use: a key that stood twice would let one signature or one theft count for two.
+    _distinct("a key", ((where, key.hex()) for where, key in keys))
+
+
+def _keys(genesis: Genesis) -> Iterator[tuple[str, bytes]]:
+    for i, member in enumerate(genesis.members):
+        for j, source in enumerate(member.sources):
+            yield f"members[{i}].sources[{j}].key", source.key
+        for j, officer in enumerate(member.officers):
+            yield f"members[{i}].officers[{j}].key", officer.key
+    for i, validator in enumerate(genesis.validators):
+        yield f"validators[{i}].vote_key", validator.vote_key
+        yield f"validators[{i}].cosign_key", validator.cosign_key
+        yield f"validators[{i}].log_key", validator.log_key
+
+
+def _check_catalogues(genesis: Genesis) -> None:
+    numbered = [(f"catalogues[{i}]", c) for i, c in enumerate(genesis.catalogues)]
+    _distinct("a catalogue's version", ((f"{where}.version", str(c.version)) for where, c in numbered))
+    for where, catalogue in numbered:
+        categories = [(f"{where}.categories[{i}]", c) for i, c in enumerate(catalogue.categories)]
+        _distinct("a category's number", ((f"{place}.number", str(c.number)) for place, c in categories))
+        _distinct("a category's slug", ((f"{place}.slug", c.slug) for place, c in categories))
+        for place, category in categories:
+            if not set(ALWAYS_NEEDED) <= set(category.evidence):
+                raise GenesisError(
+                    "a category asks too little evidence",
+                    where=f"{place}.evidence",
+                    expected=f"at least {' and '.join(ALWAYS_NEEDED)}",
+                    got=", ".join(category.evidence) or "none",
+                )
+
+
+def _distinct(what: str, values: Iterable[tuple[str, str]]) -> None:
+    """Raise `GenesisError` where a value stands twice, naming both places."""
+    seen: dict[str, str] = {}
+    for where, value in values:
+        if value in seen:
+            raise GenesisError(f"{what} stands twice", where=where, expected=f"other than {seen[value]}", got=value)
+        seen[value] = where

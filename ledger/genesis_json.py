@@ -1,0 +1,283 @@
+"""The genesis as a JSON file: what people read, compare and sign off.
+
+The file has the fields of `ledger.genesis.Genesis` by name, keys in lower-case hex, unknown names refused. Figures of
+the policy that the file leaves out take this version's defaults; a file that is written here names all of them, so
+that the chain's id does not hang on a version's defaults. The id is the hash of the canonical records, not of the file.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from ledger.catalogue import (
+    CATALOGUES_MAX,
+    PUBLISHED_CATALOGUES,
+    SLUG_PATTERN,
+    Catalogue,
+    Category,
+    CategoryName,
+    CategoryNumber,
+    CategorySlug,
+    EvidenceKind,
+    VersionNumber,
+)
+from ledger.genesis import (
+    AGENTS_A_MEMBER_MAX,
+    CHAIN_NAME_PATTERN,
+    GENESIS_SIZE_MAX,
+    MEMBERS_MAX,
+    NODE_NAME_PATTERN,
+    OFFICERS_A_MEMBER_MAX,
+    SOURCES_A_MEMBER_MAX,
+    Address,
+    ChainName,
+    Genesis,
+    GenesisError,
+    GenesisMember,
+    GenesisSource,
+    GenesisTimeMs,
+    GenesisValidator,
+    NodeName,
+    check_genesis,
+)
+from ledger.members import (
+    AGENT_PATTERN,
+    MEMBER_ID_PATTERN,
+    OFFICER_ROLE_PATTERN,
+    TEXT_PATTERN,
+    Agent,
+    CaCertificate,
+    MemberName,
+    Officer,
+    OfficerRole,
+    Role,
+    Text,
+)
+from ledger.policy import Policy, policy_figures, policy_of
+from primitives.errors import InputError
+from primitives.validators import VALIDATORS_MAX
+
+_PLACE = re.compile(r"\A(.*) - at `\$\.?(.*)`\Z", re.DOTALL)
+_EXPECTED = re.compile(r"\AExpected (.*?)(?:, got `[^`]*`)?\Z", re.DOTALL)
+_STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
+_PATTERN = re.compile(r"matching regex '(.*)'\Z", re.DOTALL)
+_KEY_PATTERN = r"\A[0-9a-f]{64}\Z"
+_PATTERNS = {
+    _KEY_PATTERN: "a public key of 64 digits of lower-case hex",
+    CHAIN_NAME_PATTERN: "lower-case letters, digits, dots and hyphens, at most 63",
+    NODE_NAME_PATTERN: "lower-case letters, digits and hyphens, at most 63",
+    MEMBER_ID_PATTERN: "lower-case letters, digits and hyphens, at most 32",
+    AGENT_PATTERN: "a BIC, an LEI, or a CNAPS code of 12 digits",
+    OFFICER_ROLE_PATTERN: "lower-case letters and underscores, at most 32",
+    TEXT_PATTERN: "text without control characters",
+    SLUG_PATTERN: "lower-case letters and underscores, at most 64",
+}
+
+_Key = Annotated[str, Meta(pattern=_KEY_PATTERN)]
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    """Base of the file's objects; their values obey the constraints of the records that they become."""
+
+
+class _Source(_File):
+    key: _Key
+    roles: list[Role]
+
+
+class _Officer(_File):
+    key: _Key
+    role: OfficerRole
+
+
+class _Member(_File):
+    id: MemberName
+    name: Text
+    roles: list[Role]
+    ca_certificate: CaCertificate = ""
+    agents: Annotated[list[Agent], Meta(max_length=AGENTS_A_MEMBER_MAX)] = []
+    sources: Annotated[list[_Source], Meta(max_length=SOURCES_A_MEMBER_MAX)] = []
+    officers: Annotated[list[_Officer], Meta(max_length=OFFICERS_A_MEMBER_MAX)] = []
+
+
+class _Validator(_File):
+    name: NodeName
+    member: MemberName
+    vote_key: _Key
+    cosign_key: _Key
+    log_key: _Key
+    address: Address
+
+
+class _Category(_File):
+    number: CategoryNumber
+    slug: CategorySlug
+    name: CategoryName
+    name_zh: CategoryName
+    evidence: list[EvidenceKind]
+
+
+class _Catalogue(_File):
+    version: VersionNumber
+    effective_from_ms: GenesisTimeMs
+    source: CategoryName
+    categories: list[_Category]
+
+
+class _Genesis(_File):
+    chain: ChainName
+    time_ms: GenesisTimeMs
+    members: Annotated[list[_Member], Meta(min_length=1, max_length=MEMBERS_MAX)]
+    validators: Annotated[list[_Validator], Meta(min_length=1, max_length=VALIDATORS_MAX)]
+    policy: dict[str, int] = {}
+    catalogues: Annotated[list[_Catalogue], Meta(min_length=1, max_length=CATALOGUES_MAX)] | None = None
+
+
+def genesis_from_json(data: bytes) -> Genesis:
+    """Return the checked genesis of a JSON file.
+
+    Raises `GenesisError`, which names the place, what was expected and what is there.
+    """
+    if len(data) > GENESIS_SIZE_MAX:
+        raise GenesisError("the file is too large", expected=f"at most {GENESIS_SIZE_MAX} bytes", got=len(data))
+    try:
+        file = msgspec.json.decode(data, type=_Genesis, strict=True)
+    except msgspec.ValidationError as error:
+        raise _explained(error, data) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise GenesisError("not JSON", got=error) from None
+    genesis = Genesis(
+        file.chain,
+        file.time_ms,
+        tuple(_member(member) for member in file.members),
+        tuple(_validator(validator) for validator in file.validators),
+        _policy(file.policy),
+        PUBLISHED_CATALOGUES if file.catalogues is None else tuple(_catalogue(entry) for entry in file.catalogues),
+    )
+    check_genesis(genesis)
+    return genesis
+
+
+def genesis_to_json(genesis: Genesis) -> bytes:
+    """Return the file of a genesis: indented UTF-8, every field and figure named, a newline at the end."""
+    return msgspec.json.format(msgspec.json.encode(genesis_to_object(genesis)), indent=2) + b"\n"
+
+
+def genesis_to_object(genesis: Genesis) -> dict[str, Any]:  # Any: a JSON object
+    """Return the genesis as a plain JSON object, keys in hex."""
+    return {
+        "chain": genesis.chain,
+        "time_ms": genesis.time_ms,
+        "members": [
+            {
+                "id": member.id,
+                "name": member.name,
+                "roles": list(member.roles),
+                "ca_certificate": member.ca_certificate,
+                "agents": list(member.agents),
+                "sources": [{"key": s.key.hex(), "roles": list(s.roles)} for s in member.sources],
+                "officers": [{"key": o.key.hex(), "role": o.role} for o in member.officers],
+            }
+            for member in genesis.members
+        ],
+        "validators": [
+            {
+                "name": validator.name,
+                "member": validator.member,
+                "vote_key": validator.vote_key.hex(),
+                "cosign_key": validator.cosign_key.hex(),
+                "log_key": validator.log_key.hex(),
+                "address": validator.address,
+            }
+            for validator in genesis.validators
+        ],
+        "policy": policy_figures(genesis.policy),
+        "catalogues": [_catalogue_object(catalogue) for catalogue in genesis.catalogues],
+    }
+
+
+def _catalogue_object(catalogue: Catalogue) -> dict[str, Any]:  # Any: a JSON object
+    return {
+        "version": catalogue.version,
+        "effective_from_ms": catalogue.effective_from_ms,
+        "source": catalogue.source,
+        "categories": [
+            {"number": c.number, "slug": c.slug, "name": c.name, "name_zh": c.name_zh, "evidence": list(c.evidence)}
+            for c in catalogue.categories
+        ],
+    }
+
+
+def _member(member: _Member) -> GenesisMember:
+    return GenesisMember(
+        member.id,
+        member.name,
+        tuple(member.roles),
+        member.ca_certificate,
+        tuple(member.agents),
+        tuple(GenesisSource(bytes.fromhex(source.key), tuple(source.roles)) for source in member.sources),
+        tuple(Officer(bytes.fromhex(officer.key), officer.role) for officer in member.officers),
+    )
+
+
+def _validator(validator: _Validator) -> GenesisValidator:
+    return GenesisValidator(
+        validator.name,
+        validator.member,
+        bytes.fromhex(validator.vote_key),
+        bytes.fromhex(validator.cosign_key),
+        bytes.fromhex(validator.log_key),
+        validator.address,
+    )
+
+
+def _catalogue(entry: _Catalogue) -> Catalogue:
+    categories = tuple(Category(c.number, c.slug, c.name, c.name_zh, tuple(c.evidence)) for c in entry.categories)
+    return Catalogue(entry.version, entry.effective_from_ms, entry.source, categories)
+
+
+def _policy(figures: dict[str, int]) -> Policy:
+    try:
+        return policy_of(figures)
+    except InputError as error:
+        raise GenesisError(error.what, where=error.where, expected=error.expected, got=error.got) from None
+
+
+def _explained(error: msgspec.ValidationError, data: bytes) -> GenesisError:
+    """Return the error in our words: where in the file, what was expected, what is there."""
+    message, place = str(error), ""
+    if match := _PLACE.match(message):
+        message, place = match[1], match[2]
+    where = f"genesis, {place}" if place else "genesis"
+    value = msgspec.json.encode(_value_at(msgspec.json.decode(data), place)).decode()
+    if message.startswith("Invalid enum value"):
+        words = EvidenceKind if "evidence" in place else Role
+        return GenesisError("unknown word", where=where, expected=f"one of {', '.join(words)}", got=value)
+    if match := _EXPECTED.match(message):
+        return GenesisError("wrong value", where=where, expected=_in_words(match[1]), got=value)
+    # A field that is unknown or missing: the message says which.
+    return GenesisError(message.replace("`", ""), where=where, hint="configs/genesis.example.json shows every field")
+
+
+def _in_words(expected: str) -> str:
+    """Return what was expected as a person would say it: patterns have descriptions."""
+    if match := _PATTERN.search(expected):
+        return _PATTERNS.get(match[1].replace("\\\\", "\\"), expected)
+    return expected.replace("`", "")
+
+
+def _value_at(document: Any, place: str) -> Any:  # Any: a JSON document
+    """Return the value at a place such as `members[0].name`; the innermost one that exists where a step leads nowhere.
+
+    The step `[...]`, which msgspec writes for the values of an object with free names, is such a step.
+    """
+    for index, name in _STEP.findall(place):
+        try:
+            document = document[int(index)] if index else document[name]
+        except (KeyError, IndexError, TypeError):
+            break
+    return document
