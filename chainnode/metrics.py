@@ -88,7 +88,14 @@ class NodeMetrics:
             "chainnode_messages_dropped_total", "Messages refused or dropped, by reason.", "reason"
         )
         self.disconnects = self._counter(
-            "chainnode_disconnects_total", "Connections ended or refused, by reason.", "reason"
+            "chainnode_disconnects_total", "Links to peers that ended, by reason.", "reason"
+        )
+        self.refused = self._counter(
+            "chainnode_connections_refused_total", "Connections not accepted, by reason.", "reason"
+        )
+        self.bans = self._counter("chainnode_peer_bans_total", "Times that a peer was shut out.")
+        self.held_back = self._counter(
+            "chainnode_peer_held_back_seconds_total", "Time that peers were over their quota."
         )
         self.requests = self._counter(
             "chainnode_rpc_requests_total", "RPC calls, by method and result.", "method", "result"
