@@ -1,0 +1,441 @@
+"""Reading the committed ledger: blocks, events with their outcomes, the log, checkpoints and the state at any height.
+
+Reads the store only, so it sees what was synced and nothing else; it may run beside the writer. Lists by payment or
+certificate come from the separate index (`ledger.queries`), receipts from `ledger.receipts`. Every answer that is not
+found is None; a damaged store raises StorageError, a size or index that the log never had ProofError.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ledger import rows, smt
+from ledger.batches import Batch, BatchHeader
+from ledger.events import Event, event_id, event_leaf
+from ledger.genesis import Genesis
+from ledger.log_tiles import TILE_WIDTH, TileReader, check_size
+from ledger.outcomes import APPLIED, Outcome, OutcomeProof, prove_outcome
+from ledger.smt import StateProof
+from ledger.store import Put, StagedStore, Store
+from primitives.block import BlockHeader, CommittedBlock
+from primitives.encoding import decode, decoder_of
+from primitives.errors import StorageError
+from primitives.ids import EventId, Hash, Height, SourceKey, TimeMs
+from primitives.notes import parse_checkpoint, parse_note
+from primitives.votes import QuorumCertificate
+
+BLOCK_ROW_SIZE_MAX = 1 << 20
+CHECKPOINTS_KEPT = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Tip:
+    """Where the committed chain stands; `log_size` includes the block's own header leaf."""
+
+    height: Height
+    block_hash: Hash
+    log_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where an event stands: block, 0-based index in the block, 0-based index in the log."""
+
+    height: Height
+    index: int
+    log_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    """An event as it was ordered, with what became of it."""
+
+    id: EventId
+    event: Event
+    event_bytes: bytes
+    position: Position
+    time_ms: TimeMs
+    outcome: Outcome
+    source: SourceKey
+    batch_hash: Hash
+
+    @property
+    def leaf(self) -> bytes:
+        """The event's leaf in the log."""
+        return event_leaf(self.event_bytes, self.event.kind)
+
+
+@dataclass(frozen=True, slots=True)
+class BlockView:
+    """A committed block; `certificate` is None for height 0 only. `log_index` is that of the header's leaf."""
+
+    header: BlockHeader
+    hash: Hash
+    batch_hashes: tuple[Hash, ...]
+    certificate: QuorumCertificate | None
+    rejected_count: int
+
+    @property
+    def log_index(self) -> int:
+        """The log index of the header's own leaf."""
+        return self.header.first_index + self.header.event_count
+
+
+@dataclass(frozen=True, slots=True)
+class InclusionView:
+    """The proof that leaf `index` stands in the log of `size` leaves with `root`."""
+
+    index: int
+    size: int
+    root: Hash
+    leaf_hash: Hash
+    path: tuple[Hash, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConsistencyView:
+    """The proof that the log of `new_size` leaves extends that of `old_size`."""
+
+    old_size: int
+    old_root: Hash
+    new_size: int
+    new_root: Hash
+    path: tuple[Hash, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointView:
+    """A stable checkpoint: log size, root and the whole signed note."""
+
+    size: int
+    root: Hash
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class StateValue:
+    """A state key's canonical value at a height (None: it is absent), proved against that block's state root."""
+
+    key: bytes
+    value: bytes | None
+    proof: StateProof
+    header: BlockHeader
+
+
+@dataclass(frozen=True, slots=True)
+class BatchEvidence:
+    """What a receipt says of an event's batch: its header, signature, the event's index in it and all events' ids."""
+
+    header: BatchHeader
+    signature: bytes
+    index: int
+    ids: tuple[EventId, ...]
+
+
+class LedgerReader:
+    """Typed reading over the store of one chain."""
+
+    def __init__(self, store: Store | StagedStore, genesis: Genesis) -> None:
+        self.store = store
+        self.genesis = genesis
+        self.chain_id = genesis.chain_id
+        self.origin = genesis.origin
+        self.log = TileReader(store)
+
+    # -- blocks
+
+    def tip(self) -> Tip | None:
+        """Return where the chain stands; None where the store holds no chain yet."""
+        data = self.store.get(rows.TIP_KEY)
+        if data is None:
+            return None
+        row = decode(rows.TipRow, data, size_max=BLOCK_ROW_SIZE_MAX)
+        return Tip(row.height, row.block_hash, row.log_size)
+
+    def committed_block(self, height: int) -> CommittedBlock | None:
+        """Return the block at `height` with its certificate."""
+        data = self.store.get(rows.block_key(height)) if 0 <= height <= rows.HEIGHT_MAX else None
+        return None if data is None else decode(CommittedBlock, data, size_max=BLOCK_ROW_SIZE_MAX)
+
+    def header(self, height: int) -> BlockHeader | None:
+        """Return the header of the block at `height`."""
+        committed = self.committed_block(height)
+        return None if committed is None else committed.block.header
+
+    def block(self, height: int) -> BlockView | None:
+        """Return the block at `height`."""
+        committed = self.committed_block(height)
+        if committed is None:
+            return None
+        header = committed.block.header
+        rejected = len(self._execution(height).rejected)
+        return BlockView(header, header.hash(), committed.block.batch_hashes, committed.certificate, rejected)
+
+    def block_by_hash(self, block_hash: bytes) -> BlockView | None:
+        """Return the committed block with this hash."""
+        data = self.store.get(rows.block_hash_key(block_hash))
+        return None if data is None else self.block(int.from_bytes(data, "big"))
+
+    def blocks(self, start: int, count: int, *, descending: bool = False) -> list[BlockView]:
+        """Return up to `count` blocks from height `start` on, upwards or downwards."""
+        heights = range(start, start - count, -1) if descending else range(start, start + count)
+        found = []
+        for height in heights:
+            block = self.block(height)
+            if block is None:
+                break
+            found.append(block)
+        return found
+
+    def height_at_log_index(self, log_index: int) -> Height | None:
+        """Return the height of the block that holds leaf `log_index` (an event's or a header's)."""
+        tip = self.tip()
+        if tip is None or not 0 <= log_index < tip.log_size:
+            return None
+        low, high = 0, int(tip.height)
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self._header(middle).first_index <= log_index:
+                low = middle
+            else:
+                high = middle - 1
+        return Height(low)
+
+    def height_at_time(self, time_ms: int) -> Height | None:
+        """Return the height of the last block whose time is not after `time_ms`; None before genesis."""
+        tip = self.tip()
+        if tip is None or self._header(0).time_ms > time_ms:
+            return None
+        low, high = 0, int(tip.height)
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self._header(middle).time_ms <= time_ms:
+                low = middle
+            else:
+                high = middle - 1
+        return Height(low)
+
+    # -- events
+
+    def positions(self, event_id: bytes) -> Iterator[Position]:
+        """Yield every place at which this event was ordered, the first first."""
+        for key, _ in self.store.iterate(*rows.position_range(event_id)):
+            height, index = rows.parse_position(key[-rows.POSITION_SIZE :])
+            log_index = self._header(height).first_index + index
+            if self.log.leaf_hash(log_index) == event_id:
+                yield Position(Height(height), index, log_index)
+
+    def position(self, event_id: bytes) -> Position | None:
+        """Return the place that counts: the first at which the event was applied, else the first."""
+        first: Position | None = None
+        for place in self.positions(event_id):
+            if self.outcome(place.height, place.index).applied:
+                return place
+            first = first or place
+        return first
+
+    def event(self, event_id: bytes) -> EventView | None:
+        """Return the event with this id, at the place that counts."""
+        place = self.position(event_id)
+        return None if place is None else self.event_at(place.height, place.index)
+
+    def event_at(self, height: int, index: int) -> EventView | None:
+        """Return event `index` of the block at `height`."""
+        committed = self.committed_block(height)
+        if committed is None or not 0 <= index < committed.block.header.event_count:
+            return None
+        execution = self._execution(height)
+        number, offset = _locate(execution.event_counts, index)
+        batch_hash = committed.block.batch_hashes[number]
+        batch = self._batch(batch_hash)
+        return _event_view(committed.block.header, batch_hash, batch, index, offset, dict(execution.rejected))
+
+    def block_events(self, height: int, start: int = 0, count: int | None = None) -> list[EventView]:
+        """Return events `start` up to `start + count` of the block at `height`, in order."""
+        committed = self.committed_block(height)
+        if committed is None:
+            return []
+        execution = self._execution(height)
+        rejected = dict(execution.rejected)
+        stop = committed.block.header.event_count if count is None else start + count
+        found: list[EventView] = []
+        first = 0
+        for batch_hash, length in zip(committed.block.batch_hashes, execution.event_counts, strict=True):
+            offsets = range(max(0, start - first), min(length, stop - first))
+            if offsets:
+                batch = self._batch(batch_hash)
+                found.extend(
+                    _event_view(committed.block.header, batch_hash, batch, first + offset, offset, rejected)
+                    for offset in offsets
+                )
+            first += length
+        return found
+
+    def outcome(self, height: int, index: int) -> Outcome:
+        """Return what became of event `index` of the block at `height`, which must exist."""
+        return dict(self._execution(height).rejected).get(index, APPLIED)
+
+    def outcomes(self, height: int) -> list[Outcome]:
+        """Return the outcomes of all events of the block at `height`, which must exist."""
+        execution = self._execution(height)
+        rejected = dict(execution.rejected)
+        return [rejected.get(index, APPLIED) for index in range(sum(execution.event_counts))]
+
+    def outcome_proof(self, height: int, index: int) -> OutcomeProof:
+        """Return the proof of one outcome against the outcomes root of its block, which must exist."""
+        return prove_outcome(self.outcomes(height), index)
+
+    def batch_bytes(self, batch_hash: bytes) -> bytes | None:
+        """Return the bytes of a batch that is held, ordered or not."""
+        return self.store.get(rows.batch_key(batch_hash))
+
+    def batch_evidence(self, height: int, index: int) -> BatchEvidence:
+        """Return what a receipt needs of the batch that holds event `index` of the block at `height`."""
+        committed = self.committed_block(height)
+        if committed is None:
+            raise StorageError("block missing", where=f"height {height}")
+        counts = self._execution(height).event_counts
+        number, offset = _locate(counts, index)
+        batch = self._batch(committed.block.batch_hashes[number])
+        first = committed.block.header.first_index + index - offset
+        ids = tuple(self.log.leaf_hash(first + i) for i in range(counts[number]))
+        return BatchEvidence(batch.header, batch.signature, offset, ids)
+
+    # -- the log
+
+    def log_size(self) -> int:
+        """Return the number of leaves of the log."""
+        tip = self.tip()
+        return 0 if tip is None else tip.log_size
+
+    def log_root(self, size: int) -> Hash:
+        """Return the root of the first `size` leaves."""
+        check_size(size, self.log_size())
+        return self.log.root(size)
+
+    def inclusion(self, log_index: int, size: int) -> InclusionView:
+        """Return the proof that leaf `log_index` stands in the log of `size` leaves."""
+        check_size(size, self.log_size())
+        path = self.log.inclusion(log_index, size)
+        return InclusionView(log_index, size, self.log.root(size), self.log.leaf_hash(log_index), tuple(path))
+
+    def consistency(self, old_size: int, new_size: int) -> ConsistencyView:
+        """Return the proof that the log of `new_size` leaves extends that of `old_size`."""
+        check_size(new_size, self.log_size())
+        check_size(old_size, new_size)
+        path = self.log.consistency(old_size, new_size)
+        return ConsistencyView(old_size, self.log.root(old_size), new_size, self.log.root(new_size), tuple(path))
+
+    def tile(self, level: int, index: int, width: int = TILE_WIDTH) -> bytes | None:
+        """Return the first `width` hashes of a tile as C2SP tlog-tiles serves it; None where there are fewer."""
+        if not (0 <= level < 8 and 0 <= index < 1 << 48 and 1 <= width <= TILE_WIDTH):
+            return None
+        data = self.log.tile(level, index)[: width * 32]
+        return data if len(data) == width * 32 else None
+
+    def leaves(self, start: int, stop: int) -> list[bytes]:
+        """Return the leaves [start, stop) of the log: events with their kind byte, headers with a zero byte."""
+        found: list[bytes] = []
+        height = self.height_at_log_index(start)
+        while height is not None and start < stop:
+            header = self._header(height)
+            end = header.first_index + header.event_count
+            first = start - header.first_index
+            views = self.block_events(height, first, min(stop, end) - start) if start < end else []
+            found.extend(view.leaf for view in views)
+            start += len(views)
+            if start == end < stop:
+                found.append(header.leaf())
+                start += 1
+            height = Height(height + 1)
+        return found
+
+    def entry_bundle(self, index: int, width: int = TILE_WIDTH) -> bytes | None:
+        """Return the first `width` entries of a bundle, each after its 16-bit length; None where there are fewer."""
+        start = index * TILE_WIDTH
+        if not (1 <= width <= TILE_WIDTH and index >= 0 and start + width <= self.log_size()):
+            return None
+        return b"".join(len(leaf).to_bytes(2, "big") + leaf for leaf in self.leaves(start, start + width))
+
+    # -- checkpoints
+
+    def checkpoint(self, size_min: int = 0) -> CheckpointView | None:
+        """Return the latest stable checkpoint, if its size is at least `size_min`."""
+        start, stop = rows.all_of(b"c")
+        for _, data in self.store.iterate(start, stop, reverse=True):
+            view = _checkpoint_view(data)
+            return view if view.size >= size_min else None
+        return None
+
+    def checkpoint_at(self, size: int) -> CheckpointView | None:
+        """Return the stable checkpoint of exactly this size, if it is still kept."""
+        data = self.store.get(rows.checkpoint_key(size))
+        return None if data is None else _checkpoint_view(data)
+
+    # -- the state
+
+    def state_value(self, key: bytes | str, height: int | None = None) -> StateValue | None:
+        """Return a key's value, or its absence, at `height` (default: the tip) with the proof; None above the tip."""
+        tip = self.tip()
+        header = None if tip is None else self.header(tip.height if height is None else height)
+        if header is None:
+            return None
+        name = key.encode() if isinstance(key, str) else key
+        value, proof = smt.lookup(header.state_root, name, lambda node: self.store.get(rows.node_key(node)))
+        return StateValue(name, value, proof, header)
+
+    # -- rows
+
+    def _header(self, height: int) -> BlockHeader:
+        header = self.header(height)
+        if header is None:
+            raise StorageError("block missing", where=f"height {height}", hint="run `chainnode fsck`")
+        return header
+
+    def _execution(self, height: int) -> rows.ExecutionRow:
+        data = self.store.get(rows.execution_key(height))
+        if data is None:
+            raise StorageError("outcomes missing", where=f"height {height}", hint="run `chainnode fsck`")
+        execution: rows.ExecutionRow = decoder_of(rows.ExecutionRow).decode(data)
+        return execution
+
+    def _batch(self, batch_hash: bytes) -> Batch:
+        raw = self.store.get(rows.batch_key(batch_hash))
+        if raw is None:
+            raise StorageError("batch missing", where=f"batch {batch_hash.hex()}", hint="run `chainnode fsck`")
+        batch: Batch = decoder_of(Batch).decode(raw)
+        return batch
+
+
+def _locate(event_counts: tuple[int, ...], index: int) -> tuple[int, int]:
+    """Return the number of the batch that holds event `index` of a block, and its index in that batch."""
+    for number, count in enumerate(event_counts):
+        if index < count:
+            return number, index
+        index -= count
+    raise StorageError("event outside of its block", got=index)
+
+
+def _event_view(
+    header: BlockHeader, batch_hash: Hash, batch: Batch, index: int, offset: int, rejected: dict[int, Outcome]
+) -> EventView:
+    data = batch.events[offset]
+    event: Event = decoder_of(Event).decode(data)
+    position = Position(header.height, index, header.first_index + index)
+    outcome = rejected.get(index, APPLIED)
+    source = SourceKey(batch.header.source)
+    return EventView(event_id(data, event.kind), event, data, position, header.time_ms, outcome, source, batch_hash)
+
+
+def _checkpoint_view(data: bytes) -> CheckpointView:
+    text = data.decode()
+    checkpoint = parse_checkpoint(parse_note(text).text)
+    return CheckpointView(checkpoint.size, checkpoint.root, text)
+
+
+def checkpoint_rows(store: Store | StagedStore, note: str) -> list[Put]:
+    """Return the rows that store a stable checkpoint (the whole note) and drop the oldest beyond CHECKPOINTS_KEPT."""
+    size = parse_checkpoint(parse_note(note).text).size
+    start, stop = rows.all_of(b"c")
+    kept = [key for key, _ in store.iterate(start, stop)]
+    excess = max(0, len(kept) + 1 - CHECKPOINTS_KEPT)
+    return [(rows.checkpoint_key(size), note.encode()), *((key, None) for key in kept[:excess])]
