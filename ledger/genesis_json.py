@@ -145,11 +145,13 @@ def genesis_from_json(data: bytes) -> Genesis:
     if len(data) > GENESIS_SIZE_MAX:
         raise GenesisError("the file is too large", expected=f"at most {GENESIS_SIZE_MAX} bytes", got=len(data))
     try:
-        file = msgspec.json.decode(data, type=_Genesis, strict=True)
-    except msgspec.ValidationError as error:
-        raise _explained(error, data) from None
+        document = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise GenesisError("not JSON", got=error) from None
+        raise GenesisError("not JSON", where="genesis", got=error) from None
+    try:
+        file = msgspec.convert(document, _Genesis, strict=True)
+    except msgspec.ValidationError as error:
+        raise _explained(error, document) from None
     genesis = Genesis(
         file.chain,
         file.time_ms,
@@ -247,13 +249,13 @@ def _policy(figures: dict[str, int]) -> Policy:
         raise GenesisError(error.what, where=error.where, expected=error.expected, got=error.got) from None
 
 
-def _explained(error: msgspec.ValidationError, data: bytes) -> GenesisError:
+def _explained(error: msgspec.ValidationError, document: Any) -> GenesisError:  # Any: a JSON document
     """Return the error in our words: where in the file, what was expected, what is there."""
     message, place = str(error), ""
     if match := _PLACE.match(message):
         message, place = match[1], match[2]
     where = f"genesis, {place}" if place else "genesis"
-    value = msgspec.json.encode(_value_at(msgspec.json.decode(data), place)).decode()
+    value = msgspec.json.encode(_value_at(document, place)).decode()
     if message.startswith("Invalid enum value"):
         words = EvidenceKind if "evidence" in place else Role
         return GenesisError("unknown word", where=where, expected=f"one of {', '.join(words)}", got=value)
