@@ -77,11 +77,10 @@ class ServeBlocks:
 
 @dataclass(frozen=True, slots=True)
 class ServeProposals:
-    """Send blocks by hash to a peer that asked: those still held here, the store's for the rest."""
+    """Send blocks that are still in flight to a peer that asked for them by hash."""
 
     peer: str
     blocks: tuple[Block, ...]
-    missing: tuple[Hash, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ def on_pre_prepare(state: ReplicaState, message: PrePrepare, now_ms: TimeMs) -> 
     slot = state.slot(header.height)
     block_hash = header.hash()
     leader = state.validators.leader(state.view)
-    if not _count(state, slot, PREPARE, _leader_vote(message, leader, block_hash)):
+    if not _count(state, slot, PREPARE, leader_vote(message, leader, block_hash)):
         return False
     if slot.proposal is not None:
         return True
@@ -45,7 +45,8 @@ def on_pre_prepare(state: ReplicaState, message: PrePrepare, now_ms: TimeMs) -> 
     return True
 
 
-def _leader_vote(message: PrePrepare, leader: int, block_hash: Hash) -> Vote:
+def leader_vote(message: PrePrepare, leader: int, block_hash: Hash) -> Vote:
+    """Return the PREPARE that a leader's proposal stands for."""
     height = message.block.header.height
     return Vote(PREPARE, message.epoch, message.view, height, block_hash, leader, message.signature)
 
@@ -59,10 +60,9 @@ def _refusal(state: ReplicaState, block: Block, block_hash: Hash, leader: int, n
     if header.proposer != leader:
         return f"a fresh block names proposer {header.proposer}, expected {leader}"
     lag_ms = state.parameters.lag_ms * (1 + state.attempts)
-    if not now_ms - lag_ms <= header.time_ms <= now_ms + state.parameters.drift_ms:
-        return f"its time is {header.time_ms - now_ms} ms from this clock, expected -{lag_ms} to {
-            state.parameters.drift_ms
-        }"
+    drift_ms = state.parameters.drift_ms
+    if not now_ms - lag_ms <= header.time_ms <= now_ms + drift_ms:
+        return f"its time is {header.time_ms - now_ms} ms from this clock, expected -{lag_ms} to {drift_ms}"
     return None
 
 
@@ -82,17 +82,26 @@ def _count(state: ReplicaState, slot: Slot, phase: int, vote: Vote) -> bool:
     if first is None:
         return True
     earlier = Vote(phase, vote.epoch, vote.view, vote.height, first[0], vote.validator, first[1])
-    state.emit(EvidenceFound(Evidence(earlier, vote)))
+    accuse(state, Evidence(earlier, vote))
     return False
+
+
+def accuse(state: ReplicaState, evidence: Evidence) -> None:
+    """Keep the first evidence against each validator; more of it tells nothing new."""
+    if evidence.first.validator not in state.accused:
+        state.accused[evidence.first.validator] = evidence
+        state.emit(EvidenceFound(evidence))
 
 
 def advance(state: ReplicaState, now_ms: TimeMs) -> None:
     """Do all that has become possible: deliver, propose, PREPARE, COMMIT, until nothing changes."""
     while state.halted is None:
+        before = state.moves
         deliver(state, now_ms)
         _vote(state, now_ms)
-        if state.halted is not None or not (_propose(state, now_ms) or _deliverable(state)):
-            break
+        _propose(state, now_ms)
+        if state.moves == before:
+            return
 
 
 # --- voting -----------------------------------------------------------------------------------------------------------
@@ -176,6 +185,7 @@ def _prepare(state: ReplicaState, slot: Slot, proposal: PrePrepare, block_hash: 
     state.persist(Proposed(proposal))
     state.persist(Prepared(vote))
     state.emit(Broadcast(vote))
+    state.moves += 1
 
 
 def _prepare_certificate(state: ReplicaState, slot: Slot, block_hash: Hash) -> QuorumCertificate | None:
@@ -190,44 +200,44 @@ def _prepare_certificate(state: ReplicaState, slot: Slot, block_hash: Hash) -> Q
 
 
 def _commit(state: ReplicaState, slot: Slot, block: Block, certificate: QuorumCertificate, now_ms: TimeMs) -> None:
-    """COMMIT: the prepare certificate and the vote are written first, since a VIEW-CHANGE must be able to claim them."""
+    """COMMIT: certificate and vote are written first, since a VIEW-CHANGE must be able to claim them."""
     vote = _sign(state, COMMIT, slot.height, certificate.block_hash)
     slot.commit, slot.voted_ms = vote, now_ms
     slot.claim = Claim(block, certificate)
     _count(state, slot, COMMIT, vote)
     state.persist(Committed(vote, certificate))
     state.emit(Broadcast(vote))
+    state.moves += 1
 
 
 # --- proposing --------------------------------------------------------------------------------------------------------
 
 
-def _propose(state: ReplicaState, now_ms: TimeMs) -> bool:
-    """As the leader, propose the next height: the chosen block, or a fresh one where that is due; say if it did."""
+def _propose(state: ReplicaState, now_ms: TimeMs) -> None:
+    """As the leader, propose the next height: the chosen block, or a fresh one where that is due."""
     if not (state.may_vote and state.leads):
-        return False
+        return
     height, parent_hash, parent_time = state.tip.height + 1, state.tip.hash, state.tip.time_ms
     while (slot := state.slots.get(Height(height))) is not None and slot.proposal is not None:
         if slot.refused or epochs.is_barrier(state, slot.proposal.block):
-            return False
+            return
         parent_hash, parent_time = slot.proposal.block.header.hash(), slot.proposal.block.header.time_ms
         height += 1
     if not state.in_window(Height(height)):
-        return False
+        return
     chosen = state.chosen.get(Height(height))
     if chosen is not None:
-        return _propose_chosen(state, chosen, parent_hash, parent_time, now_ms)
+        _propose_chosen(state, chosen, parent_hash, parent_time, now_ms)
+        return
     in_flight = height - state.tip.height - 1
     if not _due(state, in_flight, parent_hash, now_ms):
-        return False
+        return
     time_ms = TimeMs(max(now_ms, parent_time + 1))
     me = state.me
     assert me is not None, "the leader is a validator"
     block = state.application.propose(parent_hash, Height(height), state.epoch, me, time_ms)
-    if block is None:
-        return False
-    _send_proposal(state, block, now_ms)
-    return True
+    if block is not None:
+        _send_proposal(state, block, now_ms)
 
 
 def _due(state: ReplicaState, in_flight: int, parent_hash: Hash, now_ms: TimeMs) -> bool:
@@ -237,13 +247,11 @@ def _due(state: ReplicaState, in_flight: int, parent_hash: Hash, now_ms: TimeMs)
     return state.application.waiting_bytes(parent_hash) >= state.parameters.propose_bytes
 
 
-def _propose_chosen(state: ReplicaState, block: Block, parent_hash: Hash, parent_time: TimeMs, now_ms: TimeMs) -> bool:
+def _propose_chosen(state: ReplicaState, block: Block, parent_hash: Hash, parent_time: TimeMs, now_ms: TimeMs) -> None:
     """Propose a chosen block again: the same block under a new PRE-PREPARE, voted afresh."""
     slot = state.slot(block.header.height)
-    if not _execute(state, slot, block, parent_hash, parent_time):
-        return False
-    _send_proposal(state, block, now_ms)
-    return True
+    if not slot.refused and _execute(state, slot, block, parent_hash, parent_time):
+        _send_proposal(state, block, now_ms)
 
 
 def _send_proposal(state: ReplicaState, block: Block, now_ms: TimeMs) -> None:
@@ -259,6 +267,7 @@ def _send_proposal(state: ReplicaState, block: Block, now_ms: TimeMs) -> None:
     state.proposed_ms = now_ms
     state.persist(Proposed(proposal))
     state.emit(Broadcast(proposal))
+    state.moves += 1
 
 
 # --- delivering -------------------------------------------------------------------------------------------------------
@@ -276,14 +285,6 @@ def _decided(state: ReplicaState, slot: Slot) -> QuorumCertificate | None:
     return QuorumCertificate(COMMIT, state.epoch, view, slot.height, block_hash, signatures)
 
 
-def _deliverable(state: ReplicaState) -> bool:
-    slot = state.slots.get(Height(state.tip.height + 1))
-    if slot is None:
-        return False
-    certificate = _decided(state, slot)
-    return certificate is not None and certificate.block_hash in slot.blocks and slot.executed
-
-
 def deliver(state: ReplicaState, now_ms: TimeMs) -> None:
     """Commit, in order, every height that has its certificate, its block and its batches: the one commit path.
 
@@ -296,7 +297,7 @@ def deliver(state: ReplicaState, now_ms: TimeMs) -> None:
             return
         block = slot.blocks.get(certificate.block_hash)
         if block is None:
-            _fetch_block(state, slot, certificate, now_ms)
+            _fetch_block(state, certificate, now_ms)
             return
         if block.header.parent != state.tip.hash:
             state.halt(f"the certified block {slot.height} does not follow the delivered block {state.tip.height}")
@@ -311,7 +312,7 @@ def deliver(state: ReplicaState, now_ms: TimeMs) -> None:
         _commit_block(state, slot, CommittedBlock(block, certificate), now_ms)
 
 
-def _fetch_block(state: ReplicaState, slot: Slot, certificate: QuorumCertificate, now_ms: TimeMs) -> None:
+def _fetch_block(state: ReplicaState, certificate: QuorumCertificate, now_ms: TimeMs) -> None:
     """Ask those who committed a block for it; never replace it by another."""
     if now_ms < state.fetch_due_ms:
         return
@@ -320,7 +321,6 @@ def _fetch_block(state: ReplicaState, slot: Slot, certificate: QuorumCertificate
         if index != state.me and index < state.validators.n:
             peer = state.validators.validators[index].name
             state.emit(Send(peer, FetchProposals((certificate.block_hash,))))
-    del slot
 
 
 def _commit_block(state: ReplicaState, slot: Slot, committed: CommittedBlock, now_ms: TimeMs) -> None:
@@ -341,6 +341,7 @@ def _commit_block(state: ReplicaState, slot: Slot, committed: CommittedBlock, no
     state.deadline_ms = None
     state.fetch_due_ms = TimeMs(0)
     state.emit(Delivered(committed, certificate.view))
+    state.moves += 1
     barrier = epochs.after_delivery(state, header)
     checkpoints.after_delivery(state, header, parent_time, head, barrier, now_ms)
     following = state.slots.get(Height(header.height + 1))

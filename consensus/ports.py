@@ -64,6 +64,12 @@ class Application(Protocol):
     def waiting_bytes(self, parent: Hash) -> int:
         """Return how many bytes of batches a block on `parent` could take."""
 
+    def view_entered(self, now_ms: TimeMs) -> None:
+        """Start to count anew how long the leader lets batches wait."""
+
+    def passed_over(self, now_ms: TimeMs, timeout_ms: int) -> bool:
+        """Say whether the leader keeps passing over a batch that it was offered and had room for."""
+
     def validators(self) -> ValidatorSet:
         """Return the set that votes on the next height, as of the delivered block."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from consensus.effects import Effect, Halt, Persist, Refused
-from consensus.messages import WINDOW, Claim, NewView, PrePrepare, Status, ViewChange, Vote
+from consensus.messages import WINDOW, CheckpointVote, Claim, Evidence, NewView, PrePrepare, Status, ViewChange, Vote
 from consensus.ports import Application, Signer
 from consensus.tally import Tally
 from primitives.block import Block
@@ -96,8 +96,33 @@ class Tip:
 
 
 @dataclass(slots=True)
+class Checkpoints:
+    """Cosignatures on the way to a quorum: per validator its newest ones by height; `head` is the newest block's log.
+
+    `own` is the newest cosignature signed here; `due_ms` the time at which the newest block is signed if none follows.
+    """
+
+    votes: dict[int, dict[Height, CheckpointVote]] = field(default_factory=dict)
+    own: CheckpointVote | None = None
+    head: CheckpointHead | None = None
+    stable_height: Height = field(default_factory=lambda: Height(0))
+    stable_time_s: int = 0
+    due_ms: TimeMs | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointHead:
+    """The log after the newest delivered block."""
+
+    epoch: Epoch
+    height: Height
+    size: int
+    root: Hash
+
+
+@dataclass(slots=True)
 class ReplicaState:
-    """All of a replica's state; `effects` collects the current step's."""
+    """All of a replica's state; `effects` collects the current step's, `moves` counts proposals, votes, deliveries."""
 
     chain_id: Hash
     origin: str
@@ -125,7 +150,11 @@ class ReplicaState:
     statuses: dict[str, Status] = field(default_factory=dict)
     fetch_peer: str | None = None
     fetch_due_ms: TimeMs = field(default_factory=lambda: TimeMs(0))
+    claim_records: dict[Height, tuple[Record, ...]] = field(default_factory=dict)
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    accused: dict[int, Evidence] = field(default_factory=dict)
     halted: str | None = None
+    moves: int = 0
     effects: list[Effect] = field(default_factory=list)
 
     @property
@@ -147,6 +176,14 @@ class ReplicaState:
     def may_vote(self) -> bool:
         """Whether PREPARE and COMMIT may be signed: in an active view, and no certified height above mine is known."""
         return self.me is not None and self.active and self.halted is None and self.certified_height <= self.tip.height
+
+    def set_of(self, epoch: Epoch) -> ValidatorSet | None:
+        """Return the set of this epoch or of the one before; None where it is another."""
+        if epoch == self.validators.epoch:
+            return self.validators
+        if self.previous_validators is not None and epoch == self.previous_validators.epoch:
+            return self.previous_validators
+        return None
 
     def slot(self, height: Height) -> Slot:
         """Return the slot of a height, made if need be."""

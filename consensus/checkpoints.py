@@ -1,0 +1,119 @@
+"""Checkpoints: which blocks all validators cosign, and when a quorum of cosignatures makes one stable.
+
+A block is a checkpoint if its time falls in a later slot (200 ms) than its parent's, or if it ends an epoch; all
+validators thereby sign the same ones. The newest block is signed as well after a quiet time, and again while idle, so
+that a reader sees a fresh time. Signed size and root never fall. Source: PBFT's CHECKPOINT, as a C2SP cosignature.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from consensus.effects import Broadcast, CheckpointStable, Send
+from consensus.messages import BUFFER_HEIGHTS, CheckpointVote
+from consensus.ports import LogHead
+from consensus.records import Cosigned
+from consensus.state import CheckpointHead, ReplicaState
+from primitives.block import BlockHeader
+from primitives.ids import Height, TimeMs
+from primitives.notes import Checkpoint, cosign_statement
+
+VOTES_KEPT_PER_VALIDATOR: Final = 2 * BUFFER_HEIGHTS
+
+
+def after_delivery(
+    state: ReplicaState, header: BlockHeader, parent_time: TimeMs, head: LogHead, barrier: bool, now_ms: TimeMs
+) -> None:
+    """Note the newest block's log, and cosign it where it is a checkpoint."""
+    checkpoints = state.checkpoints
+    checkpoints.head = CheckpointHead(header.epoch, header.height, head.size, head.root)
+    slot_ms = state.parameters.checkpoint_slot_ms
+    if barrier or header.time_ms // slot_ms > parent_time // slot_ms:
+        _cosign(state, now_ms)
+        settle(state, header.height)  # others may have signed it before it was delivered here
+    else:
+        settle(state, header.height)
+        checkpoints.due_ms = TimeMs(now_ms + state.parameters.checkpoint_quiet_ms)
+
+
+def on_tick(state: ReplicaState, now_ms: TimeMs) -> None:
+    """Cosign the newest block after a quiet time, and again while idle."""
+    due = state.checkpoints.due_ms
+    if due is not None and now_ms >= due:
+        _cosign(state, now_ms)
+
+
+def _cosign(state: ReplicaState, now_ms: TimeMs) -> None:
+    """Sign the newest block's log; size and root are written first, so that they never fall, across restarts."""
+    checkpoints, head = state.checkpoints, state.checkpoints.head
+    checkpoints.due_ms = TimeMs(now_ms + state.parameters.checkpoint_idle_ms)
+    validators = None if head is None else state.set_of(head.epoch)  # who leaves still cosigns the barrier
+    me = None if validators is None or state.learner else validators.indexes.get(state.name)
+    if head is None or me is None:
+        return
+    own, time_s = checkpoints.own, now_ms // 1000
+    if own is not None and (head.size < own.size or (head.size == own.size and head.root != own.root)):
+        state.halt(f"the log fell: cosigned size {own.size}, now {head.size} with another root or fewer leaves")
+        return
+    if own is not None and own.size == head.size and time_s <= own.time_s:
+        state.emit(Broadcast(own))
+        return
+    text = Checkpoint(state.origin, head.size, head.root).text()
+    signature = state.signer.cosign(cosign_statement(text, time_s))
+    vote = CheckpointVote(head.epoch, head.height, head.size, head.root, time_s, me, signature)
+    checkpoints.own = vote
+    state.persist(Cosigned(vote))
+    state.emit(Broadcast(vote))
+    on_vote(state, vote)
+
+
+def on_vote(state: ReplicaState, vote: CheckpointVote) -> None:
+    """Take a cosignature of a height that is not stable yet, or of the newest one with a later time."""
+    checkpoints = state.checkpoints
+    if not checkpoints.stable_height <= vote.height <= state.tip.height + BUFFER_HEIGHTS:
+        return
+    votes = checkpoints.votes.setdefault(vote.validator, {})
+    held = votes.get(vote.height)
+    if held is not None and held.time_s >= vote.time_s:
+        return
+    votes[vote.height] = vote
+    while len(votes) > VOTES_KEPT_PER_VALIDATOR:
+        del votes[min(votes)]
+    settle(state, vote.height)
+
+
+def resend(state: ReplicaState, peer: str) -> None:
+    """Send my newest cosignature again where it is not stable yet: it may have been lost."""
+    own = state.checkpoints.own
+    if own is not None and own.height > state.checkpoints.stable_height:
+        state.emit(Send(peer, own))
+
+
+def settle(state: ReplicaState, height: Height) -> None:
+    """Make the checkpoint of a height stable where q validators signed the same log, newer than the last stable."""
+    checkpoints = state.checkpoints
+    if height > state.tip.height:
+        return  # judged again once the block is delivered here
+    groups: dict[tuple[int, int, bytes], list[CheckpointVote]] = {}
+    for votes in checkpoints.votes.values():
+        vote = votes.get(height)
+        if vote is not None:
+            groups.setdefault((vote.epoch, vote.size, vote.root), []).append(vote)
+    for group in groups.values():
+        validators = state.set_of(group[0].epoch)
+        if validators is None:
+            continue
+        oldest = min(vote.time_s for vote in group)
+        newer = height > checkpoints.stable_height or oldest > checkpoints.stable_time_s
+        if len(group) >= validators.quorum and newer:
+            _make_stable(state, sorted(group, key=lambda vote: vote.validator), oldest)
+
+
+def _make_stable(state: ReplicaState, group: list[CheckpointVote], oldest_s: int) -> None:
+    checkpoints, first = state.checkpoints, group[0]
+    checkpoints.stable_height, checkpoints.stable_time_s = first.height, oldest_s
+    for votes in checkpoints.votes.values():
+        for height in [held for held in votes if held < first.height]:
+            del votes[height]
+    cosignatures = tuple((vote.validator, vote.time_s, vote.signature) for vote in group)
+    state.emit(CheckpointStable(first.epoch, first.height, first.size, first.root, cosignatures))
