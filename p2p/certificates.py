@@ -1,7 +1,7 @@
 """Makes X.509 certificates: a CA for a member, and TLS certificates for its nodes. For `init` and local networks.
 
 Here: keys, profiles and PEM of what this project issues. Not here: judging what others present (tls). ECDSA P-256,
-because every bank's PKI and HSM issues it and OpenSSL's code for it is fast; consensus keys are Ed25519 and never these.
+because every bank's PKI and HSM issues it and OpenSSL's code for it is fast; consensus keys are Ed25519, never these.
 
 A node's certificate bears the URI `chainnode://<chain id in hex>/<member>/<node name>`: a name of ours, which no host
 name that a public CA certifies can equal. Host names and addresses stand beside it, for clients of RPC.

@@ -20,6 +20,9 @@ from primitives.errors import UsageError
 KIB = 1_024
 MIB = 1_024 * KIB
 
+STATUS_BYTES_MAX = 512
+SOFTWARE_CHARACTERS_MAX = 64
+
 KIND_CONTROL_MIN = 240
 """Kinds from here to 255 are this layer's own; a handler's kinds are below."""
 
@@ -124,6 +127,9 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for name in (self.name, self.member, *(peer.name for peer in self.peers)):
             check_name(name)
+        check_status(self.status)
+        if len(self.software) > SOFTWARE_CHARACTERS_MAX or not self.software.isascii():
+            raise UsageError("software version", expected=f"ASCII, <= {SOFTWARE_CHARACTERS_MAX}", got=self.software)
         for kind, spec in self.kinds.items():
             if not 0 <= kind < KIND_CONTROL_MIN:
                 raise UsageError(f"kind of {spec.name}", expected=f"0 to {KIND_CONTROL_MIN - 1}", got=kind)
@@ -135,6 +141,12 @@ def check_name(name: str) -> None:
     """Raise UsageError unless a node's or member's name fits NAME_PATTERN."""
     if NAME_PATTERN.fullmatch(name) is None:
         raise UsageError("name of a node or member", expected=f"to match {NAME_PATTERN.pattern}", got=name)
+
+
+def check_status(status: bytes) -> None:
+    """Raise UsageError where a node's status is too large for HELLO."""
+    if len(status) > STATUS_BYTES_MAX:
+        raise UsageError("status for HELLO", expected=f"<= {STATUS_BYTES_MAX} bytes", got=len(status))
 
 
 class PeerInfo(msgspec.Struct, frozen=True):

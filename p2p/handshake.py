@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from p2p.config import KIND_CONTROL_MIN
 from p2p.frames import encode_frame
-from p2p.reasons import PeerRefused, Reason
+from p2p.reasons import REMOTE, PeerRefused, Reason
 from primitives.encoding import Record, decode, encode
 from primitives.errors import EncodingError
 
@@ -21,7 +21,6 @@ HELLO_BYTES_MAX = 1_024
 PING_BYTES = 8
 GOODBYE_BYTES_MAX = 64
 INSTANCE_BYTES = 8
-SHOWN_SOFTWARE_MAX = 64
 
 LIMITS_BEFORE_HELLO = {HELLO: HELLO_BYTES_MAX, GOODBYE: GOODBYE_BYTES_MAX}
 LIMITS_AFTER_HELLO = {PING: PING_BYTES, PONG: PING_BYTES, GOODBYE: GOODBYE_BYTES_MAX}
@@ -74,6 +73,6 @@ def goodbye_frame(reason: str) -> bytes:
 def goodbye_reason(payload: bytes) -> str:
     """Return why the other side closes: one of our own slugs behind `remote_`, so that it cannot invent labels."""
     try:
-        return f"remote_{Reason(payload.decode('ascii'))}"
+        return f"{REMOTE}{Reason(payload.decode('ascii'))}"
     except ValueError:
         return Reason.SAID_GOODBYE.value

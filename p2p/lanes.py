@@ -1,7 +1,7 @@
 """What waits to be sent to one peer: two bounded lanes, of which the consensus lane always goes first.
 
-Here: the order and bounds of outgoing frames. Not here: writing them (connection). A message of the bulk lane is
-made of fragments, and consensus messages pass between them, so a vote waits for at most one write, never for a 4 MiB batch.
+Here: the order and bounds of outgoing frames. Not here: writing them (connection). A message of the bulk lane is made
+of fragments, and consensus messages pass between them: a vote waits for one write, never for a 4 MiB batch.
 """
 
 from __future__ import annotations

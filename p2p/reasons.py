@@ -55,6 +55,9 @@ class Reason(StrEnum):
     DIAL_FAILED = "dial_failed"  # no TCP connection
 
 
+REMOTE = "remote_"
+"""Stands before a slug that the other side gave in its GOODBYE."""
+
 # A peer can only be blamed for these once its certificate has said who it is; a ban is by name, never by address,
 # because banks share addresses behind NAT and an attacker could have an honest bank banned.
 HELD_AGAINST = frozenset(
@@ -71,12 +74,12 @@ HELD_AGAINST = frozenset(
 
 
 class PeerRefused(InputError):
-    """A connection is not acceptable; `why` says which rule refused it."""
+    """A connection is not acceptable; `why` is the slug of the rule that refused it."""
 
     reason = "peer_refused"
 
     def __init__(
-        self, why: Reason, what: str, *, expected: object = None, got: object = None, hint: str | None = None
+        self, why: str, what: str, *, expected: object = None, got: object = None, hint: str | None = None
     ) -> None:
         super().__init__(what, expected=expected, got=got, hint=hint)
         self.why = why
@@ -84,4 +87,12 @@ class PeerRefused(InputError):
 
 def slug_of(error: InputError) -> str:
     """Return the slug under which an error is logged and counted."""
-    return error.why.value if isinstance(error, PeerRefused) else error.reason
+    return str(error.why) if isinstance(error, PeerRefused) else error.reason
+
+
+def is_held_against(slug: str) -> bool:
+    """Say whether a peer is banned for this: our own list decides, and whatever a handler's InputError names is."""
+    return slug in HELD_AGAINST or not (slug in _OWN_SLUGS or slug.startswith(REMOTE))
+
+
+_OWN_SLUGS = frozenset(reason.value for reason in Reason)

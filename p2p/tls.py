@@ -176,7 +176,7 @@ def _read_cas(member: str, pem: str) -> list[x509.Certificate]:
 
 
 def _read_uri(leaf: x509.Certificate) -> tuple[str, str, str]:
-    """Return chain id in hex, member and node name of a leaf; raises ValueError unless it bears exactly one such URI."""
+    """Return chain id in hex, member and node name; raises ValueError unless the leaf bears exactly one such URI."""
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     uris = [
         uri for uri in names.get_values_for_type(x509.UniformResourceIdentifier) if uri.startswith(f"{URI_SCHEME}:")
