@@ -23,7 +23,7 @@ if [[ ! -f $venv/bin/pip ]] || ! usable "$venv/bin/python" || ! head -n 1 "$venv
     for candidate in ${wanted:-python3.12 python3.11 python3}; do
         if usable "$candidate"; then python=$candidate; break; fi
     done
-    [[ -n $python ]] || fail "${wanted:-Python 3.11 or 3.12} was not found or is of another version:" \
+    [[ -n $python ]] || fail "no Python 3.11 or 3.12 was found${wanted:+ as '$wanted'}:" \
         "install one with 'sudo apt-get install python3.11 python3.11-venv', or name one with PYTHON=/path/to/python3.12"
     version=$(version_of "$python")
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
@@ -34,7 +34,7 @@ fi
 
 rm -f "$stamp"
 echo "setup: installing what requirements.lock names"
-pip=("$venv/bin/python" -m pip --quiet --disable-pip-version-check --no-input install)
+pip=("$venv/bin/python" -m pip --quiet --quiet --disable-pip-version-check --no-input install)
 "${pip[@]}" --require-hashes -r requirements.lock || {
     [[ $(uname -sm) == "Linux x86_64" ]] || echo "setup: on this kind of machine plyvel is compiled:" \
         "it needs a C++ compiler and LevelDB, 'sudo apt-get install build-essential libleveldb-dev python3-dev'"
