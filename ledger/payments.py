@@ -1,8 +1,8 @@
 """Payment statements: one member's signed word about one payment, as it stands on the chain.
 
-Here: the body of kind `payment.statement`, the pure check of its shape, and its JSON form. Not here: how a statement
-is made from a bank's message (`chainnode.ingest`), and what two statements say together (a view over the log).
-Source: domain §4.
+Here: the body of kind `payment.statement` and the pure check of its shape. Not here: its JSON form
+(`ledger.payments_json`), how a statement is made from a bank's message (`chainnode.ingest`), and what two statements
+say together (a view over the log). Source: domain §4.
 
 Statements change no state. Nothing that names a person or an account can stand in one: there is no free text, every
 text field has a closed pattern, and everything else is a number, a salted commitment or a keyed token.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from datetime import date
 from enum import IntEnum
+from itertools import pairwise
 from typing import Annotated, Any
 
 from msgspec import Meta
@@ -98,9 +99,6 @@ class TokenField(IntEnum):
     INSTRUCTED_AMOUNT = 3
     DEBTOR_ACCOUNT = 4
     CREDITOR_ACCOUNT = 5
-    DEBTOR_NAME = 6
-    CREDITOR_NAME = 7
-    REMITTANCE = 8
 
 
 BIC_PATTERN = r"[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}(?:[A-Z0-9]{3})?"
@@ -223,7 +221,7 @@ def _check_date(number: int) -> None:
 
 
 def _check_order(keys: list[Any], name: str, how: str) -> None:  # Any: one of two enumerations
-    if any(left >= right for left, right in zip(keys, keys[1:], strict=False)):
+    if any(left >= right for left, right in pairwise(keys)):
         raise InputError(f"{name} out of order", expected=f"strictly ascending {how}", got=[int(key) for key in keys])
 
 

@@ -1,0 +1,261 @@
+"""ISO 20022 payment messages: from a file to one `ParsedPayment` per transaction.
+
+Here: messages as a whole, and what must agree between header and transactions (counts and control sums). The XML is
+read in `chainnode.ingest.iso20022_xml`, transactions in `chainnode.ingest.iso20022_types`. Known are pacs.008, 002,
+004, 009, pain.001 and camt.054 of any version from .02 on, whatever their namespace prefix and envelope. Source: the
+ISO 20022 message definition reports and the CBPR+ usage guidelines.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from chainnode.ingest.errors import MessageError, located
+from chainnode.ingest.iso20022_fields import in_sum_units, line_of, read_amount, read_sum, required
+from chainnode.ingest.iso20022_types import (
+    GroupHeader,
+    account_entries,
+    credit_transfer,
+    initiation,
+    institution_transfer,
+    payment_return,
+    read_group_header,
+    status_report,
+)
+from chainnode.ingest.iso20022_xml import Node, read_messages
+from chainnode.ingest.parsed import ParsedPayment
+from chainnode.ingest.privacy import message_digest_of
+from primitives.errors import InputError
+
+TRANSACTIONS_MAX = 1_000_000
+VERSION_MIN = 2
+
+Read = Callable[[Node, list[Node], GroupHeader], list[ParsedPayment]]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageType:
+    """A known message: its root element, the path to its transactions, and how one is read.
+
+    `total` is the group header's element with the sum of all amounts; `counted` tells whether NbOfTxs must be there;
+    `groups` tells that counts stand once more in the element around the transactions (pain.001's PmtInf).
+    """
+
+    name: str
+    root: str
+    path: tuple[str, ...]
+    read: Read
+    settles: bool = False
+    counted: bool = False
+    groups: bool = False
+    total: str = ""
+
+
+_TRANSFER = ("CdtTrfTxInf",)
+MESSAGE_TYPES: tuple[MessageType, ...] = (
+    MessageType("pacs.008", "FIToFICstmrCdtTrf", _TRANSFER, credit_transfer, True, True, total="TtlIntrBkSttlmAmt"),
+    MessageType("pacs.009", "FICdtTrf", _TRANSFER, institution_transfer, True, True, total="TtlIntrBkSttlmAmt"),
+    MessageType("pacs.009", "FinInstnCdtTrf", _TRANSFER, institution_transfer, True, True, total="TtlIntrBkSttlmAmt"),
+    MessageType("pacs.004", "PmtRtr", ("TxInf",), payment_return, True, True, total="TtlRtrdIntrBkSttlmAmt"),
+    MessageType("pacs.002", "FIToFIPmtStsRpt", ("TxInfAndSts",), status_report),
+    MessageType("pain.001", "CstmrCdtTrfInitn", ("PmtInf", "CdtTrfTxInf"), initiation, counted=True, groups=True),
+    MessageType("camt.054", "BkToCstmrDbtCdtNtfctn", ("Ntfctn", "Ntry"), account_entries),
+)
+_BY_ROOT = {kind.root: kind for kind in MESSAGE_TYPES}
+_PATHS = {kind.root: kind.path for kind in MESSAGE_TYPES}
+_IDENTIFIER = re.compile(r"(?:.*[:/])?([a-z]{4}\.[0-9]{3})\.([0-9]{3})\.([0-9]{2})")
+
+
+@dataclass(slots=True)
+class Parsed:
+    """What a file gave: its payments in order, and what was left out of it and why (only with `skip_bad`)."""
+
+    payments: list[ParsedPayment] = field(default_factory=list)
+    refused: list[InputError] = field(default_factory=list)
+
+
+def parse_iso20022(data: bytes, *, where: str, skip_bad: bool = False, offset_minutes: int = 0) -> Parsed:
+    """Return every payment of a file of ISO 20022 messages.
+
+    `where` names the file in errors; times without an offset are taken at `offset_minutes` east of UTC. One bad
+    transaction or message refuses the file, or, with `skip_bad`, is left out and reported; a file that is not safe,
+    well-formed XML is always refused. Raises XmlError and MessageError, and InputError for bad amounts and codes.
+    """
+    collector = _Collector(where, skip_bad, offset_minutes)
+    read_messages(data, _PATHS, collector, where=where)
+    return collector.parsed
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What is counted over transactions; `complete` is False once one of them could not be read."""
+
+    node: Node
+    count: int = 0
+    sum_units: int = 0
+    currencies: set[str] = field(default_factory=set)
+    complete: bool = True
+
+    def add(self, payment: ParsedPayment) -> None:
+        if payment.amount is not None:
+            self.sum_units += in_sum_units(payment.amount)
+            self.currencies.add(payment.amount.currency)
+
+
+@dataclass(slots=True)
+class _Message:
+    """A message that is being read; `error` once all of it is refused."""
+
+    kind: MessageType
+    message_type: str
+    application_header: Node | None
+    tally: _Tally
+    header: GroupHeader | None = None
+    groups: dict[int, _Tally] = field(default_factory=dict)
+    payments: list[ParsedPayment] = field(default_factory=list)
+    error: InputError | None = None
+
+
+class _Collector:
+    """The sink of one file: reads transactions as they come and checks each message at its end."""
+
+    def __init__(self, where: str, skip_bad: bool, offset_minutes: int) -> None:
+        self.parsed = Parsed()
+        self._where = where
+        self._skip_bad = skip_bad
+        self._offset_minutes = offset_minutes
+        self._message: _Message | None = None
+
+    def message_started(self, root: Node, namespace: str, header: Node | None) -> None:
+        kind = _BY_ROOT[root.tag]
+        self._message = message = _Message(kind, kind.name, header, _Tally(root))
+        try:
+            message.message_type = _message_type(kind, root, namespace, header)
+        except InputError as error:
+            self._refuse(error, message)
+
+    def document_refused(self, error: MessageError) -> None:
+        self._refuse(error, None)
+
+    def transaction_ended(self, transaction: Node, ancestors: list[Node]) -> None:
+        message = self._message
+        assert message is not None, "a transaction outside of a message"
+        if message.error is not None:
+            return
+        tallies = [message.tally]
+        if message.kind.groups:
+            group = ancestors[-1]
+            tallies.append(message.groups.setdefault(id(group), _Tally(group)))
+        for tally in tallies:
+            tally.count += 1
+        if message.header is None and not self._read_header(message, ancestors[0]):
+            return
+        assert message.header is not None
+        try:
+            payments = message.kind.read(transaction, ancestors, message.header)
+        except InputError as error:
+            for tally in tallies:
+                tally.complete = False
+            self._refuse(located(error, f"transaction {message.tally.count}"), None)
+            return
+        for payment in payments:
+            for tally in tallies:
+                tally.add(payment)
+        message.payments += payments
+        if len(self.parsed.payments) + len(message.payments) > TRANSACTIONS_MAX:
+            raise MessageError("too many transactions", where=self._where, expected=f"at most {TRANSACTIONS_MAX}")
+
+    def _read_header(self, message: _Message, root: Node) -> bool:
+        try:
+            message.header = read_group_header(
+                root,
+                message.message_type,
+                message.application_header,
+                settles=message.kind.settles,
+                offset_minutes=self._offset_minutes,
+            )
+        except InputError as error:
+            self._refuse(error, message)
+            return False
+        return True
+
+    def message_ended(self, root: Node, source: bytes) -> None:
+        message, self._message = self._message, None
+        assert message is not None, "a message ends that has not begun"
+        if message.error is not None:
+            return
+        try:
+            _check_totals(message, root)
+        except InputError as error:
+            self._refuse(error, message)
+            return
+        digest = message_digest_of(source)
+        self.parsed.payments += [
+            replace(payment, message_digest=digest, index=index, where=f"{self._where}: {payment.where}")
+            for index, payment in enumerate(message.payments)
+        ]
+
+    def _refuse(self, error: InputError, message: _Message | None) -> None:
+        """Refuse the file, or leave out one transaction, or all of `message`."""
+        error = located(error, self._where)
+        if not self._skip_bad:
+            raise error
+        self.parsed.refused.append(error)
+        if message is not None:
+            message.error = error
+
+
+def _message_type(kind: MessageType, root: Node, namespace: str, header: Node | None) -> str:
+    """Return the message's identifier such as pacs.008.001.08, as namespace or application header give it."""
+    declared = "" if header is None else header.text_at("MsgDefIdr")
+    for source, identifier in (("namespace", namespace), ("MsgDefIdr", declared)):
+        match = _IDENTIFIER.fullmatch(identifier)
+        if match is None:
+            continue
+        if match.group(1) != kind.name:
+            raise MessageError(f"{source} of another message", where=line_of(root), expected=kind.name, got=identifier)
+        if int(match.group(3)) < VERSION_MIN:
+            expected = f"version {VERSION_MIN:02d} or later"
+            raise MessageError("version not supported", where=line_of(root), expected=expected, got=identifier)
+    for identifier in (namespace, declared):
+        match = _IDENTIFIER.fullmatch(identifier)
+        if match is not None:
+            return ".".join(match.groups())
+    return kind.name
+
+
+def _check_totals(message: _Message, root: Node) -> None:
+    """Raise MessageError where counts and sums in the headers are not those of the transactions."""
+    if message.tally.count == 0:
+        expected = "/".join(message.kind.path)
+        raise MessageError("message names no transaction", where=line_of(root), expected=expected, got="none")
+    group_header = required(root, "GrpHdr")
+    if message.kind.counted:
+        required(group_header, "NbOfTxs")
+    _check_tally(message.tally, group_header, message.kind.total)
+    for tally in message.groups.values():
+        _check_tally(tally, tally.node, "")
+
+
+def _check_tally(tally: _Tally, header: Node, total_name: str) -> None:
+    number = header.one("NbOfTxs")
+    if number is not None and number.text.strip().lstrip("0") != str(tally.count):
+        raise MessageError(
+            "count of transactions does not agree", where=line_of(number), expected=number.text.strip(), got=tally.count
+        )
+    if not tally.complete:
+        return  # without the bad transaction's amount there is no sum to hold the header against
+    control = header.one("CtrlSum")
+    if control is not None and read_sum(control) != tally.sum_units:
+        raise MessageError(
+            "control sum does not agree", where=line_of(control), expected=control.text.strip(), got="another sum"
+        )
+    total = header.one(total_name) if total_name else None
+    if total is not None:
+        amount = read_amount(total)
+        if tally.currencies != {amount.currency} or in_sum_units(amount) != tally.sum_units:
+            raise MessageError(
+                "total does not agree", where=line_of(total), expected=amount.text(), got="another sum or currency"
+            )

@@ -1,0 +1,343 @@
+"""What one transaction of each message type says: one function per type, from element to payments.
+
+Elements are read and checked by `chainnode.ingest.iso20022_fields`; messages as a whole are in
+`chainnode.ingest.iso20022`. A transaction's own elements go before those of the group header, as the standard says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from chainnode.ingest.errors import MessageError
+from chainnode.ingest.iso20022_fields import (
+    line_of,
+    optional_amount,
+    optional_text,
+    read_agents,
+    read_amount,
+    read_channel,
+    read_date,
+    read_institution,
+    read_party,
+    read_reason,
+    read_remittance,
+    read_uetr,
+    required,
+    required_text,
+)
+from chainnode.ingest.iso20022_xml import Node
+from chainnode.ingest.parsed import Agent, Direction, ParsedPayment
+from ledger.payments import AgentRole, Channel, Status
+from ledger.times import parse_time
+from primitives.ids import ZERO_HASH, TimeMs
+
+_CHARGE_BEARERS = frozenset({"DEBT", "CRED", "SHAR", "SLEV"})
+_SETTLEMENT_METHODS = frozenset({"INDA", "INGA", "COVE", "CLRG"})
+_STATUSES = {
+    "RCVD": Status.RECEIVED,
+    "PDNG": Status.RECEIVED,
+    "PATC": Status.RECEIVED,
+    "ACTC": Status.ACCEPTED,
+    "ACCP": Status.ACCEPTED,
+    "ACSP": Status.ACCEPTED,
+    "ACWC": Status.ACCEPTED,
+    "ACWP": Status.ACCEPTED,
+    "ACFC": Status.ACCEPTED,
+    "ACIS": Status.ACCEPTED,
+    "PART": Status.ACCEPTED,
+    "ACSC": Status.SETTLED,
+    "ACCC": Status.SETTLED,
+    "RJCT": Status.REJECTED,
+    "BLCK": Status.REJECTED,
+    "CANC": Status.REJECTED,
+}
+_ENTRY_STATUSES = {
+    "BOOK": Status.SETTLED,
+    "PDNG": Status.ACCEPTED,
+    "FUTR": Status.ACCEPTED,
+    "INFO": Status.RECEIVED,
+}
+_DIRECTIONS = {"CRDT": Direction.CREDIT, "DBIT": Direction.DEBIT}
+_INTERMEDIARIES = (
+    (AgentRole.INTERMEDIARY_1, "IntrmyAgt1"),
+    (AgentRole.INTERMEDIARY_2, "IntrmyAgt2"),
+    (AgentRole.INTERMEDIARY_3, "IntrmyAgt3"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupHeader:
+    """What a message says for all of its transactions."""
+
+    node: Node
+    message_type: str
+    message_id: str
+    created_ms: TimeMs
+    settlement_date: int
+    instructing: Node | None
+    instructed: Node | None
+    channel: Channel
+    sender: Agent | None
+    receiver: Agent | None
+    group_status: str
+
+
+def read_group_header(
+    root: Node, message_type: str, application_header: Node | None, *, settles: bool, offset_minutes: int
+) -> GroupHeader:
+    """Return a message's group header; `settles` asks for the settlement method that interbank transfers carry."""
+    node = required(root, "GrpHdr")
+    created = required(node, "CreDtTm")
+    if settles:
+        method = required_text(node, "SttlmInf", "SttlmMtd")
+        _one_of(method, _SETTLEMENT_METHODS, required(node, "SttlmInf"))
+    sender, receiver = (
+        None if application_header is None else read_institution(application_header.one(way, "FIId"), role)
+        for way, role in (("Fr", AgentRole.INSTRUCTING_AGENT), ("To", AgentRole.INSTRUCTED_AGENT))
+    )
+    return GroupHeader(
+        node=node,
+        message_type=message_type,
+        message_id=required_text(node, "MsgId"),
+        created_ms=parse_time(created.text.strip(), where=line_of(created), default_offset_minutes=offset_minutes),
+        settlement_date=read_date(node, "IntrBkSttlmDt"),
+        instructing=node.one("InstgAgt"),
+        instructed=node.one("InstdAgt"),
+        channel=read_channel(node.one("SttlmInf")),
+        sender=sender,
+        receiver=receiver,
+        group_status=root.text_at("OrgnlGrpInfAndSts", "GrpSts"),
+    )
+
+
+def credit_transfer(transaction: Node, _parents: list[Node], header: GroupHeader) -> list[ParsedPayment]:
+    """Read one CdtTrfTxInf of a pacs.008."""
+    for name in ("Dbtr", "DbtrAgt", "CdtrAgt", "Cdtr"):
+        required(transaction, name)
+    _one_of(required_text(transaction, "ChrgBr"), _CHARGE_BEARERS, transaction)
+    return [
+        _payment(
+            header,
+            transaction,
+            **_transfer(transaction, header, debtor="DbtrAgt", creditor="CdtrAgt"),
+            debtor=read_party(transaction, "Dbtr"),
+            creditor=read_party(transaction, "Cdtr"),
+        )
+    ]
+
+
+def institution_transfer(transaction: Node, _parents: list[Node], header: GroupHeader) -> list[ParsedPayment]:
+    """Read one CdtTrfTxInf of a pacs.009, whose debtor and creditor are institutions themselves."""
+    for name in ("Dbtr", "Cdtr"):
+        required(transaction, name)
+    return [_payment(header, transaction, **_transfer(transaction, header, debtor="Dbtr", creditor="Cdtr"))]
+
+
+def _transfer(transaction: Node, header: GroupHeader, *, debtor: str, creditor: str) -> dict[str, Any]:
+    """Return what pacs.008 and pacs.009 share (Any: keyword arguments of several types)."""
+    return {
+        "amount": read_amount(required(transaction, "IntrBkSttlmAmt")),
+        "instructed_amount": optional_amount(transaction, "InstdAmt"),
+        "settlement_date": read_date(transaction, "IntrBkSttlmDt") or header.settlement_date,
+        "end_to_end_id": required_text(transaction, "PmtId", "EndToEndId"),
+        "transaction_id": optional_text(transaction, "PmtId", "TxId"),
+        "uetr": read_uetr(transaction, "PmtId", "UETR"),
+        "agents": read_agents(
+            (AgentRole.DEBTOR_AGENT, transaction.one("DbtrAgt")),
+            (AgentRole.DEBTOR_AGENT, transaction.one(debtor)),
+            (AgentRole.CREDITOR_AGENT, transaction.one("CdtrAgt")),
+            (AgentRole.CREDITOR_AGENT, transaction.one(creditor)),
+            *_hop(transaction, header),
+            *((role, transaction.one(name)) for role, name in _INTERMEDIARIES),
+        ),
+    }
+
+
+def _hop(transaction: Node, header: GroupHeader) -> tuple[tuple[AgentRole, Node | None], ...]:
+    """Return where the two ends of this message's own hop are named."""
+    return (
+        (AgentRole.INSTRUCTING_AGENT, transaction.one("InstgAgt")),
+        (AgentRole.INSTRUCTING_AGENT, header.instructing),
+        (AgentRole.INSTRUCTED_AGENT, transaction.one("InstdAgt")),
+        (AgentRole.INSTRUCTED_AGENT, header.instructed),
+    )
+
+
+def payment_return(transaction: Node, _parents: list[Node], header: GroupHeader) -> list[ParsedPayment]:
+    """Read one TxInf of a pacs.004; debtor and creditor are those of the return, the references the original's."""
+    chain = transaction.one("RtrChain")
+    original = transaction.one("OrgnlTxRef")
+    places: list[tuple[AgentRole, Node | None]] = []
+    if chain is not None:
+        places += [(AgentRole.DEBTOR_AGENT, chain.one("DbtrAgt")), (AgentRole.CREDITOR_AGENT, chain.one("CdtrAgt"))]
+    elif original is not None:  # money goes back: who received it pays it
+        places += [
+            (AgentRole.DEBTOR_AGENT, original.one("CdtrAgt")),
+            (AgentRole.CREDITOR_AGENT, original.one("DbtrAgt")),
+        ]
+    return [
+        _payment(
+            header,
+            transaction,
+            **_original_references(transaction),
+            amount=read_amount(required(transaction, "RtrdIntrBkSttlmAmt")),
+            instructed_amount=optional_amount(transaction, "RtrdInstdAmt"),
+            settlement_date=read_date(transaction, "IntrBkSttlmDt") or header.settlement_date,
+            agents=read_agents(*places, *_hop(transaction, header)),
+            status=Status.RETURNED,
+            reason=_first_reason(transaction, "RtrRsnInf"),
+            debtor=read_party(chain, "Dbtr") if chain is not None else _party_of(original, "Cdtr"),
+            creditor=read_party(chain, "Cdtr") if chain is not None else _party_of(original, "Dbtr"),
+        )
+    ]
+
+
+def _party_of(original: Node | None, name: str) -> Any:  # Any: Party, without importing it for one signature
+    return read_party(original if original is not None else Node("", 0), name)
+
+
+def status_report(transaction: Node, _parents: list[Node], header: GroupHeader) -> list[ParsedPayment]:
+    """Read one TxInfAndSts of a pacs.002; it has no amount, and the references are the original payment's."""
+    code = transaction.text_at("TxSts") or header.group_status
+    if code not in _STATUSES:
+        raise MessageError(
+            "unknown status", where=line_of(transaction), expected=" ".join(_STATUSES), got=repr(code[:10])
+        )
+    original = transaction.one("OrgnlTxRef")
+    places: list[tuple[AgentRole, Node | None]] = []
+    if original is not None:
+        places += [
+            (AgentRole.DEBTOR_AGENT, original.one("DbtrAgt")),
+            (AgentRole.CREDITOR_AGENT, original.one("CdtrAgt")),
+        ]
+    return [
+        _payment(
+            header,
+            transaction,
+            **_original_references(transaction),
+            amount=None,
+            settlement_date=read_date(transaction, "FctvIntrBkSttlmDt", "Dt"),
+            agents=read_agents(*places, *_hop(transaction, header)),
+            status=_STATUSES[code],
+            reason=_first_reason(transaction, "StsRsnInf"),
+        )
+    ]
+
+
+def _original_references(transaction: Node) -> dict[str, Any]:  # Any: keyword arguments of several types
+    references = {
+        "end_to_end_id": optional_text(transaction, "OrgnlEndToEndId"),
+        "transaction_id": optional_text(transaction, "OrgnlTxId"),
+        "uetr": read_uetr(transaction, "OrgnlUETR"),
+    }
+    if not any(references.values()):
+        expected = "OrgnlEndToEndId, OrgnlUETR or OrgnlTxId"
+        raise MessageError("original payment not named", where=line_of(transaction), expected=expected, got="none")
+    return references
+
+
+def _first_reason(transaction: Node, name: str) -> str:
+    reasons = transaction.all(name)
+    return read_reason(reasons[0]) if reasons else ""
+
+
+def initiation(transaction: Node, parents: list[Node], header: GroupHeader) -> list[ParsedPayment]:
+    """Read one CdtTrfTxInf of a pain.001; its debtor stands in the payment information around it."""
+    payment = parents[-1]
+    required(transaction, "Amt")
+    amount = transaction.one("Amt", "InstdAmt") or required(transaction, "Amt", "EqvtAmt", "Amt")
+    requested = payment.one("ReqdExctnDt")
+    day = 0
+    if requested is not None and requested.one("DtTm") is None:
+        day = read_date(requested, "Dt") if requested.children else read_date(payment, "ReqdExctnDt")
+    return [
+        _payment(
+            header,
+            transaction,
+            amount=read_amount(amount),
+            settlement_date=day,
+            end_to_end_id=required_text(transaction, "PmtId", "EndToEndId"),
+            uetr=read_uetr(transaction, "PmtId", "UETR"),
+            agents=read_agents(
+                (AgentRole.DEBTOR_AGENT, required(payment, "DbtrAgt")),
+                (AgentRole.CREDITOR_AGENT, transaction.one("CdtrAgt")),
+                *((role, transaction.one(name)) for role, name in _INTERMEDIARIES),
+            ),
+            status=Status.RECEIVED,
+            debtor=read_party(payment, "Dbtr"),
+            creditor=read_party(transaction, "Cdtr"),
+        )
+    ]
+
+
+def account_entries(entry: Node, parents: list[Node], header: GroupHeader) -> list[ParsedPayment]:
+    """Read one Ntry of a camt.054: a payment for each of its transaction details, or for itself where it has none."""
+    details = [one for group in entry.all("NtryDtls") for one in group.all("TxDtls")]
+    total = read_amount(required(entry, "Amt"))
+    word = required_text(entry, "CdtDbtInd")
+    _one_of(word, _DIRECTIONS, entry)
+    code = entry.text_at("Sts", "Cd") or entry.text_at("Sts")
+    status = _ENTRY_STATUSES.get(code)
+    if status is None:
+        expected = " ".join(_ENTRY_STATUSES)
+        raise MessageError("unknown entry status", where=line_of(entry), expected=expected, got=repr(code[:10]))
+    if entry.text_at("RvslInd") in ("true", "1"):
+        status = Status.REVERSED
+    servicer = parents[-1].one("Acct", "Svcr")
+    payments = []
+    for detail in details or [entry]:
+        if detail is entry or len(details) == 1:
+            amount = optional_amount(detail, "Amt") or total
+        else:
+            amount = optional_amount(detail, "Amt") or read_amount(required(detail, "AmtDtls", "TxAmt", "Amt"))
+        direction = _DIRECTIONS.get(detail.text_at("CdtDbtInd"), _DIRECTIONS[word])
+        payments.append(_entry_payment(header, detail, servicer, amount=amount, status=status, direction=direction))
+    return payments
+
+
+def _entry_payment(header: GroupHeader, detail: Node, servicer: Node | None, **facts: Any) -> ParsedPayment:
+    """Return the payment of one transaction detail (Any: keyword arguments of several types)."""
+    agents, parties = detail.one("RltdAgts") or Node("", 0), detail.one("RltdPties") or Node("", 0)
+    serviced = AgentRole.CREDITOR_AGENT if facts["direction"] is Direction.CREDIT else AgentRole.DEBTOR_AGENT
+    return _payment(
+        header,
+        detail,
+        settlement_date=read_date(detail, "RltdDts", "IntrBkSttlmDt"),
+        end_to_end_id=optional_text(detail, "Refs", "EndToEndId"),
+        transaction_id=optional_text(detail, "Refs", "TxId") or optional_text(detail, "Refs", "AcctSvcrRef"),
+        uetr=read_uetr(detail, "Refs", "UETR"),
+        agents=read_agents(
+            (AgentRole.DEBTOR_AGENT, agents.one("DbtrAgt")),
+            (AgentRole.CREDITOR_AGENT, agents.one("CdtrAgt")),
+            (serviced, servicer),
+            (AgentRole.INSTRUCTING_AGENT, agents.one("InstgAgt")),
+            (AgentRole.INSTRUCTED_AGENT, agents.one("InstdAgt")),
+            *((role, agents.one(name)) for role, name in _INTERMEDIARIES),
+        ),
+        debtor=read_party(parties, "Dbtr"),
+        creditor=read_party(parties, "Cdtr"),
+        **facts,
+    )
+
+
+def _payment(header: GroupHeader, node: Node, **facts: Any) -> ParsedPayment:
+    """Return a payment with what the header says; digest and index are set at the message's end (Any: as above)."""
+    return ParsedPayment(
+        message_type=header.message_type,
+        where=line_of(node),
+        message_digest=ZERO_HASH,
+        index=0,
+        created_ms=header.created_ms,
+        message_id=header.message_id,
+        remittance=read_remittance(node),
+        channel=header.channel,
+        sender=header.sender,
+        receiver=header.receiver,
+        **facts,
+    )
+
+
+def _one_of(word: str, known: Any, node: Node) -> None:  # Any: a set or a mapping of words
+    if word not in known:
+        raise MessageError("unknown code", where=line_of(node), expected=" ".join(sorted(known)), got=repr(word[:10]))

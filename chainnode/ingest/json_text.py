@@ -1,0 +1,68 @@
+"""Strict JSON for what people and tools hand in: one object, no repeated keys, no fractions, bounded size and nesting.
+
+An amount written as a number would pass through a binary fraction, so numbers with a point are refused.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from chainnode.ingest.errors import JsonError
+
+BRACKETS_MAX = 256  # far below where the decoder's recursion ends
+
+
+def parse_object(data: bytes, *, where: str, size_max: int) -> dict[str, Any]:
+    """Return the JSON object that `data` is (Any: what JSON gives); JsonError for anything else."""
+    if len(data) > size_max:
+        raise JsonError("too large", where=where, expected=f"at most {size_max} bytes", got=len(data))
+    if data.count(b"[") + data.count(b"{") > BRACKETS_MAX:
+        raise JsonError("nested too deeply", where=where, expected=f"at most {BRACKETS_MAX} brackets", got="more")
+    try:
+        text = data.decode()
+        value = json.loads(
+            text,
+            object_pairs_hook=_without_repeats,
+            parse_float=_no_fraction,
+            parse_int=_bounded_int,
+            parse_constant=_no_fraction,
+        )
+    except UnicodeDecodeError as error:
+        raise JsonError("not UTF-8", where=where, expected="UTF-8 text", got=f"a bad byte at {error.start}") from None
+    except json.JSONDecodeError as error:
+        raise JsonError(
+            "malformed JSON", where=f"{where}: character {error.pos}", expected="JSON", got=error.msg
+        ) from None
+    except _Refused as error:
+        raise JsonError(error.what, where=where, expected=error.expected, got=error.got) from None
+    if not isinstance(value, dict):
+        raise JsonError("not a JSON object", where=where, expected="{...}", got=type(value).__name__)
+    return value
+
+
+class _Refused(Exception):
+    """Something that JSON allows and we do not; carried out of the decoder's hooks."""
+
+    def __init__(self, what: str, expected: str, got: str) -> None:
+        super().__init__(what)
+        self.what, self.expected, self.got = what, expected, got
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        keys = [key for key, _ in pairs]
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        raise _Refused("key repeated", "each key once", repr(repeated))
+    return value
+
+
+def _no_fraction(text: str) -> NoReturn:
+    raise _Refused("fraction in JSON", "decimal amounts as text", text[:20])
+
+
+def _bounded_int(text: str) -> int:
+    if len(text) > 20:
+        raise _Refused("number too large", "at most 64 bits", f"{len(text)} digits")
+    return int(text)

@@ -1,0 +1,75 @@
+"""Times as text: RFC 3339 and XML Schema dates on one side, integer milliseconds and YYYYMMDD on the other.
+
+Nothing here reads a clock.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, timedelta, timezone
+
+from primitives.errors import InputError
+from primitives.ids import TimeMs
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TIME = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?(Z|[+-][0-9]{2}:[0-9]{2})?"
+)
+_DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:Z|[+-][0-9]{2}:[0-9]{2})?")
+_SHOWN_MAX = 40
+_OFFSET_MINUTES_MAX = 14 * 60
+
+
+def parse_time(text: str, *, where: str | None = None, default_offset_minutes: int | None = None) -> TimeMs:
+    """Return a time such as 2026-04-13T10:30:00.5+08:00 in milliseconds since the epoch; finer digits are cut.
+
+    Without an offset it is local time at `default_offset_minutes` east of UTC; InputError where that is None, where
+    the text is no time, and for times before 1970.
+    """
+    match = _TIME.fullmatch(text)
+    if match is not None:
+        base, fraction, offset = match.groups()
+        minutes = _offset_minutes(offset) if offset else default_offset_minutes
+        if minutes is not None and abs(minutes) <= _OFFSET_MINUTES_MAX:
+            try:
+                moment = datetime.fromisoformat(base).replace(tzinfo=timezone(timedelta(minutes=minutes)))
+                time_ms = (moment - _EPOCH) // timedelta(milliseconds=1) + int((fraction or "").ljust(3, "0")[:3])
+            except (ValueError, OverflowError):
+                time_ms = -1
+            if time_ms >= 0:
+                return TimeMs(time_ms)
+    raise InputError(
+        "not a time", where=where, expected="such as 2026-04-13T10:30:00+08:00", got=repr(text[:_SHOWN_MAX])
+    )
+
+
+def _offset_minutes(offset: str) -> int:
+    if offset == "Z":
+        return 0
+    minutes = int(offset[1:3]) * 60 + int(offset[4:6])
+    return -minutes if offset[0] == "-" else minutes
+
+
+def format_time(time_ms: int) -> str:
+    """Return milliseconds since the epoch as RFC 3339 UTC, with the milliseconds only where there are some."""
+    moment = _EPOCH + timedelta(milliseconds=time_ms)
+    text = moment.strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{time_ms % 1000:03d}Z" if time_ms % 1000 else text + "Z"
+
+
+def parse_date(text: str, *, where: str | None = None) -> int:
+    """Return an XML Schema date (a time zone is allowed and ignored) as the number YYYYMMDD; InputError otherwise."""
+    match = _DATE.fullmatch(text)
+    if match is not None:
+        year, month, day = (int(part) for part in match.groups())
+        if _is_date(year, month, day):
+            return year * 10_000 + month * 100 + day
+    raise InputError("not a date", where=where, expected="YYYY-MM-DD", got=repr(text[:_SHOWN_MAX]))
+
+
+def _is_date(year: int, month: int, day: int) -> bool:
+    try:
+        date(year, month, day)
+    except ValueError:
+        return False
+    return True
