@@ -30,7 +30,8 @@ def status_of(state: ReplicaState) -> Status:
     prepared = state.tip.height
     while (slot := state.slots.get(Height(prepared + 1))) is not None and slot.prepare is not None:
         prepared = Height(prepared + 1)
-    return Status(state.epoch, state.view, state.active, state.tip.height, prepared)
+    stable = state.checkpoints.stable_height
+    return Status(state.epoch, state.view, state.active, state.tip.height, prepared, stable)
 
 
 def on_tick(state: ReplicaState, now_ms: TimeMs) -> None:
@@ -47,7 +48,7 @@ def on_status(state: ReplicaState, peer: str, status: Status, now_ms: TimeMs) ->
         state.statuses[peer] = status
     if status.epoch == state.epoch:
         view_change.answer_status(state, peer, status)
-        checkpoints.resend(state, peer)
+        checkpoints.resend(state, peer, status.stable)
         if status.view == state.view and state.active:
             _resend_votes(state, peer, status, now_ms)
     fetch(state, now_ms)

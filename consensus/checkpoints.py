@@ -82,10 +82,10 @@ def on_vote(state: ReplicaState, vote: CheckpointVote) -> None:
     settle(state, vote.height)
 
 
-def resend(state: ReplicaState, peer: str) -> None:
-    """Send my newest cosignature again where it is not stable yet: it may have been lost."""
+def resend(state: ReplicaState, peer: str, stable: Height) -> None:
+    """Send my newest cosignature again to a peer for which it is not stable yet: it may have been lost."""
     own = state.checkpoints.own
-    if own is not None and own.height > state.checkpoints.stable_height:
+    if own is not None and own.height > stable:
         state.emit(Send(peer, own))
 
 

@@ -113,6 +113,7 @@ class Status(Record):
     active: bool
     delivered: Height
     prepared: Height
+    stable: Height
 
 
 class FetchBlocks(Record):
