@@ -1,0 +1,64 @@
+"""Exit statuses: what scripts may rely on, and which error means which.
+
+Source: interfaces.md "Command line".
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from chainnode.client import NOT_FOUND, UNAVAILABLE, CallRefused, TimedOut, Unreachable
+from chainnode.files import NotFound
+from primitives.errors import ChainError, UsageError
+
+
+class Exit(IntEnum):
+    """The status with which the process ends."""
+
+    OK = 0
+    ERROR = 1
+    USAGE = 2
+    VERIFICATION_FAILED = 3
+    UNREACHABLE = 4
+    UNHEALTHY = 5
+    NOT_FOUND = 6
+    INTERRUPTED = 130
+
+
+class VerificationFailed(ChainError):
+    """A proof, receipt or policy does not hold."""
+
+    reason = "verification_failed"
+
+
+class Missing(ChainError):
+    """What was asked for does not exist."""
+
+    reason = "not_found"
+
+
+class Unhealthy(ChainError):
+    """A node runs and is not well, or did not become so in time."""
+
+    reason = "unhealthy"
+
+
+def exit_of(error: ChainError) -> Exit:
+    """Return the status for an error that ended a command."""
+    match error:
+        case VerificationFailed():
+            return Exit.VERIFICATION_FAILED
+        case Unreachable():
+            return Exit.UNREACHABLE
+        case TimedOut() | Unhealthy():
+            return Exit.UNHEALTHY
+        case CallRefused(code=code) if code == NOT_FOUND:
+            return Exit.NOT_FOUND
+        case CallRefused(code=code) if code == UNAVAILABLE:
+            return Exit.UNHEALTHY
+        case Missing() | NotFound():
+            return Exit.NOT_FOUND
+        case UsageError():
+            return Exit.USAGE
+        case _:
+            return Exit.ERROR

@@ -1,0 +1,167 @@
+"""A small JSON-RPC client over HTTP for the command line: one connection, no event loop, fast to import.
+
+Here: calling a node and what can go wrong on the way. Not here: what methods exist (`rpc`), what is done with answers.
+The standard library's HTTP is imported at the first call, so that `chainnode --help` does not pay for it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from primitives.errors import ChainError, UsageError
+
+if TYPE_CHECKING:
+    from http.client import HTTPConnection
+
+ANSWER_BYTES_MAX = 256 * 1024 * 1024
+TIMEOUT_S = 30.0
+NOT_FOUND = -32001
+UNAVAILABLE = -32002
+
+
+class Unreachable(ChainError):
+    """Nothing answers at the endpoint, or what answers is not a node."""
+
+    reason = "unreachable"
+
+
+class TimedOut(ChainError):
+    """The node took the call and did not answer in time, or something did not become true in time."""
+
+    reason = "timed_out"
+
+
+class CallRefused(ChainError):
+    """The node answered with an error; `code` is JSON-RPC's, `slug` the node's own reason."""
+
+    reason = "call_refused"
+
+    def __init__(self, error: dict[str, Any]) -> None:  # Any: the JSON that a node sent
+        data = error.get("data") if isinstance(error.get("data"), dict) else {}
+        assert isinstance(data, dict)
+        super().__init__(str(error.get("message", "the node gave no reason")))
+        self.code = int(error["code"]) if isinstance(error.get("code"), int) else 0
+        self.slug = str(data.get("reason", "unknown"))
+        self.retryable = data.get("retryable") is True
+        self.retry_after_ms = data["retry_after_ms"] if isinstance(data.get("retry_after_ms"), int) else None
+        self.trace_id = str(data.get("trace_id", ""))
+
+
+class NodeClient:
+    """Calls one node at an endpoint such as `http://127.0.0.1:7401`; keeps its connection open between calls."""
+
+    def __init__(
+        self, endpoint: str, *, token: str | None = None, timeout_s: float = TIMEOUT_S, ca_file: Path | None = None
+    ) -> None:
+        parts = urlsplit(endpoint if "//" in endpoint else f"http://{endpoint}")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UsageError("not an endpoint", expected="such as http://127.0.0.1:7401", got=endpoint)
+        try:
+            port = parts.port or (443 if parts.scheme == "https" else 80)
+        except ValueError:
+            raise UsageError("not an endpoint", expected="a port up to 65535", got=endpoint) from None
+        self.endpoint = f"{parts.scheme}://{parts.netloc}"
+        self.timeout_s = timeout_s
+        self._secure = parts.scheme == "https"
+        self._host, self._port = parts.hostname, port
+        self._token = token
+        self._ca_file = ca_file
+        self._connection: HTTPConnection | None = None
+        self._number = 0
+
+    def __repr__(self) -> str:
+        return f"NodeClient({self.endpoint!r})"
+
+    def call(self, method: str, /, **params: Any) -> Any:  # Any: JSON both ways
+        """Return a method's result. Raises `CallRefused`, `Unreachable` or `TimedOut`."""
+        self._number += 1
+        request = {"jsonrpc": "2.0", "id": self._number, "method": method, "params": params}
+        status, data = self._exchange("POST", "/", json.dumps(request).encode())
+        answer = self._decode(data, status)
+        if isinstance(answer.get("error"), dict):
+            raise CallRefused(answer["error"])
+        if status != 200 or answer.get("id") != self._number or "result" not in answer:
+            raise Unreachable("the answer is not a node's", where=self.endpoint, got=f"HTTP {status}")
+        return answer["result"]
+
+    def get(self, path: str) -> bytes:
+        """Return what a plain GET gives. Raises `CallRefused` where it is not found, as `call` does otherwise."""
+        status, data = self._exchange("GET", path, None)
+        if status == 200:
+            return data
+        message = data[:200].decode("utf-8", "replace").strip() or f"HTTP {status}"
+        if status == 404:
+            raise CallRefused({"code": NOT_FOUND, "message": message, "data": {"reason": "not_found"}})
+        if status == 503:
+            raise CallRefused({"code": UNAVAILABLE, "message": message, "data": {"reason": "unavailable"}})
+        raise CallRefused({"code": 0, "message": message, "data": {"reason": f"http_{status}"}})
+
+    def close(self) -> None:
+        """Close the connection; the next call opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _decode(self, data: bytes, status: int) -> dict[str, Any]:
+        try:
+            answer = json.loads(data)
+        except (ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, dict):
+            text = data[:80].decode("utf-8", "replace").strip()
+            raise Unreachable("the answer is not a node's", where=self.endpoint, got=f"HTTP {status} {text}")
+        return answer
+
+    def _exchange(self, verb: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+        from http.client import HTTPException
+
+        headers = {"Accept": "application/json"} if body is None else {"Content-Type": "application/json"}
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token}"
+        # A kept connection may have been closed while idle; events are known by id, so asking twice does no harm.
+        attempts = 1 if self._connection is None else 2
+        while True:
+            attempts -= 1
+            try:
+                return self._once(verb, path, body, headers)
+            except TimeoutError:
+                self.close()
+                limit = f"within {self.timeout_s:g} s"
+                raise TimedOut("no answer in time", where=self.endpoint, expected=limit) from None
+            except (HTTPException, OSError) as error:
+                self.close()
+                if not attempts:
+                    raise self._unreachable(error) from None
+
+    def _unreachable(self, error: Exception) -> Unreachable:
+        what = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return Unreachable(
+            "no node answers",
+            where=self.endpoint,
+            got=what,
+            hint="is it running? name another with --endpoint or --home",
+        )
+
+    def _once(self, verb: str, path: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, bytes]:
+        if self._connection is None:
+            self._connection = self._connect()
+        self._connection.request(verb, path, body, headers)
+        response = self._connection.getresponse()
+        data = response.read(ANSWER_BYTES_MAX + 1)
+        if len(data) > ANSWER_BYTES_MAX:
+            self.close()
+            raise Unreachable("answer too large", where=self.endpoint, expected=f"at most {ANSWER_BYTES_MAX} bytes")
+        return response.status, data
+
+    def _connect(self) -> HTTPConnection:
+        from http.client import HTTPConnection, HTTPSConnection
+
+        if not self._secure:
+            return HTTPConnection(self._host, self._port, timeout=self.timeout_s)
+        import ssl
+
+        context = ssl.create_default_context(cafile=str(self._ca_file) if self._ca_file else None)
+        return HTTPSConnection(self._host, self._port, timeout=self.timeout_s, context=context)

@@ -1,0 +1,3 @@
+"""The version of this distribution; `pyproject.toml` has the same, which a test holds."""
+
+VERSION = "0.1.0"
