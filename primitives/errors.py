@@ -34,7 +34,7 @@ def _short(value: object) -> str:
     try:
         text = str(value)
     except ValueError:  # an integer of more digits than Python converts
-        text = f"a {type(value).__name__} too long to show"
+        text = f"{type(value).__name__} too long to show"
     return _line(text, SHOWN_CHARACTERS_MAX)
 
 

@@ -181,7 +181,7 @@ def verify_consistency(old_size: int, old_root: bytes, new_size: int, new_root: 
         expected_root = EMPTY_ROOT if old_size == 0 else Hash(bytes(new_root))
         if path:
             raise ProofError("a consistency proof has hashes that nothing asks for", expected=0, got=len(path))
-        if old_root != expected_root:
+        if old_root != expected_root or (new_size == 0 and new_root != EMPTY_ROOT):
             raise ProofError("roots of a trivial consistency proof differ", expected=expected_root, got=bytes(old_root))
         return
     ranges = consistency_ranges(old_size, new_size)
