@@ -3,8 +3,8 @@
 Here: the records, their keys, terms in calendar months, and status as a pure function of (record, time). How events
 change the records is in `ledger.certificates`. Source: domain §3.
 
-Expiry is derived from the time that is asked about: no event makes a certificate expire. A certificate is valid from
-`valid_from_ms` up to, and not including, `valid_until_ms`; likewise a suspension lasts up to, and not including, its end.
+Expiry is derived from the time that is asked about: no event makes a certificate expire. Ends are exclusive: at
+`valid_until_ms` a certificate is no longer valid, and at its end a suspension is past it.
 """
 
 from __future__ import annotations
@@ -167,16 +167,17 @@ STATUS_ZH = {
 
 
 class CertificateStatus(msgspec.Struct, frozen=True):
-    """A certificate's status at a time: since when, and until when if nothing happens (None: for good).
+    """A certificate's status at a time.
 
-    `revocation_due` marks a suspension past its end.
+    `since_ms` is when it began (None before the term), `until_ms` when this answer changes if no event does it (None:
+    never). `revocation_due` marks a suspension past its end.
     """
 
     status: Status
     time_ms: int
-    since_ms: int
+    since_ms: int | None
     until_ms: int | None
-    revocation_due: bool
+    revocation_due: bool = False
 
     @property
     def valid(self) -> bool:
@@ -219,14 +220,15 @@ def state_at(certificate: Certificate, time_ms: int) -> State:
 def status_at(certificate: Certificate, time_ms: int) -> CertificateStatus:
     """Return what this record says of the certificate's status at a time.
 
-    A record speaks for its last event's time and after, for a revoked certificate also from `invalid_from_ms` on, and
-    for all time before the term starts; for a time between those raises `InputError`: the record as of then answers.
+    A record speaks for the time of its last event and after; where it is revoked, also from `invalid_from_ms` on; and
+    for all time before its term. For times between those raises `InputError`: the record as of then answers.
     """
-    if time_ms < certificate.valid_from_ms:
-        return CertificateStatus(Status.NOT_YET_VALID, time_ms, 0, certificate.valid_from_ms, False)
-    if certificate.revocation is not None and time_ms >= certificate.revocation.invalid_from_ms:
-        return CertificateStatus(Status.REVOKED, time_ms, certificate.revocation.invalid_from_ms, None, False)
+    revocation = certificate.revocation
+    if revocation is not None and time_ms >= revocation.invalid_from_ms:
+        return CertificateStatus(Status.REVOKED, time_ms, revocation.invalid_from_ms, None)
     if time_ms < certificate.history.changed_ms:
+        if time_ms < certificate.valid_from_ms:
+            return CertificateStatus(Status.NOT_YET_VALID, time_ms, None, certificate.valid_from_ms)
         raise InputError(
             "this version of the certificate's record does not reach back so far",
             where=certificate.number,
@@ -234,18 +236,25 @@ def status_at(certificate: Certificate, time_ms: int) -> CertificateStatus:
             got=time_ms,
             hint="ask for the record as of that time",
         )
+    return _status_now(certificate, time_ms)
+
+
+def _status_now(certificate: Certificate, time_ms: int) -> CertificateStatus:
+    """Return the status at or after the last event of a certificate that is not revoked."""
+    end_ms = certificate.valid_until_ms
     if certificate.state is State.CANCELLED:
-        return CertificateStatus(Status.CANCELLED, time_ms, certificate.since_ms, None, False)
-    if time_ms >= certificate.valid_until_ms:
-        return CertificateStatus(Status.EXPIRED, time_ms, certificate.valid_until_ms, None, False)
-    if certificate.suspension is not None:
-        suspension = certificate.suspension
+        return CertificateStatus(Status.CANCELLED, time_ms, certificate.since_ms, None)
+    if time_ms >= end_ms:
+        return CertificateStatus(Status.EXPIRED, time_ms, end_ms, None)
+    suspension = certificate.suspension
+    if suspension is not None:
+        # Only an event or expiry ends a suspension: past its end it is still suspended, and its revocation is due.
         due = time_ms >= suspension.until_ms
-        # Nothing but an event or expiry ends a suspension: past its end it is still suspended, and revocation is due.
-        return CertificateStatus(
-            Status.SUSPENDED, time_ms, suspension.from_ms, certificate.valid_until_ms, revocation_due=due
-        )
-    return CertificateStatus(Status.VALID, time_ms, certificate.since_ms, certificate.valid_until_ms, False)
+        until_ms = end_ms if due else min(suspension.until_ms, end_ms)
+        return CertificateStatus(Status.SUSPENDED, time_ms, suspension.from_ms, until_ms, revocation_due=due)
+    if time_ms < certificate.valid_from_ms:
+        return CertificateStatus(Status.NOT_YET_VALID, time_ms, None, certificate.valid_from_ms)
+    return CertificateStatus(Status.VALID, time_ms, certificate.since_ms, end_ms)
 
 
 def add_months(time_ms: int, months: int) -> int:
@@ -255,6 +264,8 @@ def add_months(time_ms: int, months: int) -> int:
     2027-02-28T00:00:00.000Z. So a term of months never runs past the corresponding day. The result never exceeds the
     last millisecond of the year 9999. Source: XML Schema Part 2, appendix E (adding durations to dateTimes).
     """
+    if time_ms > TIME_MS_MAX:
+        return TIME_MS_MAX
     moment = _EPOCH + timedelta(milliseconds=time_ms)
     years, month_index = divmod(moment.month - 1 + months, 12)
     year, month = moment.year + years, month_index + 1
