@@ -95,11 +95,10 @@ class PeerNetwork:
         """Listen and dial until `stop`; owns every task. Raises UsageError where it cannot listen, or our own fault."""
         loop = asyncio.get_running_loop()
         self._ended = loop.create_future()
-        server: asyncio.Server | None = None
         crash: Exception | None = None
+        server = await self._listen()
         try:
             async with asyncio.TaskGroup() as self._tasks:
-                server = await self._listen()
                 self._ready.set()
                 self._spawn(self._tick_forever())
                 self._match_dialers()
@@ -232,21 +231,16 @@ class PeerNetwork:
         identity = self._members.identify(leaf_der, connection.expects, self._now_ms())
         if self._bans.left_ms(identity.name, self._clock_ms()):
             raise PeerRefused(Reason.BANNED, f"peer {identity.name} is banned for a time")
+        # Before our HELLO: who is refused after it would believe for a moment that the link is up.
+        self._check_room(identity)
         return identity
 
     def admit(self, connection: Connection) -> bool:
         """Decide whether a connection becomes its peer's link (False: another one stays); raises PeerRefused."""
         assert connection.identity is not None
-        name, member = connection.identity.name, connection.identity.member
-        current = self._links.get(name)
-        if current is not None:
-            assert current.identity is not None
-            if current.identity.member != member:
-                raise PeerRefused(Reason.NAME_TAKEN, f"node {name}", expected=current.identity.member, got=member)
-            return self._supersedes(connection, current)
-        linked = (link.identity for link in self._links.values() if link.identity is not None)
-        self._members.check_room(connection.identity, linked)
-        return True
+        self._check_room(connection.identity)
+        current = self._links.get(connection.name)
+        return current is None or self._supersedes(connection, current)
 
     def link_up(self, connection: Connection) -> None:
         """Make an admitted connection its peer's link."""
@@ -377,6 +371,16 @@ class PeerNetwork:
             return True
         dialled_here = new.direction == "out"
         return dialled_here == (self._config.name < new.name)
+
+    def _check_room(self, identity: PeerIdentity) -> None:
+        """Raise PeerRefused where there is no room for this node, or its name is linked for another member."""
+        current = self._links.get(identity.name)
+        if current is None:
+            self._members.check_room(identity, [link.identity for link in self._links.values() if link.identity])
+        elif current.identity is not None and current.identity.member != identity.member:
+            raise PeerRefused(
+                Reason.NAME_TAKEN, f"node {identity.name}", expected=current.identity.member, got=identity.member
+            )
 
     def _drop_link(self, connection: Connection, reason: str) -> None:
         name = connection.name

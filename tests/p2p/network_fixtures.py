@@ -32,7 +32,7 @@ CHAIN_ID = bytes(range(32))
 DAY_MS = 86_400_000
 VOTE, BATCH = 1, 2
 KINDS = {VOTE: KindSpec("vote", 1_024, Lane.CONSENSUS), BATCH: KindSpec("batch", 4 * 1024 * 1024, Lane.BULK)}
-EVERY_KIND = {kind: 1 << 24 for kind in range(256)}
+EVERY_KIND = dict.fromkeys(range(256), 1 << 24)
 QUICK = NetworkLimits(
     handshake_timeout_ms=3_000,
     backoff_first_ms=10,
@@ -174,6 +174,7 @@ class Node:
 @contextlib.asynccontextmanager
 async def running(*nodes: Node) -> AsyncIterator[None]:
     """Start the nodes that are not yet, and stop all; nothing may be left behind."""
+    before = asyncio.all_tasks()
     try:
         for node in nodes:
             await node.start()
@@ -181,7 +182,7 @@ async def running(*nodes: Node) -> AsyncIterator[None]:
     finally:
         for node in nodes:
             await node.network.stop()
-        left = asyncio.all_tasks() - {asyncio.current_task()}
+        left = asyncio.all_tasks() - before
         assert not left, f"tasks left behind: {left}"
 
 

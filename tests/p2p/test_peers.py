@@ -40,7 +40,7 @@ async def test_peers_report_their_figures(consortium: Consortium) -> None:
     async with running(alpha, beta):
         await beta.seen.until(lambda: beta.seen.connected)
         async with asyncio.timeout(5):
-            while (info := beta.network.peers()[0]).rtt_ms is None:
+            while (info := beta.network.peers()[0]).rtt_ms is None:  # noqa: ASYNC110  # nothing announces a pong
                 await asyncio.sleep(0.01)
         assert (info.name, info.member, info.direction, info.status) == ("alpha", "bank-a", "out", b"validator")
         assert info.bytes_in > 0
@@ -154,7 +154,8 @@ async def test_a_fault_of_the_handler_itself_stops_the_network(consortium: Conso
         beta.network.send("alpha", VOTE, b"")
         await beta.seen.until(lambda: beta.seen.disconnected)
         with pytest.raises(ZeroDivisionError):
-    
+            await alpha.network.stop()
+
 
 async def test_a_slow_reader_fills_its_bounded_queue_and_then_drops_are_counted(consortium: Consortium) -> None:
     alpha, beta = await pair(
