@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import datetime
 import decimal
-import importlib
-import pkgutil
 import struct
 import tracemalloc
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import msgpack
@@ -18,7 +15,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import primitives
 from primitives.encoding import Record, decode, decoder_of, encode
 from primitives.errors import EncodingError
 from primitives.ids import Hash, SourceKey
@@ -274,20 +270,3 @@ def test_value_without_a_canonical_form_is_refused_when_encoded(value: object) -
 def test_record_is_frozen() -> None:
     with pytest.raises(AttributeError):
         Inner(1).number = 2  # type: ignore[misc]  # what is tested
-
-
-def records_of(package: str) -> Iterator[type[Record]]:
-    """Yield every record class that a module of the package defines."""
-    for module_info in pkgutil.iter_modules(importlib.import_module(package).__path__):
-        module = importlib.import_module(f"{package}.{module_info.name}")
-        for value in vars(module).values():
-            if isinstance(value, type) and issubclass(value, Record) and value is not Record:
-                yield value
-
-
-@pytest.mark.parametrize("package", ["primitives", "ledger", "consensus", "chainnode", "p2p"])
-def test_every_record_of_the_project_has_one_encoding(package: str) -> None:
-    found = list(records_of(package))
-    for record in found:
-        decoder_of(record)
-    assert found or package != primitives.__name__
