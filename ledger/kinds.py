@@ -36,7 +36,7 @@ class ApplyContext:
     """Where an event stands: all that a rule may know besides the state and the body.
 
     `roles` are the member's, `source_roles` those of the key that signed the batch (never more than its member has);
-    both come from the state after the events before this one. `time_ms` is the block's time.
+    both, as `policy`, come from the state after the block's parent. `time_ms` is the block's time.
     """
 
     member: MemberId

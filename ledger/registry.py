@@ -13,6 +13,8 @@ Besides its kinds, execution asks of the members and the policy in the state:
 """
 
 from ledger.kinds import KindSpec, assemble
+from ledger.members import MEMBER_KINDS
+from ledger.payments import PAYMENT_KINDS
 
-KINDS: dict[int, KindSpec] = assemble()
+KINDS: dict[int, KindSpec] = assemble(PAYMENT_KINDS, MEMBER_KINDS)
 KINDS_BY_NAME: dict[str, KindSpec] = {spec.name: spec for spec in KINDS.values()}

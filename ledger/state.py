@@ -61,8 +61,8 @@ class EmptyState:
 class MemoryState:
     """A state in a dictionary, for genesis and tests."""
 
-    def __init__(self) -> None:
-        self.values: dict[bytes, bytes] = {}
+    def __init__(self, values: dict[bytes, bytes] | None = None) -> None:
+        self.values: dict[bytes, bytes] = {} if values is None else values
 
     def raw(self, key: bytes) -> bytes | None:
         """Return the value of `key`."""

@@ -114,6 +114,11 @@ class StagedStore:
         """The number of tickets that are not settled."""
         return len(self._layers)
 
+    @property
+    def last_ticket(self) -> int:
+        """The ticket that was given last, -1 before the first."""
+        return self._next_ticket - 1
+
     def stage(self, puts: Iterable[Put]) -> int:
         """Show the rows to every later reading and return the ticket to settle once they are written."""
         ticket = self._next_ticket

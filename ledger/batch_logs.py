@@ -1,0 +1,133 @@
+"""The members' batch logs: per member, an RFC 6962 tree of its batches' headers, and where each source stands.
+
+One root over all members stands in every block header: the RFC 6962 root over the members' heads, ascending by member
+id, a head being the canonical bytes of `[member, size, root, sources]` with each source's next number and last batch.
+So a range of a member's log proves that an answer leaves none of its batches out, and a snapshot's source numbers are
+as good as the header. Only the current heads are kept; the logs themselves stay, as tiles. Source: design §6.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ledger import rows
+from ledger.batches import BatchHeader, ParsedBatch
+from ledger.log_tiles import EMPTY_TIP, Added, LogTip, TileReader, tile_rows
+from ledger.rows import BatchLeafRow, MemberLogRow, SourceTip
+from ledger.store import Put, StagedStore, Store
+from primitives import merkle
+from primitives.encoding import Record, decode, encode
+from primitives.hashing import leaf_hash
+from primitives.ids import ZERO_HASH, Hash, Height
+
+ROW_SIZE_MAX = 1 << 24
+
+
+class MemberHead(Record):
+    """What the root over all batch logs says of one member."""
+
+    member: str
+    size: int
+    root: Hash
+    sources: tuple[SourceTip, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MemberLog:
+    """One member's log: its right edge, its sources ascending by key, and the leaf hash of its head."""
+
+    tip: LogTip
+    sources: tuple[SourceTip, ...]
+    head_hash: Hash
+
+
+@dataclass(frozen=True, slots=True)
+class MemberGrowth:
+    """What one block added to a member's log."""
+
+    before: LogTip
+    added: Added
+    headers: tuple[BatchHeader, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLogs:
+    """All members' batch logs after some block. Never changed in place."""
+
+    members: dict[str, MemberLog]
+    owners: dict[bytes, str]  # the member under which a source first submitted
+
+    def root(self) -> Hash:
+        """Return the root that a block header carries."""
+        return merkle.root_of([self.members[member].head_hash for member in sorted(self.members)])
+
+    def source_tip(self, source: bytes) -> SourceTip:
+        """Return where a source stands; number 0 and a zero hash where it has not submitted yet."""
+        owner = self.owners.get(source)
+        if owner is not None:
+            for tip in self.members[owner].sources:
+                if tip.source == source:
+                    return tip
+        return SourceTip(source, 0, ZERO_HASH)
+
+    def owner(self, source: bytes) -> str | None:
+        """Return the member under which this source first submitted."""
+        return self.owners.get(source)
+
+    def extend(self, batches: Sequence[ParsedBatch]) -> tuple["BatchLogs", dict[str, MemberGrowth]]:
+        """Return the logs after these batches, whose numbers and members were checked, and what each member gained."""
+        by_member: dict[str, list[ParsedBatch]] = {}
+        for batch in batches:
+            by_member.setdefault(batch.header.member, []).append(batch)
+        if not by_member:
+            return self, {}
+        members = dict(self.members)
+        owners = dict(self.owners)
+        growth: dict[str, MemberGrowth] = {}
+        for member, own in by_member.items():
+            before = members.get(member)
+            old_tip = EMPTY_TIP if before is None else before.tip
+            sources = {} if before is None else {tip.source: tip for tip in before.sources}
+            for batch in own:
+                sources[batch.header.source] = SourceTip(batch.header.source, batch.header.number + 1, batch.hash)
+                owners[batch.header.source] = member
+            headers = tuple(batch.header for batch in own)
+            tip, added = old_tip.extend([leaf_hash(encode(header)) for header in headers])
+            members[member] = _member_log(member, tip, sources.values())
+            growth[member] = MemberGrowth(old_tip, added, headers)
+        return BatchLogs(members, owners), growth
+
+
+EMPTY_LOGS = BatchLogs({}, {})
+
+
+def _member_log(member: str, tip: LogTip, sources: Iterable[SourceTip]) -> MemberLog:
+    ordered = tuple(sorted(sources, key=lambda source: source.source))
+    return MemberLog(tip, ordered, leaf_hash(encode(MemberHead(member, tip.size, tip.root(), ordered))))
+
+
+def load_batch_logs(store: Store | StagedStore) -> BatchLogs:
+    """Return the logs as they stand in the store."""
+    members: dict[str, MemberLog] = {}
+    owners: dict[bytes, str] = {}
+    start, stop = rows.all_of(b"M")
+    for key, data in store.iterate(start, stop):
+        member = key[1:].decode()
+        row = decode(MemberLogRow, data, size_max=ROW_SIZE_MAX)
+        tip = TileReader(store, member.encode()).tip(row.size)
+        members[member] = _member_log(member, tip, row.sources)
+        owners.update((source.source, member) for source in row.sources)
+    return BatchLogs(members, owners)
+
+
+def batch_log_rows(
+    store: Store | StagedStore, logs: BatchLogs, growth: dict[str, MemberGrowth], height: int
+) -> list[Put]:
+    """Return the rows of a block's growth: heads, leaves with the height, tiles."""
+    puts: list[Put] = []
+    for member in sorted(growth):
+        log, gained = logs.members[member], growth[member]
+        puts.append((rows.member_log_key(member), encode(MemberLogRow(log.tip.size, log.sources))))
+        for index, header in enumerate(gained.headers, gained.before.size):
+            puts.append((rows.batch_leaf_key(member, index), encode(BatchLeafRow(Height(height), header))))
+        puts.extend(tile_rows(store, member.encode(), gained.before, gained.added))
+    return puts

@@ -1,0 +1,265 @@
+"""Execution of a block: a pure function of (what stands after the parent, batches, time) to a header and a state.
+
+Not here: where blocks come from, which of them are kept (`ledger.chain`), and what the kinds of event do. There are two
+kinds of judgement. A block that may not be is refused as a whole (`BlockRefused`: wrong numbers, unknown sources, over
+the limits). An event that breaks a rule ends with that rule as its outcome and blocks nothing. Admission, roles and
+policy are those of the state after the parent. Source: design §2.2, §4 and §5.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ledger.batch_logs import BatchLogs, MemberGrowth
+from ledger.batches import ParsedBatch
+from ledger.kinds import ApplyContext, KindSpec, RuleBroken
+from ledger.log_tiles import Added, LogTip, merge_added
+from ledger.members import VALIDATORS_KEY, SourceGrant, read_validators, source_grant
+from ledger.outcomes import (
+    APPLIED,
+    EXPIRED,
+    EXPIRES_TOO_LATE,
+    NOT_PERMITTED,
+    Outcome,
+    outcomes_root,
+    rejected,
+)
+from ledger.policy import POLICY_KEY, Policy, read_policy
+from ledger.references import forget_expired, remember
+from ledger.smt import MapUpdate, ReadNode
+from ledger.state import DERIVED_PREFIX, StateSource, StateView, Transaction
+from primitives.block import Block, BlockHeader, batches_hash
+from primitives.errors import InputError
+from primitives.hashing import PROTOCOL_VERSION, SUITE
+from primitives.ids import Epoch, EventId, Hash, Height, MemberId, SourceKey, TimeMs
+from primitives.validators import ValidatorSet
+
+
+class BlockRefused(InputError):
+    """A block breaks the rules of blocks: no honest validator may vote for it."""
+
+    reason = "block_refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Everything that a block stands on: what holds after its parent."""
+
+    header: BlockHeader
+    hash: Hash
+    state: StateSource
+    log: LogTip
+    batch_logs: BatchLogs
+    validators: ValidatorSet
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """A block with all that its execution gave; `after` is the standing for its children."""
+
+    block: Block
+    after: Standing
+    view: StateView
+    nodes: dict[Hash, bytes]
+    log_before: LogTip
+    log_added: Added
+    growth: dict[str, MemberGrowth]
+    batches: tuple[ParsedBatch, ...]
+    outcomes: tuple[Outcome, ...]
+
+
+def execute(
+    parent: Standing,
+    *,
+    time_ms: int,
+    epoch: int,
+    proposer: int,
+    batches: Sequence[ParsedBatch],
+    read_node: ReadNode,
+    kinds: Mapping[int, KindSpec],
+) -> Executed:
+    """Return the block of these batches on top of `parent`. Raises BlockRefused."""
+    height = Height(parent.header.height + 1)
+    _check_place(parent, time_ms, epoch, proposer)
+    grants = _admit(parent, batches)
+    view = StateView(parent.state)
+    forget_expired(view, time_ms)
+    outcomes: list[Outcome] = []
+    leaves: list[EventId] = []
+    for batch, grant in zip(batches, grants, strict=True):
+        outcomes += _run_batch(batch, grant, view, parent.policy, kinds, height, TimeMs(time_ms))
+        leaves += batch.ids
+    update = MapUpdate(read_node)
+    authenticated = {key: value for key, value in view.changes.items() if not key.startswith(DERIVED_PREFIX)}
+    state_root = update.apply(parent.header.state_root, authenticated)
+    validators, policy = _governed(parent, view)
+    with_events, added = parent.log.extend(leaves)
+    batch_logs, growth = parent.batch_logs.extend(batches)
+    hashes = tuple(batch.hash for batch in batches)
+    header = BlockHeader(
+        suite=SUITE,
+        version=PROTOCOL_VERSION,
+        chain_id=parent.header.chain_id,
+        height=height,
+        epoch=Epoch(epoch),
+        parent=parent.hash,
+        time_ms=TimeMs(time_ms),
+        proposer=proposer,
+        batches_hash=batches_hash(hashes),
+        first_index=parent.log.size,
+        event_count=len(leaves),
+        outcomes_root=outcomes_root(outcomes),
+        log_root=with_events.root(),
+        state_root=state_root,
+        batch_logs_root=batch_logs.root(),
+        next_validators=validators.hash,
+    )
+    block_hash = header.hash()
+    log, header_added = with_events.extend([block_hash])
+    return Executed(
+        block=Block(header, hashes),
+        after=Standing(header, block_hash, view, log, batch_logs, validators, policy),
+        view=view,
+        nodes=update.nodes,
+        log_before=parent.log,
+        log_added=merge_added(added, header_added),
+        growth=growth,
+        batches=tuple(batches),
+        outcomes=tuple(outcomes),
+    )
+
+
+def _check_place(parent: Standing, time_ms: int, epoch: int, proposer: int) -> None:
+    where = f"block {parent.header.height + 1}"
+    if time_ms <= parent.header.time_ms:
+        raise BlockRefused("time", where=where, expected=f"after {parent.header.time_ms} (its parent's)", got=time_ms)
+    if epoch != parent.validators.epoch:
+        raise BlockRefused("epoch", where=where, expected=parent.validators.epoch, got=epoch)
+    if not 0 <= proposer < parent.validators.n:
+        raise BlockRefused("proposer", where=where, expected=f"an index below {parent.validators.n}", got=proposer)
+
+
+def _admit(parent: Standing, batches: Sequence[ParsedBatch]) -> list[SourceGrant]:
+    """Return each batch's grant; BlockRefused unless all are of registered sources, next in number, within limits."""
+    where = f"block {parent.header.height + 1}"
+    policy = parent.policy
+    for what, limit, got in (
+        ("batches", policy.block_batches_max, len(batches)),
+        ("events", policy.block_events_max, sum(batch.header.count for batch in batches)),
+        ("bytes", policy.block_bytes_max, sum(batch.size for batch in batches)),
+    ):
+        if got > limit:
+            raise BlockRefused(f"block of too many {what}", where=where, expected=f"at most {limit}", got=got)
+    view = StateView(parent.state)
+    known: dict[bytes, SourceGrant] = {}
+    tips: dict[bytes, tuple[int, Hash]] = {}
+    for batch in batches:
+        header = batch.header
+        source = header.source
+        if source not in known:
+            known[source] = admitted(parent, view, batch)
+            tip = parent.batch_logs.source_tip(source)
+            tips[source] = (tip.next_number, tip.previous)
+        elif header.member != known[source].member or header.chain_id != parent.header.chain_id:
+            admitted(parent, view, batch)
+        if (header.number, header.previous) != tips[source]:
+            number, previous = tips[source]
+            raise BlockRefused(
+                "batch out of order",
+                where=f"{where}, source {source.hex()[:16]} of {header.member}",
+                expected=f"number {number} after {previous.hex()[:16]}",
+                got=f"number {header.number} after {header.previous.hex()[:16]}",
+            )
+        tips[source] = (header.number + 1, batch.hash)
+    return [known[batch.header.source] for batch in batches]
+
+
+def admitted(standing: Standing, view: StateView, batch: ParsedBatch) -> SourceGrant:
+    """Return what the batch's source may do; BlockRefused where it is of another chain or of no registered source."""
+    header = batch.header
+    where = f"batch {header.number} of source {header.source.hex()[:16]}"
+    if header.chain_id != standing.header.chain_id:
+        raise BlockRefused(
+            "batch of another chain", where=where, expected=standing.header.chain_id, got=header.chain_id
+        )
+    grant = source_grant(view, header.source)
+    if grant is None:
+        raise BlockRefused(
+            "source not registered", where=where, expected=f"a registered key of {header.member}", got=header.source
+        )
+    owner = standing.batch_logs.owner(header.source) or grant.member
+    if not header.member == grant.member == owner:
+        raise BlockRefused(
+            "batch names another member than its source's", where=where, expected=owner, got=header.member
+        )
+    return grant
+
+
+def _run_batch(
+    batch: ParsedBatch,
+    grant: SourceGrant,
+    view: StateView,
+    policy: Policy,
+    kinds: Mapping[int, KindSpec],
+    height: Height,
+    time_ms: TimeMs,
+) -> list[Outcome]:
+    """Return the outcomes of a batch's events, having applied those that change the state to `view`."""
+    latest = time_ms + policy.event_expiry_ahead_ms_max
+    in_time = time_ms <= batch.expires_ms_min and batch.expires_ms_max <= latest
+    forbidden = {kind for kind in batch.kinds if not permitted(kinds[kind], grant)}
+    if in_time and not forbidden and not batch.stateful:
+        return [APPLIED] * batch.header.count
+    outcomes = []
+    stateful = {item.index: item for item in batch.stateful}
+    for index, event in enumerate(batch.events):
+        if event.expires_ms < time_ms:
+            outcome = rejected(EXPIRED, f"at {event.expires_ms}, block time {time_ms}")
+        elif event.expires_ms > latest:
+            outcome = rejected(EXPIRES_TOO_LATE, f"at {event.expires_ms}, at most {latest}")
+        elif event.kind in forbidden:
+            needed = " or ".join(sorted(kinds[event.kind].roles))
+            outcome = rejected(NOT_PERMITTED, f"{kinds[event.kind].name} needs the role {needed}")
+        elif index not in stateful:
+            outcome = APPLIED
+        else:
+            context = ApplyContext(
+                member=MemberId(event.member),
+                source=SourceKey(batch.header.source),
+                roles=grant.roles,
+                source_roles=grant.source_roles,
+                event_id=batch.ids[index],
+                reference=event.reference,
+                height=height,
+                time_ms=time_ms,
+                policy=policy,
+            )
+            outcome = _apply(context, event.expires_ms, kinds[event.kind], stateful[index].body, view)
+        outcomes.append(outcome)
+    return outcomes
+
+
+def permitted(spec: KindSpec, grant: SourceGrant) -> bool:
+    """Say whether a source may submit events of a kind."""
+    return not spec.roles or not spec.roles.isdisjoint(grant.source_roles)
+
+
+def _apply(context: ApplyContext, expires_ms: int, spec: KindSpec, body: object, view: StateView) -> Outcome:
+    """Apply one event that changes the state: all of its changes or, where it breaks a rule, none."""
+    assert spec.apply is not None
+    transaction = Transaction(view)
+    try:
+        remember(view, context, expires_ms)
+        spec.apply(context, transaction, body)
+    except RuleBroken as broken:
+        return rejected(broken.rule, broken.detail)
+    transaction.apply(view)
+    return APPLIED
+
+
+def _governed(parent: Standing, view: StateView) -> tuple[ValidatorSet, Policy]:
+    """Return the validators and the policy after the block, decoded anew only where it changed them."""
+    changed = view.changes
+    validators = read_validators(view) if VALIDATORS_KEY.encode() in changed else parent.validators
+    policy = read_policy(view) if POLICY_KEY.encode() in changed else parent.policy
+    return validators, policy
