@@ -104,7 +104,7 @@ class TokenField(IntEnum):
 BIC_PATTERN = r"[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}(?:[A-Z0-9]{3})?"
 LEI_PATTERN = r"[A-Z0-9]{18}[0-9]{2}"
 CNAPS_PATTERN = r"[0-9]{12}"
-CERTIFICATE_NUMBER_PATTERN = r"[A-Z]{2,8}(?:-[A-Z0-9]{1,12}){1,5}"
+CERTIFICATE_NUMBER_PATTERN = r"[A-Z]{2,8}-[0-9]{4}-[0-9]{2}-[0-9]{4,8}"  # as `ledger.certificate_bodies` has it
 MESSAGE_TYPE_PATTERN = r"(?:pacs|pain|camt)\.[0-9]{3}(?:\.[0-9]{3}\.[0-9]{2})?|emv\.qr|iso8583\.[0-9]{4}|json"
 
 # Patterns are searched for, so each is anchored; `\Z` and not `$`, which would let a final line feed pass.

@@ -51,7 +51,7 @@ def check_reason(text: str, *, where: str | None = None) -> str:
 
 def check_certificate_number(text: str, *, where: str | None = None) -> str:
     """Return `text` if it has the shape of a certificate's number; InputError otherwise."""
-    return _matching(_CERTIFICATE, text, "not a certificate number", "parts of capitals and digits joined by -", where)
+    return _matching(_CERTIFICATE, text, "not a certificate number", "such as FTP-2026-06-000123", where)
 
 
 def agent_code(text: str, *, where: str | None = None) -> tuple[AgentScheme, str]:

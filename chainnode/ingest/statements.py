@@ -163,6 +163,8 @@ def counterparty(payment: ParsedPayment, reporter: Reporter) -> Agent | None:
         for own, other in ((left, right), (right, left)):
             if reporter.is_agent(own) and other is not None and not reporter.is_agent(other):
                 return other
+    if payment.side in (Side.SWITCH, Side.INTERMEDIARY):  # it says so itself: the payer's bank instructed it
+        return payment.agent(AgentRole.DEBTOR_AGENT)
     return None
 
 

@@ -1,0 +1,56 @@
+"""What every adapter gives: events that are ready but for what the gateway adds when it sends them.
+
+The member is the gateway's own. A statement's reference follows from the message and the reporter's secret, so the
+same file submitted again gives the same (member, reference); the gateway keeps an index of the references that it
+sent and answers with the event's id and status instead of sending it a second time. That is why an adapter sets no
+expiry: `expires_ms` None means that the gateway sets it, once, when the reference is new.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from chainnode.ingest.statements import StatementDraft
+from ledger.payments import PAYMENT_STATEMENT
+from primitives.encoding import encode
+from primitives.errors import InputError
+
+STATEMENT_SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An event to be: kind, schema and canonical body; `where` tells which part of the file it came from.
+
+    `statement` holds what the reporter keeps of a payment (event key, private values), for its store of payloads.
+    """
+
+    kind: int
+    schema: int
+    body: bytes
+    reference: bytes | None
+    expires_ms: int | None
+    where: str
+    statement: StatementDraft | None = field(default=None, repr=False)
+
+
+@dataclass(slots=True)
+class Ingested:
+    """What a file gave: drafts in order, and what was left out of it and why (only where that was asked for)."""
+
+    format: str
+    drafts: list[Draft] = field(default_factory=list)
+    refused: list[InputError] = field(default_factory=list)
+
+
+def statement_draft(statement: StatementDraft, where: str) -> Draft:
+    """Return the event of a payment statement."""
+    return Draft(
+        kind=PAYMENT_STATEMENT,
+        schema=STATEMENT_SCHEMA,
+        body=encode(statement.body),
+        reference=statement.reference,
+        expires_ms=None,
+        where=where,
+        statement=statement,
+    )

@@ -1,0 +1,121 @@
+"""The formats that are read, behind one small interface: name them, or let `auto` find out.
+
+Foreign code is never loaded beside signing keys: an adapter is a module of this package, and JSON lines serve whoever
+has another format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chainnode.ingest.context import IngestContext
+from chainnode.ingest.csv_rows import header_of, parse_csv
+from chainnode.ingest.drafts import Ingested, statement_draft
+from chainnode.ingest.errors import FormatError
+from chainnode.ingest.iso20022 import parse_iso20022
+from chainnode.ingest.jsonl import EventLine, parse_jsonl
+from chainnode.ingest.payment_lines import REQUIRED
+from chainnode.ingest.statements import statement_for
+from primitives.errors import InputError
+
+AUTO = "auto"
+_XML_STARTS = (b"<", b"\xef\xbb\xbf<", b"\xff\xfe<", b"\xfe\xff\0<", b"\0<")
+_SNIFF_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a file is taken: whether bad messages are left out and reported, and who reads events in JSON form."""
+
+    skip_bad: bool = False
+    event_line: EventLine | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """One format: `detect` looks at a file's first bytes, `parse` gives its events or raises InputError."""
+
+    name: str
+    detect: Callable[[bytes], bool]
+    parse: Callable[[bytes, IngestContext, str, Options], Ingested]
+
+
+def _is_xml(head: bytes) -> bool:
+    return head.lstrip(b" \t\r\n").startswith(_XML_STARTS)
+
+
+def _is_json_lines(head: bytes) -> bool:
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{")
+
+
+def _is_qr_lines(head: bytes) -> bool:
+    first = head.removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n", 1)[0]
+    return first.startswith(b"{") and b'"payload"' in first
+
+
+def _is_csv(head: bytes) -> bool:
+    return set(header_of(head)) >= REQUIRED
+
+
+def _parse_iso20022(data: bytes, context: IngestContext, where: str, options: Options) -> Ingested:
+    parsed = parse_iso20022(data, where=where, skip_bad=options.skip_bad, offset_minutes=context.utc_offset_minutes)
+    ingested = Ingested("iso20022", refused=parsed.refused)
+    for payment in parsed.payments:
+        try:
+            ingested.drafts.append(statement_draft(statement_for(payment, context), payment.where))
+        except InputError as error:
+            if not options.skip_bad:
+                raise
+            ingested.refused.append(error)
+    return ingested
+
+
+def _parse_json_lines(data: bytes, context: IngestContext, where: str, options: Options) -> Ingested:
+    return parse_jsonl(data, context, where=where, skip_bad=options.skip_bad, event_line=options.event_line)
+
+
+def _parse_qr_lines(data: bytes, context: IngestContext, where: str, options: Options) -> Ingested:
+    ingested = parse_jsonl(data, context, where=where, skip_bad=options.skip_bad)
+    ingested.format = "emvqr"
+    return ingested
+
+
+def _parse_csv(data: bytes, context: IngestContext, where: str, options: Options) -> Ingested:
+    return parse_csv(data, context, where=where, skip_bad=options.skip_bad)
+
+
+ADAPTERS: tuple[Adapter, ...] = (
+    Adapter("iso20022", _is_xml, _parse_iso20022),
+    Adapter("emvqr", _is_qr_lines, _parse_qr_lines),
+    Adapter("jsonl", _is_json_lines, _parse_json_lines),
+    Adapter("csv", _is_csv, _parse_csv),
+)
+FORMATS = tuple(adapter.name for adapter in ADAPTERS)
+
+
+def detect_format(data: bytes, *, where: str) -> str:
+    """Return the name of the format that a file's first bytes show; FormatError where none does."""
+    head = data[:_SNIFF_BYTES]
+    # A line may be mixed with others that are no QR payments: `auto` takes JSON of any sort as lines.
+    for adapter in ADAPTERS:
+        if adapter.name != "emvqr" and adapter.detect(head):
+            return adapter.name
+    hint = "a bare QR payload goes into a JSON line" if head.startswith(b"000201") else "name it with --format"
+    raise FormatError("format not recognised", where=where, expected=", ".join(FORMATS), got=head[:16], hint=hint)
+
+
+def ingest(
+    data: bytes, context: IngestContext, *, where: str, format_name: str = AUTO, options: Options | None = None
+) -> Ingested:
+    """Return the events of a file in the format of that name, or in the one that its bytes show.
+
+    `where` names the file in errors. Raises InputError (one of its classes in `chainnode.ingest.errors`) where the
+    file, or unless `skip_bad` any message in it, is not acceptable.
+    """
+    name = detect_format(data, where=where) if format_name == AUTO else format_name
+    adapter = next((adapter for adapter in ADAPTERS if adapter.name == name), None)
+    if adapter is None:
+        expected = ", ".join((AUTO, *FORMATS))
+        raise FormatError("unknown format", where=where, expected=expected, got=repr(name))
+    return adapter.parse(data, context, where, options or Options())
