@@ -34,6 +34,12 @@ class TimedOut(ChainError):
     reason = "timed_out"
 
 
+class Unhealthy(ChainError):
+    """A node runs and is not well, or has ended where it should run."""
+
+    reason = "unhealthy"
+
+
 class CallRefused(ChainError):
     """The node answered with an error; `code` is JSON-RPC's, `slug` the node's own reason."""
 

@@ -92,6 +92,21 @@ class Home:
         return self.keys / "ca.crt"
 
     @property
+    def ca_key(self) -> Path:
+        """Key of the member's CA, PEM; only in the home where the CA was made."""
+        return self.keys / "ca.key"
+
+    @property
+    def entry(self) -> Path:
+        """What this member brings to genesis, JSON, public."""
+        return self.root / "config" / "member.json"
+
+    @property
+    def reporter(self) -> Path:
+        """Secret of this member alone, from which its statements' salts are derived."""
+        return self.keys / "reporter.secret"
+
+    @property
     def token(self) -> Path:
         """Token that submitting in the member's name needs."""
         return self.keys / "token"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from chainnode.client import NOT_FOUND, UNAVAILABLE, CallRefused, TimedOut, Unreachable
+from chainnode.client import NOT_FOUND, UNAVAILABLE, CallRefused, TimedOut, Unhealthy, Unreachable
 from chainnode.files import NotFound
 from primitives.errors import ChainError, UsageError
 
@@ -35,12 +35,6 @@ class Missing(ChainError):
     """What was asked for does not exist."""
 
     reason = "not_found"
-
-
-class Unhealthy(ChainError):
-    """A node runs and is not well, or did not become so in time."""
-
-    reason = "unhealthy"
 
 
 def exit_of(error: ChainError) -> Exit:

@@ -1,0 +1,218 @@
+"""Making a node's home, and a chain out of what its members bring: `init`, `genesis create`, localnet.
+
+Here: keys, certificates and settings of a new home, a member's entry for genesis, the genesis of several entries, and
+joining a home to a chain. Not here: rules of a genesis (`ledger.genesis`), processes (`localnet`).
+
+A home is made in two steps, because genesis needs every validator's public keys, and a node's TLS certificate needs the
+chain's id, which is the hash of genesis: `found_home`, then `join_chain`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+
+from chainnode.config import render_toml, split_address
+from chainnode.files import PRIVATE_FILE_MODE, read_file, read_secret, write_file
+from chainnode.home import Home
+from chainnode.identity import Use, new_key, read_key, write_key, write_token
+from chainnode.wal import WriteAheadLog
+from ledger.genesis import GENESIS_SIZE_MAX, Genesis
+from ledger.genesis_json import genesis_from_json, genesis_to_json
+from p2p.certificates import (
+    certificate_pem,
+    issue_node_certificate,
+    load_private_key,
+    make_member_ca,
+    private_key_pem,
+)
+from primitives.errors import InputError, UsageError
+from primitives.ids import TimeMs
+
+ENTRY_BYTES_MAX = 256 * 1024
+PEM_BYTES_MAX = 64 * 1024
+REPORTER_SECRET_BYTES = 32
+_TEMPLATES = (Path(__file__).parent / "node.toml", Path(__file__).parents[1] / "configs" / "node.toml")
+
+Json = dict[str, Any]  # Any: JSON values
+
+
+def found_home(
+    home: Home,
+    *,
+    name: str,
+    member: str,
+    settings: Mapping[str, Any],
+    now_ms: TimeMs | int,
+    validator: bool = True,
+) -> None:
+    """Make a home with new keys, the member's CA, a token and settings. Raises `HomeExists`, `StorageError`."""
+    home.create()
+    uses: tuple[Use, ...] = ("vote", "cosign", "log", "source") if validator else ("log", "source")
+    for use in uses:
+        write_key(home.keys / f"{use}.key", new_key(use, member=member, role="gateway" if use == "source" else ""))
+    ca_key, ca_certificate = make_member_ca(member, int(now_ms))
+    write_file(home.ca_key, private_key_pem(ca_key), mode=PRIVATE_FILE_MODE)
+    write_file(home.ca_certificate, certificate_pem(ca_certificate).encode(), mode=PRIVATE_FILE_MODE)
+    write_token(home.token)
+    write_reporter_secret(home.reporter)
+    write_file(home.config, settings_text({"node.name": name, "node.member": member, **settings}).encode())
+
+
+def settings_text(values: Mapping[str, Any]) -> str:
+    """Return the commented settings file with these values set in it."""
+    template = next((path.read_text() for path in _TEMPLATES if path.is_file()), None)
+    if template is None:
+        return render_toml(values)
+    lines = template.splitlines()
+    for key, value in values.items():
+        section, _, name = key.partition(".")
+        start = lines.index(f"[{section}]")
+        place = next(i for i in range(start, len(lines)) if re.match(rf"#? ?{re.escape(name)} = ", lines[i]))
+        lines[place] = render_toml({key: value}).splitlines()[-1]
+    return "\n".join(lines) + "\n"
+
+
+def member_entry(
+    home: Home,
+    *,
+    name: str,
+    member: str,
+    title: str,
+    roles: Sequence[str],
+    address: str,
+    agents: Sequence[str] = (),
+    sources: Sequence[Json] = (),
+    officers: Sequence[Json] = (),
+) -> Json:
+    """Return what a founding member brings to genesis, with the validator of this home: public parts only."""
+    own = {"key": read_key(home.source_key, "source").public, "roles": list(roles)}
+    entry = plain_member(
+        member,
+        title,
+        roles,
+        agents=agents,
+        sources=[own, *sources],
+        officers=officers,
+        ca_certificate=read_file(home.ca_certificate, size_max=PEM_BYTES_MAX).decode(),
+    )
+    keys = {f"{use}_key": read_key(home.keys / f"{use}.key", use).public for use in ("vote", "cosign", "log")}
+    return {"member": entry, "validator": {"name": name, "member": member, **keys, "address": address}}
+
+
+def plain_member(
+    member: str,
+    title: str,
+    roles: Sequence[str],
+    *,
+    agents: Sequence[str] = (),
+    sources: Sequence[Json] = (),
+    officers: Sequence[Json] = (),
+    ca_certificate: str = "",
+) -> Json:
+    """Return a member of genesis; without a CA it runs no node."""
+    return {
+        "id": member,
+        "name": title,
+        "roles": list(roles),
+        "ca_certificate": ca_certificate,
+        "agents": list(agents),
+        "sources": list(sources),
+        "officers": list(officers),
+    }
+
+
+def read_entry(path: Path) -> Json:
+    """Return a member's entry from its file. Raises `InputError` where it is not one."""
+    data = read_file(path, size_max=ENTRY_BYTES_MAX)
+    try:
+        entry = json.loads(data)
+    except (ValueError, RecursionError):
+        entry = None
+    if (
+        not isinstance(entry, dict)
+        or not isinstance(entry.get("member"), dict)
+        or entry.keys() - {"member", "validator"}
+    ):
+        raise InputError(
+            "not a member's entry",
+            where=str(path),
+            expected="JSON with member and validator, as `chainnode init` writes it",
+        )
+    return entry
+
+
+def assemble_genesis(
+    chain: str, entries: Sequence[Json], *, now_ms: TimeMs | int, policy: Mapping[str, int]
+) -> Genesis:
+    """Return the genesis of these entries, in their order, judged by all its rules (`GenesisError`)."""
+    founding = {
+        "chain": chain,
+        "time_ms": int(now_ms),
+        "members": [entry["member"] for entry in entries],
+        "validators": [entry["validator"] for entry in entries if entry.get("validator")],
+        "policy": dict(policy),
+    }
+    return genesis_from_json(json.dumps(founding).encode())
+
+
+def read_genesis(path: Path) -> Genesis:
+    """Return a genesis file's content. Raises `NotFound` or `GenesisError`, naming the file."""
+    return genesis_from_json(read_file(path, size_max=GENESIS_SIZE_MAX))
+
+
+def join_chain(home: Home, genesis: Genesis, *, name: str, member: str, hosts: Sequence[str], now_ms: int) -> None:
+    """Give a home its genesis, the TLS certificate of this chain, and an empty write-ahead log where it votes.
+
+    Raises `UsageError` where the home belongs to a chain already, or genesis has other keys for this node.
+    """
+    if home.genesis.exists():
+        raise UsageError("this home belongs to a chain already", where=str(home.genesis))
+    _check_own_keys(home, genesis, name)
+    ca_key = load_private_key(read_secret(home.ca_key, size_max=PEM_BYTES_MAX))
+    ca_certificate = x509.load_pem_x509_certificate(read_file(home.ca_certificate, size_max=PEM_BYTES_MAX))
+    key, certificate = issue_node_certificate(
+        ca_key,
+        ca_certificate,
+        node_name=name,
+        member=member,
+        chain_id=genesis.chain_id,
+        hosts=list(hosts),
+        now_ms=now_ms,
+    )
+    write_file(home.tls_key, private_key_pem(key), mode=PRIVATE_FILE_MODE)
+    write_file(home.tls_certificate, certificate_pem(certificate).encode(), mode=PRIVATE_FILE_MODE)
+    if home.vote_key.exists():
+        # Made now, so that a missing log later means that votes were lost.
+        WriteAheadLog(home.wal, genesis.chain_id).close()
+    write_file(home.genesis, genesis_to_json(genesis))
+
+
+def _check_own_keys(home: Home, genesis: Genesis, name: str) -> None:
+    """Refuse a genesis in which this validator has keys that this home does not hold."""
+    mine = next((validator for validator in genesis.validators if validator.name == name), None)
+    if mine is None:
+        if home.vote_key.exists():
+            raise UsageError("genesis does not name this validator", got=name, hint="make the home with --observer")
+        return
+    for use in ("vote", "cosign", "log"):
+        expected = getattr(mine, f"{use}_key").hex()
+        path = home.keys / f"{use}.key"
+        if read_key(path).public != expected:
+            raise UsageError("genesis has another key for this node", where=str(path), expected=expected)
+
+
+def write_reporter_secret(path: Path) -> None:
+    """Write the secret that a bank holds alone, from which the salts of its statements are derived (hex, 0600)."""
+    write_file(path, os.urandom(REPORTER_SECRET_BYTES).hex().encode() + b"\n", mode=PRIVATE_FILE_MODE, replace=False)
+
+
+def host_of(address: str) -> str:
+    """Return the host of `host:port`."""
+    return split_address(address)[0]

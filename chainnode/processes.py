@@ -1,0 +1,117 @@
+"""Processes that outlive the command that started them: starting, knowing again, ending.
+
+Here: one child at a time. A process is known by its id, its start time in the kernel's clock ticks and its command
+line, so that an id that the system gave to somebody else is never signalled. Not here: what the processes are
+(`localnet`). Source: proc(5), stat and cmdline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from primitives.errors import StorageError
+
+POLL_S = 0.02
+
+
+class ProcessRecord(msgspec.Struct, frozen=True):
+    """How a process is known again: `started` is field 22 of its stat, `mark` an argument of its command line."""
+
+    pid: int
+    started: int
+    mark: str
+
+
+def start_process(arguments: Sequence[str], *, mark: str, log: Path) -> ProcessRecord:
+    """Start this Python with arguments (of which `mark` is one) in a session of its own, output appended to `log`."""
+    assert mark in arguments
+    environment = {name: value for name, value in os.environ.items() if not _is_setting(name)}
+    # Found again from any directory, installed or not.
+    root = str(Path(__file__).parents[1])
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
+    try:
+        fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StorageError("log cannot be opened", where=str(log), got=error.strerror or error) from None
+    try:
+        child = subprocess.Popen(  # noqa: S603  our own interpreter with our own module
+            [sys.executable, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=fd,
+            stderr=fd,
+            env=environment,
+            cwd="/",
+            start_new_session=True,
+        )
+    finally:
+        os.close(fd)
+    child.returncode = 0  # ours to wait for in `is_alive`; keeps Popen from warning that it still runs
+    return ProcessRecord(child.pid, _started(child.pid) or 0, mark)
+
+
+def _is_setting(name: str) -> bool:
+    """Whether a variable would be taken for a node's setting, and by all nodes alike."""
+    return name == "CHAINNODE_HOME" or (name.startswith("CHAINNODE_") and "__" in name)
+
+
+def _started(pid: int) -> int | None:
+    """The start time of a process that runs; None where there is none or it has ended and was not waited for."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return None if fields[0] in ("Z", "X") else int(fields[19])
+
+
+def is_alive(record: ProcessRecord) -> bool:
+    """Whether this very process still runs; one of our own that has ended is waited for."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(record.pid, os.WNOHANG)
+    if _started(record.pid) != record.started:
+        return False
+    try:
+        arguments = Path(f"/proc/{record.pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return record.mark.encode() in arguments
+
+
+def send(record: ProcessRecord, number: signal.Signals) -> bool:
+    """Signal the process; False where it no longer runs."""
+    if not is_alive(record):
+        return False
+    try:
+        os.kill(record.pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def stop(records: Sequence[ProcessRecord], *, timeout_s: float) -> list[ProcessRecord]:
+    """End processes: SIGTERM to all, then SIGKILL to those that still run after `timeout_s`, which are returned."""
+    for record in records:
+        send(record, signal.SIGTERM)
+    late = [record for record in records if not wait_until_gone(record, timeout_s)]
+    for record in late:
+        send(record, signal.SIGKILL)
+        wait_until_gone(record, timeout_s)
+    return late
+
+
+def wait_until_gone(record: ProcessRecord, timeout_s: float) -> bool:
+    """Return True once the process has ended, False where it has not in `timeout_s`."""
+    end = time.monotonic() + timeout_s
+    while is_alive(record):
+        if time.monotonic() >= end:
+            return False
+        time.sleep(POLL_S)
+    return True

@@ -1,0 +1,214 @@
+"""A network on this machine: what is founded, which ports, and whose processes are ended."""
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from chainnode.config import load_config
+from chainnode.files import Busy, NotFound
+from chainnode.founding import read_genesis
+from chainnode.home import Home
+from chainnode.identity import load_node_keys, read_key, read_pairs
+from chainnode.localnet import (
+    OUTSIDERS,
+    Localnet,
+    NetFile,
+    PortTaken,
+    bank_agent,
+    bank_name,
+    choose_base_port,
+    first_taken,
+    tail,
+)
+from chainnode.processes import ProcessRecord, is_alive, send, start_process, stop, wait_until_gone
+from chainnode.wal import WriteAheadLog
+from primitives.errors import InputError, UsageError
+
+NOW_MS = 1_790_000_000_000
+
+
+@pytest.fixture(scope="module")
+def founded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Localnet, NetFile]:
+    net = Localnet(tmp_path_factory.mktemp("net") / "d")
+    with net.held():
+        return net, net.found(4, base_port=None, now_ms=NOW_MS, step=lambda _: None)
+
+
+def test_four_banks_and_the_outsiders_are_founded_with_one_genesis(founded: tuple[Localnet, NetFile]) -> None:
+    net, file = founded
+    genesis = read_genesis(net.directory / "genesis.json")
+    assert [validator.name for validator in genesis.validators] == ["bank-a", "bank-b", "bank-c", "bank-d"]
+    assert [member.id for member in genesis.members][4:] == [outsider.member for outsider in OUTSIDERS]
+    assert genesis.chain_id.hex() == file.chain_id
+    for node in file.nodes:
+        home = Home(Path(node.home))
+        assert home.genesis.read_bytes() == (net.directory / "genesis.json").read_bytes()
+
+
+def test_each_home_holds_the_keys_that_genesis_names_and_an_empty_log(founded: tuple[Localnet, NetFile]) -> None:
+    net, file = founded
+    genesis = read_genesis(net.directory / "genesis.json")
+    for node, validator in zip(file.nodes, genesis.validators, strict=True):
+        home = Home(Path(node.home))
+        home.check()
+        keys = load_node_keys(home)
+        assert keys.vote is not None
+        assert keys.vote.public == validator.vote_key
+        loaded = load_config(home.config).config
+        assert (loaded.node.name, loaded.p2p.listen) == (node.name, validator.address)
+        assert node.rpc == f"http://{loaded.rpc.listen}"
+        log = WriteAheadLog(home.wal, genesis.chain_id)
+        assert not log.created
+        log.close()
+        for secret in home.keys.iterdir():
+            assert secret.stat().st_mode & 0o077 == 0, secret
+
+
+def test_every_role_has_a_key_file_that_genesis_knows(founded: tuple[Localnet, NetFile]) -> None:
+    net, _ = founded
+    genesis = read_genesis(net.directory / "genesis.json")
+    known = {source.key: member for member in genesis.members for source in member.sources}
+    files = sorted(net.keys.glob("*.key"))
+    assert [path.stem for path in files] == [
+        "auditor-auditor",
+        "bank-a-bank",
+        "bank-b-bank",
+        "bank-c-bank",
+        "bank-d-bank",
+        "cb-decider",
+        "cb-reviewer",
+        "ins-inspector",
+        "lab-laboratory",
+        "regulator-regulator",
+        "switch-switch",
+    ]
+    for path in files:
+        key = read_key(path, "source")
+        assert known[key.source].id == key.member
+        assert path.stem == f"{key.member}-{key.role}"
+
+
+def test_two_banks_share_one_secret_and_no_third_has_it(founded: tuple[Localnet, NetFile]) -> None:
+    net, file = founded
+    pairs = {node.member: read_pairs(Home(Path(node.home)).pairs) for node in file.nodes}
+    pairs["switch"] = read_pairs(net.keys / "switch-pairs.json")
+    assert pairs["bank-a"]["bank-b"] == pairs["bank-b"]["bank-a"]
+    secrets = [secret for row in pairs.values() for secret in row.values()]
+    assert len(set(secrets)) == 10
+    assert all(secrets.count(secret) == 2 for secret in secrets)
+
+
+def test_directory_is_held_by_one_command_at_a_time(tmp_path: Path) -> None:
+    net = Localnet(tmp_path / "d")
+    with net.held(), pytest.raises(Busy, match="localnet already in use"), net.held():
+        pass
+
+
+def test_missing_and_damaged_records_are_told(tmp_path: Path) -> None:
+    net = Localnet(tmp_path)
+    with pytest.raises(NotFound, match="no localnet here"):
+        net.load()
+    net.path.write_text("{")
+    with pytest.raises(InputError, match="not a localnet's record"):
+        net.load()
+
+
+def test_unknown_node_is_refused_with_the_names(founded: tuple[Localnet, NetFile]) -> None:
+    with pytest.raises(NotFound, match="bank-a or bank-b or bank-c or bank-d, got bank-z"):
+        founded[0].node("bank-z")
+
+
+@pytest.mark.parametrize("count", [0, 32, -1])
+def test_bad_number_of_nodes_is_refused(count: int, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="number of nodes"):
+        Localnet(tmp_path / "d").found(count, base_port=None, now_ms=NOW_MS, step=lambda _: None)
+
+
+def test_taken_port_is_named_where_wanted_and_avoided_where_not() -> None:
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        base = port - 11
+        if base > 1024 and base < 65_000:
+            with pytest.raises(PortTaken, match="port is taken"):
+                choose_base_port(4, base)
+            assert first_taken(4, base) is not None
+    chosen = choose_base_port(4, None)
+    assert first_taken(4, chosen) is None
+
+
+@pytest.mark.parametrize("base", [0, -5, 65_535, 70_000])
+def test_base_port_out_of_range_is_refused(base: int) -> None:
+    with pytest.raises(UsageError, match="base port"):
+        choose_base_port(4, base)
+
+
+def test_names_and_codes_go_on_after_z() -> None:
+    assert [bank_name(index) for index in (0, 25, 26, 27)] == ["bank-a", "bank-z", "bank-aa", "bank-ab"]
+    assert len({bank_agent(index) for index in range(31)}) == 31
+
+
+@pytest.fixture
+def sleeper(tmp_path: Path) -> Iterator[ProcessRecord]:
+    record = start_process(["-c", "import time; time.sleep(60)", "mark-1"], mark="mark-1", log=tmp_path / "log")
+    yield record
+    if is_alive(record):
+        os.kill(record.pid, signal.SIGKILL)
+        wait_until_gone(record, 5)
+
+
+def test_process_is_known_again_and_ended(sleeper: ProcessRecord) -> None:
+    assert is_alive(sleeper)
+    assert os.getsid(sleeper.pid) == sleeper.pid
+    assert stop([sleeper], timeout_s=10) == []
+    assert not is_alive(sleeper)
+    assert not send(sleeper, signal.SIGTERM)
+
+
+def test_recycled_process_id_is_never_signalled(sleeper: ProcessRecord) -> None:
+    other_time = msgspec.structs.replace(sleeper, started=sleeper.started + 1)
+    other_command = msgspec.structs.replace(sleeper, mark="mark-2")
+    for record in (other_time, other_command):
+        assert not is_alive(record)
+        assert not send(record, signal.SIGKILL)
+        assert stop([record], timeout_s=0) == []
+    assert is_alive(sleeper)
+
+
+def test_process_that_ignores_the_request_is_killed_and_named(tmp_path: Path) -> None:
+    code = "import signal, sys, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+    log = tmp_path / "log"
+    record = start_process(["-c", code, "mark-3"], mark="mark-3", log=log)
+    while "up" not in log.read_text():
+        assert is_alive(record)
+    assert stop([record], timeout_s=0.1) == [record]
+    assert not is_alive(record)
+
+
+def test_settings_in_the_environment_do_not_reach_all_nodes_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHAINNODE_RPC__LISTEN", "127.0.0.1:1")
+    monkeypatch.setenv("CHAINNODE_HOME", "/x")
+    monkeypatch.setenv("KEPT", "1")
+    code = "import os; print(sorted(k for k in os.environ if k.startswith(('CHAINNODE', 'KEPT'))))"
+    record = start_process(["-c", code, "mark-4"], mark="mark-4", log=tmp_path / "log")
+    assert wait_until_gone(record, 10)
+    assert (tmp_path / "log").read_text() == "['KEPT']\n"
+
+
+def test_tail_gives_the_last_lines(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    assert tail(path, 3) == []
+    path.write_text("".join(f"line {number}\n" for number in range(100)))
+    assert tail(path, 2) == ["line 98", "line 99"]
+    assert tail(path, 5, bytes_max=9)[-1] == "line 99"
+    assert sys.maxsize > len(tail(path, 1000)) == 100
