@@ -1,0 +1,188 @@
+"""From a request's body to a response's body: binds, checks access, runs the methods, and answers every fault.
+
+Here: how calls of a batch share the loop, time-outs, and the edge at which any exception becomes an answer. Not here:
+the protocol's texts (`rpc.jsonrpc`), HTTP (`rpc.server`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from inspect import isawaitable
+from typing import Any
+
+import msgspec
+import structlog
+
+from primitives.errors import ChainError, StorageError
+from rpc import jsonrpc
+from rpc.access import token_required
+from rpc.errors import Code, RpcError, from_chain_error, internal_error, shown, unavailable
+from rpc.jsonrpc import Call, Failure, Malformed, Request, Response, Success
+from rpc.ports import CallObserver, Services
+from rpc.registry import Access, AnyMethod, Work
+
+READ_THREADS_MAX = 4
+READ_TIMEOUT_S = 20
+# A gateway answers at its own time-out with the present status; past this grace it is stuck.
+WAIT_GRACE_S = 5
+RESPONSE_BYTES_MAX = 32 * 1024 * 1024
+UNKNOWN_METHOD = "unknown"
+
+log = structlog.get_logger("rpc")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, as the listener found it."""
+
+    trace_id: str
+    may_submit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """One call for the access log: never its parameters. A method that does not exist is `unknown`."""
+
+    method: str
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The response's body, None where there were only notifications, and what was called."""
+
+    body: bytes | None
+    called: tuple[Called, ...]
+
+
+class Dispatcher:
+    """Answers requests out of a table of methods and the services that they use."""
+
+    def __init__(
+        self, methods: Mapping[str, AnyMethod], services: Services, observer: CallObserver | None = None
+    ) -> None:
+        self._methods = methods
+        self._services = services
+        self._observer = observer
+        self._threads = asyncio.Semaphore(READ_THREADS_MAX)
+
+    def parse(self, body: bytes) -> Request:
+        """Return the calls of a body; raises `RpcError` where there are none to answer one by one."""
+        return jsonrpc.parse(body)
+
+    def refuse(self, error: RpcError, caller: Caller) -> Answer:
+        """Return the answer to a request none of whose calls could be read."""
+        failure = Failure(error.object(caller.trace_id), None)
+        return Answer(jsonrpc.encode(failure), (Called(UNKNOWN_METHOD, int(error.code)),))
+
+    async def answer(self, request: Request, caller: Caller) -> Answer:
+        """Return the answer to all calls; those that wait run side by side, reads one after another.
+
+        The loop gets its turn between two reads: a batch of 100 must not hold up the node's votes.
+        """
+        waiting: dict[int, asyncio.Task[Response]] = {}
+        responses: list[Response | None] = [None] * len(request.calls)
+        for place, call in enumerate(request.calls):
+            if self._waits(call):
+                waiting[place] = asyncio.create_task(self._respond(call, caller))
+            else:
+                responses[place] = await self._respond(call, caller)
+                await asyncio.sleep(0)
+        for place, task in waiting.items():
+            responses[place] = await task
+        return self._assemble(request, [response for response in responses if response is not None], caller)
+
+    def _waits(self, call: Call | Malformed) -> bool:
+        method = self._methods.get(call.method) if isinstance(call, Call) else None
+        return method is not None and method.work is Work.WAITING
+
+    def _assemble(self, request: Request, responses: list[Response], caller: Caller) -> Answer:
+        bodies: list[bytes] = []
+        called: list[Called] = []
+        size = 0
+        for call, response in zip(request.calls, responses, strict=True):
+            code = response.error.code if isinstance(response, Failure) else 0
+            called.append(Called(self._name(call), code))
+            if isinstance(call, Call) and call.is_notification:
+                continue
+            body = jsonrpc.encode(response)
+            if size + len(body) > RESPONSE_BYTES_MAX:
+                error = RpcError(
+                    Code.LIMIT_EXCEEDED,
+                    "response_too_large",
+                    "the response is too large",
+                    expected=f"at most {RESPONSE_BYTES_MAX} bytes",
+                    got=size + len(body),
+                    hint="ask for less at a time",
+                )
+                body = jsonrpc.encode(Failure(error.object(caller.trace_id), call.id))
+            size += len(body)
+            bodies.append(body)
+        if not bodies:
+            return Answer(None, tuple(called))
+        return Answer(b"[" + b",".join(bodies) + b"]" if request.is_batch else bodies[0], tuple(called))
+
+    def _name(self, call: Call | Malformed) -> str:
+        return call.method if isinstance(call, Call) and call.method in self._methods else UNKNOWN_METHOD
+
+    async def _respond(self, call: Call | Malformed, caller: Caller) -> Response:
+        """Return the response to one call, whatever happens in it."""
+        if isinstance(call, Malformed):
+            return Failure(call.error.object(caller.trace_id), call.id)
+        started = time.perf_counter()
+        response: Response
+        try:
+            response = Success(await self._result(call, caller), call.id)
+        except Exception as error:  # noqa: BLE001  the edge of a call: the fault is answered, the node goes on
+            response = Failure(_answerable(error, call, caller).object(caller.trace_id), call.id)
+        if self._observer is not None:
+            code = response.error.code if isinstance(response, Failure) else 0
+            self._observer.called(self._name(call), code, time.perf_counter() - started)
+        return response
+
+    async def _result(self, call: Call, caller: Caller) -> object:
+        method = self._methods.get(call.method)
+        if method is None:
+            raise RpcError(
+                Code.METHOD_NOT_FOUND,
+                "method_not_found",
+                "no such method",
+                expected="a method that rpc.discover lists",
+                got=shown(call.method),
+            )
+        if method.access is Access.SUBMIT and not caller.may_submit:
+            raise token_required("submitting in the member's name needs a token")
+        params = jsonrpc.bind(method.decoder, call.params)
+        if method.work is Work.INLINE:
+            return method.answer(self._services, params)
+        return await self._run(method, params)
+
+    async def _run(self, method: AnyMethod, params: msgspec.Struct) -> object:
+        waits = method.work is Work.WAITING
+        limit_s = self._services.wait_timeout_ms / 1_000 + WAIT_GRACE_S if waits else READ_TIMEOUT_S
+        try:
+            async with asyncio.timeout(limit_s):
+                if not waits:
+                    async with self._threads:
+                        return await asyncio.to_thread(method.answer, self._services, params)
+                result: Any = method.answer(self._services, params)  # Any: the table forgot the method's result
+                return await result if isawaitable(result) else result
+        except TimeoutError:
+            raise unavailable(
+                "timed_out", f"no answer within {limit_s:g} s", hint="ask for the status before sending again"
+            ) from None
+
+
+def _answerable(error: Exception, call: Call, caller: Caller) -> RpcError:
+    """Return what the client is told; what nobody foresaw is logged under the trace id and told to nobody."""
+    if isinstance(error, RpcError):
+        return error
+    if isinstance(error, ChainError):
+        if isinstance(error, StorageError):
+            log.error("rpc_store_failed", method=call.method, trace_id=caller.trace_id, error=str(error))
+        return from_chain_error(error)
+    log.exception("rpc_call_failed", method=call.method, trace_id=caller.trace_id)
+    return internal_error()

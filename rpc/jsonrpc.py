@@ -1,0 +1,284 @@
+"""The JSON-RPC 2.0 protocol, pure: request bytes to calls, parameters to typed structs, answers to response bytes.
+
+Here: what the specification says of single calls, batches, notifications, positional and named parameters, and the
+limits of a request's structure. Not here: HTTP (`rpc.server`), methods (`rpc.methods`), who may call what
+(`rpc.dispatch`). Source: JSON-RPC 2.0 specification; RFC 8259.
+
+Stricter than the specification, because two readers of one request must not read two things into it: a key that
+stands twice in an object, members that nobody defined, and fractional ids are refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+
+from rpc.errors import Code, ErrorObject, RpcError, invalid_params, shown
+from rpc.limits import BATCH_CALLS_MAX
+from rpc.types import PATTERNS
+
+ID_CHARACTERS_MAX = 256
+METHOD_CHARACTERS_MAX = 100
+# A request's containers and values, counted before it is parsed: `[[],[],…` makes objects 25 times its own size.
+CONTAINERS_MAX = 200_000
+VALUES_MAX = 500_000
+
+P = TypeVar("P", bound=msgspec.Struct)
+
+Id = (
+    Annotated[str, msgspec.Meta(max_length=ID_CHARACTERS_MAX)]
+    | Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+    | None
+)
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One well-formed call. `params` is the JSON text of its parameters, empty where there are none."""
+
+    method: str
+    params: bytes
+    id: Id
+    is_notification: bool
+
+
+class Malformed(msgspec.Struct, frozen=True):
+    """One request object that is no call: it is answered with `error`, under its id where that could be read."""
+
+    id: Id
+    error: RpcError
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What a request's body holds; a single call is answered by one object, a batch by an array."""
+
+    calls: tuple[Call | Malformed, ...]
+    is_batch: bool
+
+
+class _Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A request object as it travels."""
+
+    jsonrpc: Literal["2.0"]
+    method: Annotated[str, msgspec.Meta(min_length=1, max_length=METHOD_CHARACTERS_MAX)]
+    params: msgspec.Raw = msgspec.Raw()
+    id: Id | msgspec.UnsetType = msgspec.UNSET
+
+
+class _IdOnly(msgspec.Struct, frozen=True):
+    id: Id = None
+
+
+class Success(msgspec.Struct, frozen=True):
+    """A response that carries a result."""
+
+    result: Any  # Any: each method's own struct
+    id: Id
+    jsonrpc: Literal["2.0"] = "2.0"
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A response that carries an error."""
+
+    error: ErrorObject
+    id: Id
+    jsonrpc: Literal["2.0"] = "2.0"
+
+
+Response = Success | Failure
+
+_decode_wire = msgspec.json.Decoder(_Wire).decode
+_decode_id = msgspec.json.Decoder(_IdOnly).decode
+_decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
+encode = msgspec.json.Encoder().encode
+"""Return the JSON bytes of one response, or of a list of them."""
+
+
+def parse(body: bytes) -> Request:
+    """Return the calls of a request's body.
+
+    Raises `RpcError` with -32700 where it is not JSON, -32600 where it is neither an object nor a filled array, -32005
+    where a batch or its structure exceeds a limit. A malformed call among others is returned as `Malformed`.
+    """
+    _check_structure(body)
+    start = body.lstrip(b" \t\r\n")[:1]
+    if start == b"[":
+        items = _decoded(_decode_items, body)
+        if not items:
+            raise RpcError(Code.INVALID_REQUEST, "invalid_request", "an empty batch", expected="at least 1 call", got=0)
+        if len(items) > BATCH_CALLS_MAX:
+            raise RpcError(
+                Code.LIMIT_EXCEEDED,
+                "too_many_calls",
+                "too many calls in a batch",
+                expected=f"at most {BATCH_CALLS_MAX}",
+                got=len(items),
+            )
+        return Request(tuple(_parse_call(bytes(item)) for item in items), True)
+    return Request((_parse_call(body),), False)
+
+
+def _check_structure(body: bytes) -> None:
+    """Refuse bodies that are not JSON, name a key twice, or would grow out of proportion in memory."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        got = f"byte 0x{body[error.start]:02x} at {error.start}"
+        raise RpcError(Code.PARSE_ERROR, "not_utf8", "not UTF-8", expected="JSON in UTF-8", got=got) from None
+    for count, limit, what in (
+        (body.count(b"[") + body.count(b"{"), CONTAINERS_MAX, "arrays and objects"),
+        (body.count(b","), VALUES_MAX, "values"),
+    ):
+        if count > limit:
+            raise RpcError(
+                Code.LIMIT_EXCEEDED, "too_many_values", f"too many {what}", expected=f"at most {limit}", got=count
+            )
+    try:
+        json.loads(
+            text,
+            object_pairs_hook=_check_keys,
+            parse_int=_no_value,
+            parse_float=_no_value,
+            parse_constant=_refuse_constant,
+        )
+    except RecursionError:
+        raise _too_deep() from None
+    except ValueError as error:
+        raise RpcError(Code.PARSE_ERROR, "parse_error", "not JSON", expected="RFC 8259", got=_reason(error)) from None
+
+
+def _check_keys(pairs: list[tuple[str, Any]]) -> None:
+    """Refuse an object with a key twice: readers differ on which of the two counts."""
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) != len(keys):
+        twice = next(key for index, key in enumerate(keys) if key in keys[:index])
+        raise RpcError(
+            Code.PARSE_ERROR, "duplicate_key", "a key stands twice in an object", expected="distinct keys", got=twice
+        )
+
+
+def _no_value(text: str) -> None:
+    """Read no numbers here: only the types that parameters ask for decide what a number may be."""
+    del text
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def _reason(error: ValueError) -> str:
+    return f"{error.msg} at character {error.pos}" if isinstance(error, json.JSONDecodeError) else str(error)
+
+
+def _too_deep() -> RpcError:
+    return RpcError(
+        Code.PARSE_ERROR, "nested_too_deeply", "nested too deeply", expected="a few levels", got="hundreds of levels"
+    )
+
+
+T = TypeVar("T")
+
+
+def _decoded(decode: Callable[[bytes], T], data: bytes) -> T:
+    """Decode what `_check_structure` let through; msgspec refuses some that `json` takes, such as NaN."""
+    try:
+        return decode(data)
+    except RecursionError:
+        raise _too_deep() from None
+    except msgspec.ValidationError as error:
+        text, where, expected, got = explain(error)
+        raise RpcError(Code.INVALID_REQUEST, "invalid_request", text, where=where, expected=expected, got=got) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RpcError(Code.PARSE_ERROR, "parse_error", "not JSON", expected="RFC 8259", got=shown(error)) from None
+
+
+def _parse_call(data: bytes) -> Call | Malformed:
+    """Return the call of one request object; whatever is wrong with it is answered, not raised."""
+    try:
+        wire = _decoded(_decode_wire, data)
+        params = bytes(wire.params)
+        if params and params.lstrip(b" \t\r\n")[:1] not in (b"{", b"["):
+            raise RpcError(
+                Code.INVALID_REQUEST,
+                "invalid_request",
+                "params is neither named nor positional",
+                where="$.params",
+                expected="an object or an array",
+                got=params[:40].decode(errors="replace"),
+            )
+    except RpcError as error:
+        return Malformed(_id_of(data), error)
+    if isinstance(wire.id, msgspec.UnsetType):
+        return Call(wire.method, params, None, True)
+    return Call(wire.method, params, wire.id, False)
+
+
+def _id_of(data: bytes) -> Id:
+    try:
+        return _decode_id(data).id
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+
+
+def bind(decoder: msgspec.json.Decoder[P], params: bytes) -> P:
+    """Return a method's parameters as its struct; raises `RpcError` -32602 with place, expected and got.
+
+    Positional parameters follow the order of the struct's fields; those left out at the end take their defaults.
+    """
+    text = params or b"{}"
+    if text.lstrip(b" \t\r\n")[:1] == b"[":
+        text = _named(decoder.type, _decoded(_decode_items, text))
+    try:
+        return decoder.decode(text)
+    except RecursionError:
+        raise _too_deep() from None
+    except msgspec.ValidationError as error:
+        what, where, expected, got = explain(error)
+        raise invalid_params(what, where=where, expected=expected, got=got or _value_at(text, where)) from None
+    except msgspec.DecodeError as error:  # what json takes and msgspec does not, such as NaN
+        raise RpcError(Code.PARSE_ERROR, "parse_error", "not JSON", expected="RFC 8259", got=error) from None
+
+
+def _named(type_: type[msgspec.Struct], items: Sequence[msgspec.Raw]) -> bytes:
+    """Return positional parameters as the JSON object of the same names."""
+    names = type_.__struct_encode_fields__
+    if len(items) > len(names):
+        raise invalid_params("too many parameters", where="$", expected=f"at most {len(names)}", got=len(items))
+    return encode(dict(zip(names, items, strict=False)))
+
+
+_EXPECTED = re.compile(r"Expected (?P<expected>.+?)(?:, got (?P<got>.+))?")
+_AT = re.compile(r"(?P<what>.*?)(?: - at `(?:key in )?(?P<where>.*)`)?", re.DOTALL)
+_REGEX = re.compile(r"`str` matching regex '(?P<pattern>.*)'")
+_ENUM = re.compile(r"Invalid enum value (?P<got>.*)")
+
+
+def explain(error: msgspec.ValidationError) -> tuple[str, str | None, str | None, str | None]:
+    """Return msgspec's message as (what, where, expected, got)."""
+    found = _AT.fullmatch(str(error))
+    assert found is not None, "the pattern takes every text"
+    what, where = found["what"], found["where"]
+    if match := _EXPECTED.fullmatch(what):
+        expected, got = match["expected"], match["got"]
+        if regex := _REGEX.fullmatch(expected):
+            expected = PATTERNS.get(regex["pattern"], expected)
+        return "not a valid value", where, expected.replace("`", ""), None if got is None else got.replace("`", "")
+    if match := _ENUM.fullmatch(what):
+        return "not one of the possible values", where, None, match["got"]
+    return what.replace("`", ""), where, None, None
+
+
+def _value_at(text: bytes, where: str | None) -> str | None:
+    """Return the value at a place such as `$.events[3].kind` in short, or None where there is none."""
+    if where is None:
+        return None
+    value: Any = msgspec.json.decode(text)  # Any: the client's own input
+    for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", where):
+        try:
+            value = value[name] if name else value[int(index)]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return shown(encode(value).decode())

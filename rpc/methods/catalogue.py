@@ -1,0 +1,38 @@
+"""The whole API: every method of every module, `rpc.discover`, and the OpenRPC document made from them."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from rpc import openrpc
+from rpc.methods import blocks, capabilities, certificates, events, net, payments, proofs, submit
+from rpc.ports import Services
+from rpc.registry import AnyMethod, method, table
+from rpc.types import NoParams
+
+
+@method("rpc.discover", params=NoParams, result=dict[str, Any])
+def discover(services: Services, params: NoParams) -> dict[str, Any]:
+    """The OpenRPC document that describes all of this API."""
+    del params
+    return document(services.node.version().version)
+
+
+METHODS: dict[str, AnyMethod] = table(
+    blocks.METHODS,
+    events.METHODS,
+    proofs.METHODS,
+    submit.METHODS,
+    capabilities.METHODS,
+    certificates.METHODS,
+    payments.METHODS,
+    net.METHODS,
+    (discover,),
+)
+
+
+@cache
+def document(version: str) -> dict[str, Any]:
+    """Return the OpenRPC document of a node of this version."""
+    return openrpc.document(METHODS.values(), version)

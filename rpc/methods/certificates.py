@@ -1,0 +1,223 @@
+"""cert_*: certificates, their status at a height or time, and their history.
+
+Here: the ledger's records as JSON has them. Not here: status as a function of record and time
+(`ledger.certificate_records`), proofs (`ledger.receipts`). Source: domain §3.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from ledger.certificate_bodies import NUMBER_PATTERN, Product
+from ledger.certificate_records import (
+    Certificate,
+    CertificateStatus,
+    FiledEvidence,
+    certificate_key,
+    status_at,
+)
+from ledger.reader import StateValue
+from ledger.state import STATE_VALUE_SIZE_MAX
+from primitives.encoding import decode
+from rpc.errors import Code, not_found
+from rpc.methods.heights import height_of, tip_of
+from rpc.ports import Services
+from rpc.registry import method
+from rpc.types import HeightParam, Params, Result, Time, time_text
+
+CertificateNumber = Annotated[str, msgspec.Meta(pattern=NUMBER_PATTERN, description="SCHEME-YEAR-CATEGORY-SERIAL")]
+
+
+class GetCertificate(Params, frozen=True):
+    """A certificate, as of a height."""
+
+    number: CertificateNumber
+    height: HeightParam = "latest"
+
+
+class ProductResult(Result, frozen=True):
+    """The one unit that a certificate covers."""
+
+    name: str
+    model: str
+    version: str
+
+
+class EvidenceResult(Result, frozen=True):
+    """A document that stays off the chain: its SHA-256, who keeps it, and the event that filed it."""
+
+    kind: str
+    digest: str
+    custodian: str
+    size_bytes: int
+    member: str
+    event_id: str
+    time: Time
+    passed: bool
+
+
+class StatusWords(Result, frozen=True):
+    """What a certificate is worth at a time: the public words, since when, and until when if nothing happens."""
+
+    status: str
+    status_zh: str
+    valid: bool
+    time: Time
+    since: Time | None
+    until: Time | None
+    revocation_due: bool
+
+
+class SuspensionResult(Result, frozen=True):
+    """The suspension in force."""
+
+    reason: str
+    start: Time
+    until: Time
+
+
+class RevocationResult(Result, frozen=True):
+    """Why and by whom a certificate was revoked, and the time from which it counts as invalid."""
+
+    reason: str
+    by: str
+    invalid_from: Time
+
+
+class HistoryResult(Result, frozen=True):
+    """Number and hash chain of the events that made the record: they make a history complete."""
+
+    count: int
+    hash: str
+    changed: Time
+
+
+class CertificateRecord(Result, frozen=True):
+    """A certificate as the state holds it."""
+
+    number: str
+    application: str
+    holder: str
+    holder_name: str
+    product: ProductResult
+    category: int
+    catalogue: int
+    body: str
+    state: str
+    since: Time
+    version: int
+    valid_from: Time
+    valid_until: Time
+    suspension: SuspensionResult | None
+    revocation: RevocationResult | None
+    predecessor: str | None
+    successor: str | None
+    evidence: list[EvidenceResult]
+    corrections: list[EvidenceResult]
+    appeal_until: Time | None
+    history: HistoryResult
+
+
+class GetCertificateResult(Result, frozen=True):
+    """A certificate with its status at the time of the block at `height`."""
+
+    certificate: CertificateRecord
+    status: StatusWords
+    height: int
+    as_of: int
+
+
+@method("cert_get", params=GetCertificate, result=GetCertificateResult, errors=(Code.NOT_FOUND,))
+def get_certificate(services: Services, params: GetCertificate) -> GetCertificateResult:
+    """A certificate's record as of a height (default the newest), with its status then."""
+    tip = tip_of(services)
+    height = height_of(params.height, tip)
+    value = services.reads.state_value(certificate_key(params.number), height)
+    assert value is not None, "heights up to the tip have a state"
+    certificate = certificate_of(value)
+    if certificate is None:
+        raise not_found(
+            f"no such certificate at height {height}",
+            got=params.number,
+            hint="cert_getStatus proves that there is none",
+        )
+    status = status_words(status_at(certificate, value.header.time_ms))
+    return GetCertificateResult(certificate_record(certificate), status, height, int(tip.height))
+
+
+def certificate_of(value: StateValue) -> Certificate | None:
+    """Return the record in a state value, None where the certificate is absent."""
+    return None if value.value is None else decode(Certificate, value.value, size_max=STATE_VALUE_SIZE_MAX)
+
+
+def status_words(status: CertificateStatus) -> StatusWords:
+    """Return a status as JSON has it."""
+    return StatusWords(
+        status.status.value,
+        status.status_zh,
+        status.valid,
+        time_text(status.time_ms),
+        time_text(status.since_ms) if status.since_ms else None,
+        _time_or_none(status.until_ms),
+        status.revocation_due,
+    )
+
+
+def certificate_record(certificate: Certificate) -> CertificateRecord:
+    """Return a certificate as JSON has it."""
+    suspension, revocation = certificate.suspension, certificate.revocation
+    return CertificateRecord(
+        number=certificate.number,
+        application=certificate.application,
+        holder=certificate.holder,
+        holder_name=certificate.holder_name,
+        product=_product(certificate.product),
+        category=certificate.category,
+        catalogue=certificate.catalogue,
+        body=certificate.body,
+        state=certificate.state.value,
+        since=time_text(certificate.since_ms),
+        version=certificate.version,
+        valid_from=time_text(certificate.valid_from_ms),
+        valid_until=time_text(certificate.valid_until_ms),
+        suspension=None
+        if suspension is None
+        else SuspensionResult(suspension.reason, time_text(suspension.from_ms), time_text(suspension.until_ms)),
+        revocation=None
+        if revocation is None
+        else RevocationResult(revocation.reason, revocation.by, time_text(revocation.invalid_from_ms)),
+        predecessor=certificate.predecessor,
+        successor=certificate.successor,
+        evidence=[_evidence(item) for item in certificate.evidence],
+        corrections=[_evidence(item) for item in certificate.corrections],
+        appeal_until=_time_or_none(certificate.appeal_until_ms),
+        history=HistoryResult(
+            certificate.history.count, certificate.history.hash.hex(), time_text(certificate.history.changed_ms)
+        ),
+    )
+
+
+def _product(product: Product) -> ProductResult:
+    return ProductResult(product.name, product.model, product.version)
+
+
+def _evidence(item: FiledEvidence) -> EvidenceResult:
+    return EvidenceResult(
+        str(item.kind.name).lower(),
+        item.digest.hex(),
+        item.custodian,
+        item.size_bytes,
+        item.member,
+        item.event_id.hex(),
+        time_text(item.time_ms),
+        item.passed,
+    )
+
+
+def _time_or_none(time_ms: int | None) -> str | None:
+    return None if time_ms is None else time_text(time_ms)
+
+
+METHODS = (get_certificate,)

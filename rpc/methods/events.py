@@ -1,0 +1,184 @@
+"""ledger_getEvent, ledger_getBlockEvents, ledger_getStatus: events as they were ordered, and where others stand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ledger.reader import EventView
+from ledger.registry import KINDS
+from primitives.ids import EventId
+from rpc.errors import Code, invalid_params, not_found
+from rpc.events_json import event_to_json
+from rpc.methods.heights import height_of, tip_of
+from rpc.ports import Services, SubmitStatus
+from rpc.registry import method
+from rpc.types import (
+    LIMIT_DEFAULT,
+    Cursor,
+    HashHex,
+    HeightParam,
+    Limit,
+    OutcomeResult,
+    Params,
+    Result,
+    Time,
+    base64_text,
+    make_cursor,
+    outcome_result,
+    read_cursor,
+    time_text,
+)
+
+
+class GetBlockEvents(Params, frozen=True):
+    """A block's events, in their order."""
+
+    height: HeightParam
+    limit: Limit = LIMIT_DEFAULT
+    cursor: Cursor | None = None
+
+
+class EventResult(Result, frozen=True):
+    """An event as it was ordered, and what became of it.
+
+    `leaf` is its leaf in the log (base64), whose RFC 6962 hash is `id`; `body` is that same leaf's body as JSON.
+    `index` is its place in the block, `log_index` in the log, both from 0; `time` is the block's.
+    """
+
+    id: str
+    member: str
+    reference: str
+    kind: str
+    kind_number: int
+    schema: int
+    expires: Time
+    body: dict[str, Any]  # Any: each kind's own fields
+    leaf: str
+    outcome: OutcomeResult
+    height: int
+    index: int
+    log_index: int
+    time: Time
+    source: str
+    batch_hash: str
+
+
+class BlockEventsResult(Result, frozen=True):
+    """Events of a block; `cursor` asks for the next."""
+
+    events: list[EventResult]
+    cursor: str | None
+    as_of: int
+
+
+@method(
+    "ledger_getBlockEvents", params=GetBlockEvents, result=BlockEventsResult, errors=(Code.NOT_FOUND,), in_thread=True
+)
+def get_block_events(services: Services, params: GetBlockEvents) -> BlockEventsResult:
+    """The events of a block with their outcomes."""
+    tip = tip_of(services)
+    height = height_of(params.height, tip)
+    start = 0
+    if params.cursor is not None:
+        cursor_height, start = read_cursor(params.cursor, "ledger_getBlockEvents", tuple[int, int])
+        if cursor_height != height or start < 0:
+            raise invalid_params("the cursor is of another block", where="$.cursor", expected=cursor_height, got=height)
+    block = services.reads.block(height)
+    assert block is not None, "heights up to the tip have blocks"
+    events = services.reads.block_events(height, start, params.limit)
+    after = start + len(events)
+    more = bool(events) and after < block.header.event_count
+    cursor = make_cursor("ledger_getBlockEvents", height, after) if more else None
+    return BlockEventsResult([event_result(view) for view in events], cursor, int(tip.height))
+
+
+class EventIdParams(Params, frozen=True):
+    """One event."""
+
+    event_id: HashHex
+
+
+class GetEventResult(Result, frozen=True):
+    """An event, at the place that counts: the first at which it was applied, else the first."""
+
+    event: EventResult
+    as_of: int
+
+
+@method("ledger_getEvent", params=EventIdParams, result=GetEventResult, errors=(Code.NOT_FOUND,))
+def get_event(services: Services, params: EventIdParams) -> GetEventResult:
+    """A committed event with its outcome."""
+    tip = tip_of(services)
+    view = services.reads.event(bytes.fromhex(params.event_id))
+    if view is None:
+        raise not_found(
+            "the ledger holds no such event", got=params.event_id, hint="ledger_getStatus tells of pending ones"
+        )
+    return GetEventResult(event_result(view), int(tip.height))
+
+
+def event_result(view: EventView) -> EventResult:
+    """Return an event as JSON has it."""
+    event, place = view.event, view.position
+    spec = KINDS.get(event.kind)
+    return EventResult(
+        id=view.id.hex(),
+        member=event.member,
+        reference=event.reference.hex(),
+        kind=spec.name if spec is not None else f"kind {event.kind}",
+        kind_number=event.kind,
+        schema=event.schema,
+        expires=time_text(event.expires_ms),
+        body=event_to_json(event),
+        leaf=base64_text(view.leaf),
+        outcome=outcome_result(view.outcome),
+        height=place.height,
+        index=place.index,
+        log_index=place.log_index,
+        time=time_text(view.time_ms),
+        source=view.source.hex(),
+        batch_hash=view.batch_hash.hex(),
+    )
+
+
+class StatusResult(Result, frozen=True):
+    """Where an event stands; outcome and place come with `Committed`, reason and message with `Refused`."""
+
+    id: str
+    status: SubmitStatus
+    outcome: OutcomeResult | None
+    height: int | None
+    index: int | None
+    reason: str | None
+    message: str | None
+    retryable: bool
+    as_of: int
+
+
+@method("ledger_getStatus", params=EventIdParams, result=StatusResult)
+def get_status(services: Services, params: EventIdParams) -> StatusResult:
+    """Whether an event is unknown to this node, pending, committed (and how), or refused at the door."""
+    event_id = EventId(bytes.fromhex(params.event_id))
+    tip = tip_of(services)
+    place = services.reads.position(event_id)
+    if place is not None:
+        outcome = outcome_result(services.reads.outcome(place.height, place.index))
+        return StatusResult(
+            params.event_id, SubmitStatus.COMMITTED, outcome, place.height, place.index, None, None, False, tip.height
+        )
+    found = services.gateway.status(event_id)
+    refusal = found.refusal
+    return StatusResult(
+        params.event_id,
+        found.status,
+        None if found.outcome is None else outcome_result(found.outcome),
+        found.height,
+        found.index,
+        None if refusal is None else refusal.reason,
+        None if refusal is None else refusal.message,
+        refusal is not None and refusal.retryable,
+        int(tip.height),
+    )
+
+
+METHODS = (get_event, get_block_events, get_status)

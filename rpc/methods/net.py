@@ -1,0 +1,121 @@
+"""net_*: this node, its peers and the validators."""
+
+from __future__ import annotations
+
+from ledger.members import VALIDATORS_KEY
+from ledger.state import STATE_VALUE_SIZE_MAX
+from primitives.encoding import decode
+from primitives.validators import ValidatorSet
+from rpc.errors import Code, unavailable
+from rpc.ports import NodeStatus, Services
+from rpc.registry import method
+from rpc.types import NoParams, Result, Time, time_text
+
+
+class PeerResult(Result, frozen=True):
+    """A peer as this node sees it."""
+
+    name: str
+    member: str
+    address: str
+    connected: bool
+    height: int | None
+    last_seen: Time | None
+
+
+class PeersResult(Result, frozen=True):
+    """The peers by name."""
+
+    peers: list[PeerResult]
+    as_of: int
+
+
+class ValidatorResult(Result, frozen=True):
+    """A validator: its index in the set, and its public keys in hex."""
+
+    index: int
+    name: str
+    member: str
+    vote_key: str
+    cosign_key: str
+    log_key: str
+    leader: bool
+
+
+class ValidatorsResult(Result, frozen=True):
+    """The set of the present epoch: n validators, of which f may be malicious or gone, and the quorum that decides."""
+
+    epoch: int
+    view: int
+    n: int
+    f: int
+    quorum: int
+    hash: str
+    validators: list[ValidatorResult]
+    as_of: int
+
+
+@method("net_status", params=NoParams, result=NodeStatus)
+def net_status(services: Services, params: NoParams) -> NodeStatus:
+    """This node's chain, role, position and peers."""
+    del params
+    return services.node.status()
+
+
+@method("net_peers", params=NoParams, result=PeersResult)
+def net_peers(services: Services, params: NoParams) -> PeersResult:
+    """The nodes that this node is or should be connected to."""
+    del params
+    peers = [
+        PeerResult(
+            peer.name,
+            peer.member,
+            peer.address,
+            peer.connected,
+            peer.height,
+            None if peer.last_seen_ms is None else time_text(peer.last_seen_ms),
+        )
+        for peer in services.node.peers()
+    ]
+    return PeersResult(peers, services.node.status().height)
+
+
+@method("net_validators", params=NoParams, result=ValidatorsResult, errors=(Code.UNAVAILABLE,))
+def net_validators(services: Services, params: NoParams) -> ValidatorsResult:
+    """The validators that vote now, and which of them leads."""
+    del params
+    value = services.reads.state_value(VALIDATORS_KEY)
+    if value is None or value.value is None:
+        raise unavailable("no_chain", "this node holds no chain yet")
+    validators = decode(ValidatorSet, value.value, size_max=STATE_VALUE_SIZE_MAX)
+    status = services.node.status()
+    return validators_result(validators, status, int(value.header.height))
+
+
+def validators_result(validators: ValidatorSet, status: NodeStatus, height: int) -> ValidatorsResult:
+    """Return the set as JSON has it, with the leader that the node sees."""
+    described = [
+        ValidatorResult(
+            index,
+            validator.name,
+            validator.member,
+            validator.vote_key.hex(),
+            validator.cosign_key.hex(),
+            validator.log_key.hex(),
+            validator.name == status.leader,
+        )
+        for index, validator in enumerate(validators.validators)
+    ]
+    return ValidatorsResult(
+        validators.epoch,
+        status.view,
+        validators.n,
+        validators.f,
+        validators.quorum,
+        validators.hash.hex(),
+        described,
+        height,
+    )
+
+
+METHODS = (net_status, net_peers, net_validators)

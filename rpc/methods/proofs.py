@@ -1,0 +1,123 @@
+"""ledger_getCheckpoint, ledger_getProof, ledger_getConsistency: what a stranger verifies offline.
+
+Not here: the bytes of receipts (`ledger.receipts`).
+"""
+
+from __future__ import annotations
+
+from primitives.ids import EventId
+from rpc.errors import Code, invalid_params, not_found, unavailable
+from rpc.methods.events import EventIdParams
+from rpc.methods.heights import tip_of
+from rpc.ports import Services
+from rpc.proofs import receipt_text
+from rpc.registry import method
+from rpc.types import (
+    LogSize,
+    Params,
+    Result,
+)
+
+
+class GetCheckpoint(Params, frozen=True):
+    """Which checkpoint: the newest, or that of exactly a log size."""
+
+    size: LogSize | None = None
+
+
+class CheckpointResult(Result, frozen=True):
+    """A stable checkpoint: a quorum's word on the log's size and root. `note` is what is verified (C2SP)."""
+
+    origin: str
+    size: int
+    root: str
+    note: str
+    as_of: int
+
+
+@method(
+    "ledger_getCheckpoint", params=GetCheckpoint, result=CheckpointResult, errors=(Code.NOT_FOUND, Code.UNAVAILABLE)
+)
+def get_checkpoint(services: Services, params: GetCheckpoint) -> CheckpointResult:
+    """The newest stable checkpoint, or one of exactly this log size that is still kept."""
+    tip = tip_of(services)
+    if params.size is None:
+        found = services.reads.checkpoint()
+        if found is None:
+            raise unavailable("no_checkpoint", "no checkpoint is stable yet")
+    else:
+        found = services.reads.checkpoint_at(params.size)
+        if found is None:
+            raise not_found(
+                "no checkpoint of this size is kept", got=params.size, hint="ask without size for the newest"
+            )
+    return CheckpointResult(services.reads.origin, found.size, found.root.hex(), found.note, int(tip.height))
+
+
+class ProofResult(Result, frozen=True):
+    """An event's receipt: the text of a `.tlog-proof`, for `chainnode verify`."""
+
+    event_id: str
+    receipt: str
+    as_of: int
+
+
+@method(
+    "ledger_getProof",
+    params=EventIdParams,
+    result=ProofResult,
+    errors=(Code.NOT_FOUND, Code.UNAVAILABLE),
+    in_thread=True,
+)
+def get_proof(services: Services, params: EventIdParams) -> ProofResult:
+    """An event's receipt, which anybody can verify offline under the consortium's policy."""
+    tip = tip_of(services)
+    receipt = receipt_text(services, EventId(bytes.fromhex(params.event_id)))
+    return ProofResult(params.event_id, receipt, int(tip.height))
+
+
+class GetConsistency(Params, frozen=True):
+    """Two sizes of the log; the newer one defaults to the newest checkpoint's."""
+
+    old_size: LogSize
+    new_size: LogSize | None = None
+
+
+class ConsistencyResult(Result, frozen=True):
+    """The RFC 6962 proof that the newer log extends the older."""
+
+    old_size: int
+    old_root: str
+    new_size: int
+    new_root: str
+    path: list[str]
+    as_of: int
+
+
+@method("ledger_getConsistency", params=GetConsistency, result=ConsistencyResult, in_thread=True)
+def get_consistency(services: Services, params: GetConsistency) -> ConsistencyResult:
+    """The proof that nothing of the log at `old_size` was changed or removed up to `new_size`."""
+    tip = tip_of(services)
+    new_size = params.new_size
+    if new_size is None:
+        checkpoint = services.reads.checkpoint()
+        new_size = tip.log_size if checkpoint is None else checkpoint.size
+    if not params.old_size <= new_size <= tip.log_size:
+        raise invalid_params(
+            "sizes of a consistency proof",
+            where="$.old_size" if params.old_size > new_size else "$.new_size",
+            expected=f"old_size <= new_size <= {tip.log_size}",
+            got=f"{params.old_size} and {new_size}",
+        )
+    proof = services.reads.consistency(params.old_size, new_size)
+    return ConsistencyResult(
+        proof.old_size,
+        proof.old_root.hex(),
+        proof.new_size,
+        proof.new_root.hex(),
+        [item.hex() for item in proof.path],
+        int(tip.height),
+    )
+
+
+METHODS = (get_checkpoint, get_proof, get_consistency)

@@ -1,0 +1,163 @@
+"""ledger_submit, ledger_submitBatch, ledger_getSource: the way in.
+
+Here: parameters, JSON to events, answers. Not here: signing, outbox and pool, which are the node's behind
+`rpc.ports.Gateway`. Submitting is idempotent by event id: an event that is known is answered with its status. A client
+that means to retry sends `reference` and `expires` itself, since the id covers them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from ledger.batches import BATCH_EVENTS_MAX, BATCH_SIZE_MAX
+from primitives.ids import Hash, SourceKey
+from rpc.errors import Code, not_found
+from rpc.events_json import new_event
+from rpc.methods.heights import tip_of
+from rpc.ports import NewEvent, Services, SubmitResult, SubmitStatus, Wait
+from rpc.registry import Access, method, waiting_method
+from rpc.types import (
+    REFERENCE_PATTERN,
+    Base64,
+    HashHex,
+    OutcomeResult,
+    Params,
+    Result,
+    Time,
+    base64_bytes,
+    outcome_result,
+)
+
+BASE64_BATCH_MAX = (BATCH_SIZE_MAX + 2) // 3 * 4
+
+
+class EventParam(Params, frozen=True):
+    """An event: its kind by name, the kind's own fields, and optionally reference (16 bytes in hex) and expiry."""
+
+    kind: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    body: dict[str, Any]  # Any: each kind's own fields
+    reference: Annotated[str, msgspec.Meta(pattern=REFERENCE_PATTERN)] | None = None
+    expires: Time | None = None
+
+
+class Submit(Params, frozen=True):
+    """Events for this node's member, and what to wait for."""
+
+    events: Annotated[list[EventParam], msgspec.Meta(min_length=1, max_length=BATCH_EVENTS_MAX)]
+    wait: Wait = Wait.COMMITTED
+
+
+class SubmitBatch(Params, frozen=True):
+    """A batch that its source signed, and what to wait for."""
+
+    batch: Annotated[Base64, msgspec.Meta(min_length=4, max_length=BASE64_BATCH_MAX)]
+    wait: Wait = Wait.COMMITTED
+
+
+class SubmittedResult(Result, frozen=True):
+    """Where one event stands; outcome and place come with `Committed`, reason and message with `Refused`."""
+
+    id: str
+    status: SubmitStatus
+    outcome: OutcomeResult | None
+    height: int | None
+    index: int | None
+    reason: str | None
+    message: str | None
+    retryable: bool
+
+
+class SubmitAnswer(Result, frozen=True):
+    """Each event's standing, in the order in which they came."""
+
+    events: list[SubmittedResult]
+    as_of: int
+
+
+@waiting_method(
+    "ledger_submit",
+    params=Submit,
+    result=SubmitAnswer,
+    access=Access.SUBMIT,
+    errors=(Code.UNAVAILABLE, Code.REJECTED),
+)
+async def submit(services: Services, params: Submit) -> SubmitAnswer:
+    """Events that this node signs as its member's gateway.
+
+    `wait` none returns at once, accepted when they are synced in the gateway's outbox, committed when they stand in a
+    block. After the server's time-out the present status is answered instead. One malformed event refuses them all.
+    """
+    events = [_event(item, index) for index, item in enumerate(params.events)]
+    results = await services.gateway.submit(events, params.wait, services.wait_timeout_ms)
+    return _answer(services, results)
+
+
+@waiting_method(
+    "ledger_submitBatch",
+    params=SubmitBatch,
+    result=SubmitAnswer,
+    access=Access.SUBMIT,
+    errors=(Code.UNAVAILABLE, Code.REJECTED),
+)
+async def submit_batch(services: Services, params: SubmitBatch) -> SubmitAnswer:
+    """A batch that its source has signed itself: taken whole or refused whole."""
+    batch = base64_bytes(params.batch, "$.batch")
+    results = await services.gateway.submit_batch(batch, params.wait, services.wait_timeout_ms)
+    return _answer(services, results)
+
+
+def _event(item: EventParam, index: int) -> NewEvent:
+    """Return one event of the parameters; -32602 names its place."""
+    return new_event(item.kind, item.body, item.reference, item.expires, where=f"$.events[{index}]")
+
+
+def _answer(services: Services, results: list[SubmitResult]) -> SubmitAnswer:
+    return SubmitAnswer([submitted(result) for result in results], int(tip_of(services).height))
+
+
+def submitted(result: SubmitResult) -> SubmittedResult:
+    """Return one event's standing as JSON has it."""
+    refusal = result.refusal
+    return SubmittedResult(
+        result.event_id.hex(),
+        result.status,
+        None if result.outcome is None else outcome_result(result.outcome),
+        result.height,
+        result.index,
+        None if refusal is None else refusal.reason,
+        None if refusal is None else refusal.message,
+        refusal is not None and refusal.retryable,
+    )
+
+
+class GetSource(Params, frozen=True):
+    """A source, by its public key."""
+
+    source: HashHex
+
+
+class SourceResult(Result, frozen=True):
+    """Where a source stands: the number that its next batch must carry, and the hash of its last (zeros for none)."""
+
+    source: str
+    member: str
+    next_number: int
+    previous: str
+    as_of: int
+
+
+@method("ledger_getSource", params=GetSource, result=SourceResult, errors=(Code.NOT_FOUND,))
+def get_source(services: Services, params: GetSource) -> SourceResult:
+    """The next batch number of a source and the hash of its previous batch, in the committed chain."""
+    tip = tip_of(services)
+    position = services.gateway.source_position(SourceKey(bytes.fromhex(params.source)))
+    if position is None:
+        raise not_found("no such source is registered", got=params.source)
+    return SourceResult(
+        params.source, position.member, position.next_number, Hash(position.previous).hex(), int(tip.height)
+    )
+
+
+METHODS = (submit, submit_batch, get_source)

@@ -1,0 +1,83 @@
+"""The OpenRPC document, made from the methods themselves so that it cannot differ from what the node answers.
+
+Source: OpenRPC specification 1.3.2; schemas by `msgspec.json.schema_components`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from rpc.errors import Code, ErrorData
+from rpc.registry import Access, AnyMethod
+
+OPENRPC_VERSION = "1.3.2"
+REF_TEMPLATE = "#/components/schemas/{name}"
+MEANINGS: dict[Code, str] = {
+    Code.PARSE_ERROR: "Not JSON",
+    Code.INVALID_REQUEST: "Not a JSON-RPC 2.0 request",
+    Code.METHOD_NOT_FOUND: "No such method",
+    Code.INVALID_PARAMS: "Parameters do not fit the method",
+    Code.INTERNAL_ERROR: "The node failed to answer",
+    Code.NOT_FOUND: "This node has no such record",
+    Code.UNAVAILABLE: "The node cannot answer at present",
+    Code.REJECTED: "Refused at the door: nothing was accepted",
+    Code.NOT_PERMITTED: "The caller may not do this",
+    Code.LIMIT_EXCEEDED: "A limit is exceeded",
+}
+ALWAYS = (Code.INVALID_PARAMS, Code.INTERNAL_ERROR, Code.LIMIT_EXCEEDED)
+
+Json = dict[str, Any]  # Any: a JSON document
+
+
+def document(methods: Iterable[AnyMethod], version: str) -> Json:
+    """Return the OpenRPC document of these methods, in the order of their names."""
+    ordered = sorted(methods, key=lambda item: item.name)
+    types = [type_ for item in ordered for type_ in (item.params, item.result)]
+    schemas, components = msgspec.json.schema_components([*types, ErrorData], ref_template=REF_TEMPLATE)
+    described = [_method(item, schemas[2 * index + 1], components) for index, item in enumerate(ordered)]
+    for item in ordered:  # parameters are described one by one, so their structs are not referred to
+        components.pop(item.params.__name__, None)
+    return {
+        "openrpc": OPENRPC_VERSION,
+        "info": {
+            "title": "chainnode",
+            "version": version,
+            "description": "Answers of a consortium node: records, their proofs, and submissions.",
+            "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
+        },
+        "servers": [{"name": "this node", "url": "/"}],
+        "methods": described,
+        "components": {"schemas": components, "errors": {code.name: _error(code) for code in MEANINGS}},
+    }
+
+
+def _method(item: AnyMethod, result: Json, components: Json) -> Json:
+    schema = components[item.params.__name__]
+    required = set(schema.get("required", ()))
+    described: Json = {
+        "name": item.name,
+        "summary": item.summary,
+        "tags": [{"name": item.name.partition("_")[0].partition(".")[0]}],
+        "paramStructure": "either",
+        "params": [
+            {"name": name, "required": name in required, "schema": schema["properties"][name]}
+            for name in item.params.__struct_encode_fields__
+        ],
+        "result": {"name": "result", "schema": result},
+        "errors": [{"$ref": f"#/components/errors/{code.name}"} for code in sorted({*ALWAYS, *_errors(item)})],
+        "x-access": item.access.value,
+    }
+    if item.description:
+        described["description"] = item.description
+    return described
+
+
+def _errors(item: AnyMethod) -> tuple[Code, ...]:
+    return item.errors if item.access is Access.READ else (*item.errors, Code.NOT_PERMITTED)
+
+
+def _error(code: Code) -> Json:
+    return {"code": int(code), "message": MEANINGS[code], "data": {"$ref": "#/components/schemas/ErrorData"}}

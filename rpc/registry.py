@@ -1,0 +1,108 @@
+"""What a method is: its name, its parameters and result as structs, who may call it, and the function that answers.
+
+Here: the one description from which calls are bound and checked and the OpenRPC document is made. Not here: the
+methods (`rpc.methods`), the list of all of them (`rpc.methods.catalogue`), calling them (`rpc.dispatch`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from rpc.errors import Code
+from rpc.ports import Services
+
+P = TypeVar("P", bound=msgspec.Struct)
+R = TypeVar("R")
+
+
+class Access(Enum):
+    """Who may call a method, besides what the listener asks of everybody."""
+
+    READ = "read"
+    SUBMIT = "submit"
+
+
+class Work(Enum):
+    """How a method is run: at once on the loop, in a thread (more than a few milliseconds), or as it waits."""
+
+    INLINE = "inline"
+    THREAD = "thread"
+    WAITING = "waiting"
+
+
+@dataclass(frozen=True, slots=True)
+class Method(Generic[P, R]):
+    """One method of the API. `answer` is a plain function, or for `Work.WAITING` a coroutine function."""
+
+    name: str
+    params: type[P]
+    result: type[R]
+    summary: str
+    description: str
+    access: Access
+    work: Work
+    errors: tuple[Code, ...]
+    answer: Callable[[Services, P], R | Awaitable[R]]
+    decoder: msgspec.json.Decoder[P] = field(repr=False)
+
+
+AnyMethod = Method[Any, Any]  # Any: a table of methods cannot name each one's types
+
+
+def method(
+    name: str,
+    *,
+    params: type[P],
+    result: type[R],
+    errors: tuple[Code, ...] = (),
+    in_thread: bool = False,
+) -> Callable[[Callable[[Services, P], R]], Method[P, R]]:
+    """Make a reading method of a plain function; its docstring's first line is the summary of the document."""
+
+    def describe(answer: Callable[[Services, P], R]) -> Method[P, R]:
+        work = Work.THREAD if in_thread else Work.INLINE
+        return _method(name, params, result, Access.READ, work, errors, answer)
+
+    return describe
+
+
+def waiting_method(
+    name: str, *, params: type[P], result: type[R], access: Access, errors: tuple[Code, ...] = ()
+) -> Callable[[Callable[[Services, P], Awaitable[R]]], Method[P, R]]:
+    """Make a method of a coroutine function, which waits for the chain."""
+
+    def describe(answer: Callable[[Services, P], Awaitable[R]]) -> Method[P, R]:
+        return _method(name, params, result, access, Work.WAITING, errors, answer)
+
+    return describe
+
+
+def _method(
+    name: str,
+    params: type[P],
+    result: type[R],
+    access: Access,
+    work: Work,
+    errors: tuple[Code, ...],
+    answer: Callable[[Services, P], R | Awaitable[R]],
+) -> Method[P, R]:
+    text = (answer.__doc__ or "").strip()
+    assert text, f"{name} has no docstring"
+    summary, _, rest = text.partition("\n")
+    description = " ".join(rest.split())
+    decoder = msgspec.json.Decoder(params)
+    return Method(name, params, result, summary, description, access, work, errors, answer, decoder)
+
+
+def table(*groups: tuple[AnyMethod, ...]) -> dict[str, AnyMethod]:
+    """Return the methods by name; a name taken twice is our own mistake and stops the program."""
+    methods: dict[str, AnyMethod] = {}
+    for item in (item for group in groups for item in group):
+        assert item.name not in methods, f"method {item.name} defined twice"
+        methods[item.name] = item
+    return methods

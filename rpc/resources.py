@@ -1,0 +1,125 @@
+"""What plain GET serves: checkpoint, tiles and entry bundles of the log, receipts, policy and OpenRPC document.
+
+Here: paths, content types and caching. Not here: who may ask (`rpc.server` lets nobody in without its checks).
+Sources: C2SP tlog-tiles (paths of tiles and entry bundles, caching), tlog-checkpoint, tlog-proof, tlog-policy.
+
+A tile's index N is written in groups of three digits, all but the last with an `x` (1234067 is x001/x234/067); `.p/W`
+names a partial tile of W hashes. There is one way to write each, so that caches hold one copy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import msgspec
+from aiohttp import web
+
+from primitives.ids import EventId
+from rpc.errors import Code, RpcError, not_found, shown, unavailable
+from rpc.methods.catalogue import document
+from rpc.ports import Services
+from rpc.proofs import policy_text, receipt_text
+
+TEXT_TYPE = "text/plain"
+BYTES_TYPE = "application/octet-stream"
+IMMUTABLE = "max-age=31536000, immutable"
+CHANGING = "no-cache"
+TILE_LEVEL_MAX = 63
+TILE_WIDTH = 256
+SERVICES: web.AppKey[Services] = web.AppKey("services", Services)
+
+_TILE = re.compile(
+    r"(?P<level>0|[1-9][0-9]?|entries)/(?P<index>(?:x[0-9]{3}/)*[0-9]{3})(?:\.p/(?P<width>[1-9][0-9]{0,2}))?"
+)
+_INDEX_GROUPS_MAX = 5
+_EVENT_ID = re.compile(r"[0-9a-f]{64}")
+
+
+def add_resources(app: web.Application, services: Services) -> None:
+    """Add the paths that plain GET serves."""
+    app[SERVICES] = services
+    app.router.add_get("/checkpoint", _checkpoint)
+    app.router.add_get("/tile/{path:.+}", _tile)
+    app.router.add_get("/events/{name}", _receipt)
+    app.router.add_get("/policy", _policy)
+    app.router.add_get("/openrpc.json", _document)
+
+
+def _text(text: str, *, caching: str) -> web.Response:
+    return web.Response(text=text, content_type=TEXT_TYPE, charset="utf-8", headers={"Cache-Control": caching})
+
+
+async def _checkpoint(request: web.Request) -> web.Response:
+    """Serve the newest stable checkpoint: a note signed by this node's log key and cosigned by a quorum."""
+    checkpoint = request.app[SERVICES].reads.checkpoint()
+    if checkpoint is None:
+        raise unavailable("no_checkpoint", "no checkpoint is stable yet", hint="the first follows soon after genesis")
+    return _text(checkpoint.note, caching=CHANGING)
+
+
+async def _tile(request: web.Request) -> web.Response:
+    """Serve a tile of hashes or an entry bundle."""
+    level, index, width = parse_tile_path(request.match_info["path"])
+    reads = request.app[SERVICES].reads
+    if level is None:
+        data = await asyncio.to_thread(reads.entry_bundle, index, width)
+    else:
+        data = reads.tile(level, index, width)
+    if data is None:
+        raise not_found("the log has no such tile yet", got=request.path, hint="a checkpoint says how large the log is")
+    return web.Response(body=data, content_type=BYTES_TYPE, headers={"Cache-Control": IMMUTABLE})
+
+
+def parse_tile_path(path: str) -> tuple[int | None, int, int]:
+    """Return (level, None for entries; index; width) of what follows `/tile/`; -32602 where it is not canonical."""
+    match = _TILE.fullmatch(path)
+    groups = match["index"].split("/") if match else []
+    width = int(match["width"] or TILE_WIDTH) if match else 0
+    partial_whole = match is not None and match["width"] is not None and width >= TILE_WIDTH
+    if match is None or partial_whole or len(groups) > _INDEX_GROUPS_MAX or (len(groups) > 1 and groups[0] == "x000"):
+        raise RpcError(
+            Code.INVALID_PARAMS,
+            "bad_tile_path",
+            "not the path of a tile",
+            expected="/tile/LEVEL/N or /tile/entries/N, N as x001/x234/067, then .p/WIDTH for a partial one",
+            got=shown(path),
+        )
+    level = None if match["level"] == "entries" else int(match["level"])
+    if level is not None and level > TILE_LEVEL_MAX:
+        raise RpcError(
+            Code.INVALID_PARAMS,
+            "bad_tile_path",
+            "a tile's level is out of range",
+            expected=f"0 to {TILE_LEVEL_MAX}",
+            got=level,
+        )
+    return level, int("".join(group.removeprefix("x") for group in groups)), width
+
+
+async def _receipt(request: web.Request) -> web.Response:
+    """Serve an event's receipt as a `.tlog-proof`."""
+    name, _, suffix = request.match_info["name"].partition(".")
+    if suffix != "tlog-proof" or _EVENT_ID.fullmatch(name) is None:
+        raise RpcError(
+            Code.INVALID_PARAMS,
+            "bad_receipt_path",
+            "not the path of a receipt",
+            expected="/events/EVENT_ID.tlog-proof with 64 lower-case hex digits",
+            got=shown(request.path),
+        )
+    text = await asyncio.to_thread(receipt_text, request.app[SERVICES], EventId(bytes.fromhex(name)))
+    response = _text(text, caching=CHANGING)
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}.tlog-proof"'
+    return response
+
+
+async def _policy(request: web.Request) -> web.Response:
+    """Serve the policy under which receipts of this chain are verified; take it from here only to compare."""
+    return _text(policy_text(request.app[SERVICES]), caching=CHANGING)
+
+
+async def _document(request: web.Request) -> web.Response:
+    """Serve the OpenRPC document."""
+    body = msgspec.json.encode(document(request.app[SERVICES].node.version().version))
+    return web.Response(body=body, content_type="application/json", headers={"Cache-Control": CHANGING})

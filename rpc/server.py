@@ -1,0 +1,412 @@
+"""The listener of JSON-RPC: HTTP around the dispatcher, and every refusal at the door.
+
+Here: the aiohttp application, its limits and time-outs, trace ids, security headers and the access log. Not here: the
+protocol (`rpc.jsonrpc`), the methods (`rpc.methods`), what plain GET serves (`rpc.resources`), decisions on header
+values (`rpc.access`), health and metrics (`rpc.ops`). Source: interfaces.md; design §7.
+
+Who reads a refusal by HTTP status alone gets one: 400 malformed, 401 token, 403 origin or host, 405, 408, 413, 415, 429
+and 503; its body is a JSON-RPC error all the same. Whatever reaches a method is answered with status 200.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import structlog
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from rpc.access import Door, RateLimit
+from rpc.dispatch import Answer, Caller, Dispatcher
+from rpc.errors import Code, RpcError, internal_error
+from rpc.limits import BODY_BYTES_MAX, READ_BODY_BYTES_MAX
+from rpc.ports import CallObserver, Services
+from rpc.registry import AnyMethod
+from rpc.resources import add_resources
+
+HEADERS_TIMEOUT_S = 10
+BODY_TIMEOUT_S = 30
+KEEPALIVE_TIMEOUT_S = 60
+SHUTDOWN_TIMEOUT_S = 3
+BACKLOG = 128
+TRACE_HEADER = "X-Trace-Id"
+JSON_TYPE = "application/json"
+_TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
+# JSON and text only: nothing that this listener answers is ever to be run, framed or guessed at by a browser.
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+HTTP_STATUS: dict[str, int] = {
+    "foreign_host": 403,
+    "foreign_origin": 403,
+    "token_required": 401,
+    "wrong_token": 401,
+    "bad_authorization": 401,
+    "wrong_content_type": 415,
+    "wrong_content_encoding": 415,
+    "body_too_large": 413,
+    "body_too_slow": 408,
+    "too_many_requests": 429,
+    "busy": 503,
+}
+
+log = structlog.get_logger("rpc")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+TRACE_ID: web.RequestKey[str] = web.RequestKey("trace_id", str)
+CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
+ANSWER: web.RequestKey[Answer] = web.RequestKey("answer", Answer)
+REFUSAL: web.RequestKey[RpcError] = web.RequestKey("refusal", RpcError)
+
+
+@dataclass(frozen=True, slots=True)
+class RpcSettings:
+    """What the operator chose, as the node's configuration has it; `token_hashes` are SHA-256 (`access.token_hash`)."""
+
+    host: str = "127.0.0.1"
+    port: int = 7401
+    on_loopback: bool = True
+    hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    token_hashes: tuple[bytes, ...] = field(default=(), repr=False)
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
+    body_bytes_max: int = BODY_BYTES_MAX
+    connections_max: int = 512
+    requests_max: int = 256
+    requests_per_second_max: int = 2_000
+
+
+class RpcServer:
+    """Listens, answers, and stops; `start` and `stop` belong to the node's task group."""
+
+    def __init__(
+        self,
+        settings: RpcSettings,
+        services: Services,
+        methods: dict[str, AnyMethod],
+        observer: CallObserver | None = None,
+    ) -> None:
+        assert settings.on_loopback or settings.tls is not None, "a listener off loopback has TLS"
+        self._settings = settings
+        self._services = services
+        self._dispatcher = Dispatcher(methods, services, observer)
+        self._scheme = "http" if settings.tls is None else "https"
+        self._door = Door(
+            hosts=(settings.host, *settings.hosts),
+            origins=settings.origins,
+            token_hashes=settings.token_hashes,
+            on_loopback=settings.on_loopback,
+            scheme=self._scheme,
+        )
+        self._rate = RateLimit(settings.requests_per_second_max)
+        self._requests = 0
+        # Connections whose first request has not come yet, with the timer that closes them.
+        self._silent: dict[asyncio.BaseProtocol, asyncio.TimerHandle] = {}
+        self._runner: web.AppRunner | None = None
+        self._server: asyncio.Server | None = None
+
+    def application(self) -> web.Application:
+        """Return the aiohttp application: POST / and what plain GET serves."""
+        app = web.Application(middlewares=[self._guard])
+        app.router.add_post("/", self._call)
+        app.router.add_options("/", self._preflight)
+        add_resources(app, self._services)
+        return app
+
+    async def start(self) -> None:
+        """Listen; raises OSError where the address is taken."""
+        # Bodies are never inflated: a few kilobytes could become gigabytes.
+        self._runner = web.AppRunner(
+            self.application(),
+            access_log=None,
+            auto_decompress=False,
+            keepalive_timeout=KEEPALIVE_TIMEOUT_S,
+            shutdown_timeout=SHUTDOWN_TIMEOUT_S,
+        )
+        await self._runner.setup()
+        self._server = await asyncio.get_running_loop().create_server(
+            self._connection,
+            self._settings.host,
+            self._settings.port,
+            ssl=self._settings.tls,
+            backlog=BACKLOG,
+            reuse_address=True,
+        )
+        log.info("rpc_listening", address=self.address, tls=self._settings.tls is not None)
+
+    async def stop(self) -> None:
+        """Take no more connections, let running requests end for a few seconds, then close."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for timer in self._silent.values():
+            timer.cancel()
+        self._silent.clear()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    @property
+    def address(self) -> str:
+        """The URL of the listener, with the port that it got where the settings ask for any."""
+        assert self._server is not None, "not started"
+        host, port = self._server.sockets[0].getsockname()[:2]
+        return f"{self._scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def _connection(self) -> asyncio.BaseProtocol:
+        """Make the protocol of a new connection: refused above the limit, closed if its first request never comes."""
+        assert self._runner is not None, "connections come after start"
+        server = self._runner.server
+        assert server is not None, "set up before listening"
+        if len(server.connections) >= self._settings.connections_max:
+            return _Refuse()
+        handler: RequestHandler = server()
+        loop = asyncio.get_running_loop()
+        self._silent[handler] = loop.call_later(HEADERS_TIMEOUT_S, self._close_silent, handler)
+        return handler
+
+    def _close_silent(self, handler: RequestHandler) -> None:
+        self._silent.pop(handler, None)
+        if handler.transport is not None:
+            handler.transport.close()
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Give every request its trace id, its checks at the door, its headers and its line in the log."""
+        timer = self._silent.pop(request.protocol, None)
+        if timer is not None:
+            timer.cancel()
+        started = time.perf_counter()
+        request[TRACE_ID] = trace_id = _trace_id(request)
+        allowed_origin: str | None = None
+        try:
+            self._door.check_host(request.headers.getall("Host", []))
+            allowed_origin = self._door.check_origin(
+                request.headers.getall("Origin", []), request.headers.get("Sec-Fetch-Site"), request.host
+            )
+            if request.method == "OPTIONS":  # a browser's preflight carries no token
+                response = await handler(request)
+            else:
+                response = await self._admitted(request, handler)
+        except RpcError as error:
+            response = self._refused(request, error)
+        except web.HTTPException as error:
+            response = self._refused(request, _http_refusal(error, request), status=error.status)
+            if "Allow" in error.headers:
+                response.headers["Allow"] = error.headers["Allow"]
+        except Exception:
+            log.exception("rpc_request_failed", path=request.path[:100], trace_id=trace_id)
+            response = self._refused(request, internal_error(), status=500)
+        if not response.prepared:
+            response.headers[TRACE_HEADER] = trace_id
+            response.headers.update(SECURITY_HEADERS)
+            if allowed_origin is not None:
+                response.headers["Access-Control-Allow-Origin"] = allowed_origin
+                response.headers["Vary"] = "Origin"
+        self._log(request, response, time.perf_counter() - started)
+        return response
+
+    async def _admitted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Run the handler for a caller with the right token, within the limits of rate and concurrency."""
+        may_submit = self._door.check_token(request.headers.getall("Authorization", []))
+        request[CALLER] = Caller(request[TRACE_ID], may_submit)
+        self._take(request, 1)
+        if self._requests >= self._settings.requests_max:
+            raise RpcError(
+                Code.LIMIT_EXCEEDED,
+                "busy",
+                "too many requests at a time",
+                expected=f"at most {self._settings.requests_max}",
+                got="one more",
+                retryable=True,
+                retry_after_ms=1_000,
+            )
+        self._requests += 1
+        try:
+            return await handler(request)
+        finally:
+            self._requests -= 1
+
+    def _take(self, request: web.Request, calls: int) -> None:
+        self._rate.take(request.remote or "", calls, int(time.monotonic() * 1_000))
+
+    async def _call(self, request: web.Request) -> web.StreamResponse:
+        """Answer POST /."""
+        caller = request[CALLER]
+        _check_content(request)
+        # Whoever may not submit has nothing large to say.
+        limit = self._settings.body_bytes_max if caller.may_submit else READ_BODY_BYTES_MAX
+        body = await _read_body(request, min(limit, self._settings.body_bytes_max))
+        try:
+            parsed = self._dispatcher.parse(body)
+            self._take(request, len(parsed.calls) - 1)
+        except RpcError as error:
+            answer = self._dispatcher.refuse(error, caller)
+            status = HTTP_STATUS.get(error.reason, 200)
+        else:
+            answer = await self._dispatcher.answer(parsed, caller)
+            status = 200
+        request[ANSWER] = answer
+        if answer.body is None:
+            return web.Response(status=204)
+        return web.Response(body=answer.body, status=status, content_type=JSON_TYPE)
+
+    async def _preflight(self, request: web.Request) -> web.StreamResponse:
+        """Tell a browser whether a page of an allowed origin may call; any other was refused before this."""
+        del request
+        return web.Response(
+            status=204,
+            headers={
+                "Access-Control-Allow-Methods": "POST",
+                "Access-Control-Allow-Headers": "Content-Type, Authorization",
+                "Access-Control-Max-Age": "600",
+            },
+        )
+
+    def _refused(self, request: web.Request, error: RpcError, status: int | None = None) -> web.StreamResponse:
+        """Return the refusal as a JSON-RPC error; the connection ends where its body was not read."""
+        request[REFUSAL] = error
+        answer = self._dispatcher.refuse(error, Caller(request[TRACE_ID], False))
+        code = status or HTTP_STATUS.get(error.reason) or GET_STATUS.get(error.code, 400)
+        response = web.Response(body=answer.body, status=code, content_type=JSON_TYPE)
+        if code == 401:
+            response.headers["WWW-Authenticate"] = 'Bearer realm="chainnode"'
+        if error.retry_after_ms is not None:
+            response.headers["Retry-After"] = str(-(-error.retry_after_ms // 1_000))
+        if request.can_read_body and not request.content.is_eof():
+            response.force_close()
+        return response
+
+    def _log(self, request: web.Request, response: web.StreamResponse, seconds: float) -> None:
+        """Write the access line: names and figures only, never parameters, tokens or results."""
+        answer, refusal = request.get(ANSWER), request.get(REFUSAL)
+        fields: dict[str, object] = {
+            "trace_id": request[TRACE_ID],
+            "remote": request.remote,
+            "http": request.method[:16],
+            "status": response.status,
+            "ms": round(seconds * 1_000, 1),
+        }
+        if answer is not None:
+            fields["methods"] = sorted({called.method for called in answer.called})
+            fields["codes"] = sorted({called.code for called in answer.called})
+        elif refusal is not None:
+            fields["codes"] = [int(refusal.code)]
+            fields["reason"] = refusal.reason
+        else:
+            fields["path"] = request.path[:100]
+        if refusal is not None or (answer is not None and any(called.code for called in answer.called)):
+            log.info("rpc_refused", **fields)
+        else:
+            log.debug("rpc_answered", **fields)
+
+
+# A refusal of a plain GET, by JSON-RPC code.
+GET_STATUS: dict[Code, int] = {
+    Code.NOT_FOUND: 404,
+    Code.UNAVAILABLE: 503,
+    Code.INTERNAL_ERROR: 500,
+    Code.LIMIT_EXCEEDED: 413,
+    Code.NOT_PERMITTED: 403,
+}
+
+
+class _Refuse(asyncio.Protocol):
+    """Answers a connection above the limit with 503 and closes it."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Write the refusal at once."""
+        assert isinstance(transport, asyncio.WriteTransport), "a connection can be written to"
+        transport.write(b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        transport.close()
+
+
+def _trace_id(request: web.Request) -> str:
+    """Return the caller's W3C trace id where it sent one, else a new one: 32 hex digits."""
+    match = _TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
+    return match[1] if match else secrets.token_hex(16)
+
+
+def _check_content(request: web.Request) -> None:
+    """Refuse what an HTML form or a script without preflight can send: any type but application/json."""
+    types = request.headers.getall("Content-Type", [])
+    charset = request.charset if len(types) == 1 else None
+    if len(types) != 1 or request.content_type != JSON_TYPE or (charset or "utf-8").lower() not in ("utf-8", "utf8"):
+        raise RpcError(
+            Code.INVALID_REQUEST,
+            "wrong_content_type",
+            "the content type is not taken",
+            expected=JSON_TYPE,
+            got=", ".join(types) or "none",
+        )
+    encoding = request.headers.get("Content-Encoding", "identity")
+    if encoding.lower() != "identity":
+        raise RpcError(
+            Code.INVALID_REQUEST,
+            "wrong_content_encoding",
+            "compressed bodies are not taken",
+            expected="identity",
+            got=encoding,
+        )
+
+
+async def _read_body(request: web.Request, limit: int) -> bytes:
+    """Return the body of at most `limit` bytes, within its time."""
+
+    def too_large(got: object) -> RpcError:
+        return RpcError(
+            Code.LIMIT_EXCEEDED,
+            "body_too_large",
+            "the body is too large",
+            expected=f"at most {limit} bytes",
+            got=got,
+            hint="send less at a time; submissions with a token may be larger",
+        )
+
+    if request.content_length is not None and request.content_length > limit:
+        raise too_large(f"{request.content_length} bytes")
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for part in request.content.iter_any():
+                size += len(part)
+                if size > limit:
+                    raise too_large(f"more than {limit} bytes")
+                parts.append(part)
+    except TimeoutError:
+        raise RpcError(
+            Code.INVALID_REQUEST,
+            "body_too_slow",
+            "the body came too slowly",
+            expected=f"within {BODY_TIMEOUT_S} s",
+            got=f"{size} bytes",
+        ) from None
+    return b"".join(parts)
+
+
+def _http_refusal(error: web.HTTPException, request: web.Request) -> RpcError:
+    """Return what aiohttp's router refuses, as an error of this API."""
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        return RpcError(
+            Code.INVALID_REQUEST,
+            "method_not_allowed",
+            "this HTTP method is not taken here",
+            expected=" or ".join(sorted(error.allowed_methods)),
+            got=request.method[:16],
+        )
+    if isinstance(error, web.HTTPNotFound):
+        return RpcError(
+            Code.NOT_FOUND, "no_such_path", "no such path", expected="a path of the documentation", got=request.path
+        )
+    return RpcError(Code.INVALID_REQUEST, "bad_request", "not a request that is taken here", got=error.status)
