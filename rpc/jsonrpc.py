@@ -264,7 +264,7 @@ def explain(error: msgspec.ValidationError) -> tuple[str, str | None, str | None
     if match := _EXPECTED.fullmatch(what):
         expected, got = match["expected"], match["got"]
         if regex := _REGEX.fullmatch(expected):
-            expected = PATTERNS.get(regex["pattern"], expected)
+            expected = PATTERNS.get(regex["pattern"].replace("\\\\", "\\"), expected)
         return "not a valid value", where, expected.replace("`", ""), None if got is None else got.replace("`", "")
     if match := _ENUM.fullmatch(what):
         return "not one of the possible values", where, None, match["got"]
@@ -275,10 +275,10 @@ def _value_at(text: bytes, where: str | None) -> str | None:
     """Return the value at a place such as `$.events[3].kind` in short, or None where there is none."""
     if where is None:
         return None
-    value: Any = msgspec.json.decode(text)  # Any: the client's own input
-    for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", where):
-        try:
+    try:
+        value: Any = msgspec.json.decode(text)  # Any: the client's own input
+        for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", where):
             value = value[name] if name else value[int(index)]
-        except (KeyError, IndexError, TypeError):
-            return None
+    except (msgspec.MsgspecError, KeyError, IndexError, TypeError):
+        return None
     return shown(encode(value).decode())

@@ -36,7 +36,7 @@ def document(methods: Iterable[AnyMethod], version: str) -> Json:
     """Return the OpenRPC document of these methods, in the order of their names."""
     ordered = sorted(methods, key=lambda item: item.name)
     types = [type_ for item in ordered for type_ in (item.params, item.result)]
-    schemas, components = msgspec.json.schema_components([*types, ErrorData], ref_template=REF_TEMPLATE)
+    schemas, components = _in_ecma(msgspec.json.schema_components([*types, ErrorData], ref_template=REF_TEMPLATE))
     described = [_method(item, schemas[2 * index + 1], components) for index, item in enumerate(ordered)]
     for item in ordered:  # parameters are described one by one, so their structs are not referred to
         components.pop(item.params.__name__, None)
@@ -52,6 +52,18 @@ def document(methods: Iterable[AnyMethod], version: str) -> Json:
         "methods": described,
         "components": {"schemas": components, "errors": {code.name: _error(code) for code in MEANINGS}},
     }
+
+
+def _in_ecma(schema: Any) -> Any:  # Any: a JSON document
+    """Return a schema with its patterns anchored as ECMA-262 has it, which JSON Schema asks for."""
+    if isinstance(schema, dict):
+        return {
+            key: value.replace(r"\A", "^").replace(r"\Z", "$")
+            if key == "pattern" and isinstance(value, str)
+            else _in_ecma(value)
+            for key, value in schema.items()
+        }
+    return [_in_ecma(item) for item in schema] if isinstance(schema, list | tuple) else schema
 
 
 def _method(item: AnyMethod, result: Json, components: Json) -> Json:

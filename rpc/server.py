@@ -41,6 +41,7 @@ _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}"
 
 # JSON and text only: nothing that this listener answers is ever to be run, framed or guessed at by a browser.
 SECURITY_HEADERS = {
+    "Server": "chainnode",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",

@@ -13,6 +13,7 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
+from ledger.certificate_bodies import NUMBER_PATTERN
 from ledger.outcomes import Outcome
 from ledger.times import format_time
 from rpc.errors import invalid_params
@@ -34,6 +35,7 @@ PATTERNS: dict[str, str] = {
     REFERENCE_PATTERN: "32 lower-case hex digits",
     BASE64_PATTERN: "base64",
     CURSOR_PATTERN: "a cursor that an earlier answer gave",
+    NUMBER_PATTERN: "a certificate's number such as FTP-2026-06-000123",
 }
 
 HashHex = Annotated[str, msgspec.Meta(pattern=HASH_PATTERN, description="32 bytes in lower-case hex")]
