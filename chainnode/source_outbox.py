@@ -18,7 +18,7 @@ from chainnode.wal import WriteAheadLog
 from ledger.batches import BATCH_SIZE_MAX, Batch, build_batch
 from primitives.encoding import Record, decode, encode
 from primitives.errors import StorageError, UsageError
-from primitives.ids import ZERO_HASH, Hash, MemberId, TimeMs
+from primitives.ids import ZERO_HASH, Hash, MemberId, SourceKey, TimeMs
 from primitives.keys import SigningKey
 
 SETTLED_BYTES_MAX = 4 * 1024 * 1024
@@ -61,6 +61,11 @@ class SourceOutbox:
 
     def __repr__(self) -> str:
         return f"SourceOutbox(member={self._member!r}, next_number={self.next_number}, pending={len(self._pending)})"
+
+    @property
+    def source(self) -> SourceKey:
+        """The public key whose outbox this is."""
+        return SourceKey(self._key.public)
 
     @property
     def pending(self) -> list[bytes]:

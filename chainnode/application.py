@@ -1,0 +1,147 @@
+"""The ledger as the replica's application: proposes, executes and commits blocks; pure.
+
+Joins `ledger.chain` and `ledger.pool` behind `consensus.ports.Application`, and gathers the rows that the node has to
+write before the effects of the same turn leave. Not here: disks, clocks, peers.
+"""
+
+from __future__ import annotations
+
+from ledger.pool import Pool, PoolFull
+
+from chainnode.fairness import Offer, OfferBook, Room
+from consensus.ports import Invalid, LogHead, Missing, Ready, Verdict
+from ledger.batches import ParsedBatch
+from ledger.chain import BatchesMissing, Chain, CommitResult, ParentUnknown
+from ledger.execution import BlockRefused
+from ledger.store import Put
+from primitives.block import Block, CommittedBlock
+from primitives.ids import Epoch, Hash, Height, SourceKey, TimeMs
+from primitives.validators import ValidatorSet
+
+
+class LedgerApplication:
+    """Owns the chain and the pool of one node; `take_rows` and `take_commits` hand over what a turn produced."""
+
+    def __init__(self, chain: Chain, pool: Pool, timeout_base_ms: int) -> None:
+        self.chain = chain
+        self.pool = pool
+        self.offers = OfferBook()
+        self._timeout_ms = timeout_base_ms
+        self._rows: list[Put] = []
+        self._commits: list[CommitResult] = []
+
+    # --- what the core calls
+
+    def add_batch(self, batch: ParsedBatch, now_ms: TimeMs) -> bool:
+        """Hold a verified batch, for the pool and for blocks that name it; return whether it was new.
+
+        Raises `PoolFull` where it can't be kept waiting; a block may still fetch it later.
+        """
+        if self.chain.has_batch(batch.hash):
+            return False
+        self.pool.add(batch, now_ms)
+        self._rows.extend(self.chain.add_batch(batch))
+        self._note_offers(now_ms)
+        return True
+
+    def take_waiting(self, now_ms: TimeMs) -> None:
+        """Put the batches that waited before a restart in the pool again."""
+        for batch_hash in list(self.chain.batches.waiting):
+            batch = self.chain.get_batch(batch_hash)
+            if batch is None:
+                continue
+            try:
+                self.pool.add(batch, now_ms)
+            except PoolFull:
+                return
+
+    def add_fetched(self, batch: ParsedBatch) -> bool:
+        """Hold a verified batch that a block named; local limits do not apply. Return whether it was new."""
+        if self.chain.has_batch(batch.hash):
+            return False
+        self._rows.extend(self.chain.add_batch(batch))
+        return True
+
+    def take_rows(self) -> list[Put]:
+        """Return the rows to be written, synced, before anything of this turn is sent."""
+        rows, self._rows = self._rows, []
+        return rows
+
+    def take_commits(self) -> list[CommitResult]:
+        """Return the blocks committed in this turn; their rows are among `take_rows`."""
+        commits, self._commits = self._commits, []
+        return commits
+
+    # --- consensus.ports.Application
+
+    def propose(self, parent: Hash, height: Height, epoch: Epoch, proposer: int, time_ms: TimeMs) -> Block | None:
+        """Return a block of waiting batches on `parent`, executed, or None where nothing waits."""
+        del height
+        batches = self.pool.select(self.chain, parent)
+        if not batches:
+            return None
+        return self.chain.build(parent, time_ms=time_ms, epoch=epoch, proposer=proposer, batches=batches)
+
+    def validate(self, block: Block) -> Verdict:
+        """Execute a block on its parent."""
+        try:
+            self.chain.check(block)
+        except BatchesMissing as missing:
+            return Missing(tuple(missing.hashes))
+        except (BlockRefused, ParentUnknown) as refusal:
+            return Invalid(str(refusal))
+        return Ready()
+
+    def deliver(self, committed: CommittedBlock) -> LogHead:
+        """Commit a validated block."""
+        assert committed.certificate is not None, "only the genesis block has no certificate"
+        result = self.chain.commit(committed.block.header.hash(), committed.certificate)
+        self._rows.extend(result.puts)
+        self._commits.append(result)
+        self._judge(result)
+        self.pool.committed(result.batches)
+        self._note_offers(committed.block.header.time_ms)
+        return LogHead(self.chain.log_size, self.chain.log_root)
+
+    def discard(self, block_hash: Hash) -> None:
+        """Forget an undelivered block's execution."""
+        self.chain.discard(block_hash)
+
+    def something_to_order(self) -> bool:
+        """Say whether a batch waits that the next block could take."""
+        return self.pool.anything_to_order(self.chain, self.chain.tip_hash)
+
+    def waiting_bytes(self, parent: Hash) -> int:
+        """Return how many bytes of batches a block on `parent` could take."""
+        return self.pool.waiting_bytes(self.chain, parent)
+
+    def view_entered(self, now_ms: TimeMs) -> None:
+        """Offer what waits to the new leader."""
+        self.offers.view_entered(now_ms)
+        self._note_offers(now_ms)
+
+    def passed_over(self, now_ms: TimeMs, timeout_ms: int) -> bool:
+        """Say whether the leader passed over a batch that it was offered."""
+        del now_ms
+        self._timeout_ms = timeout_ms
+        return self.offers.passed_over()
+
+    def validators(self) -> ValidatorSet:
+        """Return the set that votes on the next height."""
+        return self.chain.validators_after(self.chain.tip_hash)
+
+    # --- fairness
+
+    def _note_offers(self, now_ms: TimeMs) -> None:
+        for batch in self.pool.heads(self.chain, self.chain.tip_hash):
+            self.offers.offered(SourceKey(batch.header.source), Offer(batch.hash, batch.header.count, batch.size, now_ms))
+
+    def _judge(self, result: CommitResult) -> None:
+        policy = self.chain.policy_after(result.header.parent)
+        room = Room(
+            policy.block_events_max - result.header.event_count,
+            policy.block_bytes_max - sum(batch.size for batch in result.batches),
+            policy.block_batches_max - len(result.batches),
+        )
+        taken = {SourceKey(batch.header.source): batch.hash for batch in result.batches}
+        self.offers.delivered(taken, result.header.time_ms, room, self._timeout_ms)

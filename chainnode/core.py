@@ -1,0 +1,368 @@
+"""The pure core of a node: joins the replica and the ledger, and turns inputs into what must be written and sent.
+
+Here: decoding and verifying what peers send, fetching and serving batches and blocks, notes of stable checkpoints, and
+the `Turn` that collects effects. Not here: sockets, disks, clocks and tasks (`chainnode.node`), which perform a turn in
+this order: rows and records are written and synced, then messages leave, then clients are answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, assert_never
+
+from ledger.pool import Pool, PoolFull
+
+from chainnode.application import LedgerApplication
+from consensus import messages as wire
+from consensus.catch_up import status_of
+from consensus.effects import (
+    BatchesArrived,
+    Broadcast,
+    CheckpointStable,
+    Delivered,
+    Effect,
+    EvidenceFound,
+    FetchBatches,
+    Halt,
+    Input,
+    Persist,
+    Received,
+    Refused,
+    Send,
+    ServeBlocks,
+    ServeProposals,
+    Tick,
+    ViewEntered,
+)
+from consensus.messages import Blocks, Evidence, Message, Vote, decode_message, encode_message, kind_of
+from consensus.ports import LogHead, Signer
+from consensus.records import decode_record, encode_record
+from consensus.replica import Replica
+from consensus.state import Parameters
+from consensus.state import Tip as ReplicaTip
+from consensus.verify import Verified, Verifier, WrongEpoch, verify, verify_committed
+from ledger.batches import BATCH_SIZE_MAX, ParsedBatch, parse_batch, verify_batch
+from ledger.chain import Chain, CommitResult
+from ledger.reader import LedgerReader, checkpoint_rows
+from ledger.store import Put
+from p2p.gossip import Action, Announce, Gossip, Push, Want
+from primitives.block import Block, CommittedBlock
+from primitives.encoding import Record, decode, encode
+from primitives.errors import InputError
+from primitives.ids import HASH_BYTES, Hash, TimeMs
+from primitives.keys import verify as verify_ed25519
+
+BATCH: Final = 16
+BATCH_WANT: Final = 17
+BATCH_HAVE: Final = 18
+IDS_MAX: Final = 1_024
+NEEDED_MAX: Final = 4_096
+SERVED_BYTES_MAX: Final = 8 * 1024 * 1024
+HASHES_KEPT: Final = 32
+CERTIFICATES_KEPT: Final = wire.WINDOW
+
+WIRE_KINDS: Final[dict[int, tuple[str, int, bool]]] = {
+    **{kind: (type_.__name__, size, type_ is not Blocks) for kind, (type_, size) in wire.KINDS.items()},
+    BATCH: ("Batch", BATCH_SIZE_MAX, False),
+    BATCH_WANT: ("BatchWant", 64 * 1024, True),
+    BATCH_HAVE: ("BatchHave", 64 * 1024, True),
+}
+"""Kind to name, largest payload in bytes, and whether it goes before bulk data."""
+
+
+class BatchIds(Record):
+    """Hashes of batches that a peer wants, or has."""
+
+    hashes: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to one peer, or to all where `peer` is None."""
+
+    peer: str | None
+    kind: int
+    payload: bytes
+
+
+@dataclass(slots=True)
+class Turn:
+    """What one turn of the node's loop must do: first `rows` and `records`, synced; then the rest."""
+
+    rows: list[Put] = field(default_factory=list)
+    records: list[bytes] = field(default_factory=list)
+    outgoing: list[Outgoing] = field(default_factory=list)
+    commits: list[CommitResult] = field(default_factory=list)
+    notices: list[ViewEntered | EvidenceFound | Refused | CheckpointStable] = field(default_factory=list)
+    halted: str | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to do; rows alone may wait for a turn that sends."""
+        return not (self.records or self.outgoing or self.commits or self.notices or self.halted)
+
+
+class NodeCore:
+    """One node's pure state; every method takes the time and adds to the current turn."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        chain: Chain,
+        pool: Pool,
+        reader: LedgerReader,
+        signer: Signer,
+        parameters: Parameters,
+        learner: bool = False,
+        verifier: Verifier = verify_ed25519,
+    ) -> None:
+        self.name = name
+        self.chain = chain
+        self.reader = reader
+        self.application = LedgerApplication(chain, pool, parameters.timeout_base_ms)
+        self.gossip = Gossip(lambda batch_hash: chain.has_batch(Hash(batch_hash)))
+        self._needed: set[Hash] = set()
+        self._verifier = verifier
+        self._turn = Turn()
+        checkpoint = reader.checkpoint()
+        stable = chain.height if checkpoint is not None and checkpoint.size == chain.log_size else 0
+        self.replica = Replica(
+            name=name,
+            chain_id=chain.chain_id,
+            origin=chain.genesis.origin,
+            genesis_hash=_genesis_hash(reader),
+            validators=chain.validators_after(chain.tip_hash),
+            previous_validators=None,
+            tip=_replica_tip(chain, reader),
+            head=LogHead(chain.log_size, chain.log_root),
+            head_epoch=chain.header.epoch,
+            application=self.application,
+            signer=signer,
+            parameters=parameters,
+            learner=learner,
+            stable_height=stable,  # type: ignore[arg-type]  # 0 or a height
+        )
+
+    # --- inputs
+
+    def restore(self, records: Iterable[bytes], now_ms: TimeMs) -> None:
+        """Take back the write-ahead log's records and the batches that wait in the store."""
+        self.application.take_waiting(now_ms)
+        self._perform(self.replica.restore([decode_record(record) for record in records], now_ms), now_ms)
+
+    def on_tick(self, now_ms: TimeMs) -> None:
+        """Let time pass."""
+        self._gossip(self.gossip.tick(now_ms))
+        self._step(Tick(), now_ms)
+
+    def on_message(self, peer: str, kind: int, payload: bytes, now_ms: TimeMs) -> None:
+        """Take a peer's message; `InputError` where it must be held against the peer."""
+        if kind == BATCH:
+            self._on_batch(peer, payload, now_ms)
+        elif kind == BATCH_WANT:
+            self._gossip(self.gossip.want(peer, _ids(payload), now_ms))
+        elif kind == BATCH_HAVE:
+            self.gossip.have(peer, _ids(payload), now_ms)
+        else:
+            self._on_consensus(peer, decode_message(kind, payload), now_ms)
+
+    def submit_batch(self, batch: ParsedBatch, now_ms: TimeMs) -> None:
+        """Take a verified batch from a client and push it to all peers; `PoolFull` where there is no room."""
+        if self.application.add_batch(batch, now_ms):
+            self._gossip(self.gossip.originated(batch.hash))
+            self._step(BatchesArrived(), now_ms)
+
+    def offer_again(self, batch: ParsedBatch, now_ms: TimeMs) -> None:
+        """Push a batch that is held but was not ordered for a while: peers may have lost it."""
+        self._gossip(self.gossip.originated(batch.hash))
+        del now_ms
+
+    def connected(self, peer: str) -> None:
+        """A peer is linked: tell it where this node stands."""
+        self.gossip.connected(peer)
+        status = status_of(self.replica.state)
+        self._send(peer, kind_of(status), encode_message(status))
+
+    def disconnected(self, peer: str, now_ms: TimeMs) -> None:
+        """A peer is gone."""
+        self.gossip.disconnected(peer, now_ms)
+        self.replica.state.statuses.pop(peer, None)
+
+    def keep_checkpoint(self, note: str) -> None:
+        """Keep the signed note of a stable checkpoint with the next write."""
+        self._turn.rows.extend(checkpoint_rows(self.reader.store, note))
+
+    def take_turn(self) -> Turn:
+        """Hand over what is to be done since the last call."""
+        self._turn.rows.extend(self.application.take_rows())
+        self._turn.commits.extend(self.application.take_commits())
+        turn, self._turn = self._turn, Turn()
+        return turn
+
+    def live_records(self) -> list[bytes]:
+        """Return the records that a restart still needs: what the write-ahead log may be cut down to."""
+        return [encode_record(record) for record in self.replica.live_records()]
+
+    # --- peers' messages
+
+    def _on_consensus(self, peer: str, message: Message, now_ms: TimeMs) -> None:
+        if isinstance(message, Vote) and message.height <= self.replica.state.tip.height:
+            return  # late: it is delivered
+        if isinstance(message, Blocks):
+            self._on_blocks(peer, message, now_ms)
+            return
+        try:
+            verified = verify(message, self.replica.verification(self._verifier))
+        except WrongEpoch as error:
+            self._turn.notices.append(Refused(error.reason, str(error)))
+            return
+        self._step(Received(peer, verified), now_ms)
+
+    def _on_blocks(self, peer: str, message: Blocks, now_ms: TimeMs) -> None:
+        """Take committed blocks one by one, since each may change the set under which the next is verified."""
+        for raw in message.batches:
+            self._hold_fetched(raw)
+        for committed in message.blocks:
+            try:
+                verify_committed(committed, self.replica.verification(self._verifier))
+            except WrongEpoch:
+                return
+            self._step(Received(peer, Verified(Blocks((committed,), ()))), now_ms)
+
+    def _hold_fetched(self, raw: bytes) -> bool:
+        batch = parse_batch(raw)
+        if self.chain.has_batch(batch.hash):
+            return False
+        self._verify_batch(batch)
+        self._needed.discard(batch.hash)
+        return self.application.add_fetched(batch)
+
+    def _verify_batch(self, batch: ParsedBatch) -> None:
+        if self._verifier is verify_ed25519:
+            verify_batch(batch)
+
+    def _on_batch(self, peer: str, payload: bytes, now_ms: TimeMs) -> None:
+        batch = parse_batch(payload)
+        if not self.chain.has_batch(batch.hash):
+            self._verify_batch(batch)
+            try:
+                self.application.add_batch(batch, now_ms)
+            except PoolFull:
+                if batch.hash not in self._needed:
+                    return  # its source's gateway offers it again, and a block that names it has it fetched
+                self.application.add_fetched(batch)
+            self._needed.discard(batch.hash)
+            self.gossip.received(batch.hash, peer, now_ms)
+            self._step(BatchesArrived(), now_ms)
+
+    def _gossip(self, actions: list[Action]) -> None:
+        for action in actions:
+            match action:
+                case Push(peers, batch_hash):
+                    raw = self.chain.batches.raw(Hash(batch_hash))
+                    if raw is not None:
+                        for peer in peers:
+                            self._send(peer, BATCH, raw)
+                case Announce(peer, hashes):
+                    self._send(peer, BATCH_HAVE, encode(BatchIds(hashes)))
+                case Want(peer, hashes):
+                    self._send(peer, BATCH_WANT, encode(BatchIds(hashes)))
+                case _:
+                    assert_never(action)
+
+    # --- effects
+
+    def _step(self, event: Input, now_ms: TimeMs) -> None:
+        self._perform(self.replica.step(event, now_ms), now_ms)
+
+    def _perform(self, effects: list[Effect], now_ms: TimeMs) -> None:
+        for effect in effects:
+            self._perform_one(effect, now_ms)
+
+    def _perform_one(self, effect: Effect, now_ms: TimeMs) -> None:
+        match effect:
+            case Persist(record):
+                self._turn.records.append(encode_record(record))
+            case Send(peer, message):
+                self._send(peer, kind_of(message), encode_message(message))
+            case Broadcast(message):
+                self._send(None, kind_of(message), encode_message(message))
+            case FetchBatches(hashes, peers):
+                if len(self._needed) < NEEDED_MAX:
+                    self._needed.update(hashes)
+                self.gossip.need(hashes, peers, now_ms)
+                self._gossip(self.gossip.tick(now_ms))
+            case ServeBlocks(peer, start, count):
+                self._serve_blocks(peer, start, count)
+            case ServeProposals(peer, blocks):
+                if blocks:
+                    proposals = wire.Proposals(blocks)
+                    self._send(peer, kind_of(proposals), encode_message(proposals))
+            case Delivered():
+                pass  # the application has its rows
+            case CheckpointStable() | ViewEntered() | Refused():
+                self._turn.notices.append(effect)
+            case EvidenceFound(evidence):
+                self._turn.notices.append(effect)
+                self._send(None, _EVIDENCE_KIND, encode_message(evidence))
+            case Halt(reason):
+                self._turn.halted = reason
+            case _:
+                assert_never(effect)
+
+    def _send(self, peer: str | None, kind: int, payload: bytes) -> None:
+        self._turn.outgoing.append(Outgoing(peer, kind, payload))
+
+    def _serve_blocks(self, peer: str, start: int, count: int) -> None:
+        """Send committed blocks with their batches, as many as fit."""
+        blocks: list[CommittedBlock] = []
+        batches: list[bytes] = []
+        size = 0
+        for height in range(start, start + count):
+            found = self.reader.block(height)
+            if found is None:
+                break
+            committed = CommittedBlock(Block(found.header, found.batch_hashes), found.certificate)
+            held = [raw for item in found.batch_hashes if (raw := self.chain.batches.raw(item)) is not None]
+            size += sum(len(raw) for raw in held)
+            if blocks and size > SERVED_BYTES_MAX:
+                break
+            blocks.append(committed)
+            batches.extend(held)
+        if blocks:
+            message = Blocks(tuple(blocks), tuple(batches))
+            self._send(peer, kind_of(message), encode_message(message))
+
+
+def _ids(payload: bytes) -> tuple[bytes, ...]:
+    """Return the batch hashes of a WANT or HAVE; `InputError` where there are too many or they are no hashes."""
+    hashes = decode(BatchIds, payload, size_max=WIRE_KINDS[BATCH_WANT][1]).hashes
+    if len(hashes) > IDS_MAX or any(len(item) != HASH_BYTES for item in hashes):
+        raise InputError("batch hashes of a peer", expected=f"at most {IDS_MAX} of {HASH_BYTES} bytes", got=len(hashes))
+    return hashes
+
+
+_EVIDENCE_KIND: Final = next(kind for kind, (type_, _) in wire.KINDS.items() if type_ is Evidence)
+
+
+def _genesis_hash(reader: LedgerReader) -> Hash:
+    genesis = reader.block(0)
+    assert genesis is not None, "opening a chain writes its genesis block"
+    return genesis.hash
+
+
+def _replica_tip(chain: Chain, reader: LedgerReader) -> ReplicaTip:
+    """Return the newest block with the certificates and hashes of the last ones, from the store."""
+    certificates = []
+    recent = {chain.height: chain.tip_hash}
+    for height in range(max(1, chain.height - HASHES_KEPT + 1), chain.height + 1):
+        block = reader.block(height)
+        assert block is not None, f"block {height} below the tip is in the store"
+        recent[block.header.height] = block.hash
+        if block.certificate is not None:
+            certificates.append(block.certificate)
+    return ReplicaTip(
+        chain.height, chain.tip_hash, chain.header.time_ms, tuple(certificates[-CERTIFICATES_KEPT:]), recent
+    )

@@ -1,0 +1,362 @@
+"""The gateway: takes its member's events in, signs them in batches, and says what became of each.
+
+Here: gathering, the outbox of the node's own source key, batches that other sources signed themselves, and waiting for
+commits. Not here: JSON (`rpc`), which batches a block takes (`ledger.pool`). `accepted` is said only once the signed
+batch is synced in the outbox; those bytes are offered again until the chain has them, across restarts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+from ledger.pool import PoolFull
+
+from chainnode.config import GatewaySection
+from chainnode.core import NodeCore
+from chainnode.metrics import NodeMetrics
+from chainnode.source_outbox import SourceOutbox
+from ledger.batches import ParsedBatch, check_event, parse_batch, verify_batch
+from ledger.chain import CommitResult
+from ledger.events import REFERENCE_SIZE, Event
+from ledger.members import source_grant
+from ledger.outcomes import Outcome
+from ledger.reader import LedgerReader
+from primitives.encoding import encode
+from primitives.errors import ChainError, InputError
+from primitives.ids import EventId, Hash, Height, SourceKey, TimeMs
+from rpc.errors import Code, RpcError, unavailable
+from rpc.ports import NewEvent, Refusal, SourcePosition, SubmitResult, SubmitStatus, Wait
+
+EXPIRY_MARGIN_MS: Final = 60_000
+BATCH_FILL_BYTES: Final = 2 * 1024 * 1024
+REFUSED_KEPT: Final = 4_096
+OFFER_AGAIN_S: Final = 2.0
+RETRY_AFTER_MS: Final = 500
+
+log = structlog.get_logger("gateway")
+
+
+@dataclass(slots=True)
+class _Waiter:
+    """One call that waits for a number of events to be accepted or committed."""
+
+    wait: Wait
+    count: int
+    done: asyncio.Future[None]
+
+    def one_less(self) -> None:
+        self.count -= 1
+        if self.count <= 0 and not self.done.done():
+            self.done.set_result(None)
+
+
+@dataclass(slots=True)
+class _Entry:
+    """An event on its way: its bytes until they are signed, and who waits for it."""
+
+    data: bytes | None
+    accepted: bool = False
+    waiters: list[_Waiter] = field(default_factory=list)
+
+
+class NodeGateway:
+    """Implements `rpc.ports.Gateway`; lives on the node's loop."""
+
+    def __init__(
+        self,
+        *,
+        core: NodeCore,
+        reader: LedgerReader,
+        member: str,
+        outbox: SourceOutbox | None,
+        settings: GatewaySection,
+        executor: Executor,
+        metrics: NodeMetrics,
+        now_ms: Callable[[], TimeMs],
+        wake: Callable[[], None],
+    ) -> None:
+        self._core = core
+        self._reader = reader
+        self._member = member
+        self._outbox = outbox
+        self._settings = settings
+        self._executor = executor
+        self._metrics = metrics
+        self._now_ms = now_ms
+        self._wake = wake
+        self._events: dict[EventId, _Entry] = {}
+        self._queue: deque[EventId] = deque()
+        self._batches: dict[Hash, tuple[EventId, ...]] = {}
+        self._refused: OrderedDict[EventId, SubmitResult] = OrderedDict()
+        self._work = asyncio.Event()
+
+    # --- rpc.ports.Gateway
+
+    async def submit(self, events: Sequence[NewEvent], wait: Wait, timeout_ms: int) -> list[SubmitResult]:
+        """Sign and offer events; return where each stands when all are as far as `wait` says, or after the time-out."""
+        if self._outbox is None:
+            raise unavailable("no_source", "this node has no source key to sign with", hint="submit signed batches")
+        if len(self._events) + len(events) > self._settings.pending_events_max:
+            raise self._full()
+        results: list[SubmitResult | None] = []
+        ids: list[EventId] = []
+        waiter = _Waiter(wait, 0, asyncio.get_running_loop().create_future())
+        for event in events:
+            event_id, refused = self._take(event, waiter)
+            ids.append(event_id)
+            results.append(refused)
+        self._work.set()
+        self._metrics.gateway_pending.set(len(self._events))
+        await self._wait(waiter, timeout_ms)
+        return [found or self._standing(event_id) for found, event_id in zip(results, ids, strict=True)]
+
+    async def submit_batch(self, batch: bytes, wait: Wait, timeout_ms: int) -> list[SubmitResult]:
+        """Offer a batch that its source has signed."""
+        parsed = parse_batch(batch)
+        verify_batch(parsed)
+        chain = self._core.chain
+        chain.check_admission(chain.tip_hash, parsed)
+        if chain.has_batch(parsed.hash):
+            if parsed.hash not in self._batches and not self._is_settled(parsed):
+                self._track(parsed)
+        else:
+            self._check_number(parsed)
+            if len(self._events) + len(parsed.ids) > self._settings.pending_events_max:
+                raise self._full()
+            try:
+                self._core.submit_batch(parsed, self._now_ms())
+            except PoolFull as error:
+                raise self._full(str(error)) from None
+            self._track(parsed)
+            self._wake()
+        waiter = _Waiter(wait, 0, asyncio.get_running_loop().create_future())
+        for event_id in dict.fromkeys(parsed.ids):
+            self._join(event_id, waiter)
+        await self._wait(waiter, timeout_ms)
+        return [self._standing(event_id) for event_id in parsed.ids]
+
+    def status(self, event_id: EventId) -> SubmitResult:
+        """Return where an event stands that the ledger does not hold."""
+        if event_id in self._events:
+            return SubmitResult(event_id, SubmitStatus.PENDING)
+        return self._refused.get(event_id, SubmitResult(event_id, SubmitStatus.UNKNOWN))
+
+    def source_position(self, source: SourceKey) -> SourcePosition | None:
+        """Return where a source stands in the committed chain."""
+        chain = self._core.chain
+        grant = source_grant(chain.state_after(chain.tip_hash), source)
+        if grant is None:
+            return None
+        number, previous = chain.next_number(chain.tip_hash, source)
+        return SourcePosition(grant.member, number, previous)
+
+    # --- what the node calls
+
+    def committed(self, result: CommitResult) -> None:
+        """Tell who waits, once a block's rows are synced."""
+        first = 0
+        for batch in result.batches:
+            ids = self._batches.pop(batch.hash, None)
+            for event_id in ids or ():
+                entry = self._events.pop(event_id, None)
+                for waiter in entry.waiters if entry is not None else ():
+                    if waiter.wait is not Wait.NONE:
+                        waiter.one_less()
+            first += batch.header.count
+        if self._outbox is not None:
+            own = self._outbox_source()
+            if any(batch.header.source == own for batch in result.batches):
+                self._settle()
+
+    async def run(self) -> None:
+        """Gather, sign, sync and offer, until cancelled."""
+        if self._outbox is None:
+            return
+        self._settle()
+        self._offer_again()
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                async with asyncio.timeout(OFFER_AGAIN_S):
+                    await self._work.wait()
+            except TimeoutError:
+                self._offer_again()
+                continue
+            if len(self._queue) < self._settings.batch_events_max and self._settings.linger_ms:
+                await asyncio.sleep(self._settings.linger_ms / 1_000)
+            events = self._next_events()
+            if not self._queue:
+                self._work.clear()
+            if not events:
+                continue
+            raw = self._outbox.sign([data for _, data in events], time_ms=self._now_ms())
+            await loop.run_in_executor(self._executor, self._outbox.sync)
+            self._offer(raw, [event_id for event_id, _ in events])
+
+    # --- taking events
+
+    def _take(self, new: NewEvent, waiter: _Waiter) -> tuple[EventId, SubmitResult | None]:
+        """Return the event's id, and its refusal where the door refuses it; otherwise it is on its way."""
+        event = Event(
+            self._member,
+            new.reference if new.reference is not None else os.urandom(REFERENCE_SIZE),
+            new.expires_ms if new.expires_ms is not None else self._latest_expiry(),
+            new.kind,
+            new.schema,
+            new.body,
+        )
+        data = encode(event)
+        try:
+            _, event_id = check_event(data)
+            if event.expires_ms <= self._core.chain.header.time_ms:
+                raise InputError(
+                    "event has expired", expected=f"after {self._core.chain.header.time_ms}", got=event.expires_ms
+                )
+        except ChainError as error:
+            event_id = _id_of(data, new.kind)
+            result = SubmitResult(event_id, SubmitStatus.REFUSED, refusal=Refusal(error.reason, str(error)))
+            self._refused[event_id] = result
+            while len(self._refused) > REFUSED_KEPT:
+                self._refused.popitem(last=False)
+            return event_id, result
+        if event_id not in self._events:
+            if self._reader.position(event_id) is not None:
+                return event_id, None
+            self._events[event_id] = _Entry(data)
+            self._queue.append(event_id)
+        self._join(event_id, waiter)
+        return event_id, None
+
+    def _latest_expiry(self) -> int:
+        chain = self._core.chain
+        ahead_ms = chain.policy_after(chain.tip_hash).event_expiry_ahead_ms_max
+        return int(self._now_ms()) + max(ahead_ms - EXPIRY_MARGIN_MS, ahead_ms // 2)
+
+    def _join(self, event_id: EventId, waiter: _Waiter) -> None:
+        entry = self._events.get(event_id)
+        if entry is None or waiter.wait is Wait.NONE or (waiter.wait is Wait.ACCEPTED and entry.accepted):
+            return
+        if waiter in entry.waiters:
+            return
+        entry.waiters.append(waiter)
+        waiter.count += 1
+
+    async def _wait(self, waiter: _Waiter, timeout_ms: int) -> None:
+        if waiter.count <= 0:
+            return
+        try:
+            async with asyncio.timeout(timeout_ms / 1_000):
+                await waiter.done
+        except TimeoutError:
+            return
+
+    def _standing(self, event_id: EventId) -> SubmitResult:
+        place = self._reader.position(event_id)
+        if place is None:
+            return self.status(event_id)
+        outcome: Outcome = self._reader.outcome(place.height, place.index)
+        return SubmitResult(event_id, SubmitStatus.COMMITTED, outcome, Height(place.height), place.index)
+
+    def _full(self, detail: str = "too many events wait to be ordered") -> RpcError:
+        return RpcError(
+            Code.LIMIT_EXCEEDED,
+            "gateway_full",
+            detail,
+            expected=f"at most {self._settings.pending_events_max} waiting",
+            hint="submit again later",
+            retryable=True,
+            retry_after_ms=RETRY_AFTER_MS,
+        )
+
+    # --- batches
+
+    def _check_number(self, batch: ParsedBatch) -> None:
+        number, previous = self._core.chain.next_number(self._core.chain.tip_hash, batch.header.source)
+        header = batch.header
+        if header.number < number or (header.number == number and header.previous != previous):
+            raise RpcError(
+                Code.REJECTED,
+                "number_used",
+                "a batch number is used twice",
+                where=f"source {header.source.hex()[:16]}",
+                expected=f"number {number} after {previous.hex()[:16]}",
+                got=f"number {header.number} after {header.previous.hex()[:16]}",
+                hint="a source never signs a number again; if its outbox was lost, replace the key",
+            )
+
+    def _is_settled(self, batch: ParsedBatch) -> bool:
+        number, _ = self._core.chain.next_number(self._core.chain.tip_hash, batch.header.source)
+        return batch.header.number < number
+
+    def _track(self, batch: ParsedBatch) -> None:
+        self._batches[batch.hash] = batch.ids
+        for event_id in batch.ids:
+            entry = self._events.setdefault(event_id, _Entry(None))
+            entry.accepted = True
+
+    def _next_events(self) -> list[tuple[EventId, bytes]]:
+        taken: list[tuple[EventId, bytes]] = []
+        size = 0
+        while self._queue and len(taken) < self._settings.batch_events_max and size < BATCH_FILL_BYTES:
+            event_id = self._queue.popleft()
+            entry = self._events.get(event_id)
+            if entry is None or entry.data is None:
+                continue
+            taken.append((event_id, entry.data))
+            size += len(entry.data)
+            entry.data = None
+        return taken
+
+    def _offer(self, raw: bytes, ids: list[EventId]) -> None:
+        """Offer a batch that is synced in the outbox, and tell who waited for that."""
+        batch = parse_batch(raw)
+        self._batches[batch.hash] = batch.ids
+        for event_id in ids:
+            entry = self._events.get(event_id)
+            if entry is None:
+                continue
+            entry.accepted = True
+            for waiter in [waiter for waiter in entry.waiters if waiter.wait is Wait.ACCEPTED]:
+                entry.waiters.remove(waiter)
+                waiter.one_less()
+        self._push(batch)
+
+    def _push(self, batch: ParsedBatch) -> None:
+        try:
+            self._core.submit_batch(batch, self._now_ms())
+        except PoolFull as error:
+            log.warning("pool_full", detail=str(error))  # stays in the outbox and is offered again
+        self._wake()
+
+    def _offer_again(self) -> None:
+        """Offer what the outbox holds and the pool does not."""
+        if self._outbox is None:
+            return
+        for raw in self._outbox.pending:
+            batch = parse_batch(raw)
+            if not self._core.chain.has_batch(batch.hash):
+                self._batches.setdefault(batch.hash, batch.ids)
+                self._push(batch)
+
+    def _settle(self) -> None:
+        if self._outbox is None:
+            return
+        number, previous = self._core.chain.next_number(self._core.chain.tip_hash, self._outbox_source())
+        self._outbox.settle(number, previous)
+
+    def _outbox_source(self) -> SourceKey:
+        assert self._outbox is not None, "only a gateway with a key has a source"
+        return self._outbox.source
+
+
+def _id_of(data: bytes, kind: int) -> EventId:
+    from ledger.events import event_id
+
+    return event_id(data, kind if 0 < kind < 256 else 0)

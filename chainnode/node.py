@@ -1,0 +1,408 @@
+"""The node: performs the core's effects on disk, network and clients, with one TaskGroup that owns every task.
+
+Here: opening a home, the turn of the loop (write and sync, then send, then answer), the clock, stopping. Not here: any
+rule; those are in `chainnode.core` and below.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import structlog
+from ledger.pool import Pool
+from ledger.receipts import assemble_checkpoint
+
+from chainnode.config import NodeConfig, split_address
+from chainnode.core import WIRE_KINDS, NodeCore, Turn
+from chainnode.gateway import NodeGateway
+from chainnode.home import Home
+from chainnode.identity import NodeKeys, load_node_keys, read_token
+from chainnode.logs import Position
+from chainnode.metrics import NodeMetrics
+from chainnode.source_outbox import SourceOutbox
+from chainnode.version import VERSION
+from chainnode.views import LiveNodeView
+from chainnode.wal import WriteAheadLog
+from consensus.effects import CheckpointStable, EvidenceFound, Refused, ViewEntered
+from consensus.state import Parameters
+from ledger.chain import Chain, CommitResult
+from ledger.genesis import Genesis, parse_address
+from ledger.genesis_json import genesis_from_json
+from ledger.reader import LedgerReader
+from ledger.store_leveldb import LevelDBStore
+from p2p.config import KindSpec, NetworkConfig, PeerAddress, TlsFiles
+from p2p.lanes import Lane
+from p2p.peers import PeerNetwork
+from primitives.errors import StorageError, UsageError
+from primitives.hashing import PROTOCOL_VERSION
+from primitives.ids import TimeMs
+from primitives.keys import SigningKey
+from rpc.access import token_hash
+from rpc.ops import OpsServer, OpsSettings
+from rpc.ports import Services
+from rpc.server import RpcServer, RpcSettings
+
+TICK_S: Final = 0.02
+STATUS_LOG_S: Final = 60.0
+
+log = structlog.get_logger("node")
+
+
+def wall_clock_ms() -> TimeMs:
+    """Return milliseconds since the epoch."""
+    return TimeMs(time.time_ns() // 1_000_000)
+
+
+class KeySigner:
+    """The voting and cosigning keys of a validator; an observer's signs nothing."""
+
+    def __init__(self, keys: NodeKeys) -> None:
+        self._vote, self._cosign = keys.vote, keys.cosign
+
+    def sign_vote(self, statement: bytes) -> bytes:
+        """Return the voting key's signature."""
+        return _required(self._vote).sign(statement)
+
+    def cosign(self, statement: bytes) -> bytes:
+        """Return the cosigning key's signature."""
+        return _required(self._cosign).sign(statement)
+
+
+def _required(key: SigningKey | None) -> SigningKey:
+    assert key is not None, "only a validator signs"
+    return key
+
+
+class Node:
+    """One running node of a home; `run` returns when it was asked to stop, or raises what ended it."""
+
+    def __init__(self, home: Home, config: NodeConfig, position: Position) -> None:
+        self.home = home
+        self.config = config
+        self._position = position
+        self._stopping = asyncio.Event()
+        self._dirty = asyncio.Event()
+        self._fault: Exception | None = None
+        self._io = ThreadPoolExecutor(1, "disk")
+        self._outbox_io = ThreadPoolExecutor(1, "outbox")
+        self._open()
+
+    # --- opening
+
+    def _open(self) -> None:
+        home, config = self.home, self.config
+        self.genesis = genesis_from_json(home.genesis.read_bytes())
+        self._keys = load_node_keys(home)
+        self.metrics = NodeMetrics(
+            node=config.node.name, member=config.node.member, version=VERSION, start_time_s=time.time()
+        )
+        self._position.node = config.node.name
+        had_log = home.wal.exists()
+        self._store = LevelDBStore(home.resolve(config.ledger.path))
+        chain = Chain(self._store, self.genesis)
+        self.wal = WriteAheadLog(home.wal, chain.chain_id)
+        learner = self._keys.vote is None or not had_log
+        if self._keys.vote is not None and not had_log:
+            log.error("voting_key_without_its_log", hint="this node follows without a vote until it is re-admitted")
+        if self.wal.torn_bytes:
+            log.warning("torn_tail_cut", bytes=self.wal.torn_bytes)
+        self.reader = LedgerReader(self._store, self.genesis)
+        self.core = NodeCore(
+            name=config.node.name,
+            chain=chain,
+            pool=Pool(),
+            reader=self.reader,
+            signer=KeySigner(self._keys),
+            parameters=_parameters(config, chain),
+            learner=learner,
+        )
+        self.gateway = NodeGateway(
+            core=self.core,
+            reader=self.reader,
+            member=config.node.member,
+            outbox=self._open_outbox(),
+            settings=config.gateway,
+            executor=self._outbox_io,
+            metrics=self.metrics,
+            now_ms=wall_clock_ms,
+            wake=self._dirty.set,
+        )
+        self.network = PeerNetwork(
+            _network_config(home, config, self.genesis), self, random=random.SystemRandom(), metrics=self.metrics
+        )
+        self.view = LiveNodeView(self)
+
+    def _open_outbox(self) -> SourceOutbox | None:
+        if self._keys.source is None:
+            return None
+        return SourceOutbox(
+            self.home.outbox,
+            chain_id=self.genesis.chain_id,
+            member=self.config.node.member,
+            key=self._keys.source,
+        )
+
+    # --- running
+
+    async def run(self) -> None:
+        """Serve until `stop`; a fault of our own, or a halt, is raised."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        self.core.restore(self.wal.replay(), wall_clock_ms())
+        self._dirty.set()
+        servers = self._servers()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.network.run(), name="p2p")
+                await self.network.wait_ready()
+                for server in servers:
+                    await server.start()
+                owned = [
+                    tasks.create_task(self._flush_forever(), name="flush"),
+                    tasks.create_task(self._tick_forever(), name="tick"),
+                    tasks.create_task(self.gateway.run(), name="gateway"),
+                ]
+                log.info(
+                    "started", rpc=self.config.rpc.listen, p2p=self.config.p2p.listen, height=self.core.chain.height
+                )
+                await self._stopping.wait()
+                for server in servers:
+                    await server.stop()
+                await self.network.stop()
+                for task in owned:
+                    task.cancel()
+        finally:
+            self._close()
+        if self._fault is not None:
+            raise self._fault
+
+    def stop(self) -> None:
+        """Ask the node to end in order."""
+        self._stopping.set()
+
+    def _fail(self, error: Exception) -> None:
+        if self._fault is None:
+            self._fault = error
+        self._stopping.set()
+
+    def _servers(self) -> list[RpcServer | OpsServer]:
+        from rpc.methods import METHODS
+
+        rpc, ops = self.config.rpc, self.config.ops
+        host, port = split_address(rpc.listen)
+        token = read_token(self.home.resolve(rpc.token_file))
+        services = Services(self.reader, self.gateway, self.view, wall_clock_ms, wait_timeout_ms=rpc.wait_timeout_ms)
+        settings = RpcSettings(
+            host=host,
+            port=port,
+            hosts=tuple(rpc.hosts),
+            origins=tuple(rpc.origins),
+            token_hashes=(token_hash(token),),
+            body_bytes_max=rpc.body_bytes_max,
+            connections_max=rpc.connections_max,
+            requests_per_second_max=rpc.requests_per_second_max,
+        )
+        ops_host, ops_port = split_address(ops.listen)
+        return [
+            RpcServer(settings, services, METHODS),
+            OpsServer(OpsSettings(ops_host, ops_port), self.view, self._render_metrics),
+        ]
+
+    def _render_metrics(self) -> bytes:
+        state = self.core.replica.state
+        self.metrics.peers.set(len(self.network.peers()))
+        self.metrics.position(
+            height=state.tip.height,
+            view=state.view,
+            epoch=state.epoch,
+            is_leader=state.leads,
+            catching_up=self.view.status().catching_up,
+        )
+        return self.metrics.render()
+
+    def _close(self) -> None:
+        self._io.shutdown(wait=True)
+        self._outbox_io.shutdown(wait=True)
+        self.wal.close()
+        self._store.close()
+
+    # --- the turn of the loop
+
+    async def _tick_forever(self) -> None:
+        while True:
+            self.core.on_tick(wall_clock_ms())
+            self._dirty.set()
+            await asyncio.sleep(TICK_S)
+
+    async def _flush_forever(self) -> None:
+        """Write and sync what a turn produced, then send, then answer; inputs go on being taken meanwhile."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            turn = self.core.take_turn()
+            ticket = self.core.chain.ticket
+            try:
+                if turn.rows or turn.records:
+                    rewrite = self._rewrite_due()
+                    await loop.run_in_executor(self._io, self._write, turn, rewrite)
+                    self.core.chain.written(ticket)
+            except (StorageError, OSError) as error:
+                self._fail(error)
+                return
+            self._send(turn)
+            self._answer(turn)
+            if turn.halted is not None:
+                log.critical("halted", reason=turn.halted)
+                self._fail(UsageError("the node halted", got=turn.halted, hint="safety comes before life: see the log"))
+                return
+
+    def _rewrite_due(self) -> list[bytes] | None:
+        if self.wal.size_bytes < self.config.consensus.wal_bytes_max:
+            return None
+        return self.core.live_records()
+
+    def _write(self, turn: Turn, rewrite: list[bytes] | None) -> None:
+        """On the disk thread: rows first, so that no record is dropped before the block that settles it is there."""
+        started = time.perf_counter()
+        if turn.rows:
+            self._store.write(turn.rows, sync=True)
+            self.metrics.observe_fsync("ledger", time.perf_counter() - started)
+        if rewrite is not None:
+            self.wal.rewrite(rewrite)
+        elif turn.records:
+            started = time.perf_counter()
+            self.wal.append(turn.records)
+            self.wal.sync()
+            self.metrics.observe_fsync("wal", time.perf_counter() - started)
+
+    def _send(self, turn: Turn) -> None:
+        for message in turn.outgoing:
+            if message.peer is None:
+                self.network.broadcast(message.kind, message.payload)
+            else:
+                self.network.send(message.peer, message.kind, message.payload)
+
+    def _answer(self, turn: Turn) -> None:
+        for result in turn.commits:
+            self._position.height = result.header.height
+            self._count(result)
+            self.gateway.committed(result)
+        for notice in turn.notices:
+            self._note(notice)
+
+    def _count(self, result: CommitResult) -> None:
+        rejected = sum(1 for outcome in result.outcomes if not outcome.applied)
+        self.metrics.blocks.inc()
+        self.metrics.batches.inc(len(result.batches))
+        self.metrics.events.labels("applied").inc(len(result.outcomes) - rejected)
+        self.metrics.events.labels("rejected").inc(rejected)
+        self.metrics.log_size.set(result.log_size)
+
+    def _note(self, notice: ViewEntered | EvidenceFound | Refused | CheckpointStable) -> None:
+        match notice:
+            case ViewEntered(epoch, view, active, why):
+                self._position.view = view
+                if not active:
+                    self.metrics.view_changes.labels("timer").inc()
+                log.info("view_entered" if active else "view_change", epoch=epoch, to_view=view, why=why)
+            case EvidenceFound(evidence):
+                validators = self.core.replica.state.validators
+                name = validators.validators[evidence.first.validator].name
+                self.metrics.evidence.labels(name).inc()
+                log.error("evidence", validator=name, height_accused=evidence.first.height)
+            case Refused(reason, detail):
+                self.metrics.count_dropped(reason)
+                log.warning("refused", reason=reason, detail=detail)
+            case CheckpointStable():
+                self._keep_checkpoint(notice)
+
+    def _keep_checkpoint(self, stable: CheckpointStable) -> None:
+        """Assemble the signed note of a stable checkpoint and keep it; its rows join the next write."""
+        note = assemble_checkpoint(
+            self.genesis,
+            self.core.replica.state.set_of(stable.epoch),
+            self.config.node.name,
+            self._keys.log,
+            stable.size,
+            stable.root,
+            stable.cosignatures,
+        )
+        self.core.keep_checkpoint(note)
+        self.metrics.checkpoint_size.set(stable.size)
+        self._dirty.set()
+
+    # --- p2p.config.Handler
+
+    def on_message(self, peer: str, kind: int, payload: bytes) -> None:
+        """Take a peer's message."""
+        self.core.on_message(peer, kind, payload, wall_clock_ms())
+        self._dirty.set()
+
+    def on_connected(self, peer: str) -> None:
+        """A peer is linked: say where we stand."""
+        log.info("peer_connected", peer=peer)
+        self.core.connected(peer)
+        self._dirty.set()
+
+    def on_disconnected(self, peer: str, reason: str) -> None:
+        """A peer is gone."""
+        self.core.disconnected(peer, wall_clock_ms())
+        log.info("peer_disconnected", peer=peer, reason=reason)
+
+
+def _parameters(config: NodeConfig, chain: Chain) -> Parameters:
+    policy = chain.policy_after(chain.tip_hash)
+    settings = config.consensus
+    return Parameters(
+        timeout_base_ms=settings.view_timeout_ms,
+        timeout_max_ms=settings.view_timeout_ms_max,
+        lag_ms=policy.block_time_lag_ms_max,
+        drift_ms=policy.block_time_drift_ms_max,
+        status_interval_ms=settings.status_interval_ms,
+        propose_interval_ms=settings.proposal_interval_ms,
+        checkpoint_slot_ms=policy.checkpoint_slot_ms,
+    )
+
+
+def _network_config(home: Home, config: NodeConfig, genesis: Genesis) -> NetworkConfig:
+    peers: dict[str, PeerAddress] = {}
+    for validator in genesis.validators:
+        host, port = parse_address(validator.address)
+        peers[validator.name] = PeerAddress(validator.name, validator.member, host, port)
+    for text in config.p2p.peers:
+        name, _, address = text.partition("@")
+        host, port = split_address(address)
+        member = peers[name].member if name in peers else name
+        peers[name] = PeerAddress(name, member, host, port)
+    peers.pop(config.node.name, None)
+    host, port = split_address(config.p2p.listen)
+    return NetworkConfig(
+        name=config.node.name,
+        member=config.node.member,
+        chain_id=genesis.chain_id,
+        protocol=PROTOCOL_VERSION,
+        software=f"chainnode/{VERSION}",
+        tls=TlsFiles(home.tls_key, home.tls_certificate),
+        member_cas={member.id: member.ca_certificate for member in genesis.members if member.ca_certificate},
+        kinds={
+            kind: KindSpec(name, size, Lane.CONSENSUS if first else Lane.BULK)
+            for kind, (name, size, first) in WIRE_KINDS.items()
+        },
+        peers=tuple(peers.values()),
+        listen_host=host,
+        listen_port=port,
+    )
+
+
+async def run_node(home: Home, config: NodeConfig, position: Position) -> None:
+    """Run a node until it is asked to stop."""
+    with home.lock():
+        node = Node(home, config, position)
+        await node.run()

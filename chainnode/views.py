@@ -1,0 +1,88 @@
+"""What the node tells rpc of itself: status, peers, readiness, version; read from the running parts."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from chainnode.version import VERSION
+from ledger.rows import FORMAT_VERSION
+from primitives.hashing import PROTOCOL_VERSION
+from rpc.ports import Check, NodeStatus, PeerStatus, Version
+
+if TYPE_CHECKING:
+    from chainnode.node import Node
+
+
+class LiveNodeView:
+    """Implements `rpc.ports.NodeView` over a running node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def status(self) -> NodeStatus:
+        """Return the node's position and role."""
+        node, state = self._node, self._node.core.replica.state
+        leader = state.validators.validators[state.validators.leader(state.view)].name
+        checkpoint = node.reader.checkpoint()
+        return NodeStatus(
+            chain_id=node.genesis.chain_id.hex(),
+            node=node.config.node.name,
+            member=node.config.node.member,
+            role=self._role(),
+            height=state.tip.height,
+            epoch=state.epoch,
+            view=state.view,
+            leader=leader,
+            peers=len(node.network.peers()),
+            catching_up=self._catching_up(),
+            version=VERSION,
+            log_size=node.core.chain.log_size,
+            checkpoint_size=0 if checkpoint is None else checkpoint.size,
+        )
+
+    def peers(self) -> Sequence[PeerStatus]:
+        """Return the linked peers, and the known ones that are not linked."""
+        node, statuses = self._node, self._node.core.replica.state.statuses
+        linked = {peer.name: peer for peer in node.network.peers()}
+        rows = [
+            PeerStatus(
+                name,
+                peer.member,
+                peer.address,
+                True,
+                statuses[name].delivered if name in statuses else None,
+            )
+            for name, peer in linked.items()
+        ]
+        for validator in node.genesis.validators:
+            if validator.name not in linked and validator.name != node.config.node.name:
+                rows.append(PeerStatus(validator.name, validator.member, validator.address, False))
+        return sorted(rows, key=lambda row: row.name)
+
+    def ready(self) -> tuple[bool, Sequence[Check]]:
+        """Return whether the node can serve and, as a validator, reach a quorum."""
+        state = self._node.core.replica.state
+        reachable = len({peer.name for peer in self._node.network.peers()} & set(state.validators.indexes))
+        needed = state.validators.quorum - (1 if state.me is not None else 0)
+        checks = [
+            Check("not_halted", state.halted is None, state.halted or ""),
+            Check("quorum_linked", reachable >= needed, f"{reachable} validators linked, {needed} needed"),
+            Check("caught_up", not self._catching_up(), f"height {state.tip.height}"),
+        ]
+        return all(check.ok for check in checks), checks
+
+    def version(self) -> Version:
+        """Return what runs."""
+        return Version(VERSION, PROTOCOL_VERSION, FORMAT_VERSION.decode(), platform.python_version())
+
+    def _role(self) -> str:
+        state = self._node.core.replica.state
+        if state.me is not None:
+            return "validator"
+        return "learner" if self._node.config.node.name in state.validators.indexes else "observer"
+
+    def _catching_up(self) -> bool:
+        state = self._node.core.replica.state
+        return state.fetch_peer is not None or state.certified_height > state.tip.height
