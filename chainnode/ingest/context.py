@@ -1,10 +1,7 @@
 """Who reports, and with which secrets: what an adapter needs besides the file.
 
-Here: the frozen context and its JSON form. Not here: reading files, agreeing on pair secrets, or keeping them. One
-JSON object, kept beside the keys (mode 0600):
-
-    {"member": "bank-a", "agents": ["BKAACNBJXXX"], "switch": false, "amounts": "committed", "utc_offset_minutes": 480,
-     "reporter_secret": "<hex>", "pairs": {"bank-b": "<hex>"}, "directory": {"BKBBCNSHXXX": "bank-b"}}
+Here: the frozen context. Not here: where it comes from (the chain's member records name each member's institutions;
+the secrets are files of the node's home), agreeing on pair secrets, or keeping them.
 """
 
 from __future__ import annotations
@@ -12,17 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
 
-from chainnode.ingest.json_text import parse_object
 from chainnode.ingest.parsed import Agent
-from chainnode.ingest.privacy import SECRET_SIZE, check_secret
-from chainnode.ingest.references import agent_code, same_code
+from chainnode.ingest.privacy import check_secret
+from chainnode.ingest.references import agent_code, head_office, same_code
 from ledger.payments import Channel
-from primitives.errors import InputError
-
-CONTEXT_SIZE_MAX = 1024 * 1024
-OFFSET_MINUTES_MAX = 14 * 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +25,8 @@ class Reporter:
     is_switch: bool = False
 
     def is_agent(self, agent: Agent | None) -> bool:
-        """Return whether `agent` is one of the reporter's institutions; a head office's BIC has 8 or 11 characters."""
-        return agent is not None and same_code(agent.code) in self.codes
+        """Return whether `agent` is one of the reporter's institutions, or a branch of one."""
+        return agent is not None and (same_code(agent.code) in self.codes or head_office(agent.code) in self.codes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +55,7 @@ class IngestContext:
 
     def member_of(self, agent: Agent) -> str | None:
         """Return the member that an institution belongs to, or None for one outside of the consortium."""
-        return self.directory.get(same_code(agent.code))
+        return self.directory.get(same_code(agent.code)) or self.directory.get(head_office(agent.code))
 
     def pair_secret_with(self, agent: Agent) -> bytes | None:
         """Return the secret shared with the member behind `agent`, or None."""
@@ -97,68 +88,3 @@ def make_context(
         channel=channel,
         utc_offset_minutes=utc_offset_minutes,
     )
-
-
-_KEYS = {"member", "agents", "switch", "amounts", "utc_offset_minutes", "reporter_secret", "pairs", "directory"}
-
-
-def context_from_json(data: bytes, *, where: str) -> IngestContext:
-    """Return the context that a file describes; InputError names the key that is wrong and never shows a secret."""
-    value = parse_object(data, where=where, size_max=CONTEXT_SIZE_MAX)
-    unknown = sorted(set(value) - _KEYS)
-    if unknown:
-        raise InputError("unknown key", where=where, expected=", ".join(sorted(_KEYS)), got=", ".join(unknown))
-    member = _of_type(value, "member", str, where, "")
-    codes = dict.fromkeys(_of_type(value, "agents", list, where, []), member)
-    codes.update(_of_type(value, "directory", dict, where, {}))
-    if not all(isinstance(text, str) for pair in codes.items() for text in pair):
-        raise InputError("wrong type", where=f"{where}: agents, directory", expected="codes and members as text")
-    amounts = _of_type(value, "amounts", str, where, "committed")
-    if amounts not in ("committed", "clear"):
-        raise InputError("unknown word", where=f"{where}: amounts", expected="committed or clear", got=amounts)
-    offset = _of_type(value, "utc_offset_minutes", int, where, 0)
-    if abs(offset) > OFFSET_MINUTES_MAX:
-        raise InputError("out of range", where=f"{where}: utc_offset_minutes", expected="-840 to 840", got=offset)
-    pairs = _of_type(value, "pairs", dict, where, {})
-    return make_context(
-        member,
-        codes,
-        _secret(value.get("reporter_secret"), f"{where}: reporter_secret"),
-        {other: _secret(secret, f"{where}: pairs.{other}") for other, secret in pairs.items()},
-        is_switch=_of_type(value, "switch", bool, where, False),
-        clear_amounts=amounts == "clear",
-        utc_offset_minutes=offset,
-    )
-
-
-def context_to_json(context: IngestContext) -> dict[str, Any]:
-    """Return the JSON form, secrets included: for a file of mode 0600 and nothing else."""
-    return {
-        "member": context.reporter.member,
-        "agents": sorted(context.reporter.codes),
-        "switch": context.reporter.is_switch,
-        "amounts": "clear" if context.clear_amounts else "committed",
-        "utc_offset_minutes": context.utc_offset_minutes,
-        "reporter_secret": context.secrets.reporter.hex(),
-        "pairs": {member: secret.hex() for member, secret in sorted(context.secrets.pairs.items())},
-        "directory": dict(sorted(context.directory.items())),
-    }
-
-
-def _of_type(value: Mapping[str, Any], key: str, type_: type[Any], where: str, default: Any) -> Any:
-    """Return a key's value (Any: what JSON gives); InputError where it has another type."""
-    found = value.get(key, default)
-    if type(found) is not type_ or (key == "member" and not found):
-        raise InputError("wrong type", where=f"{where}: {key}", expected=type_.__name__, got=type(found).__name__)
-    return found
-
-
-def _secret(value: object, where: str) -> bytes:
-    expected = f"{2 * SECRET_SIZE} hex digits"
-    try:
-        secret = bytes.fromhex(value) if isinstance(value, str) else b""
-    except ValueError:
-        secret = b""
-    if len(secret) != SECRET_SIZE:
-        raise InputError("not a secret", where=where, expected=expected, got="something else")
-    return secret

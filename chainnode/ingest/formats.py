@@ -113,6 +113,8 @@ def ingest(
     `where` names the file in errors. Raises InputError (one of its classes in `chainnode.ingest.errors`) where the
     file, or unless `skip_bad` any message in it, is not acceptable.
     """
+    if not data.strip():
+        raise FormatError("file is empty", where=where, expected="at least one message", got="nothing")
     name = detect_format(data, where=where) if format_name == AUTO else format_name
     adapter = next((adapter for adapter in ADAPTERS if adapter.name == name), None)
     if adapter is None:

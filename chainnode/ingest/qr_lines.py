@@ -27,7 +27,7 @@ from primitives.ids import Hash
 MESSAGE_TYPE = "emv.qr"
 REQUIRED = frozenset({"payload", "reporter", "side", "debtor_agent", "time", "reference"})
 OPTIONAL = frozenset(
-    {"amount", "creditor_agent", "settlement_date", "status", "terminal_certificate", "debtor_account", "format"}
+    {"amount", "creditor_agent", "settlement_date", "status", "terminal_certificate", "debtor_account"}
 )
 _OWN_ROLES = {
     Side.DEBTOR: AgentRole.DEBTOR_AGENT,
@@ -97,7 +97,7 @@ def _agents(value: Mapping[str, Any], side: Side, context: IngestContext, where:
     if "creditor_agent" in value:
         found[AgentRole.CREDITOR_AGENT] = agent_value(value, "creditor_agent", AgentRole.CREDITOR_AGENT, where)
     own_role, codes = _OWN_ROLES.get(side), context.reporter.codes
-    if own_role in found and same_code(found[own_role].code) not in codes:
+    if own_role in found and not context.reporter.is_agent(found[own_role]):
         raise NotAPartyError(
             "side is another bank's",
             where=f"{where}: side",

@@ -68,6 +68,11 @@ def same_code(code: str) -> str:
     return code + "XXX" if len(code) == 8 else code
 
 
+def head_office(code: str) -> str:
+    """Return the code of the head office that a BIC of 11 characters is a branch of; other codes stay as they are."""
+    return code[:8] + "XXX" if len(code) == 11 else code
+
+
 def _matching(pattern: re.Pattern[str], text: str, what: str, expected: str, where: str | None) -> str:
     if pattern.fullmatch(text) is None:
         raise InputError(what, where=where, expected=expected, got=repr(text[:SHOWN_MAX]))

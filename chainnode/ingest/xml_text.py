@@ -49,11 +49,13 @@ def _sniff(data: bytes, where: str) -> tuple[bytes, str]:
     marked = data.startswith(codecs.BOM_UTF8)
     body = data[len(codecs.BOM_UTF8) :] if marked else data
     declared = _declared(body)
+    if declared.startswith(_UTF16):
+        raise _contradiction("single bytes", declared, where)
     codec = _CODECS.get(declared, "") if declared else "utf-8"
     if not codec:
         raise _unknown(declared, where)
     if marked and codec != "utf-8":
-        raise _contradiction("UTF-8 by its byte order mark", declared, where)
+        raise _contradiction("UTF-8", declared, where)
     return body, codec
 
 
@@ -61,7 +63,7 @@ def _checked_utf16(body: bytes, codec: str, where: str) -> tuple[bytes, str]:
     head = body[:_DECLARATION_SCAN_BYTES].decode(codec, "replace").encode("ascii", "replace")
     declared = _declared(head)
     if declared and declared not in (_UTF16, codec):
-        raise _contradiction("UTF-16 by its bytes", declared, where)
+        raise _contradiction("UTF-16", declared, where)
     return body, codec
 
 
@@ -89,4 +91,9 @@ def _unknown(name: str, where: str) -> XmlError:
 
 
 def _contradiction(bytes_say: str, declared: str, where: str) -> XmlError:
-    return XmlError("encoding contradicts itself", where=where, expected=bytes_say, got=f"declared {declared}")
+    return XmlError(
+        "encoding contradicts itself",
+        where=where,
+        expected=f"what its bytes are: {bytes_say}",
+        got=f"declared {declared}",
+    )
