@@ -1,4 +1,4 @@
-"""Hold the documentation against the tree: links, anchors, files it names, make targets, data in code blocks.
+"""Hold the documentation against the tree: links, anchors, files it names, make targets, commands, data in code blocks.
 
 Run by `make docs`. Prints one line for each thing that is wrong (file, line, what) and ends with status 1 if there is
 any. Not here: links to other sites, which a check without network cannot follow.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -16,6 +17,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+import click
+
+from chainnode.cli.main import PROGRAM, root
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("chainnode", "consensus", "ledger", "p2p", "primitives", "rpc", "sim")
@@ -26,6 +31,8 @@ FENCE = re.compile(r"^\s*(```+|~~~+)\s*(\S*)")
 TREE_PATH = re.compile(r"^\.?[A-Za-z0-9_-]+(?:/[A-Za-z0-9_.-]+)*/?(?:::[A-Za-z0-9_]+)?$")
 MODULE = re.compile(rf"^(?:{'|'.join(PACKAGES)})(?:\.[a-z_][a-z0-9_]*)+$")
 MAKE = re.compile(r"^(?:\$ )?make((?:\s+[^\s#]+)*)")
+COMMAND = re.compile(rf"^(?:\$ )?(?:\.venv/bin/)?{PROGRAM}\s+(.+)$")
+SHELL_ENDS = {"|", ">", ">>", "&&", ";", "&", "<"}
 
 
 @dataclass(frozen=True)
@@ -112,9 +119,9 @@ def check_link(document: Path, target: str) -> str | None:
 
 
 def check_named(code: str) -> str | None:
-    """Return what is wrong with a file, test, module or make target named in code style, or None."""
-    if (make := MAKE.match(code)) is not None:
-        return check_make(make[1].split())
+    """Return what is wrong with a file, test, module or command named in code style, or None."""
+    if MAKE.match(code) or COMMAND.match(code):
+        return check_shell(code)
     if MODULE.match(code):
         parts = code.split(".")
         return None if module_exists(parts[0], parts[1]) else f"{code}: no such module"
@@ -134,12 +141,63 @@ def module_exists(package: str, name: str) -> bool:
     return (ROOT / package / f"{name}.py").exists() or (ROOT / package / name).is_dir()
 
 
+def check_shell(line: str) -> str | None:
+    """Return what is wrong with a line for the shell that calls make or the command line, or None."""
+    if (make := MAKE.match(line)) is not None:
+        return check_make(make[1].split())
+    if (command := COMMAND.match(line)) is not None:
+        try:
+            return check_command(shlex.split(command[1], comments=True))
+        except ValueError as error:
+            return f"{line}: {error}"
+    return None
+
+
 def check_make(words: list[str]) -> str | None:
     """Return the first word of a make command that is no target, as a complaint, or None."""
     for word in words:
         if "=" not in word and not word.startswith("-") and word not in targets():
             return f"make {word}: no such target"
     return None
+
+
+def check_command(words: list[str]) -> str | None:
+    """Return the first word of a command line that is no command or option of chainnode, as a complaint, or None.
+
+    Words in capitals stand for what a reader puts there.
+    """
+    command: click.Command = root
+    known = options_of(root)
+    skip = False
+    for word in words:
+        if word in SHELL_ENDS:
+            return None
+        name, equals, _ = word.partition("=")
+        if skip:
+            skip = False
+        elif word.startswith("-") and word != "-":
+            if name not in known:
+                return f"{PROGRAM}: {command.name} has no option {name}"
+            skip = known[name] and not equals
+        elif isinstance(command, click.Group):
+            if word.isupper():
+                return None
+            found = command.get_command(click.Context(command), word)
+            if found is None:
+                return f"{PROGRAM}: {command.name} has no command {word}"
+            command = found
+            known |= options_of(found)
+    return None
+
+
+def options_of(command: click.Command) -> dict[str, bool]:
+    """Return a command's options, and whether each takes a value."""
+    options = {"--help": False, "-h": False}
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            takes = not (parameter.is_flag or parameter.count)
+            options |= dict.fromkeys([*parameter.opts, *parameter.secondary_opts], takes)
+    return options
 
 
 def check_block(block: Block) -> str | None:
@@ -156,8 +214,8 @@ def check_block(block: Block) -> str | None:
         case "python":
             return parsed(ast.parse, block)
         case "sh" | "console":
-            makes = [make[1].split() for line in block.text.splitlines() if (make := MAKE.match(line.strip()))]
-            return next((wrong for words in makes if (wrong := check_make(words)) is not None), None)
+            lines = block.text.replace("\\\n", " ").splitlines()
+            return next((wrong for line in lines if (wrong := check_shell(line.strip())) is not None), None)
         case _:
             return None
 

@@ -75,6 +75,8 @@ def test_the_invariants_are_numbered_without_a_gap() -> None:
         ("`consensus/nothing.py`", "no such file"),
         ("`ledger.nothing`", "no such module"),
         ("`make nothing`", "no such target"),
+        ("`chainnode nothing`", "no command nothing"),
+        ("`chainnode version --nothing`", "no option --nothing"),
         ("```sh\nmake nothing\n```", "no such target"),
         ("```json\n{\n```", "json block"),
         ("```\nx\n```", "without a language"),
@@ -92,6 +94,7 @@ def test_the_check_of_documents_finds_what_is_wrong(tmp_path: Path, text: str, c
 def test_the_check_of_documents_lets_what_is_right_pass(tmp_path: Path) -> None:
     document = tmp_path / "page.md"
     document.write_text(
-        "# A title, twice\n\n[a](#a-title-twice) `make check` `tests/test_docs.py` `ledger.events`\n", "utf-8"
+        "# One, two\n\n[a](#one-two) `make test` `tests/test_docs.py` `ledger.events` `chainnode version`\n",
+        "utf-8",
     )
     assert list(check_docs().problems_of(document)) == []
