@@ -269,9 +269,10 @@ def bank_name(index: int) -> str:
 
 
 def bank_agent(index: int) -> str:
-    """Return the invented BIC of the bank with this index: BKAA…, BKAB… in China."""
+    """Return the invented BIC of the bank with this index: BKAACNBJ, BKBBCNSH, BKCCCNGZ, BKDDCNSZ …"""
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-    return f"BK{letters[index // 26]}{letters[index % 26]}CNBJ"
+    second = letters[index % 26] if index < 26 else letters[(index + 1) % 26]
+    return f"BK{letters[index % 26]}{second}CN{('BJ', 'SH', 'GZ', 'SZ')[index % 4]}"
 
 
 def _planned(directory: Path, name: str, port: int) -> LocalNode:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from chainnode.identity import KeyFile
 
 DEFAULT_ENDPOINT = "http://127.0.0.1:7401"
+DEFAULT_LOCALNET = "var/localnet"
 OUTPUTS = ("table", "json", "jsonl")
 
 
@@ -67,13 +68,37 @@ class Settings:
                 rpc = self.load_config(home).config.rpc
                 endpoint = endpoint or f"{'https' if rpc.tls_certificate_file else 'http'}://{rpc.listen}"
                 token_path = token_path or home.resolve(rpc.token_file)
+        elif endpoint is None or token:
+            found, its_token = self._localnet_node(endpoint)
+            endpoint, token_path = endpoint or found, token_path or its_token
         value = None
         if self.token_file is not None or (token and token_path is not None):
             from chainnode.identity import read_token
 
             assert token_path is not None
-            value = read_token(token_path)
+            if self.token_file is not None or token_path.exists():
+                value = read_token(token_path)
         return NodeClient(endpoint or DEFAULT_ENDPOINT, token=value, timeout_s=timeout_s)
+
+    def _localnet_node(self, endpoint: str | None) -> tuple[str | None, Path | None]:
+        """Return endpoint and token of a localnet's running node: of the key's, or of the default directory.
+
+        `endpoint` narrows it to the node that serves there. Nothing where there is no localnet: the default stands.
+        """
+        import json
+
+        near = [self.as_key.parent.parent] if self.as_key is not None else []
+        for directory in [*near, Path(os.environ.get("CHAINNODE_LOCALNET", DEFAULT_LOCALNET))]:
+            try:
+                nodes = json.loads((directory / "localnet.json").read_bytes())["nodes"]
+                for node in nodes:
+                    pid = (node.get("process") or {}).get("pid")
+                    wanted = endpoint is None or node["rpc"] == endpoint.rstrip("/")
+                    if wanted and pid and Path(f"/proc/{pid}").exists():
+                        return node["rpc"], Path(node["home"]) / "keys" / "token"
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                continue
+        return None, None
 
     def require_key(self) -> KeyFile:
         """Return the key that --as names. Raises `UsageError` where none is named."""

@@ -1,0 +1,50 @@
+"""`chainnode keys`: key files of sources, officers and nodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from chainnode.cli.main import Group
+from chainnode.cli.output import say, show
+
+USES = ("source", "officer", "vote", "cosign", "log")
+
+
+@click.group(cls=Group)
+def keys() -> None:
+    """Make and show key files; the secret part is never printed."""
+
+
+@keys.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--use", type=click.Choice(USES), default="source", show_default=True, help="What the key is for.")
+@click.option("--member", default="", help="The member that it signs for; sources need one.")
+@click.option("--role", default="", help="A word that says what for, such as gateway.")
+def new(file: Path, use: str, member: str, role: str) -> None:
+    """Make a new Ed25519 key in FILE (mode 0600); an existing file is never overwritten."""
+    from chainnode.identity import new_key, write_key
+    from primitives.errors import UsageError
+
+    if use in ("source", "officer") and not member:
+        raise UsageError(f"a key for {use} needs its member", hint="name it with --member")
+    key = new_key(use, member=member, role=role)  # type: ignore[arg-type]  # click.Choice admits these words alone
+    write_key(file, key)
+    say(f"key written to {file}")
+    show({"file": str(file), "use": key.use, "member": key.member, "role": key.role, "public": key.public})
+
+
+@keys.command("show")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+def show_keys(files: tuple[Path, ...]) -> None:
+    """Show the public part of key FILES."""
+    from chainnode.cli.output import show_rows
+    from chainnode.identity import read_key
+
+    found = [(path, read_key(path)) for path in files]
+    rows = [
+        {"file": str(path), "use": key.use, "member": key.member, "role": key.role, "public": key.public}
+        for path, key in found
+    ]
+    show_rows(rows, columns=("use", "member", "role", "public", "file"), wrap="keys")
