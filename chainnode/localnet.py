@@ -269,10 +269,9 @@ def bank_name(index: int) -> str:
 
 
 def bank_agent(index: int) -> str:
-    """Return the invented BIC of the bank with this index: BKAACNBJ, BKBBCNSH, BKCCCNGZ, BKDDCNSZ …"""
+    """Return the invented BIC of the bank with this index: BKAACNBJ, BKABCNBJ … (the samples name them)."""
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-    second = letters[index % 26] if index < 26 else letters[(index + 1) % 26]
-    return f"BK{letters[index % 26]}{second}CN{('BJ', 'SH', 'GZ', 'SZ')[index % 4]}"
+    return f"BK{letters[index // 26]}{letters[index % 26]}CNBJ"
 
 
 def _planned(directory: Path, name: str, port: int) -> LocalNode:
