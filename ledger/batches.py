@@ -26,6 +26,7 @@ from primitives.keys import SigningKey, verify
 BATCH_EVENTS_MAX = 1_024
 BATCH_SIZE_MAX = 4 << 20
 NUMBER_MAX = (1 << 63) - 1
+DECODING_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError)
 
 Bytes32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Bytes64 = Annotated[bytes, Meta(min_length=64, max_length=64)]
@@ -144,7 +145,7 @@ def _decode_events(items: Sequence[bytes], member: str) -> list[Event]:
     decode_event = decoder_of(Event).decode
     try:
         events: list[Event] = [decode_event(item) for item in items]
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError) as error:
+    except DECODING_ERRORS as error:
         raise EncodingError("not a valid event", where="batch", got=error) from None
     if [encode(event) for event in events] != list(items):
         raise EncodingError("event that is not canonical", where="batch", expected="shortest forms, nothing trailing")
@@ -158,43 +159,63 @@ def _decode_events(items: Sequence[bytes], member: str) -> list[Event]:
 
 def _check_bodies(events: list[Event], kinds: Mapping[int, KindSpec]) -> list[StatefulEvent]:
     """Decode every body as its kind and schema ask, and return the events that change the state."""
-    stateful = []
-    known: dict[tuple[int, int], tuple[KindSpec, Any]] = {}  # Any: msgspec's bound method
-    index = 0
-    try:
-        for index, event in enumerate(events):
-            found = known.get((event.kind, event.schema))
-            if found is None:
-                found = known[(event.kind, event.schema)] = _body_decoder(event, kinds)
-            spec, decode_body = found
-            body = decode_body(event.body)
-            if encode(body) != event.body:
-                raise EncodingError("body that is not canonical", expected="shortest forms, nothing trailing")
+    shapes = {(event.kind, event.schema) for event in events}
+    stateful: list[StatefulEvent] = []
+    for shape in sorted(shapes):
+        indexes = range(len(events)) if len(shapes) == 1 else _indexes_of(events, shape)
+        spec, decode_body = _body_decoder(events[indexes[0]], indexes[0], kinds)
+        try:
+            bodies = [decode_body(events[index].body) for index in indexes]
+            same = [encode(body) for body in bodies] == [events[index].body for index in indexes]
+            if spec.check_shape is not None:
+                for body in bodies:
+                    spec.check_shape(body)
+        except (InputError, *DECODING_ERRORS):
+            same = False
+        if not same:
+            _name_bad_body(events, indexes, spec, decode_body)
+        if spec.changes_state:
+            stateful += [StatefulEvent(i, events[i], body) for i, body in zip(indexes, bodies, strict=True)]
+    return sorted(stateful, key=lambda item: item.index)
+
+
+def _indexes_of(events: list[Event], shape: tuple[int, int]) -> list[int]:
+    return [index for index, event in enumerate(events) if (event.kind, event.schema) == shape]
+
+
+def _name_bad_body(events: list[Event], indexes: Sequence[int], spec: KindSpec, decode_body: Any) -> None:
+    """Raise the InputError of the first body that is not as its kind asks; `decode_body` is msgspec's bound method."""
+    for index in indexes:
+        where = f"event {index} of a batch"
+        try:
+            body = decode_body(events[index].body)
             if spec.check_shape is not None:
                 spec.check_shape(body)
-            if spec.changes_state:
-                stateful.append(StatefulEvent(index, event, body))
-    except InputError as error:
-        raise type(error)(
-            error.what,
-            where=f"event {index} of a batch" + (f", {error.where}" if error.where else ""),
-            expected=error.expected,
-            got=error.got,
-            hint=error.hint,
-        ) from None
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError) as error:
-        name = kinds[events[index].kind].name
-        raise EncodingError(f"not a valid body of {name}", where=f"event {index} of a batch", got=error) from None
-    return stateful
+        except InputError as error:
+            place = where if error.where is None else f"{where}, {error.where}"
+            raise type(error)(
+                error.what, where=place, expected=error.expected, got=error.got, hint=error.hint
+            ) from None
+        except DECODING_ERRORS as error:
+            raise EncodingError(f"not a valid body of {spec.name}", where=where, got=error) from None
+        if encode(body) != events[index].body:
+            raise EncodingError(
+                "body that is not canonical", where=where, expected="shortest forms and nothing trailing"
+            )
+    raise AssertionError("a body was refused at first and not when asked why")
 
 
-def _body_decoder(event: Event, kinds: Mapping[int, KindSpec]) -> tuple[KindSpec, Any]:  # Any: msgspec's bound method
+def _body_decoder(event: Event, index: int, kinds: Mapping[int, KindSpec]) -> tuple[KindSpec, Any]:
+    """Return the kind and the decoder of its schema (Any: msgspec's bound method); InputError where unknown."""
+    where = f"event {index} of a batch"
     spec = kinds.get(event.kind)
     if spec is None:
-        raise InputError("unknown kind of event", expected=f"one of {sorted(kinds)}", got=event.kind)
+        known = ", ".join(map(str, sorted(kinds)))
+        raise InputError("unknown kind of event", where=where, expected=f"one of {known}", got=event.kind)
     schema = spec.schemas.get(event.schema)
     if schema is None:
-        raise InputError(f"unknown schema of {spec.name}", expected=f"one of {sorted(spec.schemas)}", got=event.schema)
+        known = ", ".join(map(str, sorted(spec.schemas)))
+        raise InputError(f"unknown schema of {spec.name}", where=where, expected=f"one of {known}", got=event.schema)
     return spec, decoder_of(schema).decode
 
 
