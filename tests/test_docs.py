@@ -13,6 +13,7 @@ from types import ModuleType
 
 import pytest
 
+from chainnode.cli.exits import Exit
 from ledger.certificate_transitions import TRANSITIONS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,6 +60,11 @@ def test_the_table_of_a_certificates_life_is_that_of_the_code() -> None:
         for transition in TRANSITIONS
     ]
     assert shown == held
+
+
+def test_the_table_of_exit_statuses_is_that_of_the_command_line() -> None:
+    text = (ROOT / "docs/operating.md").read_text("utf-8").partition("## Exit statuses")[2]
+    assert [int(status) for status in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)] == [int(exit_) for exit_ in Exit]
 
 
 def test_the_invariants_are_numbered_without_a_gap() -> None:
