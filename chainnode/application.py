@@ -6,17 +6,27 @@ write before the effects of the same turn leave. Not here: disks, clocks, peers.
 
 from __future__ import annotations
 
-from ledger.pool import Pool, PoolFull
+from dataclasses import dataclass
 
 from chainnode.fairness import Offer, OfferBook, Room
 from consensus.ports import Invalid, LogHead, Missing, Ready, Verdict
 from ledger.batches import ParsedBatch
 from ledger.chain import BatchesMissing, Chain, CommitResult, ParentUnknown
 from ledger.execution import BlockRefused
+from ledger.policy import Policy
+from ledger.pool import NumberTaken, Pool, PoolFull
 from ledger.store import Put
 from primitives.block import Block, CommittedBlock
 from primitives.ids import Epoch, Hash, Height, SourceKey, TimeMs
 from primitives.validators import ValidatorSet
+
+
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    """A block of mine that is not committed: its parent and the bytes of its batches."""
+
+    parent: Hash
+    size: int
 
 
 class LedgerApplication:
@@ -29,17 +39,18 @@ class LedgerApplication:
         self._timeout_ms = timeout_base_ms
         self._rows: list[Put] = []
         self._commits: list[CommitResult] = []
+        self._in_flight: dict[Hash, _Flight] = {}
 
     # --- what the core calls
 
     def add_batch(self, batch: ParsedBatch, now_ms: TimeMs) -> bool:
         """Hold a verified batch, for the pool and for blocks that name it; return whether it was new.
 
-        Raises `PoolFull` where it can't be kept waiting; a block may still fetch it later.
+        Raises `PoolFull`, `NumberTaken` or `BlockRefused` where it can't wait here; a block may still fetch it later.
         """
         if self.chain.has_batch(batch.hash):
             return False
-        self.pool.add(batch, now_ms)
+        self.pool.add(self.chain, batch, now_ms)
         self._rows.extend(self.chain.add_batch(batch))
         self._note_offers(now_ms)
         return True
@@ -51,9 +62,9 @@ class LedgerApplication:
             if batch is None:
                 continue
             try:
-                self.pool.add(batch, now_ms)
-            except PoolFull:
-                return
+                self.pool.add(self.chain, batch, now_ms)
+            except (PoolFull, NumberTaken, BlockRefused):
+                continue  # it stays in the store while a block in flight may name it
 
     def add_fetched(self, batch: ParsedBatch) -> bool:
         """Hold a verified batch that a block named; local limits do not apply. Return whether it was new."""
@@ -80,7 +91,9 @@ class LedgerApplication:
         batches = self.pool.select(self.chain, parent)
         if not batches:
             return None
-        return self.chain.build(parent, time_ms=time_ms, epoch=epoch, proposer=proposer, batches=batches)
+        block = self.chain.build(parent, time_ms=time_ms, epoch=epoch, proposer=proposer, batches=batches)
+        self._in_flight[block.header.hash()] = _Flight(parent, sum(batch.size for batch in batches))
+        return block
 
     def validate(self, block: Block) -> Verdict:
         """Execute a block on its parent."""
@@ -95,17 +108,20 @@ class LedgerApplication:
     def deliver(self, committed: CommittedBlock) -> LogHead:
         """Commit a validated block."""
         assert committed.certificate is not None, "only the genesis block has no certificate"
+        policy = self.chain.policy_after(self.chain.tip_hash)
         result = self.chain.commit(committed.block.header.hash(), committed.certificate)
         self._rows.extend(result.puts)
         self._commits.append(result)
-        self._judge(result)
+        self._judge(result, policy)
         self.pool.committed(result.batches)
+        self._in_flight.pop(result.block_hash, None)
         self._note_offers(committed.block.header.time_ms)
         return LogHead(self.chain.log_size, self.chain.log_root)
 
     def discard(self, block_hash: Hash) -> None:
         """Forget an undelivered block's execution."""
         self.chain.discard(block_hash)
+        self._in_flight.pop(block_hash, None)
 
     def something_to_order(self) -> bool:
         """Say whether a batch waits that the next block could take."""
@@ -113,7 +129,11 @@ class LedgerApplication:
 
     def waiting_bytes(self, parent: Hash) -> int:
         """Return how many bytes of batches a block on `parent` could take."""
-        return self.pool.waiting_bytes(self.chain, parent)
+        size = self.pool.size_bytes
+        while (flight := self._in_flight.get(parent)) is not None:
+            size -= flight.size
+            parent = flight.parent
+        return size
 
     def view_entered(self, now_ms: TimeMs) -> None:
         """Offer what waits to the new leader."""
@@ -133,11 +153,13 @@ class LedgerApplication:
     # --- fairness
 
     def _note_offers(self, now_ms: TimeMs) -> None:
-        for batch in self.pool.heads(self.chain, self.chain.tip_hash):
-            self.offers.offered(SourceKey(batch.header.source), Offer(batch.hash, batch.header.count, batch.size, now_ms))
+        for waiting in self.pool.orderable(self.chain, self.chain.tip_hash):
+            batch = waiting.batch
+            self.offers.offered(
+                SourceKey(batch.header.source), Offer(batch.hash, batch.header.count, batch.size, now_ms)
+            )
 
-    def _judge(self, result: CommitResult) -> None:
-        policy = self.chain.policy_after(result.header.parent)
+    def _judge(self, result: CommitResult, policy: Policy) -> None:
         room = Room(
             policy.block_events_max - result.header.event_count,
             policy.block_bytes_max - sum(batch.size for batch in result.batches),

@@ -7,11 +7,9 @@ this order: rows and records are written and synced, then messages leave, then c
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, assert_never
-
-from ledger.pool import Pool, PoolFull
 
 from chainnode.application import LedgerApplication
 from consensus import messages as wire
@@ -39,11 +37,13 @@ from consensus.messages import Blocks, Evidence, Message, Vote, decode_message, 
 from consensus.ports import LogHead, Signer
 from consensus.records import decode_record, encode_record
 from consensus.replica import Replica
-from consensus.state import Parameters
+from consensus.state import Parameters, ReplicaState
 from consensus.state import Tip as ReplicaTip
 from consensus.verify import Verified, Verifier, WrongEpoch, verify, verify_committed
 from ledger.batches import BATCH_SIZE_MAX, ParsedBatch, parse_batch, verify_batch
 from ledger.chain import Chain, CommitResult
+from ledger.execution import BlockRefused
+from ledger.pool import NumberTaken, Pool, PoolFull
 from ledger.reader import LedgerReader, checkpoint_rows
 from ledger.store import Put
 from p2p.gossip import Action, Announce, Gossip, Push, Want
@@ -69,6 +69,10 @@ WIRE_KINDS: Final[dict[int, tuple[str, int, bool]]] = {
     BATCH_HAVE: ("BatchHave", 64 * 1024, True),
 }
 """Kind to name, largest payload in bytes, and whether it goes before bulk data."""
+
+
+Observer = Callable[[ReplicaState, Sequence[Effect]], None]
+"""Sees every step of the replica: how simulations check its invariants."""
 
 
 class BatchIds(Record):
@@ -117,6 +121,7 @@ class NodeCore:
         parameters: Parameters,
         learner: bool = False,
         verifier: Verifier = verify_ed25519,
+        observe: Observer | None = None,
     ) -> None:
         self.name = name
         self.chain = chain
@@ -125,6 +130,7 @@ class NodeCore:
         self.gossip = Gossip(lambda batch_hash: chain.has_batch(Hash(batch_hash)))
         self._needed: set[Hash] = set()
         self._verifier = verifier
+        self._observe = observe
         self._turn = Turn()
         checkpoint = reader.checkpoint()
         stable = chain.height if checkpoint is not None and checkpoint.size == chain.log_size else 0
@@ -249,9 +255,11 @@ class NodeCore:
             self._verify_batch(batch)
             try:
                 self.application.add_batch(batch, now_ms)
-            except PoolFull:
+            except (PoolFull, NumberTaken, BlockRefused) as error:
                 if batch.hash not in self._needed:
-                    return  # its source's gateway offers it again, and a block that names it has it fetched
+                    # No fault of the peer: it may know another batch of that number. A block that names it fetches it.
+                    self._turn.notices.append(Refused(error.reason, str(error)))
+                    return
                 self.application.add_fetched(batch)
             self._needed.discard(batch.hash)
             self.gossip.received(batch.hash, peer, now_ms)
@@ -278,6 +286,8 @@ class NodeCore:
         self._perform(self.replica.step(event, now_ms), now_ms)
 
     def _perform(self, effects: list[Effect], now_ms: TimeMs) -> None:
+        if self._observe is not None:
+            self._observe(self.replica.state, effects)
         for effect in effects:
             self._perform_one(effect, now_ms)
 

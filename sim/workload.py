@@ -1,0 +1,132 @@
+"""What a simulated consortium consists of and says: members, keys, a genesis, and batches of payment statements.
+
+Everything is derived from names and numbers, so that a run depends on its seed alone.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Final
+
+from ledger.batches import build_batch, parse_batch
+from ledger.events import Event
+from ledger.genesis import Genesis, GenesisMember, GenesisSource, GenesisValidator
+from ledger.members import Role
+from ledger.payments import (
+    PAYMENT_STATEMENT,
+    AgentRecord,
+    AgentRole,
+    AgentScheme,
+    Channel,
+    PaymentStatement,
+    Side,
+    Status,
+)
+from ledger.policy import Policy
+from primitives.encoding import encode
+from primitives.ids import ZERO_HASH, Hash, TimeMs
+from primitives.keys import SigningKey
+
+START_MS: Final = TimeMs(1_767_225_600_000)
+EVENT_LIFETIME_MS: Final = 23 * 3_600_000
+
+
+def key_of(name: str, use: str) -> SigningKey:
+    """Return the key of a name and use, the same in every run."""
+    return SigningKey(sha256(f"{use} {name}".encode()).digest())
+
+
+def bank_of(index: int) -> str:
+    """Return the name of a simulated bank."""
+    return f"bank-{index}"
+
+
+def genesis_of(count: int) -> Genesis:
+    """Return the genesis of `count` banks, each with a validator of its name and one source."""
+    names = [bank_of(index) for index in range(count)]
+    return Genesis(
+        chain="sim",
+        time_ms=START_MS,
+        members=tuple(
+            GenesisMember(
+                id=name,
+                name=name,
+                roles=(Role.BANK,),
+                ca_certificate="",
+                agents=(),
+                sources=(GenesisSource(key_of(name, "source").public, (Role.BANK,)),),
+                officers=(),
+            )
+            for name in names
+        ),
+        validators=tuple(
+            GenesisValidator(
+                name=name,
+                member=name,
+                vote_key=key_of(name, "vote").public,
+                cosign_key=key_of(name, "cosign").public,
+                log_key=key_of(name, "log").public,
+                address=f"127.0.0.1:{7400 + index}",
+            )
+            for index, name in enumerate(names)
+        ),
+        policy=Policy(),
+        catalogues=(),
+    )
+
+
+def statement(member: str, number: int, now_ms: TimeMs) -> bytes:
+    """Return the canonical bytes of one payment statement of a member, different for each number."""
+    digest = sha256(f"{member} {number}".encode()).digest()
+    body = PaymentStatement(
+        salt=digest[:16],
+        side=Side.DEBTOR,
+        message_type="pacs.008.001.08",
+        status=Status.ACCEPTED,
+        reason="",
+        amount=100 + number,
+        currency="CNY",
+        amount_commitment=b"",
+        settlement_date=20260101,
+        agents=[AgentRecord(AgentRole.DEBTOR_AGENT, AgentScheme.BIC, "BKAACNBJXXX")],
+        channel=Channel.NONE,
+        uetr=b"",
+        reference_commitment=digest,
+        pair_key=b"",
+        tokens=[],
+        fields_root=digest,
+        terminal_certificate="",
+        source_digest=digest,
+        time_ms=now_ms,
+    )
+    event = Event(member, digest[16:], now_ms + EVENT_LIFETIME_MS, PAYMENT_STATEMENT, 1, encode(body))
+    return encode(event)
+
+
+class Source:
+    """One bank's signing source in the simulation: numbers its batches and remembers them."""
+
+    def __init__(self, member: str, chain_id: Hash) -> None:
+        self.member = member
+        self.batches: list[bytes] = []
+        self._chain_id = chain_id
+        self._key = key_of(member, "source")
+        self._previous = ZERO_HASH
+        self._events = 0
+
+    def next_batch(self, count: int, now_ms: TimeMs) -> bytes:
+        """Return the next signed batch of `count` statements."""
+        events = [statement(self.member, self._events + index, now_ms) for index in range(count)]
+        self._events += count
+        raw = build_batch(
+            events,
+            chain_id=self._chain_id,
+            member=self.member,
+            key=self._key,
+            number=len(self.batches),
+            previous=self._previous,
+            time_ms=now_ms,
+        )
+        self._previous = parse_batch(raw).hash
+        self.batches.append(raw)
+        return raw
