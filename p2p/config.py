@@ -60,13 +60,12 @@ class NetworkLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Every bound of the peer-to-peer layer. Quotas are per peer and lane."""
 
     handshake_timeout_ms: int = 5_000
-    """From TCP connection to HELLO accepted, both ways."""
+    """TCP, TLS and HELLO together."""
     half_open_max: int = 128
     half_open_per_address_max: int = 32
     unlisted_links_max: int = 64
     """Links to nodes that are not listed, such as other members' observers; listed ones always find room."""
     unlisted_links_per_member_max: int = 8
-    dial_timeout_ms: int = 3_000
     backoff_first_ms: int = 100
     backoff_longest_ms: int = 10_000
     backoff_reset_ms: int = 5_000

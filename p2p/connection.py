@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Protocol, cast
@@ -41,7 +40,6 @@ from p2p.reasons import PeerRefused, Reason, is_held_against, slug_of
 from p2p.tls import PeerIdentity, reason_of_failure
 from primitives.errors import InputError
 
-EARLY_BYTES_MAX = 4_096  # before our HELLO an honest peer has sent its preamble and its own HELLO only
 TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # Linux and macOS
 
 
@@ -67,9 +65,6 @@ class Owner(Protocol):
 
     rules: Rules
     handler: Handler
-
-    def accepted(self, connection: Connection) -> None:
-        """A TCP connection came in."""
 
     def own_hello(self) -> Hello:
         """Return the HELLO to send and to compare with."""
@@ -99,14 +94,14 @@ class Owner(Protocol):
 class Connection(asyncio.BufferedProtocol):
     """Owned by its network; every method runs on the event loop."""
 
-    def __init__(self, owner: Owner, direction: Direction, now_ms: int, expects: str | None) -> None:
-        """Take the direction, the wall-clock time, and the name that a dialled peer must have."""
+    def __init__(self, owner: Owner, direction: Direction, address: str, now_ms: int, expects: str | None) -> None:
+        """Take the other side's address, the wall-clock time, and the name that a dialled peer must have."""
         limits = owner.rules.limits
         self.expects = expects
         self.direction: Direction = direction
         self.state = State.TLS
         self.retired = False
-        self.address = "?"
+        self.address = address
         self.leaf_der: bytes | None = None
         self.identity: PeerIdentity | None = None
         self.hello: Hello | None = None
@@ -119,7 +114,6 @@ class Connection(asyncio.BufferedProtocol):
         self._established: asyncio.Future[None] = self._loop.create_future()
         self._transport: asyncio.Transport | None = None
         self._decoder = FrameDecoder(LIMITS_BEFORE_HELLO)
-        self._early = bytearray()
         self._buffer = memoryview(bytearray(limits.read_buffer_bytes))
         self._meters = tuple(
             LaneMeter(quota, self._clock_ms()) for quota in (limits.consensus_quota, limits.bulk_quota)
@@ -143,49 +137,34 @@ class Connection(asyncio.BufferedProtocol):
     # --- coming up
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the plain TCP transport; nothing is read from it before TLS."""
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.pause_reading()
-        peer = transport.get_extra_info("peername")
-        self.address = f"{peer[0]}:{peer[1]}" if peer else "?"
-        sock = transport.get_extra_info("socket")
+        """Take the TLS transport, whose handshake is done: see who is there, and say who we are."""
+        self._transport = tls = cast(asyncio.Transport, transport)
+        limits = self._limits
+        if self.state is State.CLOSED:  # given up in the meantime
+            tls.abort()
+            return
+        self.state = State.HELLO
+        peer = tls.get_extra_info("peername")
+        self.address = f"{peer[0]}:{peer[1]}" if peer else self.address
+        sock = tls.get_extra_info("socket")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if TCP_NOTSENT_LOWAT is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, self._limits.unsent_bytes_max)
-        if self.direction == "in":
-            self._owner.accepted(self)
-
-    async def establish(self, context: ssl.SSLContext) -> None:
-        """Bring the connection from TCP to OPEN; raises InputError or OSError (ssl errors are such). The caller times.
-
-        Only here does anything wait: an open connection lives in callbacks and owns no task.
-        """
-        assert self._transport is not None
-        limits = self._limits
-        tls = await self._loop.start_tls(
-            self._transport,
-            self,
-            context,
-            server_side=self.direction == "in",
-            ssl_handshake_timeout=limits.handshake_timeout_ms / 1_000,
-            ssl_shutdown_timeout=limits.close_timeout_ms / 1_000,
-        )
-        if tls is None or self.state is State.CLOSED:
-            raise PeerRefused(Reason.CONNECTION_LOST, "connection lost in the TLS handshake")
-        self._transport = tls
+            sock.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, limits.unsent_bytes_max)
         tls.set_write_buffer_limits(high=limits.write_ahead_bytes, low=limits.write_ahead_bytes // 4)
-        self.state = State.HELLO
-        self._write(PREAMBLE)
         self.leaf_der = tls.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        self._write(PREAMBLE)
         try:
             self.identity = self._owner.identify(self, self.leaf_der)
         except InputError as error:
             self._refuse(error)
-            raise
-        self._write(hello_frame(self._owner.own_hello()))
-        if self._early:
-            early, self._early = self._early, bytearray()
-            self._receive(memoryview(early))
+        else:
+            self._write(hello_frame(self._owner.own_hello()))
+
+    async def established(self) -> None:
+        """Return once the connection is OPEN; raises InputError with the reason when it will never be.
+
+        Only the network waits here, within its time-out: an open connection lives in callbacks and owns no task.
+        """
         await self._established
 
     def _on_hello(self, payload: bytes) -> None:
@@ -212,12 +191,7 @@ class Connection(asyncio.BufferedProtocol):
         """Take what was read."""
         self._bytes_in += nbytes
         self._heard_at = self._loop.time()
-        if self.state is State.TLS:  # TLS is up, but `establish` has not had its turn yet
-            if len(self._early) + nbytes > EARLY_BYTES_MAX:
-                self._refuse(PeerRefused(Reason.BAD_HANDSHAKE, "more than a HELLO before ours", got=nbytes))
-            else:
-                self._early += self._buffer[:nbytes]
-        elif self.state is not State.CLOSED:
+        if self.state is not State.CLOSED:
             self._receive(self._buffer[:nbytes])
 
     def _receive(self, data: memoryview) -> None:
@@ -377,15 +351,13 @@ class Connection(asyncio.BufferedProtocol):
         was, self.state = self.state, State.CLOSED
         if self._resume is not None:
             self._resume.cancel()
-        if self._transport is not None and not self._transport.is_closing():
-            if was is State.TLS:  # nothing to speak through, and the event loop will not tell us when it is gone
-                self._transport.abort()
-                self._owner.connection_gone(self)
-            else:
-                if farewell and not self.retired:
-                    self._write(goodbye_frame(reason))
-                self._transport.close()
-                self._abort_later()
+        if self._transport is None:
+            self._owner.connection_gone(self)
+        elif not self._transport.is_closing():
+            if farewell and not self.retired:
+                self._write(goodbye_frame(reason))
+            self._transport.close()
+            self._abort_later()
         if not self._established.done():
             self._established.set_exception(PeerRefused(reason, "connection ended in its handshake", got=reason))
             self._established.exception()  # marks it as seen: `establish` may have been cancelled

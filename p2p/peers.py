@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from random import Random
+from typing import Any
 
 import structlog
 
@@ -32,6 +33,7 @@ from p2p.tls import PeerIdentity, reason_of_failure
 from primitives.errors import InputError, UsageError
 
 LISTEN_BACKLOG = 128
+ACCEPT_RETRY_MS = 200
 REMOTE_DUPLICATE = f"{REMOTE}{Reason.DUPLICATE}"
 
 _log = structlog.get_logger("p2p")
@@ -96,21 +98,21 @@ class PeerNetwork:
         loop = asyncio.get_running_loop()
         self._ended = loop.create_future()
         crash: Exception | None = None
-        server = await self._listen()
+        listener = self._listen()
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 self._ready.set()
+                if listener is not None:
+                    self._spawn(self._accept_forever(listener))
                 self._spawn(self._tick_forever())
                 self._match_dialers()
                 crash = await self._ended
-                if server is not None:
-                    server.close()
                 for task in list(self._running):
                     task.cancel()
                 await self._close_all()
         finally:
-            if server is not None:
-                server.close()
+            if listener is not None:
+                listener.close()
             for connection in list(self._connections):
                 connection.abort()
             self._tasks = None
@@ -203,24 +205,6 @@ class PeerNetwork:
 
     # --- what connections ask (connection.Owner)
 
-    def accepted(self, connection: Connection) -> None:
-        """Start the handshake of a connection that came in, unless too many are under way."""
-        limits = self.rules.limits
-        self._connections.add(connection)
-        host = connection.address.rpartition(":")[0]
-        if (
-            self._tasks is None
-            or self._half_open.total() >= limits.half_open_max
-            or self._half_open[host] >= limits.half_open_per_address_max
-            or len(self._connections)
-            > 2 * limits.half_open_max + limits.unlisted_links_max + 2 * len(self._members.listed)
-        ):
-            connection.abort()
-            self._refused(connection, PeerRefused(Reason.TOO_MANY_HALF_OPEN, "too many handshakes under way"))
-        else:
-            self._half_open[host] += 1
-            self._spawn(self._bring_in(connection, host))
-
     def own_hello(self) -> Hello:
         """Return what this node says of itself."""
         config = self._config
@@ -285,38 +269,98 @@ class PeerNetwork:
 
     # --- connections coming up
 
-    async def _listen(self) -> asyncio.Server | None:
-        config = self._config
-        if config.listen_host is None:
+    def _listen(self) -> socket.socket | None:
+        """Return the listening socket. Accepting ourselves lets limits act, and refusals be named, before TLS."""
+        host = self._config.listen_host
+        if host is None:
             return None
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            server = await asyncio.get_running_loop().create_server(
-                lambda: self._new_connection("in"), config.listen_host, config.listen_port, backlog=LISTEN_BACKLOG
-            )
+            listener = socket.create_server((host, self._config.listen_port), family=family, backlog=LISTEN_BACKLOG)
         except OSError as error:
-            where = f"{config.listen_host}:{config.listen_port}"
+            where = f"{host}:{self._config.listen_port}"
             raise UsageError("cannot listen for peers", where=where, got=error.strerror or error) from None
-        self.listen_port = server.sockets[0].getsockname()[1]
-        return server
+        listener.setblocking(False)
+        self.listen_port = listener.getsockname()[1]
+        return listener
 
-    def _new_connection(self, direction: Direction, expects: str | None = None) -> Connection:
-        return Connection(self, direction, self._now_ms(), expects)
+    async def _accept_forever(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                sock, address = await loop.sock_accept(listener)
+            except OSError as error:  # out of file descriptors, or the peer was gone before we looked
+                _log.warning("cannot accept", node=self._config.name, error=str(error))
+                await asyncio.sleep(ACCEPT_RETRY_MS / 1_000)
+                continue
+            host = str(address[0])
+            connection = self._new_connection("in", f"{host}:{address[1]}")
+            if self._has_room(host):
+                self._half_open[host] += 1
+                self._spawn(self._bring_in(connection, sock, host))
+            else:
+                sock.close()
+                error_ = PeerRefused(Reason.TOO_MANY_HALF_OPEN, "too many handshakes under way")
+                connection.close(Reason.TOO_MANY_HALF_OPEN)
+                self._refused(connection, error_)
 
-    async def _bring_in(self, connection: Connection, host: str) -> None:
+    def _has_room(self, host: str) -> bool:
+        """Say whether one more handshake may begin; also bounds connections that are about to close."""
+        limits = self.rules.limits
+        open_max = 2 * (limits.half_open_max + limits.unlisted_links_max + len(self._members.listed))
+        return (
+            self._half_open.total() < limits.half_open_max
+            and self._half_open[host] < limits.half_open_per_address_max
+            and len(self._connections) <= open_max
+        )
+
+    def _new_connection(self, direction: Direction, address: str, expects: str | None = None) -> Connection:
+        connection = Connection(self, direction, address, self._now_ms(), expects)
+        self._connections.add(connection)
+        return connection
+
+    async def _bring_in(self, connection: Connection, sock: socket.socket, host: str) -> None:
+        limits = self.rules.limits
         try:
-            await self._bring_up(connection, self._members.server_context)
+            await self._bring_up(
+                connection,
+                asyncio.get_running_loop().connect_accepted_socket(
+                    lambda: connection,
+                    sock,
+                    ssl=self._members.server_context,
+                    ssl_handshake_timeout=limits.handshake_timeout_ms / 1_000,
+                    ssl_shutdown_timeout=limits.close_timeout_ms / 1_000,
+                ),
+            )
         finally:
             self._half_open[host] -= 1
             if not self._half_open[host]:
                 del self._half_open[host]
 
-    async def _bring_up(self, connection: Connection, context: ssl.SSLContext) -> None:
-        """Take a connection through its handshake; a refusal is logged and counted, never raised."""
+    async def _dial(self, address: PeerAddress) -> None:
+        limits = self.rules.limits
+        assert address.host is not None
+        connection = self._new_connection("out", f"{address.host}:{address.port}", address.name)
+        await self._bring_up(
+            connection,
+            asyncio.get_running_loop().create_connection(
+                lambda: connection,
+                address.host,
+                address.port,
+                ssl=self._members.client_context,
+                ssl_handshake_timeout=limits.handshake_timeout_ms / 1_000,
+                ssl_shutdown_timeout=limits.close_timeout_ms / 1_000,
+            ),
+        )
+
+    async def _bring_up(self, connection: Connection, connecting: Coroutine[Any, Any, object]) -> None:
+        """Take a connection through TCP, TLS and HELLO; a refusal is logged and counted, never raised."""
         try:
             async with asyncio.timeout(self.rules.limits.handshake_timeout_ms / 1_000):
-                await connection.establish(context)
+                await connecting
+                await connection.established()
         except (InputError, OSError) as error:  # ssl.SSLError and TimeoutError are OSErrors
-            slug = slug_of(error) if isinstance(error, InputError) else reason_of_failure(error).value
+            slug = self._slug(connection, error)
             connection.close(slug)
             self._refused(connection, error)
         except asyncio.CancelledError:
@@ -339,21 +383,6 @@ class PeerNetwork:
             await self._link_ended[name].wait()
             lived_ms = (loop.time() - link.opened_at) * 1_000
             attempt = 1 if lived_ms >= self.rules.limits.backoff_reset_ms else attempt + 1
-
-    async def _dial(self, address: PeerAddress) -> None:
-        loop = asyncio.get_running_loop()
-        assert address.host is not None
-        try:
-            async with asyncio.timeout(self.rules.limits.dial_timeout_ms / 1_000):
-                _, connection = await loop.create_connection(
-                    lambda: self._new_connection("out", address.name), address.host, address.port
-                )
-        except OSError as error:
-            self._metrics.connection_refused(Reason.DIAL_FAILED)
-            _log.debug("peer unreachable", node=self._config.name, peer=address.name, error=str(error))
-            return
-        self._connections.add(connection)
-        await self._bring_up(connection, self._members.client_context)
 
     def _backoff_ms(self, attempt: int) -> int:
         """Return how long to wait before the given attempt: doubling to the cap, and half of it by chance."""
@@ -403,14 +432,25 @@ class PeerNetwork:
         self._metrics.peer_banned(name, ban_ms)
         _log.warning("peer banned", node=self._config.name, peer=name, reason=reason, duration_ms=ban_ms)
 
+    def _slug(self, connection: Connection, error: Exception) -> str:
+        if isinstance(error, InputError):
+            return slug_of(error)
+        reason = reason_of_failure(error)
+        if connection.direction == "out" and connection.identity is None and reason is Reason.CONNECTION_LOST:
+            reason = Reason.DIAL_FAILED
+        return reason.value
+
     def _refused(self, connection: Connection, error: Exception) -> None:
         """Count and log a connection that did not become a link; a flood of them must not flood the log."""
-        slug = slug_of(error) if isinstance(error, InputError) else reason_of_failure(error).value
+        slug = self._slug(connection, error)
         self._metrics.connection_refused(slug)
         peer = None if connection.identity is None else connection.identity.name
         if peer is not None and is_held_against(slug):
             self._ban(peer, slug)
         if slug in (Reason.DUPLICATE, REMOTE_DUPLICATE):
+            return
+        if slug == Reason.DIAL_FAILED:  # a peer that is down is its link's news once, not each attempt's
+            _log.debug("peer unreachable", node=self._config.name, peer=connection.expects, error=str(error))
             return
         if not self._refusal_logs.wait_ms():
             _log.warning(
