@@ -195,7 +195,7 @@ class Localnet:
             title=f"Bank {node.member.removeprefix('bank-').upper()}",
             roles=("bank",),
             address=node.p2p,
-            agents=(bank_agent(index),),
+            agents=bank_agents(index),
             sources=[self._source(node.member, "bank", ("bank",))],
         )
 
@@ -268,10 +268,13 @@ def bank_name(index: int) -> str:
     return f"bank-{letters[index]}" if index < 26 else f"bank-{letters[index // 26 - 1]}{letters[index % 26]}"
 
 
-def bank_agent(index: int) -> str:
-    """Return the invented BIC of the bank with this index: BKAACNBJ, BKABCNBJ … (the samples name them)."""
+def bank_agents(index: int) -> tuple[str, ...]:
+    """Return the invented codes of the bank with this index, as the samples have them: BIC, CNAPS code and LEI."""
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-    return f"BK{letters[index // 26]}{letters[index % 26]}CNBJ"
+    base = f"300300{bank_name(index).replace('-', '').upper()}000DEMO"[:18].ljust(18, "0")
+    digits = "".join(str(int(character, 36)) for character in base)
+    lei = f"{base}{98 - int(digits + '00') % 97:02d}"  # ISO 17442: ISO 7064 MOD 97-10
+    return (f"BK{letters[index // 26]}{letters[index % 26]}CNBJ", f"{999_100_000_017 + 8 * index}", lei)
 
 
 def _planned(directory: Path, name: str, port: int) -> LocalNode:

@@ -21,7 +21,7 @@ from chainnode.localnet import (
     Localnet,
     NetFile,
     PortTaken,
-    bank_agent,
+    bank_agents,
     bank_name,
     choose_base_port,
     first_taken,
@@ -153,7 +153,12 @@ def test_base_port_out_of_range_is_refused(base: int) -> None:
 
 def test_names_and_codes_go_on_after_z() -> None:
     assert [bank_name(index) for index in (0, 25, 26, 27)] == ["bank-a", "bank-z", "bank-aa", "bank-ab"]
-    assert len({bank_agent(index) for index in range(31)}) == 31
+    assert len({code for index in range(31) for code in bank_agents(index)}) == 93
+
+
+def test_codes_are_those_of_the_samples() -> None:
+    assert bank_agents(0) == ("BKAACNBJ", "999100000017", "300300BANKA000DEMO03")
+    assert bank_agents(1) == ("BKABCNBJ", "999100000025", "300300BANKB000DEMO85")
 
 
 @pytest.fixture
