@@ -33,6 +33,8 @@ from rpc.resources import add_resources
 HEADERS_TIMEOUT_S = 10
 BODY_TIMEOUT_S = 30
 KEEPALIVE_TIMEOUT_S = 60
+# How long a refused request's body is read and thrown away, so that its sender sees the refusal and no reset.
+LINGERING_TIME_S = 1
 SHUTDOWN_TIMEOUT_S = 3
 BACKLOG = 128
 TRACE_HEADER = "X-Trace-Id"
@@ -132,6 +134,7 @@ class RpcServer:
             access_log=None,
             auto_decompress=False,
             keepalive_timeout=KEEPALIVE_TIMEOUT_S,
+            lingering_time=LINGERING_TIME_S,
             shutdown_timeout=SHUTDOWN_TIMEOUT_S,
         )
         await self._runner.setup()

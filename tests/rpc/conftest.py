@@ -352,6 +352,15 @@ def services(node: MemoryNode) -> Services:
     return Services(node.reader, MemoryGateway(node), node, node.now_ms, wait_timeout_ms=2_000)
 
 
+@pytest.fixture(scope="module")
+def living() -> Services:
+    """Services over a chain that all tests of a module share: a few events under a checkpoint."""
+    node = MemoryNode()
+    node.commit_events(3)
+    node.checkpoint()
+    return Services(node.reader, MemoryGateway(node), node, node.now_ms, wait_timeout_ms=200)
+
+
 @pytest.fixture
 def settings() -> RpcSettings:
     return RpcSettings(

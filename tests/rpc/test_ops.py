@@ -1,0 +1,54 @@
+"""The operations listener: alive, ready and why not, version, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+
+from rpc.ops import OpsServer, OpsSettings
+
+
+@pytest.fixture
+async def ops(node) -> AsyncIterator[OpsServer]:
+    server = OpsServer(OpsSettings(port=0), node, lambda: b"chainnode_height 1\n")
+    await server.start()
+    yield server
+    await server.stop()
+
+
+async def fetch(ops: OpsServer, path: str, verb: str = "GET") -> tuple[int, str, str]:
+    async with aiohttp.ClientSession() as session, session.request(verb, ops.address + path) as response:
+        return response.status, await response.text(), response.headers.get("Content-Type", "")
+
+
+async def test_a_living_node_says_ok(ops) -> None:
+    assert (await fetch(ops, "/livez"))[:2] == (200, "ok\n")
+
+
+async def test_readiness_names_what_fails(ops, node) -> None:
+    assert (await fetch(ops, "/readyz"))[:2] == (200, "ready\n")
+    node.is_ready = False
+    assert (await fetch(ops, "/readyz"))[:2] == (503, "not ready: caught_up\n")
+    status, text, _ = await fetch(ops, "/readyz?verbose")
+    assert (status, text) == (503, "[+] store\n[-] caught_up 12 blocks behind\nnot ready\n")
+
+
+async def test_version_is_json(ops) -> None:
+    status, text, kind = await fetch(ops, "/version")
+    assert (status, kind) == (200, "application/json")
+    assert '"version":"0.1.0"' in text
+
+
+async def test_metrics_are_prometheus_text(ops) -> None:
+    status, text, kind = await fetch(ops, "/metrics")
+    assert (status, text) == (200, "chainnode_height 1\n")
+    assert kind.startswith("text/plain; version=0.0.4")
+
+
+@pytest.mark.parametrize(("path", "verb", "status"), [("/livez", "POST", 405), ("/", "GET", 404), ("/x", "GET", 404)])
+async def test_nothing_else_is_served(ops, path: str, verb: str, status: int) -> None:
+    got, text, _ = await fetch(ops, path, verb)
+    assert got == status
+    assert "Traceback" not in text
