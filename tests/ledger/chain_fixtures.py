@@ -113,7 +113,12 @@ def genesis(policy: Policy | None = None) -> Genesis:
 
 
 def event(
-    body: Record, *, kind: int = NOTE, member: str = "bank-a", reference: int = 0, expires_ms: int = START_MS + 3_600_000
+    body: Record,
+    *,
+    kind: int = NOTE,
+    member: str = "bank-a",
+    reference: int = 0,
+    expires_ms: int = START_MS + 3_600_000,
 ) -> bytes:
     """Return the canonical bytes of an event."""
     return encode(Event(member, reference.to_bytes(16, "big"), expires_ms, kind, 1, encode(body)))

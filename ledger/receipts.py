@@ -1,0 +1,223 @@
+"""Receipts: one event, proved to anybody who holds the policy, without trusting the node that gave it.
+
+A receipt is a C2SP tlog-proof of the event's leaf. Its extra data hold the event, the header of its block with the
+header's own path, its outcome with the path to the header's outcomes root, and the header of its batch with the
+source's signature. So `verify` says applied or rejected, by whom, and when. Pure. Source: design §6.
+
+What leads to what: the quorum's cosignatures name the log's root; the event's leaf and the block header's leaf stand
+under it; the header names the outcomes, the list of batches and the chain; the batch header is in that list, names the
+event's id under its root, and is signed by the source, which validators admit only for its own member.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
+
+from msgspec import Meta
+
+from ledger.batches import BatchHeader, batch_statement
+from ledger.events import EVENT_SIZE_MAX, Event, event_id
+from ledger.outcomes import OutcomeProof, verify_outcome
+from ledger.reader import LedgerReader, Position
+from ledger.tlog_proofs import PROOF_SIZE_MAX, TlogProof, parse_tlog_proof
+from ledger.trust_policy import (
+    CheckedCheckpoint,
+    assemble_checkpoint,
+    cosigner_key,
+    log_key,
+    parse_policy,
+    policy_text,
+)
+from primitives import merkle
+from primitives.block import BlockHeader, batches_hash
+from primitives.encoding import Record, decode, encode
+from primitives.errors import EncodingError, ProofError
+from primitives.hashing import PROTOCOL_VERSION, SUITE
+from primitives.ids import EventId, Hash, Height, MemberId, SourceKey, TimeMs
+from primitives.keys import verify as verify_signature
+
+__all__ = [
+    "Receipt",
+    "Verdict",
+    "assemble_checkpoint",
+    "cosigner_key",
+    "log_key",
+    "make_receipt",
+    "policy_text",
+    "verify",
+]
+
+T = TypeVar("T")
+
+RECEIPT_VERSION = 1
+BATCHES_MAX = 4_096
+
+HashBytes = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Path = Annotated[tuple[HashBytes, ...], Meta(max_length=merkle.PATH_HASHES_MAX)]
+
+
+class Receipt(Record):
+    """The extra data of a receipt.
+
+    `batch_hashes` are all of the block, `batch_index` is the event's index in its batch.
+    """
+
+    version: int
+    event: Annotated[bytes, Meta(max_length=EVENT_SIZE_MAX)]
+    header: BlockHeader
+    header_path: Path
+    outcome: OutcomeProof
+    batch_hashes: Annotated[tuple[HashBytes, ...], Meta(max_length=BATCHES_MAX)]
+    batch_header: BatchHeader
+    batch_signature: Annotated[bytes, Meta(min_length=64, max_length=64)]
+    batch_index: Annotated[int, Meta(ge=0)]
+    batch_path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a receipt proves: what became of the event, by whom it was submitted, and when.
+
+    `time_ms` is the block's time; `cosigners` cosigned a checkpoint of `log_size` leaves from `cosigned_first_s` to
+    `cosigned_last_s` (seconds since the epoch).
+    """
+
+    event_id: EventId
+    event: Event
+    applied: bool
+    rule: str
+    detail: str
+    member: MemberId
+    source: SourceKey
+    chain_id: Hash
+    origin: str
+    height: Height
+    index: int
+    log_index: int
+    time_ms: TimeMs
+    batch_number: int
+    log_size: int
+    cosigners: tuple[str, ...]
+    cosigned_first_s: int
+    cosigned_last_s: int
+
+
+def make_receipt(reader: LedgerReader, event_id_: bytes) -> str | None:
+    """Return an event's receipt under the latest stable checkpoint.
+
+    None where the event was not ordered, or no stable checkpoint covers its block yet.
+    """
+    place = reader.position(event_id_)
+    if place is None:
+        return None
+    block = reader.block(place.height)
+    event = reader.event_at(place.height, place.index)
+    assert block is not None, "a position lies in a block"
+    assert event is not None, "a position names an event"
+    checkpoint = reader.checkpoint(size_min=block.log_index + 1)
+    if checkpoint is None:
+        return None
+    batch = reader.batch_evidence(place.height, place.index)
+    receipt = Receipt(
+        version=RECEIPT_VERSION,
+        event=event.event_bytes,
+        header=block.header,
+        header_path=tuple(reader.log.inclusion(block.log_index, checkpoint.size)),
+        outcome=reader.outcome_proof(place.height, place.index),
+        batch_hashes=block.batch_hashes,
+        batch_header=batch.header,
+        batch_signature=batch.signature,
+        batch_index=batch.index,
+        batch_path=tuple(merkle.inclusion_path(batch.ids, batch.index)),
+    )
+    path = reader.log.inclusion(place.log_index, checkpoint.size)
+    return TlogProof(encode(receipt), place.log_index, tuple(path), checkpoint.note).text()
+
+
+def is_covered(reader: LedgerReader, place: Position) -> bool:
+    """Say whether a stable checkpoint covers the block of an event, so that its receipt can be made."""
+    block = reader.block(place.height)
+    return block is not None and reader.checkpoint(size_min=block.log_index + 1) is not None
+
+
+def verify(receipt_text: str, policy: str) -> Verdict:
+    """Return what a receipt proves under a policy. Raises ProofError where anything does not hold."""
+    proof = parse_tlog_proof(receipt_text)
+    checked = parse_policy(policy).check(proof.note)
+    receipt = _decode(Receipt, proof.extra, "extra data of the receipt")
+    if receipt.version != RECEIPT_VERSION:
+        raise ProofError("receipt of an unknown version", expected=RECEIPT_VERSION, got=receipt.version)
+    event = _decode(Event, receipt.event, "event of the receipt")
+    identity = event_id(receipt.event, event.kind)
+    checkpoint = checked.checkpoint
+    merkle.verify_inclusion(checkpoint.root, checkpoint.size, proof.index, identity, proof.path)
+    index = _check_header(receipt, proof.index, checked)
+    outcome = verify_outcome(receipt.outcome, receipt.header.outcomes_root, receipt.header.event_count, index)
+    _check_batch(receipt, event, identity)
+    return Verdict(
+        event_id=identity,
+        event=event,
+        applied=outcome.applied,
+        rule=outcome.rule,
+        detail=outcome.detail,
+        member=MemberId(event.member),
+        source=SourceKey(receipt.batch_header.source),
+        chain_id=receipt.header.chain_id,
+        origin=checkpoint.origin,
+        height=receipt.header.height,
+        index=index,
+        log_index=proof.index,
+        time_ms=receipt.header.time_ms,
+        batch_number=receipt.batch_header.number,
+        log_size=checkpoint.size,
+        cosigners=checked.cosigners,
+        cosigned_first_s=checked.first_s,
+        cosigned_last_s=checked.last_s,
+    )
+
+
+def _decode(type_: type[T], data: bytes, where: str) -> T:
+    try:
+        return decode(type_, data, size_max=PROOF_SIZE_MAX)
+    except EncodingError as error:
+        raise ProofError(error.what, where=where, expected=error.expected, got=error.got) from None
+
+
+def _check_header(receipt: Receipt, log_index: int, checked: CheckedCheckpoint) -> int:
+    """Return the event's index in its block after proving that the header stands in the log, behind the event."""
+    check_header(receipt.header, receipt.header_path, checked)
+    index = log_index - receipt.header.first_index
+    if not 0 <= index < receipt.header.event_count:
+        raise ProofError(
+            "event outside of the block of its receipt", expected=f"below {receipt.header.event_count}", got=index
+        )
+    return index
+
+
+def check_header(header: BlockHeader, path: tuple[bytes, ...], checked: CheckedCheckpoint) -> None:
+    """Raise ProofError unless the header is of this log's chain and stands in it at the place that it names."""
+    if (header.suite, header.version) != (SUITE, PROTOCOL_VERSION):
+        raise ProofError(
+            "block of an unknown suite or version",
+            expected=f"{SUITE}, {PROTOCOL_VERSION}",
+            got=f"{header.suite}, {header.version}",
+        )
+    checkpoint = checked.checkpoint
+    if not checkpoint.origin.endswith(f"/{header.chain_id.hex()}"):
+        raise ProofError("block of another chain than the log's", expected=checkpoint.origin, got=header.chain_id)
+    place = header.first_index + header.event_count
+    merkle.verify_inclusion(checkpoint.root, checkpoint.size, place, header.hash(), path)
+
+
+def _check_batch(receipt: Receipt, event: Event, identity: EventId) -> None:
+    batch = receipt.batch_header
+    if batches_hash(tuple(map(Hash, receipt.batch_hashes))) != receipt.header.batches_hash:
+        raise ProofError("list of batches is not the block's", expected=receipt.header.batches_hash)
+    if batch.hash() not in receipt.batch_hashes:
+        raise ProofError("batch is not one of the block", got=batch.hash())
+    if batch.member != event.member or batch.chain_id != receipt.header.chain_id:
+        raise ProofError("batch of another member or chain than the event", expected=event.member, got=batch.member)
+    merkle.verify_inclusion(batch.root, batch.count, receipt.batch_index, identity, receipt.batch_path)
+    if not verify_signature(batch.source, batch_statement(batch), receipt.batch_signature):
+        raise ProofError("signature of the source does not verify", where=f"batch {batch.number} of {batch.member}")

@@ -1,0 +1,243 @@
+"""The policy under which receipts are trusted: which logs, which cosigners, and how many of them.
+
+Text as C2SP tlog-policy defines it (`log`, `witness`, `group`, `quorum` lines). Here: writing the policy of a validator
+set, reading any policy, and judging a signed checkpoint by it. Not here: what a leaf says (`ledger.receipts`).
+Key names: a log key is named by the origin, a cosigning key by `CHAIN/VALIDATOR`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ledger.genesis import Genesis
+from primitives.errors import ProofError, UsageError
+from primitives.ids import Hash
+from primitives.keys import SigningKey
+from primitives.notes import (
+    COSIGNATURE_V1,
+    ED25519,
+    Checkpoint,
+    Note,
+    NoteKey,
+    assemble_note,
+    cosignature_line,
+    parse_checkpoint,
+    parse_note,
+    parse_vkey,
+    sign_note,
+    verify_cosignature,
+    verify_log_signature,
+)
+from primitives.validators import Validator, ValidatorSet
+
+POLICY_SIZE_MAX = 1 << 20
+NONE = "none"
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_BLANKS = re.compile(r"[ \t]+")
+_THRESHOLD = re.compile(r"[1-9][0-9]{0,5}")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Holds where at least `threshold` of its members (witnesses or earlier groups) do."""
+
+    threshold: int
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedCheckpoint:
+    """A checkpoint that a policy accepts: who cosigned it, and the earliest and latest time of theirs, in seconds."""
+
+    checkpoint: Checkpoint
+    cosigners: tuple[str, ...]
+    first_s: int
+    last_s: int
+
+
+@dataclass(slots=True)
+class TrustPolicy:
+    """Logs by their keys, witnesses and groups by their names in the policy, and the name that must hold."""
+
+    logs: list[NoteKey] = field(default_factory=list)
+    witnesses: dict[str, NoteKey] = field(default_factory=dict)
+    groups: dict[str, Group] = field(default_factory=dict)
+    quorum: str | None = None
+
+    def check(self, note_text: str) -> CheckedCheckpoint:
+        """Return the checkpoint of a note; ProofError unless a log of the policy signed it and the quorum cosigned it.
+
+        A signature of a known key that does not verify refuses the note; those of unknown keys count for nothing.
+        """
+        note = parse_note(note_text)
+        checkpoint = parse_checkpoint(note.text)
+        self._check_log(note, checkpoint)
+        times: dict[str, int] = {}
+        for name, key in self.witnesses.items():
+            if note.signature_by(key) is not None:
+                times[name] = verify_cosignature(note, key)
+        if not self._holds(self.quorum or NONE, times.keys()):
+            raise ProofError(
+                "too few cosignatures for the policy",
+                where=f"checkpoint of size {checkpoint.size}",
+                expected=f"quorum {self.quorum} ({self._describe(self.quorum or NONE)})",
+                got=", ".join(times) or "none",
+            )
+        return CheckedCheckpoint(
+            checkpoint, tuple(times), min(times.values(), default=0), max(times.values(), default=0)
+        )
+
+    def _check_log(self, note: Note, checkpoint: Checkpoint) -> None:
+        logs = [key for key in self.logs if key.name == checkpoint.origin]
+        if not logs:
+            known = ", ".join(sorted({key.name for key in self.logs})) or "none"
+            raise ProofError("checkpoint of a log that the policy does not name", expected=known, got=checkpoint.origin)
+        signed = [key for key in logs if note.signature_by(key) is not None]
+        if not signed:
+            raise ProofError("checkpoint without a signature of the log", where=checkpoint.origin)
+        for key in signed:
+            verify_log_signature(note, key)
+
+    def _holds(self, name: str, cosigned: Iterable[str]) -> bool:
+        if name == NONE:
+            return True
+        if name in self.witnesses:
+            return name in set(cosigned)
+        group = self.groups[name]
+        names = set(cosigned)
+        return sum(self._holds(member, names) for member in group.members) >= group.threshold
+
+    def _describe(self, name: str) -> str:
+        group = self.groups.get(name)
+        return name if group is None else f"{group.threshold} of {len(group.members)}"
+
+
+def parse_policy(text: str) -> TrustPolicy:
+    """Return the policy of a text; ProofError with the line where it is malformed."""
+    if len(text) > POLICY_SIZE_MAX:
+        raise ProofError("policy too large", expected=f"at most {POLICY_SIZE_MAX} characters", got=len(text))
+    policy = TrustPolicy()
+    for number, line in enumerate(text.split("\n"), 1):
+        where = f"policy, line {number}"
+        if _FORBIDDEN.search(line):
+            raise ProofError("control character in a policy", where=where, expected="text, tabs and newlines")
+        words = [word for word in _BLANKS.split(line) if word]
+        if words and not words[0].startswith("#"):
+            _parse_line(policy, words, where)
+    if policy.quorum is None:
+        raise ProofError("policy without a quorum", expected="one line: quorum NAME")
+    return policy
+
+
+def _parse_line(policy: TrustPolicy, words: list[str], where: str) -> None:
+    match words:
+        case ["log", vkey] | ["log", vkey, _]:
+            key = _key(vkey, ED25519, where)
+            _distinct(key, policy.logs, where)
+            policy.logs.append(key)
+        case ["witness", name, vkey] | ["witness", name, vkey, _]:
+            key = _key(vkey, COSIGNATURE_V1, where)
+            _distinct(key, policy.witnesses.values(), where)
+            _new_name(policy, name, where)
+            policy.witnesses[name] = key
+        case ["group", name, threshold, first, *others]:
+            members = (first, *others)
+            _new_name(policy, name, where)
+            for member in members:
+                _known_name(policy, member, where)
+            used = {member for group in policy.groups.values() for member in group.members}
+            if len(set(members)) != len(members) or used & set(members):
+                raise ProofError("a name is in two places of groups", where=where, expected="each name in one group")
+            policy.groups[name] = Group(_threshold(threshold, len(members), where), members)
+        case ["quorum", name]:
+            if policy.quorum is not None:
+                raise ProofError("second quorum", where=where, expected="exactly one quorum line")
+            if name != NONE:
+                _known_name(policy, name, where)
+            policy.quorum = name
+        case _:
+            raise ProofError("line of a policy not understood", where=where, expected="log, witness, group or quorum")
+
+
+def _key(vkey: str, type_: int, where: str) -> NoteKey:
+    try:
+        key = parse_vkey(vkey)
+    except ProofError as error:
+        raise ProofError(error.what, where=where, expected=error.expected, got=error.got) from None
+    if key.type != type_:
+        raise ProofError("key of another type", where=where, expected=f"type {type_}", got=key.type)
+    return key
+
+
+def _distinct(key: NoteKey, others: Iterable[NoteKey], where: str) -> None:
+    if any(other.public == key.public for other in others):
+        raise ProofError("a key stands twice in a policy", where=where, got=key.name)
+
+
+def _new_name(policy: TrustPolicy, name: str, where: str) -> None:
+    if name == NONE or name in policy.witnesses or name in policy.groups:
+        raise ProofError("name of a policy taken", where=where, expected="a new name", got=name)
+
+
+def _known_name(policy: TrustPolicy, name: str, where: str) -> None:
+    if name not in policy.witnesses and name not in policy.groups:
+        raise ProofError("name not defined above", where=where, expected="a witness or group", got=name)
+
+
+def _threshold(text: str, count: int, where: str) -> int:
+    if text in ("all", "any"):
+        return count if text == "all" else 1
+    if not _THRESHOLD.fullmatch(text) or int(text) > count:
+        raise ProofError("threshold of a group", where=where, expected=f"any, all or 1 to {count}", got=text)
+    return int(text)
+
+
+def log_key(genesis: Genesis, validator: Validator) -> NoteKey:
+    """Return the key with which a validator signs checkpoints as the log."""
+    return NoteKey(genesis.origin, ED25519, validator.log_key)
+
+
+def cosigner_key(genesis: Genesis, validator: Validator) -> NoteKey:
+    """Return the key with which a validator cosigns checkpoints."""
+    return NoteKey(f"{genesis.chain}/{validator.name}", COSIGNATURE_V1, validator.cosign_key)
+
+
+def policy_text(genesis: Genesis, validators: ValidatorSet) -> str:
+    """Return the policy of a validator set: its log keys, its cosigners, and its quorum."""
+    lines = [f"# {genesis.origin}, epoch {validators.epoch}: {validators.quorum} of {validators.n} validators"]
+    lines += [f"log {log_key(genesis, validator).vkey()}" for validator in validators.validators]
+    lines += [f"witness {v.name} {cosigner_key(genesis, v).vkey()}" for v in validators.validators]
+    names = " ".join(validator.name for validator in validators.validators)
+    lines.append(f"group validators-of-epoch-{validators.epoch} {validators.quorum} {names}")
+    lines.append(f"quorum validators-of-epoch-{validators.epoch}")
+    return "\n".join(lines) + "\n"
+
+
+def assemble_checkpoint(
+    genesis: Genesis,
+    validators: ValidatorSet,
+    node: str,
+    key: SigningKey,
+    size: int,
+    root: Hash,
+    cosignatures: Iterable[tuple[int, int, bytes]],
+) -> str:
+    """Return the note of a stable checkpoint: signed as the log by `node`, with just a quorum of cosignatures.
+
+    `cosignatures` are (validator index, time in seconds, signature), verified before. UsageError where `key` is not the
+    log key that the set names for this node, since no policy would accept it, and where they are fewer than a quorum.
+    """
+    index = validators.indexes.get(node)
+    if index is not None and validators.validators[index].log_key != key.public:
+        raise UsageError("log key is not the registered one", where=f"node {node}", hint="check keys/log.key")
+    text = Checkpoint(genesis.origin, size, root).text()
+    by_index = {item[0]: item for item in cosignatures}
+    chosen = sorted(by_index.values())[: validators.quorum]
+    if len(chosen) < validators.quorum:
+        raise UsageError("too few cosignatures for a checkpoint", expected=validators.quorum, got=len(chosen))
+    lines = [sign_note(text, genesis.origin, key)]
+    for number, time_s, signature in chosen:
+        lines.append(cosignature_line(cosigner_key(genesis, validators.validators[number]), time_s, signature))
+    return assemble_note(text, lines)
