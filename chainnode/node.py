@@ -192,7 +192,7 @@ class Node:
         self._stopping.set()
 
     def _servers(self) -> list[RpcServer | OpsServer]:
-        from rpc.methods import METHODS
+        from rpc.methods.catalogue import METHODS
 
         rpc, ops = self.config.rpc, self.config.ops
         host, port = split_address(rpc.listen)
@@ -325,9 +325,11 @@ class Node:
 
     def _keep_checkpoint(self, stable: CheckpointStable) -> None:
         """Assemble the signed note of a stable checkpoint and keep it; its rows join the next write."""
+        validators = self.core.replica.state.set_of(stable.epoch)
+        assert validators is not None, "a checkpoint is made stable under a set that is known"
         note = assemble_checkpoint(
             self.genesis,
-            self.core.replica.state.set_of(stable.epoch),
+            validators,
             self.config.node.name,
             self._keys.log,
             stable.size,
