@@ -11,30 +11,23 @@ A peer whose HELLO shows another instance has restarted, and its old connection 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
 import time
-from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from random import Random
-from typing import Any
 
 import structlog
 
-from p2p.config import Direction, Handler, NetworkConfig, NetworkMetrics, NoMetrics, PeerAddress, PeerInfo, check_status
+from p2p.config import Handler, NetworkConfig, NetworkMetrics, NoMetrics, PeerAddress, PeerInfo, check_status
+from p2p.connecting import Connector
 from p2p.connection import Connection, Rules, State
 from p2p.frames import encode_fragments, encode_frame
 from p2p.handshake import INSTANCE_BYTES, LIMITS_AFTER_HELLO, Hello
 from p2p.lanes import Lane
 from p2p.members import Membership
-from p2p.quotas import Bans, TokenBucket
-from p2p.reasons import REMOTE, PeerRefused, Reason, is_held_against, slug_of
-from p2p.tls import PeerIdentity, reason_of_failure
+from p2p.quotas import Bans
+from p2p.reasons import REMOTE_DUPLICATE, PeerRefused, Reason
+from p2p.tls import PeerIdentity
 from primitives.errors import InputError, UsageError
-
-LISTEN_BACKLOG = 128
-ACCEPT_RETRY_MS = 200
-REMOTE_DUPLICATE = f"{REMOTE}{Reason.DUPLICATE}"
 
 _log = structlog.get_logger("p2p")
 
@@ -78,8 +71,6 @@ class PeerNetwork:
         self._bans = Bans(limits.ban_first_ms, limits.ban_longest_ms, limits.ban_forget_ms)
         self._links: dict[str, Connection] = {}
         self._limbo: set[Connection] = set()  # closed as duplicates; the link that replaces them is on its way
-        self._connections: set[Connection] = set()
-        self._half_open: Counter[str] = Counter()  # by address
         self._members = Membership(config)
         self._link_ended: dict[str, asyncio.Event] = {}
         self._dialers: dict[str, asyncio.Task[None]] = {}
@@ -88,8 +79,7 @@ class PeerNetwork:
         self._main: asyncio.Task[None] | None = None
         self._ended: asyncio.Future[Exception | None] | None = None
         self._ready = asyncio.Event()
-        self._all_gone = asyncio.Event()
-        self._refusal_logs = TokenBucket(limits.refusal_logs_per_second, limits.refusal_logs_per_second, 0)
+        self._connector = Connector(config, self._members, self._metrics, self, ban=self._ban, now_ms=now_ms)
 
     # --- life
 
@@ -98,23 +88,23 @@ class PeerNetwork:
         loop = asyncio.get_running_loop()
         self._ended = loop.create_future()
         crash: Exception | None = None
-        listener = self._listen()
+        listener = self._connector.listen()
         try:
             async with asyncio.TaskGroup() as self._tasks:
-                self._ready.set()
                 if listener is not None:
-                    self._spawn(self._accept_forever(listener))
+                    self.listen_port = listener.getsockname()[1]
+                    self._spawn(self._connector.accept_forever(listener, self._spawn))
+                self._ready.set()
                 self._spawn(self._tick_forever())
                 self._match_dialers()
                 crash = await self._ended
                 for task in list(self._running):
                     task.cancel()
-                await self._close_all()
+                await self._connector.close_all()
         finally:
             if listener is not None:
                 listener.close()
-            for connection in list(self._connections):
-                connection.abort()
+            self._connector.abort_all()
             self._tasks = None
         if crash is not None:
             raise crash
@@ -126,7 +116,8 @@ class PeerNetwork:
         await asyncio.wait({self._main, ready}, return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
         if self._main.done():
-            await self._main
+            main, self._main = self._main, None
+            await main
 
     async def wait_ready(self) -> None:
         """Return once `run` listens; `listen_port` is then the real one."""
@@ -263,109 +254,9 @@ class PeerNetwork:
 
     def connection_gone(self, connection: Connection) -> None:
         """Forget a closed connection."""
-        self._connections.discard(connection)
-        if not self._connections:
-            self._all_gone.set()
+        self._connector.gone(connection)
 
     # --- connections coming up
-
-    def _listen(self) -> socket.socket | None:
-        """Return the listening socket. Accepting ourselves lets limits act, and refusals be named, before TLS."""
-        host = self._config.listen_host
-        if host is None:
-            return None
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        try:
-            listener = socket.create_server((host, self._config.listen_port), family=family, backlog=LISTEN_BACKLOG)
-        except OSError as error:
-            where = f"{host}:{self._config.listen_port}"
-            raise UsageError("cannot listen for peers", where=where, got=error.strerror or error) from None
-        listener.setblocking(False)
-        self.listen_port = listener.getsockname()[1]
-        return listener
-
-    async def _accept_forever(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                sock, address = await loop.sock_accept(listener)
-            except OSError as error:  # out of file descriptors, or the peer was gone before we looked
-                _log.warning("cannot accept", node=self._config.name, error=str(error))
-                await asyncio.sleep(ACCEPT_RETRY_MS / 1_000)
-                continue
-            host = str(address[0])
-            connection = self._new_connection("in", f"{host}:{address[1]}")
-            if self._has_room(host):
-                self._half_open[host] += 1
-                self._spawn(self._bring_in(connection, sock, host))
-            else:
-                sock.close()
-                error_ = PeerRefused(Reason.TOO_MANY_HALF_OPEN, "too many handshakes under way")
-                connection.close(Reason.TOO_MANY_HALF_OPEN)
-                self._refused(connection, error_)
-
-    def _has_room(self, host: str) -> bool:
-        """Say whether one more handshake may begin; also bounds connections that are about to close."""
-        limits = self.rules.limits
-        open_max = 2 * (limits.half_open_max + limits.unlisted_links_max + len(self._members.listed))
-        return (
-            self._half_open.total() < limits.half_open_max
-            and self._half_open[host] < limits.half_open_per_address_max
-            and len(self._connections) <= open_max
-        )
-
-    def _new_connection(self, direction: Direction, address: str, expects: str | None = None) -> Connection:
-        connection = Connection(self, direction, address, self._now_ms(), expects)
-        self._connections.add(connection)
-        return connection
-
-    async def _bring_in(self, connection: Connection, sock: socket.socket, host: str) -> None:
-        limits = self.rules.limits
-        try:
-            await self._bring_up(
-                connection,
-                asyncio.get_running_loop().connect_accepted_socket(
-                    lambda: connection,
-                    sock,
-                    ssl=self._members.server_context,
-                    ssl_handshake_timeout=limits.handshake_timeout_ms / 1_000,
-                    ssl_shutdown_timeout=limits.close_timeout_ms / 1_000,
-                ),
-            )
-        finally:
-            self._half_open[host] -= 1
-            if not self._half_open[host]:
-                del self._half_open[host]
-
-    async def _dial(self, address: PeerAddress) -> None:
-        limits = self.rules.limits
-        assert address.host is not None
-        connection = self._new_connection("out", f"{address.host}:{address.port}", address.name)
-        await self._bring_up(
-            connection,
-            asyncio.get_running_loop().create_connection(
-                lambda: connection,
-                address.host,
-                address.port,
-                ssl=self._members.client_context,
-                ssl_handshake_timeout=limits.handshake_timeout_ms / 1_000,
-                ssl_shutdown_timeout=limits.close_timeout_ms / 1_000,
-            ),
-        )
-
-    async def _bring_up(self, connection: Connection, connecting: Coroutine[Any, Any, object]) -> None:
-        """Take a connection through TCP, TLS and HELLO; a refusal is logged and counted, never raised."""
-        try:
-            async with asyncio.timeout(self.rules.limits.handshake_timeout_ms / 1_000):
-                await connecting
-                await connection.established()
-        except (InputError, OSError) as error:  # ssl.SSLError and TimeoutError are OSErrors
-            slug = self._slug(connection, error)
-            connection.close(slug)
-            self._refused(connection, error)
-        except asyncio.CancelledError:
-            connection.abort()
-            raise
 
     async def _keep_linked(self, name: str) -> None:
         """Dial a listed peer whenever there is no link to it."""
@@ -375,7 +266,7 @@ class PeerNetwork:
             banned_ms = self._bans.left_ms(name, self._clock_ms())
             await asyncio.sleep(max(banned_ms, self._backoff_ms(attempt)) / 1_000)
             if name not in self._links:
-                await self._dial(self._members.listed[name])
+                await self._connector.dial(self._members.listed[name])
             link = self._links.get(name)
             if link is None:
                 attempt += 1
@@ -421,7 +312,10 @@ class PeerNetwork:
             self._link_ended[name].set()
         self._metrics.peer_disconnected(name, reason)
         _log.info("peer disconnected", node=self._config.name, peer=name, reason=reason)
-        self.handler.on_disconnected(name, reason)
+        try:
+            self.handler.on_disconnected(name, reason)
+        except Exception as error:  # noqa: BLE001  # often called by the transport, which would only log it
+            self.crash(error)
 
     def _end_limbo(self, connection: Connection) -> None:
         if connection in self._limbo:
@@ -431,38 +325,6 @@ class PeerNetwork:
         ban_ms = self._bans.strike(name, self._clock_ms())
         self._metrics.peer_banned(name, ban_ms)
         _log.warning("peer banned", node=self._config.name, peer=name, reason=reason, duration_ms=ban_ms)
-
-    def _slug(self, connection: Connection, error: Exception) -> str:
-        if isinstance(error, InputError):
-            return slug_of(error)
-        reason = reason_of_failure(error)
-        if connection.direction == "out" and connection.identity is None and reason is Reason.CONNECTION_LOST:
-            reason = Reason.DIAL_FAILED
-        return reason.value
-
-    def _refused(self, connection: Connection, error: Exception) -> None:
-        """Count and log a connection that did not become a link; a flood of them must not flood the log."""
-        slug = self._slug(connection, error)
-        self._metrics.connection_refused(slug)
-        peer = None if connection.identity is None else connection.identity.name
-        if peer is not None and is_held_against(slug):
-            self._ban(peer, slug)
-        if slug in (Reason.DUPLICATE, REMOTE_DUPLICATE):
-            return
-        if slug == Reason.DIAL_FAILED:  # a peer that is down is its link's news once, not each attempt's
-            _log.debug("peer unreachable", node=self._config.name, peer=connection.expects, error=str(error))
-            return
-        if not self._refusal_logs.wait_ms():
-            _log.warning(
-                "connection refused",
-                node=self._config.name,
-                reason=slug,
-                peer=peer or connection.expects,
-                address=connection.address,
-                direction=connection.direction,
-                error=str(error),
-            )
-        self._refusal_logs.charge(1, self._clock_ms())
 
     # --- the rest
 
@@ -489,16 +351,6 @@ class PeerNetwork:
             for link in list(self._links.values()):
                 link.tick(now, self._now_ms(), late)
             due = now + tick_s
-
-    async def _close_all(self) -> None:
-        for connection in list(self._connections):
-            connection.close(Reason.SHUTDOWN)
-        if not self._connections:
-            return
-        self._all_gone.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.rules.limits.close_timeout_ms / 1_000):
-                await self._all_gone.wait()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         assert self._tasks is not None

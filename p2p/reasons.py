@@ -58,6 +58,8 @@ class Reason(StrEnum):
 REMOTE = "remote_"
 """Stands before a slug that the other side gave in its GOODBYE."""
 
+REMOTE_DUPLICATE = f"{REMOTE}{Reason.DUPLICATE}"
+
 # A peer can only be blamed for these once its certificate has said who it is; a ban is by name, never by address,
 # because banks share addresses behind NAT and an attacker could have an honest bank banned.
 HELD_AGAINST = frozenset(

@@ -160,7 +160,13 @@ class Node:
         self.seen = Recorder()
         self.name = config.name
         self._started = False
-        self.network = PeerNetwork(config, self.seen, random=Random(f"{config.name}{seed}"), metrics=self.seen)
+        self.clock_ahead_ms = 0
+        self.network = PeerNetwork(
+            config, self.seen, random=Random(f"{config.name}{seed}"), metrics=self.seen, now_ms=self._now_ms
+        )
+
+    def _now_ms(self) -> int:
+        return time.time_ns() // 1_000_000 + self.clock_ahead_ms
 
     async def start(self) -> None:
         if not self._started:
@@ -220,6 +226,7 @@ class RawPeer:
                     for kind, payload in decoder.feed(data):
                         if kind == GOODBYE:
                             reason = goodbye_reason(payload)
+        self.close()
         return reason
 
     def close(self) -> None:

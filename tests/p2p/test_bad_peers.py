@@ -311,7 +311,7 @@ async def test_a_second_connection_of_the_same_process_in_the_other_direction_is
         await alpha.seen.until(lambda: alpha.seen.connected == ["zeta"])
         await zeta.seen.until(lambda: zeta.seen.connected == ["alpha"])
         zeta.network._members.replace(consortium.member_cas, (alpha.address("bank-a"),))
-        await zeta.network._dial(alpha.address("bank-a"))
+        await zeta.network._connector.dial(alpha.address("bank-a"))
         assert "duplicate" in alpha.seen.refused
         assert zeta.network.send("alpha", VOTE, b"one link")
         await alpha.seen.until(lambda: alpha.seen.messages == [("zeta", VOTE, b"one link")])

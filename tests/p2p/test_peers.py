@@ -8,7 +8,7 @@ import pytest
 from p2p.config import NetworkLimits, PeerAddress
 from p2p.lanes import Lane
 from primitives.errors import InputError, UsageError
-from tests.p2p.network_fixtures import BATCH, QUICK, VOTE, Consortium, Node, running
+from tests.p2p.network_fixtures import BATCH, DAY_MS, QUICK, VOTE, Consortium, Node, running
 
 
 async def pair(consortium: Consortium, **changes) -> tuple[Node, Node]:
@@ -138,12 +138,23 @@ async def test_a_member_that_leaves_is_disconnected_and_not_let_in_again(consort
         await alpha.seen.until(lambda: alpha.seen.connected == ["beta", "beta"])
 
 
+async def test_a_link_ends_when_its_certificate_does(consortium: Consortium) -> None:
+    alpha, beta = await pair(consortium)
+    async with running(alpha, beta):
+        await alpha.seen.until(lambda: alpha.seen.connected)
+        alpha.clock_ahead_ms = 400 * DAY_MS
+        await alpha.seen.until(lambda: alpha.seen.disconnected == [("beta", "certificate_expired")])
+
+
 async def test_a_port_in_use_is_named(consortium: Consortium) -> None:
     alpha = Node(consortium.config("alpha", "bank-a"))
     async with running(alpha):
         other = Node(consortium.config("beta", "bank-b", listen_port=alpha.network.listen_port))
         with pytest.raises(UsageError, match=f"127.0.0.1:{alpha.network.listen_port}"):
             await other.network.run()
+        with pytest.raises(UsageError, match="cannot listen"):
+            await other.network.start()
+        await other.network.stop()
 
 
 async def test_a_fault_of_the_handler_itself_stops_the_network(consortium: Consortium) -> None:
