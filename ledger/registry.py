@@ -12,9 +12,10 @@ Besides its kinds, execution asks of the members and the policy in the state:
 - `ledger.members.read_validators(state) -> ValidatorSet`: the set that the next block's header names.
 """
 
+from ledger.certificates import CERTIFICATE_KINDS
 from ledger.kinds import KindSpec, assemble
 from ledger.members import MEMBER_KINDS
 from ledger.payments import PAYMENT_KINDS
 
-KINDS: dict[int, KindSpec] = assemble(PAYMENT_KINDS, MEMBER_KINDS)
+KINDS: dict[int, KindSpec] = assemble(CERTIFICATE_KINDS, PAYMENT_KINDS, MEMBER_KINDS)
 KINDS_BY_NAME: dict[str, KindSpec] = {spec.name: spec for spec in KINDS.values()}
