@@ -30,6 +30,7 @@ from ledger.members import (
     source_key,
 )
 from ledger.policy import POLICY_KEY, Policy, check_policy
+from ledger.shape_errors import CHAIN_NAME_PATTERN, NODE_NAME_PATTERN
 from ledger.state import EmptyState, Transaction
 from primitives.encoding import Record, decode, encode
 from primitives.errors import EncodingError, InputError, SignatureError
@@ -43,8 +44,6 @@ MEMBERS_MAX = 1_024
 SOURCES_A_MEMBER_MAX = 64
 OFFICERS_A_MEMBER_MAX = 64
 AGENTS_A_MEMBER_MAX = 256
-CHAIN_NAME_PATTERN = r"\A[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?\Z"
-NODE_NAME_PATTERN = r"\A[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z"
 ChainName = Annotated[str, Meta(pattern=CHAIN_NAME_PATTERN)]
 NodeName = Annotated[str, Meta(pattern=NODE_NAME_PATTERN)]
 GenesisTimeMs = Annotated[int, Meta(ge=0, le=253_402_300_799_999)]

@@ -7,7 +7,6 @@ that the chain's id does not hang on a version's defaults. The id is the hash of
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any
 
 import msgspec
@@ -16,7 +15,6 @@ from msgspec import Meta
 from ledger.catalogue import (
     CATALOGUES_MAX,
     PUBLISHED_CATALOGUES,
-    SLUG_PATTERN,
     Catalogue,
     Category,
     CategoryName,
@@ -27,10 +25,8 @@ from ledger.catalogue import (
 )
 from ledger.genesis import (
     AGENTS_A_MEMBER_MAX,
-    CHAIN_NAME_PATTERN,
     GENESIS_SIZE_MAX,
     MEMBERS_MAX,
-    NODE_NAME_PATTERN,
     OFFICERS_A_MEMBER_MAX,
     SOURCES_A_MEMBER_MAX,
     Address,
@@ -44,40 +40,13 @@ from ledger.genesis import (
     NodeName,
     check_genesis,
 )
-from ledger.members import (
-    AGENT_PATTERN,
-    MEMBER_ID_PATTERN,
-    OFFICER_ROLE_PATTERN,
-    TEXT_PATTERN,
-    Agent,
-    CaCertificate,
-    MemberName,
-    Officer,
-    OfficerRole,
-    Role,
-    Text,
-)
+from ledger.members import Agent, CaCertificate, MemberName, Officer, OfficerRole, Role, Text
 from ledger.policy import Policy, policy_figures, policy_of
+from ledger.shape_errors import KEY_HEX_PATTERN, expected_of, split_error, value_at
 from primitives.errors import InputError
 from primitives.validators import VALIDATORS_MAX
 
-_PLACE = re.compile(r"\A(.*) - at `\$\.?(.*)`\Z", re.DOTALL)
-_EXPECTED = re.compile(r"\AExpected (.*?)(?:, got `[^`]*`)?\Z", re.DOTALL)
-_STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
-_PATTERN = re.compile(r"matching regex '(.*)'\Z", re.DOTALL)
-_KEY_PATTERN = r"\A[0-9a-f]{64}\Z"
-_PATTERNS = {
-    _KEY_PATTERN: "a public key of 64 digits of lower-case hex",
-    CHAIN_NAME_PATTERN: "lower-case letters, digits, dots and hyphens, at most 63",
-    NODE_NAME_PATTERN: "lower-case letters, digits and hyphens, at most 63",
-    MEMBER_ID_PATTERN: "lower-case letters, digits and hyphens, at most 32",
-    AGENT_PATTERN: "a BIC, an LEI, or a CNAPS code of 12 digits",
-    OFFICER_ROLE_PATTERN: "lower-case letters and underscores, at most 32",
-    TEXT_PATTERN: "text without control characters",
-    SLUG_PATTERN: "lower-case letters and underscores, at most 64",
-}
-
-_Key = Annotated[str, Meta(pattern=_KEY_PATTERN)]
+_Key = Annotated[str, Meta(pattern=KEY_HEX_PATTERN)]
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -251,35 +220,14 @@ def _policy(figures: dict[str, int]) -> Policy:
 
 def _explained(error: msgspec.ValidationError, document: Any) -> GenesisError:  # Any: a JSON document
     """Return the error in our words: where in the file, what was expected, what is there."""
-    message, place = str(error), ""
-    if match := _PLACE.match(message):
-        message, place = match[1], match[2]
+    message, place = split_error(error)
     where = f"genesis, {place}" if place else "genesis"
-    value = msgspec.json.encode(_value_at(document, place)).decode()
+    value = msgspec.json.encode(value_at(document, place)).decode()
     if message.startswith("Invalid enum value"):
         words = EvidenceKind if "evidence" in place else Role
         return GenesisError("unknown word", where=where, expected=f"one of {', '.join(words)}", got=value)
-    if match := _EXPECTED.match(message):
-        return GenesisError("wrong value", where=where, expected=_in_words(match[1]), got=value)
+    expected = expected_of(message)
+    if expected is not None:
+        return GenesisError("wrong value", where=where, expected=expected, got=value)
     # A field that is unknown or missing: the message says which.
     return GenesisError(message.replace("`", ""), where=where, hint="configs/genesis.example.json shows every field")
-
-
-def _in_words(expected: str) -> str:
-    """Return what was expected as a person would say it: patterns have descriptions."""
-    if match := _PATTERN.search(expected):
-        return _PATTERNS.get(match[1].replace("\\\\", "\\"), expected)
-    return expected.replace("`", "")
-
-
-def _value_at(document: Any, place: str) -> Any:  # Any: a JSON document
-    """Return the value at a place such as `members[0].name`; the innermost one that exists where a step leads nowhere.
-
-    The step `[...]`, which msgspec writes for the values of an object with free names, is such a step.
-    """
-    for index, name in _STEP.findall(place):
-        try:
-            document = document[int(index)] if index else document[name]
-        except (KeyError, IndexError, TypeError):
-            break
-    return document

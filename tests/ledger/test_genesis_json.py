@@ -103,7 +103,7 @@ BAD: dict[str, tuple[Callable[[Json], None], str]] = {
     ),
     "a key in capitals": (
         put("members", 1, "sources", 0, "key", value="AB" * 32),
-        "genesis, members[1].sources[0].key: wrong value: expected a public key of 64 digits of lower-case hex, got",
+        "genesis, members[1].sources[0].key: wrong value: expected 64 digits of lower-case hex, got",
     ),
     "a code that is none": (
         put("members", 0, "agents", value=["HELLO"]),
