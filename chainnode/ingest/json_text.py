@@ -36,6 +36,8 @@ def parse_object(data: bytes, *, where: str, size_max: int) -> dict[str, Any]:
         ) from None
     except _Refused as error:
         raise JsonError(error.what, where=where, expected=error.expected, got=error.got) from None
+    if "\\u" in text and not _is_text(json.dumps(value, ensure_ascii=False)):
+        raise JsonError("not Unicode text", where=where, expected="whole characters", got="half of a surrogate pair")
     if not isinstance(value, dict):
         raise JsonError("not a JSON object", where=where, expected="{...}", got=type(value).__name__)
     return value
@@ -66,3 +68,12 @@ def _bounded_int(text: str) -> int:
     if len(text) > 20:
         raise _Refused("number too large", "at most 64 bits", f"{len(text)} digits")
     return int(text)
+
+
+def _is_text(text: str) -> bool:
+    """Return whether text has a form in UTF-8; an escape can smuggle in half of a surrogate pair, which has none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -84,4 +84,4 @@ def line_payment(value: dict[str, Any], context: IngestContext, *, where: str) -
 def object_digest(value: Mapping[str, Any]) -> Hash:
     """Return SHA-256 of an object's JSON with sorted keys and no spaces, in UTF-8."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return message_digest_of(text.encode("utf-8", "surrogatepass"))
+    return message_digest_of(text.encode())
