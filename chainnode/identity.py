@@ -143,3 +143,15 @@ def read_pairs(path: Path) -> dict[str, bytes]:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadKeyFile("not a file of pair secrets", where=str(path), got=str(error)) from None
     return {name: bytes.fromhex(value) for name, value in pairs.items()}
+
+
+def read_hex_secret(path: Path) -> bytes:
+    """Return the 32 bytes of a file that holds them in hex. Raises `UnsafeFile`, `BadKeyFile`."""
+    text = read_secret(path, size_max=KEY_FILE_BYTES_MAX).decode("ascii", "replace").strip()
+    try:
+        secret = bytes.fromhex(text)
+    except ValueError:
+        secret = b""
+    if len(secret) != PAIR_SECRET_BYTES:
+        raise BadKeyFile("not a secret", where=str(path), expected=f"{PAIR_SECRET_BYTES} bytes in hex")
+    return secret

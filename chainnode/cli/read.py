@@ -1,0 +1,67 @@
+"""Reading the ledger: `get`, `block`, `watch`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from chainnode.cli.context import settings
+from chainnode.cli.output import line, show
+
+POLL_S = 0.25
+
+
+@click.command()
+@click.argument("event_id")
+def get(event_id: str) -> None:
+    """Show event EVENT_ID: who said what, where it stands, and what became of it."""
+    show(settings().client().call("ledger_getEvent", event_id=event_id.lower()))
+
+
+@click.command()
+@click.argument("height")
+@click.option("--events", is_flag=True, help="Its events too.")
+def block(height: str, events: bool) -> None:
+    """Show the block at HEIGHT (a number, earliest or latest), or of a hash."""
+    client = settings().client()
+    params: dict[str, Any] = {"height": int(height) if height.isascii() and height.isdigit() else height}
+    if len(height) == 64:
+        params = {"hash": height.lower()}
+    found = client.call("ledger_getBlock", **params)
+    if events:
+        found["events"] = _events(found["header"]["height"])
+    show(found)
+
+
+def _events(height: int) -> list[Any]:  # Any: JSON of a node
+    client = settings().client()
+    rows: list[Any] = []
+    page: dict[str, Any] = {}
+    while True:
+        found = client.call("ledger_getBlockEvents", height=height, limit=100, **page)
+        rows += found["events"]
+        if not found["cursor"]:
+            return rows
+        page = {"cursor": found["cursor"]}
+
+
+@click.command()
+@click.option("--from", "start", type=click.IntRange(0), help="From this height on. [default: the next block]")
+@click.option("--count", type=click.IntRange(1), help="End after so many blocks.")
+def watch(start: int | None, count: int | None) -> None:
+    """Follow new blocks, one line each, until interrupted."""
+    client = settings().client()
+    height = client.call("net_status")["height"] + 1 if start is None else start
+    shown = 0
+    while count is None or shown < count:
+        if client.call("net_status")["height"] < height:
+            time.sleep(POLL_S)
+            continue
+        limit = min(100, count - shown) if count is not None else 100
+        for found in client.call("ledger_getBlocks", start=height, order="asc", limit=limit)["blocks"]:
+            header = found["header"]
+            text = f"{header['height']:>8}  {header['time']}  {header['event_count']:>6} events  {found['hash'][:16]}"
+            line(found, text)
+            height, shown = header["height"] + 1, shown + 1

@@ -1,0 +1,238 @@
+"""`chainnode submit`: events in from files, one line of result for each."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from chainnode.cli.context import settings
+from chainnode.cli.output import line, progress, say
+from primitives.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from chainnode.client import NodeClient
+    from chainnode.ingest.context import IngestContext
+    from chainnode.ingest.drafts import Ingested
+    from chainnode.submission import Door, NewEvent
+
+FORMATS = ("auto", "jsonl", "csv", "iso20022", "iso8583", "emvqr")
+WAITS = ("committed", "accepted", "none")
+INPUT_BYTES_MAX = 256 * 1024 * 1024
+
+wait_option = click.option(
+    "--wait", type=click.Choice(WAITS), default="committed", show_default=True, help="What to wait for."
+)
+timeout_option = click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(0.1, 3600), default=60.0, show_default=True, help="Seconds to wait."
+)
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option(
+    "--format", "form", type=click.Choice(FORMATS), default="auto", show_default=True, help="Format of the files."
+)
+@wait_option
+@timeout_option
+@click.option("--skip-bad", is_flag=True, help="Take a file without its bad messages, and report them.")
+@click.option("--dry-run", is_flag=True, help="Print the events that would be sent, and send nothing.")
+@click.option("--clear-amounts", is_flag=True, help="Put amounts on the chain in clear instead of commitments.")
+def submit(
+    files: tuple[str, ...], form: str, wait: str, timeout_s: float, skip_bad: bool, dry_run: bool, clear_amounts: bool
+) -> int:
+    """Submit the events of FILEs; `-` reads standard input.
+
+    With --home the node signs for its member; with --as KEYFILE that key signs here. A file of which one message is bad
+    is refused as a whole; the other files go on. Status 1 if any event was refused or rejected.
+    """
+    context = make_ingest_context(clear_amounts=clear_amounts)
+    bad = 0
+    events: list[NewEvent] = []
+    for name in files:
+        try:
+            found = _read(name, form, context, skip_bad=skip_bad)
+        except InputError as error:
+            bad += _refuse(name, error)
+            continue
+        bad += sum(_refuse(name, error) for error in found.refused)
+        events += _new_events(found)
+    if dry_run:
+        for event in events:
+            _preview(event, context.reporter.member)
+        return 1 if bad else 0
+    if events:
+        client = settings().client(timeout_s=timeout_s + 10, token=True)
+        with open_door(client) as door:
+            bad += send_all(client, door, events, wait=wait, timeout_s=timeout_s)
+    return 1 if bad else 0
+
+
+def _read(name: str, form: str, context: IngestContext, *, skip_bad: bool) -> Ingested:
+    from chainnode.files import read_file
+    from chainnode.ingest.formats import Options, ingest
+
+    if name == "-":
+        data, where = sys.stdin.buffer.read(INPUT_BYTES_MAX + 1), "standard input"
+        if len(data) > INPUT_BYTES_MAX:
+            raise InputError("input too large", where=where, expected=f"at most {INPUT_BYTES_MAX} bytes")
+    else:
+        data, where = read_file(Path(name), size_max=INPUT_BYTES_MAX), name
+    options = Options(skip_bad=skip_bad, event_line=event_line)
+    found = ingest(data, context, where=where, format_name=form, options=options)
+    if any(draft.statement is not None for draft in found.drafts) and not any(context.secrets.reporter):
+        raise UsageError(
+            "payments need the member's secrets",
+            hint="submit them with --home, or keep MEMBER-reporter.secret and MEMBER-pairs.json beside the key",
+        )
+    return found
+
+
+def event_line(value: Any, where: str) -> Any:  # Any: JSON of a line in, a Draft out (imported lazily)
+    """Return the draft of a line that holds an event in its JSON form: kind, body, and maybe reference and expires."""
+    from chainnode.ingest.drafts import Draft
+    from rpc.errors import RpcError
+    from rpc.events_json import new_event
+
+    unknown = set(value) - {"kind", "body", "reference", "expires"}
+    if unknown or not isinstance(value.get("body"), dict) or not isinstance(value.get("kind"), str):
+        raise InputError(
+            "not an event", where=where, expected="kind, body, and maybe reference and expires", got=", ".join(value)
+        )
+    try:
+        made = new_event(value["kind"], value["body"], value.get("reference"), value.get("expires"), where=where)
+    except RpcError as error:
+        raise InputError(str(error)) from None
+    return Draft(made.kind, made.schema, made.body, made.reference, made.expires_ms, where)
+
+
+def _new_events(found: Ingested) -> list[NewEvent]:
+    from chainnode.submission import NewEvent
+
+    return [
+        NewEvent(draft.kind, draft.schema, draft.body, draft.where, draft.reference, draft.expires_ms)
+        for draft in found.drafts
+    ]
+
+
+def _refuse(name: str, error: InputError) -> int:
+    row = {"id": None, "status": "Refused", "outcome": None, "height": None}
+    line({**row, "file": name, "reason": error.reason, "message": str(error)}, f"refused    {error}")
+    return 1
+
+
+def _preview(event: NewEvent, member: str) -> None:
+    from chainnode.submission import event_row
+
+    row = {"where": event.where, "member": member, **event_row(event, member)}
+    line(row, f"{row['kind']}  {event.where}  {len(event.body)} bytes")
+
+
+@contextmanager
+def open_door(client: NodeClient) -> Iterator[Door]:
+    """Open the way in that the global options name: a key of one's own, or the node's gateway."""
+    from chainnode.submission import GatewayDoor, key_door
+
+    options = settings()
+    if options.as_key is not None:
+        with key_door(client, options.as_key, options.require_key(), now_ms) as door:
+            yield door
+        return
+    yield GatewayDoor(client, client.call("net_status")["member"])
+
+
+def send_all(client: NodeClient, door: Door, events: list[NewEvent], *, wait: str, timeout_s: float) -> int:
+    """Send events in groups, print where each stands, and return how many were refused or rejected."""
+    from chainnode.submission import await_committed, chunks
+
+    bad = 0
+    with progress("submitting", len(events)) as bar:
+        for group in chunks(events):
+            rows = door.send(group, wait)
+            if wait == "committed":
+                rows = await_committed(client, rows, timeout_s=timeout_s)
+            for event, row in zip(group, rows, strict=True):
+                bad += not _print_result(event, row, wait)
+            bar.advance(len(group))
+    if not settings().machine:
+        say(f"{len(events) - bad} of {len(events)} events {'committed' if wait == 'committed' else 'taken'}")
+    return bad
+
+
+def _print_result(event: NewEvent, row: dict[str, Any], wait: str) -> bool:
+    """Print one event's result; returns whether it is as good as was waited for."""
+    keys = ("id", "status", "outcome", "height", "index", "reason", "message")
+    result = {key: row.get(key) for key in keys}
+    outcome = row.get("outcome") or {}
+    applied = outcome.get("applied") is True
+    good = row["status"] == "Committed" and applied
+    if wait != "committed":
+        good = good or row["status"] == "Pending"
+    word = "applied" if applied else "rejected" if outcome else str(row["status"]).lower()
+    why = f" {outcome.get('rule')}: {outcome.get('detail')}" if outcome and not applied else ""
+    why = why or (f" {row['message']}" if row.get("message") else "")
+    line({**result, "where": event.where}, f"{word:<10} {row['id']}  {event.where}{why}")
+    return good
+
+
+def make_ingest_context(*, clear_amounts: bool) -> IngestContext:
+    """Return who reports and with which secrets, from --home or from what lies beside the --as key."""
+    from chainnode.ingest.context import make_context
+
+    options = settings()
+    if options.as_key is not None:
+        key = options.require_key()
+        folder = options.as_key.parent
+        genesis_file = folder.parent / "genesis.json"
+        return _context(
+            key.member,
+            genesis_file if genesis_file.exists() else None,
+            folder / f"{key.member}-reporter.secret",
+            folder / f"{key.member}-pairs.json",
+            clear_amounts=clear_amounts,
+            make=make_context,
+        )
+    home = options.require_home()
+    home.check()
+    member = options.load_config(home).config.node.member
+    return _context(member, home.genesis, home.reporter, home.pairs, clear_amounts=clear_amounts, make=make_context)
+
+
+def _context(
+    member: str,
+    genesis_file: Path | None,
+    reporter: Path,
+    pairs: Path,
+    *,
+    clear_amounts: bool,
+    make: Callable[..., IngestContext],
+) -> IngestContext:
+    from chainnode.founding import read_genesis
+    from chainnode.identity import read_hex_secret, read_pairs
+
+    genesis = read_genesis(genesis_file) if genesis_file is not None else None
+    members = genesis.members if genesis is not None else ()
+    codes = {agent: each.id for each in members for agent in each.agents}
+    is_switch = any(each.id == member and "switch" in each.roles for each in members)
+    # Without secrets events in JSON form still pass; payments are refused by `_read`.
+    secret = read_hex_secret(reporter) if reporter.exists() else bytes(32)
+    return make(member, codes, secret, read_pairs(pairs), is_switch=is_switch, clear_amounts=clear_amounts)
+
+
+def now_ms() -> int:
+    """Return milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def member_of_settings() -> str:
+    """Return the member for whom the global options act: the key's, or the home's."""
+    options = settings()
+    if options.as_key is not None:
+        return options.require_key().member
+    home = options.require_home()
+    return options.load_config(home).config.node.member

@@ -1,0 +1,211 @@
+"""Sending events to a node and learning what became of them, for the command line.
+
+Here: two ways in, one interface. `GatewayDoor` lets the node sign as its member's gateway (a home's token is needed);
+`KeyDoor` signs batches with a key file (`--as`) and keeps that key's outbox beside it. Not here: where events come from
+(`ingest`, the command line), the node's own gateway (`gateway`).
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from chainnode.client import CallRefused, NodeClient
+from chainnode.files import locked
+from chainnode.identity import KeyFile
+from chainnode.source_outbox import SourceOutbox
+from ledger.batches import check_event
+from ledger.events import REFERENCE_SIZE, Event, event_id
+from ledger.registry import KINDS
+from ledger.times import format_time
+from primitives.encoding import encode
+from primitives.errors import UsageError
+from primitives.ids import EventId, Hash
+from rpc.events_json import event_to_json
+
+CHUNK_EVENTS = 1_000
+CHUNK_BYTES = 2 * 1024 * 1024
+RETRY_DEFAULT_MS = 500
+POLL_S = 0.05
+HOUR_MS = 3_600_000
+EXPIRY_SLOT_MS = 12 * HOUR_MS
+
+Json = dict[str, Any]  # Any: JSON of a node
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event to send: kind, schema, canonical body; `where` says what it came from."""
+
+    kind: int
+    schema: int
+    body: bytes
+    where: str
+    reference: bytes | None = None
+    expires_ms: int | None = None
+
+
+def event_row(event: NewEvent, member: str) -> Json:
+    """Return an event in its JSON form: kind, body, reference and expires, None where the gateway chooses them."""
+    reference, expires_ms = event.reference or bytes(REFERENCE_SIZE), event.expires_ms or 0
+    return {
+        "kind": KINDS[event.kind].name,
+        "body": event_to_json(Event(member, reference, expires_ms, event.kind, event.schema, event.body)),
+        "reference": None if event.reference is None else reference.hex(),
+        "expires": None if event.expires_ms is None else format_time(expires_ms),
+    }
+
+
+class Door(Protocol):
+    """A way in for events of one member."""
+
+    member: str
+
+    def send(self, events: Sequence[NewEvent], wait: str) -> list[Json]:
+        """Send events; return for each, in order, where it stands: id, status, outcome, height, reason, message."""
+
+
+class GatewayDoor:
+    """Through the node's own gateway: it numbers, signs and keeps the batches."""
+
+    def __init__(self, client: NodeClient, member: str) -> None:
+        self._client = client
+        self.member = member
+
+    def send(self, events: Sequence[NewEvent], wait: str) -> list[Json]:
+        """Send events; what the door refuses comes back as Refused, the others go on."""
+        rows = [self._row(event) for event in events]
+        answer = retried(lambda: self._client.call("ledger_submit", events=rows, wait=wait))
+        found: list[Json] = answer["events"]
+        return found
+
+    def _row(self, event: NewEvent) -> Json:
+        row = event_row(event, self.member)
+        return {name: value for name, value in row.items() if value is not None}
+
+
+class KeyDoor:
+    """With a key of one's own: batches are numbered, signed and kept beside the key file, then sent to any node."""
+
+    def __init__(self, client: NodeClient, key: KeyFile, outbox: SourceOutbox, now_ms: Callable[[], int]) -> None:
+        self._client = client
+        self._key = key
+        self._outbox = outbox
+        self._now_ms = now_ms
+        self.member = key.member
+
+    def resend(self) -> int:
+        """Settle with the chain and send again what it does not have; returns the number of those batches."""
+        self._settle()
+        pending = self._outbox.pending
+        for raw in pending:
+            self._offer(raw, "committed")
+        if pending:
+            self._settle()
+        return len(pending)
+
+    def send(self, events: Sequence[NewEvent], wait: str) -> list[Json]:
+        """Sign the events that the chain does not know as one batch, keep it, and send it."""
+        made = [self._make(event) for event in events]
+        known = {identity: self._client.call("ledger_getStatus", event_id=identity.hex()) for identity, _ in made}
+        fresh = {identity: data for identity, data in made if known[identity]["status"] in ("Unknown", "Refused")}
+        if fresh:
+            raw = self._outbox.sign(list(fresh.values()), time_ms=self._now_ms())
+            self._outbox.sync()
+            for row in self._offer(raw, wait):
+                known[EventId(Hash(bytes.fromhex(row["id"])))] = row
+            if wait == "committed":
+                self._settle()
+        return [known[identity] for identity, _ in made]
+
+    def _offer(self, raw: bytes, wait: str) -> list[Json]:
+        batch = base64.b64encode(raw).decode()
+        answer = retried(lambda: self._client.call("ledger_submitBatch", batch=batch, wait=wait))
+        rows: list[Json] = answer["events"]
+        return rows
+
+    def _settle(self) -> None:
+        found = self._client.call("ledger_getSource", source=self._key.public)
+        if found["member"] != self._key.member:
+            raise UsageError("the key belongs to another member", expected=found["member"], got=self._key.member)
+        self._outbox.settle(int(found["next_number"]), bytes.fromhex(found["previous"]))
+
+    def _make(self, event: NewEvent) -> tuple[EventId, bytes]:
+        # In slots of half a day, so that the same message submitted again soon is the same event.
+        slot_ms = (self._now_ms() + HOUR_MS) // EXPIRY_SLOT_MS * EXPIRY_SLOT_MS + EXPIRY_SLOT_MS
+        made = Event(
+            self.member,
+            event.reference if event.reference is not None else os.urandom(REFERENCE_SIZE),
+            event.expires_ms if event.expires_ms is not None else slot_ms,
+            event.kind,
+            event.schema,
+            event.body,
+        )
+        data = encode(made)
+        check_event(data)
+        return event_id(data, event.kind), data
+
+
+@contextmanager
+def key_door(client: NodeClient, path: Path, key: KeyFile, now_ms: Callable[[], int]) -> Iterator[KeyDoor]:
+    """Open the outbox beside a key file, held against every other process, and settle it with the chain."""
+    if key.use != "source" or not key.member:
+        raise UsageError(
+            "this key cannot submit events", where=str(path), expected="a source key with its member", got=key.use
+        )
+    chain_id = Hash(bytes.fromhex(client.call("ledger_getCapabilities")["chain_id"]))
+    with locked(path.with_name(path.name + ".lock"), "key", wait=True):
+        outbox = SourceOutbox(
+            path.with_name(path.name + ".outbox"), chain_id=chain_id, member=key.member, key=key.signing_key
+        )
+        try:
+            door = KeyDoor(client, key, outbox, now_ms)
+            door.resend()
+            yield door
+        finally:
+            outbox.close()
+
+
+def chunks(events: Sequence[NewEvent]) -> Iterator[list[NewEvent]]:
+    """Yield events in groups that one request takes."""
+    group: list[NewEvent] = []
+    size = 0
+    for event in events:
+        if group and (len(group) >= CHUNK_EVENTS or size + len(event.body) > CHUNK_BYTES):
+            yield group
+            group, size = [], 0
+        group.append(event)
+        size += len(event.body)
+    if group:
+        yield group
+
+
+def retried(call: Callable[[], Json], *, patience_s: float = 30.0, clock: Callable[[], float] = time.monotonic) -> Json:
+    """Return what a call gives; one that the node refuses for the moment is made again for `patience_s`."""
+    end = clock() + patience_s
+    while True:
+        try:
+            return call()
+        except CallRefused as refused:
+            pause_s = (refused.retry_after_ms or RETRY_DEFAULT_MS) / 1_000
+            if not refused.retryable or clock() + pause_s > end:
+                raise
+            time.sleep(pause_s)
+
+
+def await_committed(client: NodeClient, rows: list[Json], *, timeout_s: float) -> list[Json]:
+    """Ask again for the events that are still pending until they are committed or the time is over."""
+    end = time.monotonic() + timeout_s
+    rows = list(rows)
+    for place, row in enumerate(rows):
+        while row["status"] == "Pending" and time.monotonic() < end:
+            time.sleep(POLL_S)
+            row = {**row, **client.call("ledger_getStatus", event_id=row["id"])}
+        rows[place] = row
+    return rows
