@@ -149,8 +149,8 @@ class Connector:
                 await connecting
                 await connection.established()
         except (InputError, OSError) as error:  # ssl.SSLError and TimeoutError are OSErrors
-            slug = self._slug(connection, error)
-            connection.close(slug)
+            if not connection.retired:
+                connection.close(self._slug(connection, error))
             self._refused(connection, error)
         except asyncio.CancelledError:
             connection.abort()
