@@ -35,10 +35,9 @@ def create(
     from ledger.genesis_json import genesis_to_json
     from ledger.times import parse_time
 
+    policy = dict(map(_figure, figures))
     now_ms = time.time_ns() // 1_000_000 if time_text is None else int(parse_time(time_text, where="--time"))
-    made = assemble_genesis(
-        chain, [read_entry(path) for path in entries], now_ms=now_ms, policy=dict(map(_figure, figures))
-    )
+    made = assemble_genesis(chain, [read_entry(path) for path in entries], now_ms=now_ms, policy=policy)
     write_file(target, genesis_to_json(made), replace=False)
     say(f"genesis written to {target}; every member compares its hash before joining")
     show({"file": str(target), "chain": made.chain, "chain_id": made.chain_id.hex()})
