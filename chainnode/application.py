@@ -114,13 +114,14 @@ class LedgerApplication:
         self._commits.append(result)
         self._judge(result, policy)
         self.pool.committed(result.batches)
+        self._take_back(result.returned, committed.block.header.time_ms)
         self._in_flight.pop(result.block_hash, None)
         self._note_offers(committed.block.header.time_ms)
         return LogHead(self.chain.log_size, self.chain.log_root)
 
     def discard(self, block_hash: Hash) -> None:
         """Forget an undelivered block's execution."""
-        self.chain.discard(block_hash)
+        self._take_back(self.chain.discard(block_hash), self.chain.header.time_ms)
         self._in_flight.pop(block_hash, None)
 
     def something_to_order(self) -> bool:
@@ -149,6 +150,19 @@ class LedgerApplication:
     def validators(self) -> ValidatorSet:
         """Return the set that votes on the next height."""
         return self.chain.validators_after(self.chain.tip_hash)
+
+    def drop_stale(self) -> None:
+        """Let go of batches that nobody can order any more; only while no block is in flight that may name them."""
+        stale = [item for item in self.chain.batches.waiting if item not in self.pool]
+        if stale:
+            self._rows.extend(self.chain.drop_batches(stale))
+
+    def _take_back(self, batch_hashes: tuple[Hash, ...], now_ms: TimeMs) -> None:
+        """Let the batches of a dropped branch wait again."""
+        for batch_hash in batch_hashes:
+            batch = self.chain.get_batch(batch_hash)
+            if batch is not None and batch_hash in self.chain.batches.waiting:
+                self.pool.take_back(self.chain, batch, now_ms)
 
     # --- fairness
 

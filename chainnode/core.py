@@ -162,6 +162,8 @@ class NodeCore:
         """Let time pass."""
         self._gossip(self.gossip.tick(now_ms))
         self._step(Tick(), now_ms)
+        if not self.replica.state.slots:
+            self.application.drop_stale()
 
     def on_message(self, peer: str, kind: int, payload: bytes, now_ms: TimeMs) -> None:
         """Take a peer's message; `InputError` where it must be held against the peer."""
@@ -227,23 +229,25 @@ class NodeCore:
         self._step(Received(peer, verified), now_ms)
 
     def _on_blocks(self, peer: str, message: Blocks, now_ms: TimeMs) -> None:
-        """Take committed blocks one by one, since each may change the set under which the next is verified."""
-        for raw in message.batches:
-            self._hold_fetched(raw)
+        """Take committed blocks one by one, since each may change the set under which the next is verified.
+
+        Only batches that a certified block names are held: nobody fills this disk with others.
+        """
+        offered = {batch.hash: batch for batch in map(parse_batch, message.batches)}
         for committed in message.blocks:
+            if committed.block.header.height <= self.chain.height:
+                continue
             try:
                 verify_committed(committed, self.replica.verification(self._verifier))
             except WrongEpoch:
                 return
+            for batch_hash in committed.block.batch_hashes:
+                batch = offered.get(batch_hash)
+                if batch is not None and not self.chain.has_batch(batch_hash):
+                    self._verify_batch(batch)
+                    self._needed.discard(batch_hash)
+                    self.application.add_fetched(batch)
             self._step(Received(peer, Verified(Blocks((committed,), ()))), now_ms)
-
-    def _hold_fetched(self, raw: bytes) -> bool:
-        batch = parse_batch(raw)
-        if self.chain.has_batch(batch.hash):
-            return False
-        self._verify_batch(batch)
-        self._needed.discard(batch.hash)
-        return self.application.add_fetched(batch)
 
     def _verify_batch(self, batch: ParsedBatch) -> None:
         if self._verifier is verify_ed25519:

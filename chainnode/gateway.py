@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
-from ledger.pool import PoolFull
 
 from chainnode.config import GatewaySection
 from chainnode.core import NodeCore
@@ -25,8 +24,10 @@ from chainnode.source_outbox import SourceOutbox
 from ledger.batches import ParsedBatch, check_event, parse_batch, verify_batch
 from ledger.chain import CommitResult
 from ledger.events import REFERENCE_SIZE, Event
+from ledger.events import event_id as id_of_event
 from ledger.members import source_grant
 from ledger.outcomes import Outcome
+from ledger.pool import PoolFull
 from ledger.reader import LedgerReader
 from primitives.encoding import encode
 from primitives.errors import ChainError, InputError
@@ -34,6 +35,7 @@ from primitives.ids import EventId, Hash, Height, SourceKey, TimeMs
 from rpc.errors import Code, RpcError, unavailable
 from rpc.ports import NewEvent, Refusal, SourcePosition, SubmitResult, SubmitStatus, Wait
 
+KIND_LIMIT: Final = 256
 EXPIRY_MARGIN_MS: Final = 60_000
 BATCH_FILL_BYTES: Final = 2 * 1024 * 1024
 REFUSED_KEPT: Final = 4_096
@@ -220,7 +222,7 @@ class NodeGateway:
                     "event has expired", expected=f"after {self._core.chain.header.time_ms}", got=event.expires_ms
                 )
         except ChainError as error:
-            event_id = _id_of(data, new.kind)
+            event_id = id_of_event(data, new.kind if 0 < new.kind < KIND_LIMIT else 0)
             result = SubmitResult(event_id, SubmitStatus.REFUSED, refusal=Refusal(error.reason, str(error)))
             self._refused[event_id] = result
             while len(self._refused) > REFUSED_KEPT:
@@ -354,9 +356,3 @@ class NodeGateway:
     def _outbox_source(self) -> SourceKey:
         assert self._outbox is not None, "only a gateway with a key has a source"
         return self._outbox.source
-
-
-def _id_of(data: bytes, kind: int) -> EventId:
-    from ledger.events import event_id
-
-    return event_id(data, kind if 0 < kind < 256 else 0)

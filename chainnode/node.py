@@ -9,15 +9,14 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
+import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import structlog
-from ledger.pool import Pool
-from ledger.receipts import assemble_checkpoint
 
-from chainnode.config import NodeConfig, split_address
+from chainnode.config import NodeConfig, is_loopback, split_address
 from chainnode.core import WIRE_KINDS, NodeCore, Turn
 from chainnode.gateway import NodeGateway
 from chainnode.home import Home
@@ -33,7 +32,9 @@ from consensus.state import Parameters
 from ledger.chain import Chain, CommitResult
 from ledger.genesis import Genesis, parse_address
 from ledger.genesis_json import genesis_from_json
+from ledger.pool import Pool
 from ledger.reader import LedgerReader
+from ledger.receipts import assemble_checkpoint
 from ledger.store_leveldb import LevelDBStore
 from p2p.config import KindSpec, NetworkConfig, PeerAddress, TlsFiles
 from p2p.lanes import Lane
@@ -203,7 +204,9 @@ class Node:
             port=port,
             hosts=tuple(rpc.hosts),
             origins=tuple(rpc.origins),
+            on_loopback=is_loopback(host),
             token_hashes=(token_hash(token),),
+            tls=_rpc_tls(self.home, self.config),
             body_bytes_max=rpc.body_bytes_max,
             connections_max=rpc.connections_max,
             requests_per_second_max=rpc.requests_per_second_max,
@@ -401,6 +404,17 @@ def _network_config(home: Home, config: NodeConfig, genesis: Genesis) -> Network
         listen_host=host,
         listen_port=port,
     )
+
+
+def _rpc_tls(home: Home, config: NodeConfig) -> ssl.SSLContext | None:
+    """Return the TLS settings of the RPC listener; configuration refuses to leave loopback without them."""
+    rpc = config.rpc
+    if not rpc.tls_certificate_file:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(home.resolve(rpc.tls_certificate_file), home.resolve(rpc.tls_key_file))
+    return context
 
 
 async def run_node(home: Home, config: NodeConfig, position: Position) -> None:
