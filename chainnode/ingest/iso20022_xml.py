@@ -27,6 +27,7 @@ ATTRIBUTES_MAX = 16
 ATTRIBUTE_LENGTH_MAX = 1024
 NAME_LENGTH_MAX = 256
 TEXT_LENGTH_MAX = 32_768
+TEXT_PIECES_MAX = 256  # comments and CDATA cut a text in pieces; joining very many would take quadratic time
 
 HEADER = "AppHdr"
 DOCUMENT = "Document"
@@ -35,13 +36,14 @@ DOCUMENT = "Document"
 class Node:
     """One element: local name, text, the currency attribute, line (from 1) and children by name."""
 
-    __slots__ = ("children", "currency", "line", "tag", "text")
+    __slots__ = ("children", "currency", "line", "pieces", "tag", "text")
 
     def __init__(self, tag: str, line: int, currency: str | None = None) -> None:
         self.tag = tag
         self.line = line
         self.currency = currency
         self.text = ""
+        self.pieces = 0  # of text so far; -1 once a child has ended, as no element has both
         self.children: dict[str, list[Node]] = {}
 
     def all(self, tag: str) -> list[Node]:
@@ -204,6 +206,8 @@ class _Reader:
         opened = self._open
         node = opened.pop()
         depth = len(opened) + 1
+        if opened:
+            opened[-1].pieces = -1
         if self._root_depth:
             if depth == self._root_depth:
                 self._end_root(node)
@@ -245,9 +249,13 @@ class _Reader:
 
     def _characters(self, text: str) -> None:
         node = self._open[-1]
+        if node.pieces < 0:
+            return  # white space between children
         node.text += text
-        if len(node.text) > TEXT_LENGTH_MAX:
-            raise self._limit("text", f"at most {TEXT_LENGTH_MAX} characters in an element", len(node.text))
+        node.pieces += 1
+        if len(node.text) > TEXT_LENGTH_MAX or node.pieces > TEXT_PIECES_MAX:
+            expected = f"at most {TEXT_LENGTH_MAX} characters in {TEXT_PIECES_MAX} pieces"
+            raise self._limit("text", expected, f"{len(node.text)} in {node.pieces}")
 
     def _check_attributes(self, attributes: dict[str, str]) -> None:
         if len(attributes) > ATTRIBUTES_MAX:

@@ -82,6 +82,14 @@ def test_limits_hold_where_they_are_set(monkeypatch: pytest.MonkeyPatch) -> None
     assert parse_iso20022(PLAIN.encode(), where="f.xml").payments
 
 
+def test_white_space_between_elements_is_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(iso20022_xml, "TEXT_LENGTH_MAX", 80)
+    start, stop = PLAIN.index("    <CdtTrfTxInf>"), PLAIN.index("</CdtTrfTxInf>") + len("</CdtTrfTxInf>\n")
+    many = PLAIN[:start] + PLAIN[start:stop] * 100 + PLAIN[stop:]
+    many = many.replace("<NbOfTxs>1<", "<NbOfTxs>100<")
+    assert len(parse_iso20022(many.encode(), where="f.xml").payments) == 100
+
+
 @pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "gb18030", "gbk"])
 def test_an_encoding_that_is_declared_or_shown_is_decoded(codec: str) -> None:
     declared = {"utf-8-sig": "UTF-8", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16"}.get(codec, codec)
