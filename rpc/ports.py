@@ -9,24 +9,14 @@ drawn tree in `primitives.errors`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 import msgspec
 
-from ledger.genesis import Genesis
 from ledger.outcomes import Outcome
-from ledger.reader import (
-    BlockView,
-    CheckpointView,
-    ConsistencyView,
-    EventView,
-    InclusionView,
-    Position,
-    StateValue,
-    Tip,
-)
+from ledger.reader import LedgerReader, Position
 from primitives.ids import EventId, Hash, Height, SourceKey, TimeMs
 
 WAIT_TIMEOUT_MS = 30_000
@@ -182,46 +172,32 @@ class NodeView(Protocol):
         ...
 
 
-class LedgerReads(Protocol):
-    """The committed ledger: `ledger.reader.LedgerReader`, whose docstrings hold."""
+LedgerReads = LedgerReader
+"""The committed ledger. It reads the store only, and so may be used from a few threads while the node writes."""
 
-    chain_id: Hash
-    origin: str
-    genesis: Genesis
 
-    def tip(self) -> Tip | None: ...
+class IndexReads(Protocol):
+    """The indexes that follow the log (`ledger` keeps what they point to). Positions come in the order of the log."""
 
-    def block(self, height: int) -> BlockView | None: ...
+    def height(self) -> Height:
+        """Return the height that the indexes have reached: what `as_of` says of their answers."""
+        ...
 
-    def block_by_hash(self, block_hash: bytes) -> BlockView | None: ...
+    def certificates(self, *, holder: str | None, after: str | None, count: int, descending: bool) -> Sequence[str]:
+        """Return up to `count` numbers of certificates in their order, those after `after`."""
+        ...
 
-    def blocks(self, start: int, count: int, *, descending: bool = False) -> list[BlockView]: ...
+    def certificate_events(self, number: str, *, start: int, count: int) -> Sequence[Position]:
+        """Return events `start` up to `start + count` of a certificate and of the application that led to it."""
+        ...
 
-    def block_events(self, height: int, start: int = 0, count: int | None = None) -> list[EventView]: ...
+    def payment(self, key: bytes, *, start: int, count: int) -> Sequence[Position]:
+        """Return statements `start` up to `start + count` of the payment with this pair key (32 bytes) or UETR (16)."""
+        ...
 
-    def height_at_time(self, time_ms: int) -> Height | None: ...
-
-    def position(self, event_id: bytes) -> Position | None: ...
-
-    def event(self, event_id: bytes) -> EventView | None: ...
-
-    def outcome(self, height: int, index: int) -> Outcome: ...
-
-    def log_size(self) -> int: ...
-
-    def inclusion(self, log_index: int, size: int) -> InclusionView: ...
-
-    def consistency(self, old_size: int, new_size: int) -> ConsistencyView: ...
-
-    def tile(self, level: int, index: int, width: int = 256) -> bytes | None: ...
-
-    def entry_bundle(self, index: int, width: int = 256) -> bytes | None: ...
-
-    def checkpoint(self, size_min: int = 0) -> CheckpointView | None: ...
-
-    def checkpoint_at(self, size: int) -> CheckpointView | None: ...
-
-    def state_value(self, key: bytes | str, height: int | None = None) -> StateValue | None: ...
+    def payments(self, *, member: str | None, after: int | None, count: int, descending: bool) -> Sequence[Position]:
+        """Return up to `count` payment statements, those after log index `after`, of one member or of all."""
+        ...
 
 
 class CallObserver(Protocol):
@@ -234,10 +210,15 @@ class CallObserver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """All that methods use. `now_ms` is the node's clock; `wait_timeout_ms` bounds what a submission waits for."""
+    """All that methods use.
+
+    `now_ms` is the node's clock; `wait_timeout_ms` bounds what a submission waits for; without an `index` the methods
+    that list certificates and payments are unavailable.
+    """
 
     reads: LedgerReads
     gateway: Gateway
     node: NodeView
     now_ms: Callable[[], TimeMs]
-    wait_timeout_ms: int = field(default=WAIT_TIMEOUT_MS)
+    wait_timeout_ms: int = WAIT_TIMEOUT_MS
+    index: IndexReads | None = None

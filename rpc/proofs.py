@@ -1,14 +1,48 @@
-"""placeholder until ledger.receipts."""
+"""What goes out to be verified offline: receipts, and the policy under which they are trusted.
+
+Here: finding out why there is no receipt yet. Not here: their bytes (`ledger.receipts`, `ledger.trust_policy`).
+"""
 
 from __future__ import annotations
 
+from ledger.members import VALIDATORS_KEY
+from ledger.receipts import make_receipt
+from ledger.state import STATE_VALUE_SIZE_MAX
+from ledger.trust_policy import policy_text as policy_of
+from primitives.encoding import decode
 from primitives.ids import EventId
+from primitives.validators import ValidatorSet
+from rpc.errors import not_found, unavailable
 from rpc.ports import Services
+
+CHECKPOINT_RETRY_MS = 500
 
 
 def receipt_text(services: Services, event_id: EventId) -> str:
-    raise NotImplementedError
+    """Return an event's receipt; -32001 for an unknown event, -32002 until a stable checkpoint covers it."""
+    text = make_receipt(services.reads, event_id)
+    if text is not None:
+        return text
+    if services.reads.position(event_id) is None:
+        raise not_found(
+            "the ledger holds no such event", got=event_id.hex(), hint="ledger_getStatus tells of pending ones"
+        )
+    raise unavailable(
+        "checkpoint_pending",
+        "no stable checkpoint covers this event yet",
+        hint="ask again shortly",
+        retry_after_ms=CHECKPOINT_RETRY_MS,
+    )
+
+
+def present_validators(services: Services) -> tuple[ValidatorSet, int]:
+    """Return the set that votes now and the height of the state that says so; -32002 before there is a chain."""
+    value = services.reads.state_value(VALIDATORS_KEY)
+    if value is None or value.value is None:
+        raise unavailable("no_chain", "this node holds no chain yet")
+    return decode(ValidatorSet, value.value, size_max=STATE_VALUE_SIZE_MAX), int(value.header.height)
 
 
 def policy_text(services: Services) -> str:
-    raise NotImplementedError
+    """Return the policy of the present validators."""
+    return policy_of(services.reads.genesis, present_validators(services)[0])

@@ -18,14 +18,30 @@ from ledger.certificate_records import (
     certificate_key,
     status_at,
 )
-from ledger.reader import StateValue
+from ledger.reader import StateValue, Tip
 from ledger.state import STATE_VALUE_SIZE_MAX
+from ledger.times import parse_time
 from primitives.encoding import decode
-from rpc.errors import Code, not_found
-from rpc.methods.heights import height_of, tip_of
+from primitives.errors import InputError
+from rpc.errors import Code, invalid_params, not_found
+from rpc.methods.events import EventResult, events_at
+from rpc.methods.heights import height_of, index_of, tip_of
 from rpc.ports import Services
 from rpc.registry import method
-from rpc.types import HeightParam, Params, Result, Time, time_text
+from rpc.types import (
+    LIMIT_DEFAULT,
+    Cursor,
+    HeightNumber,
+    HeightParam,
+    Limit,
+    Order,
+    Params,
+    Result,
+    Time,
+    make_cursor,
+    read_cursor,
+    time_text,
+)
 
 CertificateNumber = Annotated[str, msgspec.Meta(pattern=NUMBER_PATTERN, description="SCHEME-YEAR-CATEGORY-SERIAL")]
 
@@ -220,4 +236,172 @@ def _time_or_none(time_ms: int | None) -> str | None:
     return None if time_ms is None else time_text(time_ms)
 
 
-METHODS = (get_certificate,)
+class GetCertificateStatus(Params, frozen=True):
+    """A certificate, at a height or at a time that has come (RFC 3339 UTC)."""
+
+    number: CertificateNumber
+    at: HeightNumber | str = "latest"
+
+
+class CertificateStatusResult(Result, frozen=True):
+    """A certificate's status at a time, as the record of then said it; None where there was no such certificate.
+
+    `height` is the last block not after that time. `hindsight` is what the newest record says of the same time, where
+    it says something else: a revocation may name an earlier time from which the certificate counts as invalid.
+    """
+
+    number: str
+    exists: bool
+    status: StatusWords | None
+    hindsight: StatusWords | None
+    height: int
+    time: Time
+    as_of: int
+
+
+@method("cert_getStatus", params=GetCertificateStatus, result=CertificateStatusResult, errors=(Code.NOT_FOUND,))
+def get_certificate_status(services: Services, params: GetCertificateStatus) -> CertificateStatusResult:
+    """What a certificate was worth at a height or at a time, and whether there was one at all."""
+    tip = tip_of(services)
+    height, time_ms = _moment(services, params.at, tip)
+    key = certificate_key(params.number)
+    value = services.reads.state_value(key, height)
+    assert value is not None, "heights up to the tip have a state"
+    at_ms = value.header.time_ms if time_ms is None else time_ms
+    certificate = certificate_of(value)
+    status = None if certificate is None else status_words(status_at(certificate, at_ms))
+    hindsight = _hindsight(services, key, at_ms)
+    return CertificateStatusResult(
+        number=params.number,
+        exists=certificate is not None,
+        status=status,
+        hindsight=None if hindsight == status else hindsight,
+        height=height,
+        time=time_text(at_ms),
+        as_of=int(tip.height),
+    )
+
+
+def _moment(services: Services, at: int | str, tip: Tip) -> tuple[int, int | None]:
+    """Return the height that `at` means and, where it is a time, that time in milliseconds."""
+    if isinstance(at, int):
+        return height_of(at, tip), None
+    if at in ("earliest", "latest"):
+        return 0 if at == "earliest" else int(tip.height), None
+    time_ms = parse_time(at, where="$.at")
+    if time_ms > services.now_ms():
+        raise invalid_params("a time that has not come", where="$.at", expected="a time up to now", got=at)
+    height = services.reads.height_at_time(time_ms)
+    if height is None:
+        raise not_found("a time before the chain began", where="$.at", got=at)
+    return height, time_ms
+
+
+def _hindsight(services: Services, key: str, at_ms: int) -> StatusWords | None:
+    """Return what the newest record says of a time, None where it does not reach back so far."""
+    newest = services.reads.state_value(key)
+    certificate = None if newest is None else certificate_of(newest)
+    if certificate is None:
+        return None
+    try:
+        return status_words(status_at(certificate, at_ms))
+    except InputError:  # only the record as of then speaks for that time
+        return None
+
+
+class ListCertificates(Params, frozen=True):
+    """Certificates in the order of their numbers, of one holder or of all."""
+
+    holder: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    limit: Limit = LIMIT_DEFAULT
+    order: Order = "asc"
+    cursor: Cursor | None = None
+
+
+class ListedCertificate(Result, frozen=True):
+    """A certificate in a list."""
+
+    number: str
+    holder: str
+    product: ProductResult
+    category: int
+    status: StatusWords
+    valid_from: Time
+    valid_until: Time
+
+
+class CertificatesResult(Result, frozen=True):
+    """Certificates with their status at the newest block; `cursor` asks for the next."""
+
+    certificates: list[ListedCertificate]
+    cursor: str | None
+    as_of: int
+
+
+@method("cert_list", params=ListCertificates, result=CertificatesResult, errors=(Code.UNAVAILABLE,), in_thread=True)
+def list_certificates(services: Services, params: ListCertificates) -> CertificatesResult:
+    """Certificates by number, of one holder or of all, with their present status."""
+    index = index_of(services)
+    as_of = index.height()
+    after = None
+    if params.cursor is not None:
+        (after,) = read_cursor(params.cursor, "cert_list", tuple[str])
+    numbers = index.certificates(
+        holder=params.holder, after=after, count=params.limit, descending=params.order == "desc"
+    )
+    listed = [item for item in (_listed(services, number, as_of) for number in numbers) if item is not None]
+    cursor = make_cursor("cert_list", numbers[-1]) if len(numbers) == params.limit else None
+    return CertificatesResult(listed, cursor, int(as_of))
+
+
+def _listed(services: Services, number: str, height: int) -> ListedCertificate | None:
+    value = services.reads.state_value(certificate_key(number), height)
+    certificate = None if value is None else certificate_of(value)
+    if value is None or certificate is None:
+        return None
+    return ListedCertificate(
+        number,
+        certificate.holder,
+        _product(certificate.product),
+        certificate.category,
+        status_words(status_at(certificate, value.header.time_ms)),
+        time_text(certificate.valid_from_ms),
+        time_text(certificate.valid_until_ms),
+    )
+
+
+class CertificateHistory(Params, frozen=True):
+    """The events of one certificate."""
+
+    number: CertificateNumber
+    limit: Limit = LIMIT_DEFAULT
+    cursor: Cursor | None = None
+
+
+class HistoryEventsResult(Result, frozen=True):
+    """The events in the order of the log; `cursor` asks for the next."""
+
+    number: str
+    events: list[EventResult]
+    cursor: str | None
+    as_of: int
+
+
+@method(
+    "cert_history", params=CertificateHistory, result=HistoryEventsResult, errors=(Code.UNAVAILABLE,), in_thread=True
+)
+def certificate_history(services: Services, params: CertificateHistory) -> HistoryEventsResult:
+    """All events about a certificate, rejected ones too, from its application on."""
+    index = index_of(services)
+    as_of = index.height()
+    start = 0
+    if params.cursor is not None:
+        number, start = read_cursor(params.cursor, "cert_history", tuple[str, int])
+        if number != params.number or start < 0:
+            raise invalid_params("the cursor is of another certificate", where="$.cursor", got=params.cursor[:40])
+    places = index.certificate_events(params.number, start=start, count=params.limit)
+    cursor = make_cursor("cert_history", params.number, start + len(places)) if len(places) == params.limit else None
+    return HistoryEventsResult(params.number, events_at(services, places), cursor, int(as_of))
+
+
+METHODS = (get_certificate, get_certificate_status, list_certificates, certificate_history)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from ledger.reader import EventView
+from ledger.event_json import body_to_json
+from ledger.reader import EventView, Position
 from ledger.registry import KINDS
 from primitives.ids import EventId
 from rpc.errors import Code, invalid_params, not_found
-from rpc.events_json import event_to_json
 from rpc.methods.heights import height_of, tip_of
 from rpc.ports import Services, SubmitStatus
 from rpc.registry import method
@@ -129,7 +130,7 @@ def event_result(view: EventView) -> EventResult:
         kind_number=event.kind,
         schema=event.schema,
         expires=time_text(event.expires_ms),
-        body=event_to_json(event),
+        body=body_to_json(event.kind, event.schema, event.body),
         leaf=base64_text(view.leaf),
         outcome=outcome_result(view.outcome),
         height=place.height,
@@ -139,6 +140,12 @@ def event_result(view: EventView) -> EventResult:
         source=view.source.hex(),
         batch_hash=view.batch_hash.hex(),
     )
+
+
+def events_at(services: Services, places: Sequence[Position]) -> list[EventResult]:
+    """Return the events at these places, which an index named."""
+    views = [services.reads.event_at(place.height, place.index) for place in places]
+    return [event_result(view) for view in views if view is not None]
 
 
 class StatusResult(Result, frozen=True):

@@ -1,10 +1,10 @@
-"""Heights as parameters name them, and the tip that an answer speaks for."""
+"""Heights as parameters name them, and where an answer comes from: the tip, or the index behind it."""
 
 from __future__ import annotations
 
 from ledger.reader import Tip
 from rpc.errors import not_found, unavailable
-from rpc.ports import Services
+from rpc.ports import IndexReads, Services
 from rpc.types import HeightParam
 
 
@@ -23,3 +23,10 @@ def height_of(height: HeightParam, tip: Tip) -> int:
     if height > tip.height:
         raise not_found("no block at this height yet", where="$.height", got=f"{height}, the newest is {tip.height}")
     return height
+
+
+def index_of(services: Services) -> IndexReads:
+    """Return the index; -32002 on a node that keeps none."""
+    if services.index is None:
+        raise unavailable("no_index", "this node keeps no index", hint="ask a node that does")
+    return services.index

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from ledger.members import VALIDATORS_KEY
-from ledger.state import STATE_VALUE_SIZE_MAX
-from primitives.encoding import decode
 from primitives.validators import ValidatorSet
-from rpc.errors import Code, unavailable
+from rpc.errors import Code
 from rpc.ports import NodeStatus, Services
+from rpc.proofs import present_validators
 from rpc.registry import method
 from rpc.types import NoParams, Result, Time, time_text
 
@@ -84,12 +82,8 @@ def net_peers(services: Services, params: NoParams) -> PeersResult:
 def net_validators(services: Services, params: NoParams) -> ValidatorsResult:
     """The validators that vote now, and which of them leads."""
     del params
-    value = services.reads.state_value(VALIDATORS_KEY)
-    if value is None or value.value is None:
-        raise unavailable("no_chain", "this node holds no chain yet")
-    validators = decode(ValidatorSet, value.value, size_max=STATE_VALUE_SIZE_MAX)
-    status = services.node.status()
-    return validators_result(validators, status, int(value.header.height))
+    validators, height = present_validators(services)
+    return validators_result(validators, services.node.status(), height)
 
 
 def validators_result(validators: ValidatorSet, status: NodeStatus, height: int) -> ValidatorsResult:

@@ -12,9 +12,11 @@ from typing import Annotated, Any
 import msgspec
 
 from ledger.batches import BATCH_EVENTS_MAX, BATCH_SIZE_MAX
+from ledger.event_json import body_from_json
+from ledger.times import parse_time
+from primitives.errors import InputError
 from primitives.ids import Hash, SourceKey
-from rpc.errors import Code, not_found
-from rpc.events_json import new_event
+from rpc.errors import Code, RpcError, from_chain_error, not_found
 from rpc.methods.heights import tip_of
 from rpc.ports import NewEvent, Services, SubmitResult, SubmitStatus, Wait
 from rpc.registry import Access, method, waiting_method
@@ -40,6 +42,7 @@ class EventParam(Params, frozen=True):
     body: dict[str, Any]  # Any: each kind's own fields
     reference: Annotated[str, msgspec.Meta(pattern=REFERENCE_PATTERN)] | None = None
     expires: Time | None = None
+    schema: Annotated[int, msgspec.Meta(ge=1, le=65_535)] | None = None
 
 
 class Submit(Params, frozen=True):
@@ -110,7 +113,20 @@ async def submit_batch(services: Services, params: SubmitBatch) -> SubmitAnswer:
 
 def _event(item: EventParam, index: int) -> NewEvent:
     """Return one event of the parameters; -32602 names its place."""
-    return new_event(item.kind, item.body, item.reference, item.expires, where=f"$.events[{index}]")
+    try:
+        kind, schema, body = body_from_json(item.kind, item.body, item.schema)
+        expires_ms = None if item.expires is None else parse_time(item.expires, where="expires")
+    except InputError as error:
+        raise _placed(error, f"$.events[{index}]") from None
+    return NewEvent(kind, schema, body, None if item.reference is None else bytes.fromhex(item.reference), expires_ms)
+
+
+def _placed(error: InputError, place: str) -> RpcError:
+    """Return the error with the event's place before the place in it."""
+    where = place if error.where is None else f"{place}.{error.where}"
+    return from_chain_error(
+        type(error)(error.what, where=where, expected=error.expected, got=error.got, hint=error.hint)
+    )
 
 
 def _answer(services: Services, results: list[SubmitResult]) -> SubmitAnswer:
