@@ -1,0 +1,168 @@
+"""The index that follows the log: which events concern a payment, a certificate, a terminal or a member.
+
+In a store of its own, so that a block's synced write carries none of it; it names the height that it has reached, goes
+on from there after a restart, and is rebuilt from the log at any time (design §6). Here: the rows of a block as a pure
+function, and the follower that writes them. Not here: reading (`ledger.queries`). Rows, all with empty values but `m`:
+
+    k  pair key (first 16 bytes), position   payment statements of both sides of a payment
+    u  UETR (16 bytes), position             payment statements along a chain of hops
+    t  terminal's certificate, 0, position   payment statements made at a terminal
+    s  subject, 0, position                  certificate events by application id and certificate number
+    a  member, 0, height                     blocks that hold batches of a member
+    m  reached                               height and hash of the last block that is indexed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+
+from ledger import rows
+from ledger.certificate_bodies import subjects_of
+from ledger.certificates import CERTIFICATE_KINDS
+from ledger.payments import PAYMENT_STATEMENT, PaymentStatement
+from ledger.reader import EventView, LedgerReader
+from ledger.store import Put, Store
+from primitives.encoding import Record, decode, decoder_of, encode
+from primitives.errors import StorageError
+from primitives.ids import Hash, Height
+
+REACHED_KEY = b"m/reached"
+INDEX_FORMAT_KEY = b"m/index-format"
+INDEX_FORMAT = b"chainnode-index/1"
+KEY_PREFIX_SIZE = 16
+BLOCKS_A_WRITE = 64
+CLEARED_A_WRITE = 10_000
+
+_FIELDS = PaymentStatement.__struct_fields__
+_PAIR_KEY, _UETR, _TERMINAL = (_FIELDS.index(name) for name in ("pair_key", "uetr", "terminal_certificate"))
+_CERTIFICATE_BODIES = {(spec.kind, number): body for spec in CERTIFICATE_KINDS for number, body in spec.schemas.items()}
+_decode_any = decoder_of(Any).decode  # a body's shape was checked when its batch came in
+
+
+class Reached(Record):
+    """The last block that the index holds."""
+
+    height: Height
+    block_hash: Hash
+
+
+def pair_key_prefix(pair_key: bytes) -> bytes:
+    """Return the prefix of the rows of a payment's key."""
+    return b"k" + pair_key[:KEY_PREFIX_SIZE]
+
+
+def uetr_prefix(uetr: bytes) -> bytes:
+    """Return the prefix of the rows of a UETR (16 bytes)."""
+    return b"u" + uetr
+
+
+def terminal_prefix(certificate: str) -> bytes:
+    """Return the prefix of the rows of a terminal's certificate number."""
+    return b"t" + certificate.encode() + b"\0"
+
+
+def subject_prefix(subject: str) -> bytes:
+    """Return the prefix of the rows of an application id or certificate number."""
+    return b"s" + subject.encode() + b"\0"
+
+
+def member_prefix(member: str) -> bytes:
+    """Return the prefix of the rows of a member's blocks."""
+    return b"a" + member.encode() + b"\0"
+
+
+def index_rows(events: Sequence[EventView]) -> list[Put]:
+    """Return the rows of a block's events, in order."""
+    puts: list[Put] = []
+    members: set[tuple[str, int]] = set()
+    for view in events:
+        event, place = view.event, view.position
+        position = rows.position_bytes(place.height, place.index)
+        members.add((event.member, place.height))
+        if event.kind == PAYMENT_STATEMENT:
+            puts += [(prefix + position, b"") for prefix in _payment_prefixes(event.body)]
+        else:
+            body_type = _CERTIFICATE_BODIES.get((event.kind, event.schema))
+            if body_type is not None:
+                subjects = subjects_of(decoder_of(body_type).decode(event.body))
+                puts += [(subject_prefix(subject) + position, b"") for subject in subjects]
+    puts += [(member_prefix(member) + height.to_bytes(6, "big"), b"") for member, height in sorted(members)]
+    return puts
+
+
+def _payment_prefixes(body: bytes) -> list[bytes]:
+    fields = _decode_any(body)
+    prefixes = []
+    if fields[_PAIR_KEY]:
+        prefixes.append(pair_key_prefix(fields[_PAIR_KEY]))
+    if fields[_UETR]:
+        prefixes.append(uetr_prefix(fields[_UETR]))
+    if fields[_TERMINAL]:
+        prefixes.append(terminal_prefix(fields[_TERMINAL]))
+    return prefixes
+
+
+class IndexFollower:
+    """Brings an index store up to the log, some blocks at a time. One follower writes an index store."""
+
+    def __init__(self, store: Store, reader: LedgerReader) -> None:
+        """Open the index; one that belongs to another chain, or reaches above this one, begins anew.
+
+        Raises StorageError where a later version wrote it.
+        """
+        self._store = store
+        self._reader = reader
+        found = store.get(INDEX_FORMAT_KEY)
+        if found is not None and found != INDEX_FORMAT:
+            raise StorageError(
+                "index format not known",
+                expected=INDEX_FORMAT.decode(),
+                got=found[:64].decode(errors="replace"),
+                hint="run `chainnode reindex`",
+            )
+        reached = reached_of(store)
+        if reached is not None:
+            block = reader.block(reached.height)
+            if block is None or block.hash != reached.block_hash:
+                self.clear()
+        if found is None:
+            store.write([(INDEX_FORMAT_KEY, INDEX_FORMAT)], sync=True)
+
+    @property
+    def height(self) -> Height | None:
+        """The height that the index has reached; None before the first block."""
+        reached = reached_of(self._store)
+        return None if reached is None else reached.height
+
+    def follow(self, blocks_max: int = BLOCKS_A_WRITE) -> int:
+        """Index up to `blocks_max` further blocks in one write and return how many there were."""
+        height = self.height
+        puts: list[Put] = []
+        count = 0
+        for block in self._reader.blocks(0 if height is None else height + 1, blocks_max):
+            puts += index_rows(self._reader.block_events(block.header.height))
+            reached = Reached(block.header.height, block.hash)
+            count += 1
+        if count:
+            # Not synced: what a crash takes is indexed again, since the rows and the height go in one write.
+            self._store.write([*puts, (REACHED_KEY, encode(reached))], sync=False)
+        return count
+
+    def clear(self) -> None:
+        """Remove all rows, to build the index anew."""
+        self._store.write([(REACHED_KEY, None)], sync=True)
+        for kind in (b"k", b"u", b"t", b"s", b"a"):
+            start, stop = rows.all_of(kind)
+            while True:
+                keys = [key for key, _ in islice(self._store.iterate(start, stop), CLEARED_A_WRITE)]
+                if not keys:
+                    break
+                self._store.write([(key, None) for key in keys], sync=False)
+
+
+def reached_of(store: Store) -> Reached | None:
+    """Return what an index store has reached, or None."""
+    data = store.get(REACHED_KEY)
+    return None if data is None else decode(Reached, data, size_max=1024)
