@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -13,18 +13,22 @@ import pytest
 
 from ledger.batches import build_batch, check_event, parse_batch, verify_batch
 from ledger.catalogue import PUBLISHED_CATALOGUES
+from ledger.certificate_bodies import subjects_of
+from ledger.certificate_records import Certificate
 from ledger.chain import Chain
 from ledger.events import Event
 from ledger.genesis import Genesis, GenesisMember, GenesisSource, GenesisValidator, validator_set
 from ledger.members import Role
 from ledger.payments import PAYMENT_STATEMENT, Channel, PaymentStatement, Side, Status
 from ledger.policy import Policy
-from ledger.reader import LedgerReader, checkpoint_rows
+from ledger.reader import EventView, LedgerReader, Position, checkpoint_rows
+from ledger.registry import KINDS
 from ledger.store import MemoryStore
-from primitives.encoding import encode
-from primitives.ids import EventId, SourceKey, TimeMs
+from ledger.trust_policy import assemble_checkpoint
+from primitives.encoding import Record, decode, encode
+from primitives.ids import EventId, Height, SourceKey, TimeMs
 from primitives.keys import SigningKey
-from primitives.notes import Checkpoint, assemble_note, cosign, sign_note
+from primitives.notes import Checkpoint, cosign_statement
 from primitives.votes import COMMIT, QuorumCertificate, vote_statement
 from rpc.access import token_hash
 from rpc.errors import Code, RpcError
@@ -48,6 +52,13 @@ TOKEN = "a-token-of-this-test"
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 BANKS = ("bank-a", "bank-b", "bank-c", "bank-d")
 EVENT_LIFE_MS = 3_600_000
+# Banks come first: they run the validators.
+ROLES = {
+    **dict.fromkeys(BANKS, Role.BANK),
+    "cb": Role.CERTIFICATION_BODY,
+    "lab": Role.LABORATORY,
+    "ins": Role.INSPECTOR,
+}
 
 
 def key_of(name: str, use: str) -> SigningKey:
@@ -60,15 +71,18 @@ def genesis_of_four_banks() -> Genesis:
         START_MS,
         tuple(
             GenesisMember(
-                bank,
-                bank.title(),
-                (Role.BANK,),
+                name,
+                name.title(),
+                (role,),
                 "",
                 (),
-                (GenesisSource(key_of(bank, "source").public, (Role.BANK,)),),
+                (
+                    GenesisSource(key_of(name, "source").public, (role,)),
+                    GenesisSource(key_of(name, "decider").public, (role,)),
+                ),
                 (),
             )
-            for bank in BANKS
+            for name, role in ROLES.items()
         ),
         tuple(
             GenesisValidator(
@@ -86,7 +100,7 @@ def genesis_of_four_banks() -> Genesis:
     )
 
 
-def statement(number: int = 0) -> PaymentStatement:
+def statement(number: int = 0, *, pair_key: bytes = b"", uetr: bytes = b"") -> PaymentStatement:
     return PaymentStatement(
         salt=number.to_bytes(16, "big"),
         side=Side.DEBTOR,
@@ -99,9 +113,9 @@ def statement(number: int = 0) -> PaymentStatement:
         settlement_date=2026_01_02,
         agents=[],
         channel=Channel.QR,
-        uetr=b"",
+        uetr=uetr,
         reference_commitment=sha256(b"reference").digest(),
-        pair_key=b"",
+        pair_key=pair_key,
         tokens=[],
         fields_root=sha256(b"fields").digest(),
         terminal_certificate="",
@@ -121,6 +135,7 @@ class MemoryNode:
     is_ready: bool = True
     refuse_next: Exception | None = None
     member: str = "bank-a"
+    key_use: str = "source"
 
     def __post_init__(self) -> None:
         self.chain = Chain(self.store, self.genesis)
@@ -140,7 +155,7 @@ class MemoryNode:
         return encode(Event(self.member, reference, expires, PAYMENT_STATEMENT, 1, body or encode(statement(number))))
 
     def batch(self, events: Iterable[bytes]) -> bytes:
-        key = key_of(self.member, "source")
+        key = key_of(self.member, self.key_use)
         number, previous = self.chain.next_number(self.chain.tip_hash, key.public)
         return build_batch(
             list(events),
@@ -177,9 +192,20 @@ class MemoryNode:
     def checkpoint(self) -> str:
         """Make the present tip a stable checkpoint."""
         text = Checkpoint(self.genesis.origin, self.chain.log_size, self.chain.log_root).text()
-        lines = [sign_note(text, self.genesis.origin, key_of("bank-a", "log"))]
-        lines += [cosign(text, f"node-{bank}", key_of(bank, "cosign"), self.now // 1_000) for bank in BANKS[:3]]
-        note = assemble_note(text, lines)
+        time_s = self.now // 1_000
+        cosigned = [
+            (index, time_s, key_of(bank, "cosign").sign(cosign_statement(text, time_s)))
+            for index, bank in enumerate(BANKS[:3])
+        ]
+        note = assemble_checkpoint(
+            self.genesis,
+            validator_set(self.genesis),
+            "node-bank-a",
+            key_of("bank-a", "log"),
+            self.chain.log_size,
+            self.chain.log_root,
+            cosigned,
+        )
         self.store.write(checkpoint_rows(self.store, note), sync=True)
         return note
 
@@ -239,9 +265,9 @@ class MemoryNode:
         return self.standing_of_unordered(event_id)
 
     def source_position(self, source: SourceKey) -> SourcePosition | None:
-        for bank in BANKS:
-            if key_of(bank, "source").public == source:
-                return SourcePosition(bank, *self.chain.next_number(self.chain.tip_hash, source))
+        for name in ROLES:
+            if key_of(name, "source").public == source:
+                return SourcePosition(name, *self.chain.next_number(self.chain.tip_hash, source))
         return None
 
     # -- the node
@@ -273,6 +299,71 @@ class MemoryNode:
 
     def version(self) -> Version:
         return Version("0.1.0", 1, "chainnode-ledger/1", "3.11")
+
+
+class WalkingIndex:
+    """The index's port, honest and slow: it walks the whole log for every answer."""
+
+    def __init__(self, node: MemoryNode) -> None:
+        self._node = node
+
+    def height(self) -> Height:
+        return self._node.chain.height
+
+    def _events(self) -> list[EventView]:
+        reader = self._node.reader
+        return [view for height in range(self._node.chain.height + 1) for view in reader.block_events(height)]
+
+    def _body(self, view: EventView) -> Record:
+        return decode(KINDS[view.event.kind].schemas[view.event.schema], view.event.body, size_max=1 << 16)
+
+    def certificates(self, *, holder: str | None, after: str | None, count: int, descending: bool) -> list[str]:
+        prefix = b"scertificate/"
+        numbers = [key[len(prefix) :].decode() for key, _ in self._node.store.iterate(prefix, prefix + b"\xff")]
+        if descending:
+            numbers.reverse()
+        if after is not None:
+            numbers = [number for number in numbers if (number < after if descending else number > after)]
+        if holder is not None:
+            numbers = [number for number in numbers if self._holder(number) == holder]
+        return numbers[:count]
+
+    def _holder(self, number: str) -> str:
+        row = self._node.store.get(b"scertificate/" + number.encode())
+        assert row is not None
+        return decode(Certificate, row, size_max=1 << 20).holder
+
+    def certificate_events(self, number: str, *, start: int, count: int) -> list[Position]:
+        found: list[Position] = []
+        subjects = {number}
+        views = [view for view in self._events() if view.event.kind < PAYMENT_STATEMENT]
+        for view in views:
+            named = subjects_of(self._body(view))  # type: ignore[arg-type]
+            if number in named:
+                subjects.update(named)
+        for view in views:
+            if subjects & set(subjects_of(self._body(view))):  # type: ignore[arg-type]
+                found.append(view.position)
+        return found[start : start + count]
+
+    def _statements(self) -> list[EventView]:
+        return [view for view in self._events() if view.event.kind == PAYMENT_STATEMENT]
+
+    def payment(self, key: bytes, *, start: int, count: int) -> list[Position]:
+        found = [
+            view.position
+            for view in self._statements()
+            if key in (self._body(view).pair_key, self._body(view).uetr)  # type: ignore[attr-defined]
+        ]
+        return found[start : start + count]
+
+    def payments(self, *, member: str | None, after: int | None, count: int, descending: bool) -> list[Position]:
+        places = [view.position for view in self._statements() if member in (None, view.event.member)]
+        if descending:
+            places.reverse()
+        if after is not None:
+            places = [p for p in places if (p.log_index < after if descending else p.log_index > after)]
+        return places[:count]
 
 
 class MemoryGateway:
@@ -343,13 +434,19 @@ class Client:
 
 
 @pytest.fixture
+def make_statement() -> Callable[..., bytes]:
+    """Return the maker of a payment statement's canonical bytes."""
+    return lambda number, **fields: encode(statement(number, **fields))
+
+
+@pytest.fixture
 def node() -> MemoryNode:
     return MemoryNode()
 
 
 @pytest.fixture
 def services(node: MemoryNode) -> Services:
-    return Services(node.reader, MemoryGateway(node), node, node.now_ms, wait_timeout_ms=2_000)
+    return Services(node.reader, MemoryGateway(node), node, node.now_ms, 2_000, WalkingIndex(node))
 
 
 @pytest.fixture(scope="module")
@@ -358,7 +455,7 @@ def living() -> Services:
     node = MemoryNode()
     node.commit_events(3)
     node.checkpoint()
-    return Services(node.reader, MemoryGateway(node), node, node.now_ms, wait_timeout_ms=200)
+    return Services(node.reader, MemoryGateway(node), node, node.now_ms, 200, WalkingIndex(node))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger.registry import KINDS_BY_NAME
 from rpc import jsonrpc
 from rpc.dispatch import Caller, Dispatcher
 from rpc.errors import Code, RpcError
@@ -19,6 +21,25 @@ from rpc.methods.catalogue import METHODS
 from rpc.ports import Services
 from rpc.types import make_cursor
 
+# A good statement as JSON has it; fields that hold nothing are left out.
+STATEMENT: dict[str, Any] = {
+    "side": "debtor",
+    "message_type": "pacs.008",
+    "status": "accepted",
+    "amount": "12.34",
+    "currency": "CNY",
+    "agents": [{"role": "debtor-agent", "scheme": "BIC", "code": "ABCDCNBJ"}],
+    "channel": "qr",
+    "uetr": "eb6305c9-1f7f-49de-aed0-16487c27b42d",
+    "settlement_date": "2026-01-02",
+    "reference_commitment": "ab" * 32,
+    "pair_key": "cd" * 32,
+    "tokens": {"amount": "ef" * 16},
+    "fields_root": "12" * 32,
+    "source_digest": "34" * 32,
+    "time": "2026-01-01T00:00:00Z",
+    "salt": "00" * 16,
+}
 KNOWN = {int(code) for code in Code}
 plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)
 meaningful = st.sampled_from(
@@ -109,3 +130,38 @@ def test_a_well_formed_call_is_read_as_it_was_written(call_id: Any, name: str) -
     (call,) = jsonrpc.parse(body).calls
     assert isinstance(call, Call)
     assert (call.id, call.method, json.loads(call.params), call.is_notification) == (call_id, name, [1], False)
+
+
+kinds = st.sampled_from(sorted(KINDS_BY_NAME))
+body_fields = sorted(
+    {name.removesuffix("_ms") for spec in KINDS_BY_NAME.values() for name in spec.schemas[1].__struct_fields__}
+)
+event_bodies = st.dictionaries(st.sampled_from(body_fields) | st.text(max_size=5), values, max_size=6)
+loose_events = st.fixed_dictionaries(
+    {"kind": kinds, "body": event_bodies},
+    optional={
+        "reference": st.just("00" * 16) | values,
+        "expires": st.just("2026-01-01T00:00:00Z") | values,
+        "schema": values,
+    },
+)
+
+
+@given(event=loose_events)
+def test_no_event_ends_in_an_internal_error(answered, event: dict[str, Any]) -> None:
+    request = {"jsonrpc": "2.0", "id": 1, "method": "ledger_submit", "params": {"events": [event], "wait": "none"}}
+    check(json.loads(answered(json.dumps(request).encode()).body))
+
+
+@given(event=loose_events, field=st.sampled_from(sorted(STATEMENT)), value=values)
+def test_no_single_changed_field_of_a_statement_ends_in_an_internal_error(answered, event, field, value) -> None:
+    body = {**STATEMENT, field: value}
+    event = {**event, "kind": "payment.statement", "body": body}
+    request = {"jsonrpc": "2.0", "id": 1, "method": "ledger_submit", "params": [[event], "none"]}
+    check(json.loads(answered(json.dumps(request).encode()).body))
+
+
+@given(batch=st.binary(max_size=300))
+def test_no_batch_ends_in_an_internal_error(answered, batch: bytes) -> None:
+    request = {"jsonrpc": "2.0", "id": 1, "method": "ledger_submitBatch", "params": [base64.b64encode(batch).decode()]}
+    check(json.loads(answered(json.dumps(request).encode()).body))

@@ -1,0 +1,226 @@
+"""Certificates, payments and receipts through the API, out of a real chain with its real rules."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any
+
+import pytest
+
+from ledger.receipts import verify
+
+APPLICATION = "bank-a.0001"
+NUMBER = "FTP-2026-06-000001"
+UETR = "eb6305c9-1f7f-49de-aed0-16487c27b42d"
+
+
+def evidence(kind: str, custodian: str) -> dict[str, Any]:
+    digest = sha256(kind.encode()).hexdigest()
+    return {"kind": kind, "digest": digest, "custodian": custodian, "size_bytes": 1_000}
+
+
+def life(number: str = NUMBER, application: str = APPLICATION) -> list[tuple[str, str, str, dict[str, Any]]]:
+    """Return (member, key, kind, body) of each event up to a granted certificate."""
+    product = {"name": "Counter terminal", "model": "CT-1", "version": "2.0"}
+    case = {"application": application}
+    passed = case | {"passed": True}
+    tested = [evidence("type_examination", "lab"), evidence("security_evaluation", "lab")]
+    return [
+        (
+            "bank-a",
+            "source",
+            "certificate.apply",
+            case
+            | {"holder_name": "Bank A", "product": product, "category": 6}
+            | {"evidence": [evidence("technical_documents", "bank-a")]},
+        ),
+        ("cb", "source", "certificate.accept", case),
+        ("lab", "source", "certificate.type_test", passed | {"evidence": tested}),
+        ("ins", "source", "certificate.site_check", passed | {"evidence": [evidence("site_check", "ins")]}),
+        ("cb", "source", "certificate.review", case | {"evidence": [evidence("review_report", "cb")]}),
+        (
+            "cb",
+            "decider",
+            "certificate.grant",
+            case | {"number": number, "valid_from": None, "valid_until": None, "valid_months": 36},
+        ),
+    ]
+
+
+@pytest.fixture
+def submit(client, node, token: str):
+    """Submit one event as a member's source, and return its standing."""
+
+    async def one(member: str, key: str, kind: str, body: dict[str, Any]) -> dict[str, Any]:
+        node.member, node.key_use = member, key
+        answer = await client.call("ledger_submit", {"events": [{"kind": kind, "body": body}]}, token=token)
+        return answer["events"][0]
+
+    return one
+
+
+@pytest.fixture
+async def granted(submit) -> list[str]:
+    """Grant the certificate; return the ids of its events."""
+    ids = []
+    for step in life():
+        event = await submit(*step)
+        assert event["outcome"]["applied"], (step, event["outcome"])
+        ids.append(event["id"])
+    return ids
+
+
+async def test_a_certificate_shows_its_record_and_status(client, granted) -> None:
+    answer = await client.call("cert_get", [NUMBER])
+    certificate = answer["certificate"]
+    assert (certificate["holder"], certificate["category"], certificate["state"]) == ("bank-a", 6, "active")
+    assert certificate["product"] == {"name": "Counter terminal", "model": "CT-1", "version": "2.0"}
+    assert certificate["history"]["count"] == len(granted)
+    assert (answer["status"]["status"], answer["status"]["status_zh"]) == ("valid", "有效")
+    assert answer["as_of"] == answer["height"] == 6
+    assert certificate["valid_until"].startswith("2029-01-01T00:00:")
+    error = await client.error("cert_get", {"number": NUMBER, "height": 5})
+    assert error["code"] == -32001
+
+
+async def test_a_status_is_asked_for_at_heights_and_times(client, node, submit, granted) -> None:
+    revoked = await submit(
+        "cb", "source", "certificate.revoke", {"number": NUMBER, "reason": "fraud", "invalid_from": None}
+    )
+    assert revoked["outcome"]["applied"], revoked
+    before = (await client.call("ledger_getBlock", [6]))["header"]["time"]
+    absent = await client.call("cert_getStatus", [NUMBER, 5])
+    assert (absent["exists"], absent["status"]) == (False, None)
+    for at in (6, before):
+        valid = await client.call("cert_getStatus", [NUMBER, at])
+        assert (valid["height"], valid["time"], valid["status"]["status"]) == (6, before, "valid")
+        assert valid["hindsight"] is None
+    for at in (7, "latest", None):
+        params = {"number": NUMBER} if at is None else {"number": NUMBER, "at": at}
+        now = await client.call("cert_getStatus", params)
+        assert (now["height"], now["status"]["status"], now["status"]["valid"]) == (7, "revoked", False)
+
+
+async def test_a_revocation_from_an_earlier_time_shows_in_hindsight(client, node, submit, granted) -> None:
+    at = (await client.call("ledger_getBlock", [6]))["header"]["time"]
+    revoked = await submit(
+        "cb", "source", "certificate.revoke", {"number": NUMBER, "reason": "fraud", "invalid_from": at}
+    )
+    assert revoked["outcome"]["applied"], revoked
+    status = await client.call("cert_getStatus", [NUMBER, 6])
+    assert status["status"]["status"] == "valid"
+    assert status["hindsight"]["status"] == "revoked"
+
+
+@pytest.mark.parametrize(
+    ("at", "code", "got"),
+    [
+        ("2099-01-01T00:00:00Z", -32602, "2099"),
+        ("2020-01-01T00:00:00Z", -32001, "2020"),
+        ("yesterday", -32602, "yesterday"),
+        (99, -32001, "99"),
+        (-1, -32602, "-1"),
+        (1.5, -32602, "float"),
+        ("", -32602, ""),
+    ],
+)
+async def test_a_moment_that_is_none_is_refused(client, at: object, code: int, got: str) -> None:
+    error = await client.error("cert_getStatus", {"number": NUMBER, "at": at})
+    assert (error["code"], error["data"]["where"]) == (code, "$.at" if at != 99 else "$.height")
+    assert got in error["data"]["got"]
+
+
+async def test_certificates_are_listed_in_pages_by_number(client, submit, granted) -> None:
+    for serial in (2, 3):
+        for step in life(f"FTP-2026-06-00000{serial}", f"bank-a.000{serial}"):
+            assert (await submit(*step))["outcome"]["applied"]
+    expected = [f"FTP-2026-06-00000{serial}" for serial in (1, 2, 3)]
+    for order, numbers in (("asc", expected), ("desc", expected[::-1])):
+        first = await client.call("cert_list", {"limit": 2, "order": order})
+        rest = await client.call("cert_list", {"limit": 2, "order": order, "cursor": first["cursor"]})
+        assert [item["number"] for item in first["certificates"] + rest["certificates"]] == numbers
+        assert rest["cursor"] is None
+    assert (await client.call("cert_list", {"holder": "bank-b"}))["certificates"] == []
+    listed = (await client.call("cert_list", {"holder": "bank-a"}))["certificates"]
+    assert [item["status"]["status"] for item in listed] == ["valid"] * 3
+
+
+async def test_a_history_holds_every_event_rejected_ones_too(client, submit, granted) -> None:
+    rejected = await submit("bank-a", "source", *life()[5][2:])
+    assert not rejected["outcome"]["applied"]
+    first = await client.call("cert_history", {"number": NUMBER, "limit": 4})
+    rest = await client.call("cert_history", {"number": NUMBER, "limit": 4, "cursor": first["cursor"]})
+    events = first["events"] + rest["events"]
+    assert [event["id"] for event in events] == [*granted, rejected["id"]]
+    assert [event["kind"] for event in events[:2]] == ["certificate.apply", "certificate.accept"]
+    error = await client.error("cert_history", {"number": "FTP-2026-06-000009", "cursor": first["cursor"]})
+    assert error["data"]["where"] == "$.cursor"
+
+
+async def test_statements_about_a_payment_meet(client, node, make_statement) -> None:
+    key = sha256(b"pair").digest()
+    for number, member in enumerate(("bank-a", "bank-b")):
+        node.member = member
+        body = make_statement(number, pair_key=key, uetr=bytes.fromhex(UETR.replace("-", "")))
+        node.commit(node.batch([node.event(number, body=body), node.event(10 + number)]))
+    for params in ({"uetr": UETR}, {"pair_key": key.hex()}, [None, key.hex()]):
+        answer = await client.call("payment_get", params)
+        assert [item["member"] for item in answer["statements"]] == ["bank-a", "bank-b"]
+        assert answer["as_of"] == 2
+        assert [item["body"]["amount"] for item in answer["statements"]] == ["123.45", "123.46"]
+    page = await client.call("payment_get", {"uetr": UETR, "limit": 1})
+    rest = await client.call("payment_get", {"uetr": UETR, "limit": 1, "cursor": page["cursor"]})
+    assert [item["member"] for item in page["statements"] + rest["statements"]] == ["bank-a", "bank-b"]
+
+
+@pytest.mark.parametrize(
+    ("params", "code", "part"),
+    [
+        ({}, -32602, "uetr or pair_key"),
+        ({"uetr": UETR, "pair_key": "ab" * 32}, -32602, "uetr or pair_key"),
+        ({"uetr": UETR.upper()}, -32602, "UUID"),
+        ({"uetr": UETR}, -32001, UETR),
+    ],
+)
+async def test_a_payment_that_is_none_is_refused(client, params: dict[str, str], code: int, part: str) -> None:
+    error = await client.error("payment_get", params)
+    assert error["code"] == code
+    assert part in error["message"]
+
+
+async def test_statements_are_listed_newest_first_of_one_member_or_all(client, node) -> None:
+    for number, member in enumerate(("bank-a", "bank-b", "bank-a")):
+        node.member = member
+        node.commit_events(2, first=2 * number)
+    everything = await client.call("payment_list")
+    places = [item["log_index"] for item in everything["statements"]]
+    assert places == sorted(places, reverse=True)
+    assert len(places) == 6
+    first = await client.call("payment_list", {"member": "bank-a", "limit": 3})
+    rest = await client.call("payment_list", {"member": "bank-a", "limit": 3, "cursor": first["cursor"]})
+    assert {item["member"] for item in first["statements"] + rest["statements"]} == {"bank-a"}
+    assert len(first["statements"] + rest["statements"]) == 4
+
+
+async def test_a_node_without_an_index_says_so(client, services, server) -> None:
+    from dataclasses import replace
+
+    server._dispatcher._services = replace(services, index=None)
+    for method in ("payment_list", "cert_list"):
+        error = await client.error(method)
+        assert (error["code"], error["data"]["reason"]) == (-32002, "no_index")
+
+
+async def test_a_receipt_verifies_offline_under_the_policy_that_is_served(client, node) -> None:
+    ids = node.commit_events(5)
+    error = await client.error("ledger_getProof", [ids[3].hex()])
+    assert (error["code"], error["data"]["reason"], error["data"]["retryable"]) == (-32002, "checkpoint_pending", True)
+    node.checkpoint()
+    receipt = (await client.call("ledger_getProof", [ids[3].hex()]))["receipt"]
+    status, policy, headers = await client.get("/policy")
+    assert (status, headers["Content-Type"]) == (200, "text/plain; charset=utf-8")
+    verdict = verify(receipt, policy.decode())
+    assert (verdict.event_id, verdict.applied, verdict.member) == (ids[3], True, "bank-a")
+    status, served, headers = await client.get(f"/events/{ids[3].hex()}.tlog-proof")
+    assert (status, served.decode()) == (200, receipt)
+    assert headers["Content-Disposition"].startswith("attachment")
