@@ -35,6 +35,9 @@ DAY_MS = 86_400_000
 
 ROLES = {
     "bank-a": (Role.BANK,),
+    "bank-b": (Role.BANK,),
+    "bank-c": (Role.BANK,),
+    "bank-d": (Role.BANK,),
     "vendor": (Role.VENDOR,),
     "cb": (Role.CERTIFICATION_BODY,),
     "cb-other": (Role.CERTIFICATION_BODY,),
