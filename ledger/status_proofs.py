@@ -1,0 +1,146 @@
+"""Status proofs: what the state held under a key, or that it held nothing, at a height or a time; offline.
+
+A status proof is a C2SP tlog-proof of a block header's leaf. Its extra data hold the header, the value and its path in
+the state's map. For a time it also carries the next header: the first block is the last one not after that time.
+Pure. Source: design §6. Not here: what a certificate's record says of its status (`ledger.certificate_records`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta
+
+from ledger.certificate_records import Certificate, CertificateStatus, certificate_key, status_at
+from ledger.reader import LedgerReader
+from ledger.receipts import Path, check_header
+from ledger.smt import StateProof, verify_state
+from ledger.state import STATE_KEY_SIZE_MAX, STATE_VALUE_SIZE_MAX
+from ledger.tlog_proofs import PROOF_SIZE_MAX, TlogProof, parse_tlog_proof
+from ledger.trust_policy import parse_policy
+from primitives.block import BlockHeader
+from primitives.encoding import Record, decode, encode
+from primitives.errors import EncodingError, ProofError
+from primitives.ids import Hash, Height, TimeMs
+
+STATUS_PROOF_VERSION = 1
+
+
+class NextHeader(Record):
+    """The header after the one that is proved, with its path in the same log."""
+
+    header: BlockHeader
+    path: Path
+
+
+class StatusProof(Record):
+    """The extra data of a status proof; `value` None says that the key is absent."""
+
+    version: int
+    key: Annotated[bytes, Meta(min_length=1, max_length=STATE_KEY_SIZE_MAX)]
+    value: Annotated[bytes, Meta(max_length=STATE_VALUE_SIZE_MAX)] | None
+    proof: StateProof
+    header: BlockHeader
+    following: NextHeader | None
+
+
+@dataclass(frozen=True, slots=True)
+class StatusVerdict:
+    """What a status proof proves: the value from the block's time up to `until_ms`.
+
+    `until_ms` is the time of the next block, or, where the proof carries none, the earliest time at which a cosigner
+    vouched for the log's end being this block; None where the checkpoint lies further on.
+    """
+
+    key: bytes
+    value: bytes | None
+    chain_id: Hash
+    origin: str
+    height: Height
+    time_ms: TimeMs
+    until_ms: TimeMs | None
+    cosigners: tuple[str, ...]
+
+
+def make_status_proof(reader: LedgerReader, key: str | bytes, height: int) -> str | None:
+    """Return the proof of a state key at `height` under the latest stable checkpoint; None where none covers it.
+
+    The next header goes with it where the checkpoint covers that too.
+    """
+    found = reader.state_value(key, height)
+    if found is None:
+        return None
+    place = found.header.first_index + found.header.event_count
+    checkpoint = reader.checkpoint(size_min=place + 1)
+    if checkpoint is None:
+        return None
+    following: NextHeader | None = None
+    next_header = reader.header(height + 1)
+    if next_header is not None:
+        next_place = next_header.first_index + next_header.event_count
+        if next_place < checkpoint.size:
+            following = NextHeader(next_header, tuple(reader.log.inclusion(next_place, checkpoint.size)))
+    extra = StatusProof(STATUS_PROOF_VERSION, found.key, found.value, found.proof, found.header, following)
+    path = tuple(reader.log.inclusion(place, checkpoint.size))
+    return TlogProof(encode(extra), place, path, checkpoint.note).text()
+
+
+def verify_status(proof_text: str, policy: str) -> StatusVerdict:
+    """Return what a status proof proves under a policy. Raises ProofError where anything does not hold."""
+    proof = parse_tlog_proof(proof_text)
+    checked = parse_policy(policy).check(proof.note)
+    try:
+        extra = decode(StatusProof, proof.extra, size_max=PROOF_SIZE_MAX)
+    except EncodingError as error:
+        raise ProofError(error.what, where="extra data", expected=error.expected, got=error.got) from None
+    if extra.version != STATUS_PROOF_VERSION:
+        raise ProofError("status proof of an unknown version", expected=STATUS_PROOF_VERSION, got=extra.version)
+    header = extra.header
+    place = header.first_index + header.event_count
+    if proof.index != place:
+        raise ProofError("index is not the header's", expected=place, got=proof.index)
+    check_header(header, proof.path, checked)
+    verify_state(header.state_root, extra.key, extra.value, extra.proof)
+    until_ms: TimeMs | None = None
+    if extra.following is not None:
+        following = extra.following.header
+        check_header(following, extra.following.path, checked)
+        if following.parent != header.hash() or following.height != header.height + 1:
+            raise ProofError("next header does not follow", expected=header.hash(), got=following.parent)
+        until_ms = following.time_ms
+    elif checked.checkpoint.size == place + 1:
+        until_ms = TimeMs(checked.first_s * 1_000)
+    return StatusVerdict(
+        key=extra.key,
+        value=extra.value,
+        chain_id=header.chain_id,
+        origin=checked.checkpoint.origin,
+        height=header.height,
+        time_ms=header.time_ms,
+        until_ms=until_ms,
+        cosigners=checked.cosigners,
+    )
+
+
+def certificate_status(verdict: StatusVerdict, number: str, time_ms: int | None = None) -> CertificateStatus | None:
+    """Return a certificate's status at a time (default: the block's) as a verdict proves it; None: no such certificate.
+
+    Raises ProofError where the verdict is of another key, or says nothing about that time.
+    """
+    if verdict.key != certificate_key(number).encode():
+        raise ProofError(
+            "proof of another key", expected=certificate_key(number), got=verdict.key.decode(errors="replace")
+        )
+    at_ms = verdict.time_ms if time_ms is None else time_ms
+    if at_ms < verdict.time_ms or (at_ms > verdict.time_ms and (verdict.until_ms is None or at_ms >= verdict.until_ms)):
+        raise ProofError(
+            "proof says nothing about that time", expected=f"{verdict.time_ms} up to {verdict.until_ms}", got=at_ms
+        )
+    if verdict.value is None:
+        return None
+    try:
+        certificate = decode(Certificate, verdict.value, size_max=STATE_VALUE_SIZE_MAX)
+    except EncodingError as error:
+        raise ProofError(error.what, where="certificate", expected=error.expected, got=error.got) from None
+    return status_at(certificate, at_ms)
