@@ -32,6 +32,7 @@ from consensus.state import Parameters
 from ledger.chain import Chain, CommitResult
 from ledger.genesis import Genesis, parse_address
 from ledger.genesis_json import genesis_from_json
+from ledger.indexes import IndexFollower
 from ledger.pool import Pool
 from ledger.reader import LedgerReader
 from ledger.receipts import assemble_checkpoint
@@ -49,7 +50,7 @@ from rpc.ports import Services
 from rpc.server import RpcServer, RpcSettings
 
 TICK_S: Final = 0.02
-STATUS_LOG_S: Final = 60.0
+INDEX_BLOCKS_A_STEP: Final = 8
 
 log = structlog.get_logger("node")
 
@@ -91,6 +92,8 @@ class Node:
         self._fault: Exception | None = None
         self._io = ThreadPoolExecutor(1, "disk")
         self._outbox_io = ThreadPoolExecutor(1, "outbox")
+        self._index_io = ThreadPoolExecutor(1, "index")
+        self._unindexed = asyncio.Event()
         self._open()
 
     # --- opening
@@ -136,6 +139,8 @@ class Node:
         self.network = PeerNetwork(
             _network_config(home, config, self.genesis), self, random=random.SystemRandom(), metrics=self.metrics
         )
+        self.index_store = LevelDBStore(home.index)
+        self.index = IndexFollower(self.index_store, self.reader)
         self.view = LiveNodeView(self)
 
     def _open_outbox(self) -> SourceOutbox | None:
@@ -168,6 +173,7 @@ class Node:
                     tasks.create_task(self._flush_forever(), name="flush"),
                     tasks.create_task(self._tick_forever(), name="tick"),
                     tasks.create_task(self.gateway.run(), name="gateway"),
+                    tasks.create_task(self._index_forever(), name="index"),
                 ]
                 log.info(
                     "started", rpc=self.config.rpc.listen, p2p=self.config.p2p.listen, height=self.core.chain.height
@@ -232,6 +238,8 @@ class Node:
     def _close(self) -> None:
         self._io.shutdown(wait=True)
         self._outbox_io.shutdown(wait=True)
+        self._index_io.shutdown(wait=True)
+        self.index_store.close()
         self.wal.close()
         self._store.close()
 
@@ -266,6 +274,16 @@ class Node:
                 self._fail(UsageError("the node halted", got=turn.halted, hint="safety comes before life: see the log"))
                 return
 
+    async def _index_forever(self) -> None:
+        """Let the index follow the log, off the path of commits; after a restart it goes on where it was."""
+        loop = asyncio.get_running_loop()
+        self._unindexed.set()
+        while True:
+            await self._unindexed.wait()
+            self._unindexed.clear()
+            while await loop.run_in_executor(self._index_io, self.index.follow, INDEX_BLOCKS_A_STEP):
+                pass
+
     def _rewrite_due(self) -> list[bytes] | None:
         if self.wal.size_bytes < self.config.consensus.wal_bytes_max:
             return None
@@ -297,6 +315,8 @@ class Node:
             self._position.height = result.header.height
             self._count(result)
             self.gateway.committed(result)
+        if turn.commits:
+            self._unindexed.set()
         for notice in turn.notices:
             self._note(notice)
 
