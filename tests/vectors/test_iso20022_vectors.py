@@ -33,7 +33,7 @@ TRANSACTIONS = {
     "CstmrCdtTrfInitn": "CdtTrfTxInf",
     "FIToFIPmtStsRpt": "TxInfAndSts",
     "PmtRtr": "TxInf",
-    "BkToCstmrDbtCdtNtfctn": "TxDtls",
+    "BkToCstmrDbtCdtNtfctn": "Ntry",
 }
 AMOUNTS = {
     "FIToFICstmrCdtTrf": "./IntrBkSttlmAmt",
@@ -62,6 +62,8 @@ def read_otherwise(path: Path) -> tuple[str, list[ET.Element]]:
     for element in tree.iter():
         element.tag = element.tag.rpartition("}")[2]
     root = next(element for element in tree.iter() if element.tag in TRANSACTIONS)
+    if root.tag == "BkToCstmrDbtCdtNtfctn":  # an entry without details is a payment by itself
+        return root.tag, [one for entry in root.iter("Ntry") for one in (list(entry.iter("TxDtls")) or [entry])]
     return root.tag, list(root.iter(TRANSACTIONS[root.tag]))
 
 
