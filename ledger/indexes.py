@@ -1,14 +1,16 @@
-"""The index that follows the log: which events concern a payment, a certificate, a terminal or a member.
+"""The index that follows the log: which events concern a payment, a certificate or a member.
 
 In a store of its own, so that a block's synced write carries none of it; it names the height that it has reached, goes
 on from there after a restart, and is rebuilt from the log at any time (design §6). Here: the rows of a block as a pure
-function, and the follower that writes them. Not here: reading (`ledger.queries`). Rows, all with empty values but `m`:
+function, and the follower that writes them. Not here: reading (`ledger.index_reader`). Rows; values empty unless named:
 
     k  pair key (first 16 bytes), position   payment statements of both sides of a payment
     u  UETR (16 bytes), position             payment statements along a chain of hops
-    t  terminal's certificate, 0, position   payment statements made at a terminal
+    b  height                                blocks that hold payment statements
+    a  member, 0, height                     blocks that hold payment statements of a member
     s  subject, 0, position                  certificate events by application id and certificate number
-    a  member, 0, height                     blocks that hold batches of a member
+    c  certificate number                    granted certificates; value: the application
+    h  holder, 0, certificate number         granted certificates by holder
     m  reached                               height and hash of the last block that is indexed
 """
 
@@ -16,10 +18,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any
+
+import msgspec
 
 from ledger import rows
-from ledger.certificate_bodies import subjects_of
+from ledger.certificate_bodies import Body, Grant, subjects_of
 from ledger.certificates import CERTIFICATE_KINDS
 from ledger.payments import PAYMENT_STATEMENT, PaymentStatement
 from ledger.reader import EventView, LedgerReader
@@ -32,11 +35,12 @@ REACHED_KEY = b"m/reached"
 INDEX_FORMAT_KEY = b"m/index-format"
 INDEX_FORMAT = b"chainnode-index/1"
 KEY_PREFIX_SIZE = 16
+PAYMENT_BLOCKS = b"b"
 BLOCKS_A_WRITE = 64
 CLEARED_A_WRITE = 10_000
 
 _FIELDS = PaymentStatement.__struct_fields__
-_PAIR_KEY, _UETR, _TERMINAL = (_FIELDS.index(name) for name in ("pair_key", "uetr", "terminal_certificate"))
+_PAIR_KEY, _UETR = _FIELDS.index("pair_key"), _FIELDS.index("uetr")
 _CERTIFICATE_BODIES = {(spec.kind, number): body for spec in CERTIFICATE_KINDS for number, body in spec.schemas.items()}
 _decode_any = decoder_of(Any).decode  # a body's shape was checked when its batch came in
 
@@ -58,37 +62,43 @@ def uetr_prefix(uetr: bytes) -> bytes:
     return b"u" + uetr
 
 
-def terminal_prefix(certificate: str) -> bytes:
-    """Return the prefix of the rows of a terminal's certificate number."""
-    return b"t" + certificate.encode() + b"\0"
-
-
 def subject_prefix(subject: str) -> bytes:
     """Return the prefix of the rows of an application id or certificate number."""
     return b"s" + subject.encode() + b"\0"
 
 
 def member_prefix(member: str) -> bytes:
-    """Return the prefix of the rows of a member's blocks."""
+    """Return the prefix of the rows of the blocks that hold a member's payment statements."""
     return b"a" + member.encode() + b"\0"
+
+
+def certificate_row_key(number: str) -> bytes:
+    """Return the key of the row of a granted certificate."""
+    return b"c" + number.encode()
+
+
+def holder_prefix(holder: str) -> bytes:
+    """Return the prefix of the rows of a holder's certificates."""
+    return b"h" + holder.encode() + b"\0"
 
 
 def index_rows(events: Sequence[EventView]) -> list[Put]:
     """Return the rows of a block's events, in order."""
     puts: list[Put] = []
-    members: set[tuple[str, int]] = set()
+    members: set[tuple[int, str]] = set()
     for view in events:
         event, place = view.event, view.position
         position = rows.position_bytes(place.height, place.index)
-        members.add((event.member, place.height))
         if event.kind == PAYMENT_STATEMENT:
+            members.add((place.height, event.member))
             puts += [(prefix + position, b"") for prefix in _payment_prefixes(event.body)]
         else:
             body_type = _CERTIFICATE_BODIES.get((event.kind, event.schema))
             if body_type is not None:
-                subjects = subjects_of(decoder_of(body_type).decode(event.body))
-                puts += [(subject_prefix(subject) + position, b"") for subject in subjects]
-    puts += [(member_prefix(member) + height.to_bytes(6, "big"), b"") for member, height in sorted(members)]
+                puts += _certificate_rows(decoder_of(body_type).decode(event.body), position, view.outcome.applied)
+    for height, member in sorted(members):
+        number = height.to_bytes(6, "big")
+        puts += [(PAYMENT_BLOCKS + number, b""), (member_prefix(member) + number, b"")]
     return puts
 
 
@@ -99,9 +109,16 @@ def _payment_prefixes(body: bytes) -> list[bytes]:
         prefixes.append(pair_key_prefix(fields[_PAIR_KEY]))
     if fields[_UETR]:
         prefixes.append(uetr_prefix(fields[_UETR]))
-    if fields[_TERMINAL]:
-        prefixes.append(terminal_prefix(fields[_TERMINAL]))
     return prefixes
+
+
+def _certificate_rows(body: Body, position: bytes, applied: bool) -> list[Put]:
+    puts: list[Put] = [(subject_prefix(subject) + position, b"") for subject in subjects_of(body)]
+    if applied and isinstance(body, Grant):
+        holder = body.application.partition(".")[0]  # an application's id begins with its holder's
+        puts.append((certificate_row_key(body.number), body.application.encode()))
+        puts.append((holder_prefix(holder) + body.number.encode(), b""))
+    return puts
 
 
 class IndexFollower:
@@ -153,7 +170,7 @@ class IndexFollower:
     def clear(self) -> None:
         """Remove all rows, to build the index anew."""
         self._store.write([(REACHED_KEY, None)], sync=True)
-        for kind in (b"k", b"u", b"t", b"s", b"a"):
+        for kind in (b"k", b"u", b"b", b"a", b"s", b"c", b"h"):
             start, stop = rows.all_of(kind)
             while True:
                 keys = [key for key, _ in islice(self._store.iterate(start, stop), CLEARED_A_WRITE)]

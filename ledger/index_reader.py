@@ -1,0 +1,115 @@
+"""Reading the index: positions of payment statements and certificate events, numbers of certificates.
+
+Every answer is as of the height that the index has reached. Positions come in the order of the log. Not here: how the
+index is kept (`ledger.indexes`), and the events themselves (`ledger.reader`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from ledger import rows
+from ledger.indexes import (
+    PAYMENT_BLOCKS,
+    certificate_row_key,
+    holder_prefix,
+    member_prefix,
+    pair_key_prefix,
+    reached_of,
+    subject_prefix,
+    uetr_prefix,
+)
+from ledger.payments import PAYMENT_STATEMENT, UETR_SIZE, PaymentStatement
+from ledger.reader import LedgerReader, Position
+from ledger.store import Store, prefix_stop
+from primitives.encoding import decoder_of
+from primitives.ids import Height
+
+HEIGHT_SIZE = 6
+
+
+class IndexReader:
+    """Answers out of an index store, beside its follower; `reader` reads the ledger that it belongs to."""
+
+    def __init__(self, reader: LedgerReader, index: Store) -> None:
+        self._reader = reader
+        self._index = index
+
+    def height(self) -> Height:
+        """Return the height that the index has reached, 0 before it began."""
+        reached = reached_of(self._index)
+        return Height(0) if reached is None else reached.height
+
+    def certificates(self, *, holder: str | None, after: str | None, count: int, descending: bool) -> list[str]:
+        """Return up to `count` numbers of granted certificates in their order, those after `after`."""
+        prefix = certificate_row_key("") if holder is None else holder_prefix(holder)
+        start, stop = prefix, prefix_stop(prefix)
+        if after is not None:
+            beyond = prefix + after.encode()
+            start, stop = (start, beyond) if descending else (beyond + b"\0", stop)
+        found = islice(self._index.iterate(start, stop, reverse=descending), count)
+        return [key[len(prefix) :].decode() for key, _ in found]
+
+    def certificate_events(self, number: str, *, start: int, count: int) -> list[Position]:
+        """Return events `start` up to `start + count` of a certificate and of the application that led to it."""
+        application = self._index.get(certificate_row_key(number))
+        places = set(self._places(subject_prefix(number)))
+        if application is not None:
+            places |= set(self._places(subject_prefix(application.decode())))
+        return [self._position(*place) for place in sorted(places)[start : start + count]]
+
+    def payment(self, key: bytes, *, start: int, count: int) -> list[Position]:
+        """Return statements `start` up to `start + count` of the payment with this pair key (32 bytes) or UETR (16)."""
+        if len(key) == UETR_SIZE:
+            found = self._places(uetr_prefix(key))
+        else:
+            found = (place for place in self._places(pair_key_prefix(key)) if self._has_pair_key(place, key))
+        return [self._position(*place) for place in islice(found, start, start + count)]
+
+    def payments(self, *, member: str | None, after: int | None, count: int, descending: bool) -> list[Position]:
+        """Return up to `count` payment statements, those after log index `after`, of one member or of all."""
+        found: list[Position] = []
+        for height in self._payment_blocks(member, after, descending):
+            views = self._reader.block_events(height)
+            for view in reversed(views) if descending else views:
+                place = view.position
+                passed = after is not None and (place.log_index >= after if descending else place.log_index <= after)
+                if passed or view.event.kind != PAYMENT_STATEMENT or member not in (None, view.event.member):
+                    continue
+                if len(found) == count:
+                    return found
+                found.append(place)
+        return found
+
+    def _payment_blocks(self, member: str | None, after: int | None, descending: bool) -> Iterator[int]:
+        """Yield the heights of blocks with payment statements, from the block of log index `after` on."""
+        prefix = PAYMENT_BLOCKS if member is None else member_prefix(member)
+        low, high = 0, rows.HEIGHT_MAX - 1
+        if after is not None:
+            height = self._reader.height_at_log_index(after)
+            if height is None:
+                return
+            low, high = (low, height) if descending else (height, high)
+        start, stop = prefix + low.to_bytes(HEIGHT_SIZE, "big"), prefix + (high + 1).to_bytes(HEIGHT_SIZE, "big")
+        for key, _ in self._index.iterate(start, stop, reverse=descending):
+            yield int.from_bytes(key[-HEIGHT_SIZE:], "big")
+
+    def _places(self, prefix: bytes) -> Iterator[tuple[int, int]]:
+        stop = prefix + b"\xff" * (rows.POSITION_SIZE + 1)
+        for key, _ in self._index.iterate(prefix, stop):
+            if len(key) == len(prefix) + rows.POSITION_SIZE:
+                yield rows.parse_position(key[len(prefix) :])
+
+    def _has_pair_key(self, place: tuple[int, int], pair_key: bytes) -> bool:
+        """Say whether a statement has the whole key: rows hold its first bytes only, which anybody can imitate."""
+        view = self._reader.event_at(*place)
+        if view is None:
+            return False
+        body: PaymentStatement = decoder_of(PaymentStatement).decode(view.event.body)
+        return body.pair_key == pair_key
+
+    def _position(self, height: int, index: int) -> Position:
+        header = self._reader.header(height)
+        assert header is not None, "the index never reaches above the log"
+        return Position(Height(height), index, header.first_index + index)
