@@ -30,6 +30,8 @@ from rpc.ports import CallObserver, Services
 from rpc.registry import AnyMethod
 from rpc.resources import add_resources
 
+# Larger bodies take milliseconds to parse and are parsed beside the loop.
+PARSED_INLINE_BYTES_MAX = 128 * 1024
 HEADERS_TIMEOUT_S = 10
 BODY_TIMEOUT_S = 30
 KEEPALIVE_TIMEOUT_S = 60
@@ -252,7 +254,10 @@ class RpcServer:
         limit = self._settings.body_bytes_max if caller.may_submit else READ_BODY_BYTES_MAX
         body = await _read_body(request, min(limit, self._settings.body_bytes_max))
         try:
-            parsed = self._dispatcher.parse(body)
+            if len(body) <= PARSED_INLINE_BYTES_MAX:
+                parsed = self._dispatcher.parse(body)
+            else:
+                parsed = await asyncio.to_thread(self._dispatcher.parse, body)
             self._take(request, len(parsed.calls) - 1)
         except RpcError as error:
             answer = self._dispatcher.refuse(error, caller)
