@@ -18,8 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
-
-import msgspec
+from typing import Any
 
 from ledger import rows
 from ledger.certificate_bodies import Body, Grant, subjects_of
