@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any
+
+import msgspec
 
 from ledger import rows
 from ledger.certificate_bodies import Body, Grant, subjects_of
@@ -41,7 +42,7 @@ CLEARED_A_WRITE = 10_000
 _FIELDS = PaymentStatement.__struct_fields__
 _PAIR_KEY, _UETR = _FIELDS.index("pair_key"), _FIELDS.index("uetr")
 _CERTIFICATE_BODIES = {(spec.kind, number): body for spec in CERTIFICATE_KINDS for number, body in spec.schemas.items()}
-_decode_any = decoder_of(Any).decode  # a body's shape was checked when its batch came in
+_decode_any = msgspec.msgpack.Decoder().decode  # a body's shape was checked when its batch came in
 
 
 class Reached(Record):
