@@ -23,12 +23,13 @@ from chainnode.metrics import NodeMetrics
 from chainnode.source_outbox import SourceOutbox
 from ledger.batches import ParsedBatch, check_event, parse_batch, verify_batch
 from ledger.chain import CommitResult
-from ledger.events import REFERENCE_SIZE, Event
+from ledger.events import REFERENCE_SIZE, TIME_MS_MAX, Event
 from ledger.events import event_id as id_of_event
 from ledger.members import source_grant
 from ledger.outcomes import Outcome
 from ledger.pool import PoolFull
 from ledger.reader import LedgerReader
+from ledger.registry import KINDS
 from primitives.encoding import encode
 from primitives.errors import ChainError, InputError
 from primitives.ids import EventId, Hash, Height, SourceKey, TimeMs
@@ -209,7 +210,7 @@ class NodeGateway:
         event = Event(
             self._member,
             new.reference if new.reference is not None else os.urandom(REFERENCE_SIZE),
-            new.expires_ms if new.expires_ms is not None else self._latest_expiry(),
+            new.expires_ms if new.expires_ms is not None else self._expiry_of(new.kind),
             new.kind,
             new.schema,
             new.body,
@@ -236,7 +237,11 @@ class NodeGateway:
         self._join(event_id, waiter)
         return event_id, None
 
-    def _latest_expiry(self) -> int:
+    def _expiry_of(self, kind: int) -> int:
+        """Return never for a mere record, so that its id depends on its content alone, else the longest allowed."""
+        spec = KINDS.get(kind)
+        if spec is not None and not spec.changes_state:
+            return TIME_MS_MAX
         chain = self._core.chain
         ahead_ms = chain.policy_after(chain.tip_hash).event_expiry_ahead_ms_max
         return int(self._now_ms()) + max(ahead_ms - EXPIRY_MARGIN_MS, ahead_ms // 2)

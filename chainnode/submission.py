@@ -16,18 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+
 from chainnode.client import CallRefused, NodeClient
 from chainnode.files import locked
 from chainnode.identity import KeyFile
 from chainnode.source_outbox import SourceOutbox
 from ledger.batches import check_event
-from ledger.events import REFERENCE_SIZE, Event, event_id
+from ledger.event_json import body_to_json
+from ledger.events import REFERENCE_SIZE, TIME_MS_MAX, Event, event_id
 from ledger.registry import KINDS
 from ledger.times import format_time
 from primitives.encoding import encode
 from primitives.errors import UsageError
 from primitives.ids import EventId, Hash
-from rpc.events_json import event_to_json
 
 CHUNK_EVENTS = 1_000
 CHUNK_BYTES = 2 * 1024 * 1024
@@ -51,15 +52,14 @@ class NewEvent:
     expires_ms: int | None = None
 
 
-def event_row(event: NewEvent, member: str) -> Json:
-    """Return an event in its JSON form: kind, body, reference and expires, None where the gateway chooses them."""
-    reference, expires_ms = event.reference or bytes(REFERENCE_SIZE), event.expires_ms or 0
-    return {
-        "kind": KINDS[event.kind].name,
-        "body": event_to_json(Event(member, reference, expires_ms, event.kind, event.schema, event.body)),
-        "reference": None if event.reference is None else reference.hex(),
-        "expires": None if event.expires_ms is None else format_time(expires_ms),
-    }
+def event_row(event: NewEvent) -> Json:
+    """Return an event in its JSON form; reference and expires are left out where the gateway chooses them."""
+    row: Json = {"kind": KINDS[event.kind].name, "schema": event.schema}
+    if event.reference is not None:
+        row["reference"] = event.reference.hex()
+    if event.expires_ms is not None:
+        row["expires"] = format_time(event.expires_ms)
+    return {**row, "body": body_to_json(event.kind, event.schema, event.body)}
 
 
 class Door(Protocol):
@@ -80,14 +80,10 @@ class GatewayDoor:
 
     def send(self, events: Sequence[NewEvent], wait: str) -> list[Json]:
         """Send events; what the door refuses comes back as Refused, the others go on."""
-        rows = [self._row(event) for event in events]
+        rows = [event_row(event) for event in events]
         answer = retried(lambda: self._client.call("ledger_submit", events=rows, wait=wait))
         found: list[Json] = answer["events"]
         return found
-
-    def _row(self, event: NewEvent) -> Json:
-        row = event_row(event, self.member)
-        return {name: value for name, value in row.items() if value is not None}
 
 
 class KeyDoor:
@@ -137,8 +133,11 @@ class KeyDoor:
         self._outbox.settle(int(found["next_number"]), bytes.fromhex(found["previous"]))
 
     def _make(self, event: NewEvent) -> tuple[EventId, bytes]:
-        # In slots of half a day, so that the same message submitted again soon is the same event.
+        # A record never expires; what changes the state does, in slots of half a day, so that the same message
+        # submitted again soon is the same event.
         slot_ms = (self._now_ms() + HOUR_MS) // EXPIRY_SLOT_MS * EXPIRY_SLOT_MS + EXPIRY_SLOT_MS
+        if event.kind in KINDS and not KINDS[event.kind].changes_state:
+            slot_ms = TIME_MS_MAX
         made = Event(
             self.member,
             event.reference if event.reference is not None else os.urandom(REFERENCE_SIZE),

@@ -85,7 +85,6 @@ class ParsedBatch:
     ids: tuple[EventId, ...]
     kinds: frozenset[int]
     expires_ms_min: int
-    expires_ms_max: int
     stateful: tuple[StatefulEvent, ...]
 
     @property
@@ -136,7 +135,6 @@ def parse_batch(data: bytes, kinds: Mapping[int, KindSpec] = KINDS) -> ParsedBat
         ids=ids,  # type: ignore[arg-type]  # a NewType costs a call per event
         kinds=frozenset(event.kind for event in events),
         expires_ms_min=min(expiries),
-        expires_ms_max=max(expiries),
         stateful=tuple(stateful),
     )
 

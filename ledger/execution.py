@@ -206,7 +206,9 @@ def _run_batch(
 ) -> list[Outcome]:
     """Return the outcomes of a batch's events, having applied those that change the state to `view`."""
     latest = time_ms + policy.event_expiry_ahead_ms_max
-    in_time = time_ms <= batch.expires_ms_min and batch.expires_ms_max <= latest
+    # Only kinds that change the state are bounded: their references are remembered until they expire. A record may
+    # never expire, so that the id of a bank's message depends on the message alone.
+    in_time = time_ms <= batch.expires_ms_min and all(item.event.expires_ms <= latest for item in batch.stateful)
     forbidden = {kind for kind in batch.kinds if not permitted(kinds[kind], grant)}
     if in_time and not forbidden and not batch.stateful:
         return [APPLIED] * batch.header.count
@@ -215,7 +217,7 @@ def _run_batch(
     for index, event in enumerate(batch.events):
         if event.expires_ms < time_ms:
             outcome = rejected(EXPIRED, f"at {event.expires_ms}, block time {time_ms}")
-        elif event.expires_ms > latest:
+        elif index in stateful and event.expires_ms > latest:
             outcome = rejected(EXPIRES_TOO_LATE, f"at {event.expires_ms}, at most {latest}")
         elif event.kind in forbidden:
             needed = " or ".join(sorted(kinds[event.kind].roles))
