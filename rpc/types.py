@@ -45,6 +45,7 @@ Base64 = Annotated[str, msgspec.Meta(pattern=BASE64_PATTERN, description="base64
 HeightNumber = Annotated[int, msgspec.Meta(ge=0, le=HEIGHT_MAX)]
 HeightParam = HeightNumber | Literal["earliest", "latest"]
 LogSize = Annotated[int, msgspec.Meta(ge=0, le=SIZE_MAX)]
+Offset = Annotated[int, msgspec.Meta(ge=0, le=SIZE_MAX)]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=LIMIT_MAX)]
 Order = Literal["asc", "desc"]
 Cursor = Annotated[str, msgspec.Meta(pattern=CURSOR_PATTERN, max_length=CURSOR_CHARACTERS_MAX)]

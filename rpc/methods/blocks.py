@@ -14,6 +14,7 @@ from rpc.types import (
     HashHex,
     HeightParam,
     Limit,
+    Offset,
     Order,
     Params,
     Result,
@@ -168,7 +169,7 @@ def get_blocks(services: Services, params: GetBlocks) -> BlocksResult:
     if params.cursor is not None:
         if params.start is not None:
             raise invalid_params("a page has one start", expected="start or cursor", got="both")
-        start, descending = read_cursor(params.cursor, "ledger_getBlocks", tuple[int, bool])
+        start, descending = read_cursor(params.cursor, "ledger_getBlocks", tuple[Offset, bool])
     else:
         start = height_of(params.start if params.start is not None else ("latest" if descending else "earliest"), tip)
     blocks = [block_result(block, tip) for block in services.reads.blocks(start, params.limit, descending=descending)]

@@ -1,7 +1,7 @@
 """cert_*: certificates, their status at a height or time, and their history.
 
 Here: the ledger's records as JSON has them. Not here: status as a function of record and time
-(`ledger.certificate_records`), proofs (`ledger.receipts`). Source: domain §3.
+(`ledger.certificate_records`), proofs (`ledger.status_proofs`). Source: domain §3.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ledger.certificate_records import (
 )
 from ledger.reader import StateValue, Tip
 from ledger.state import STATE_VALUE_SIZE_MAX
+from ledger.status_proofs import make_status_proof
 from ledger.times import parse_time
 from primitives.encoding import decode
 from primitives.errors import InputError
@@ -34,6 +35,7 @@ from rpc.types import (
     HeightNumber,
     HeightParam,
     Limit,
+    Offset,
     Order,
     Params,
     Result,
@@ -247,7 +249,8 @@ class CertificateStatusResult(Result, frozen=True):
     """A certificate's status at a time, as the record of then said it; None where there was no such certificate.
 
     `height` is the last block not after that time. `hindsight` is what the newest record says of the same time, where
-    it says something else: a revocation may name an earlier time from which the certificate counts as invalid.
+    it says something else: a revocation may name an earlier time from which the certificate counts as invalid. `proof`
+    is a status proof for `chainnode verify`, None until a stable checkpoint covers the height.
     """
 
     number: str
@@ -256,10 +259,17 @@ class CertificateStatusResult(Result, frozen=True):
     hindsight: StatusWords | None
     height: int
     time: Time
+    proof: str | None
     as_of: int
 
 
-@method("cert_getStatus", params=GetCertificateStatus, result=CertificateStatusResult, errors=(Code.NOT_FOUND,))
+@method(
+    "cert_getStatus",
+    params=GetCertificateStatus,
+    result=CertificateStatusResult,
+    errors=(Code.NOT_FOUND,),
+    in_thread=True,
+)
 def get_certificate_status(services: Services, params: GetCertificateStatus) -> CertificateStatusResult:
     """What a certificate was worth at a height or at a time, and whether there was one at all."""
     tip = tip_of(services)
@@ -278,6 +288,7 @@ def get_certificate_status(services: Services, params: GetCertificateStatus) -> 
         hindsight=None if hindsight == status else hindsight,
         height=height,
         time=time_text(at_ms),
+        proof=make_status_proof(services.reads, key, height),
         as_of=int(tip.height),
     )
 
@@ -396,8 +407,8 @@ def certificate_history(services: Services, params: CertificateHistory) -> Histo
     as_of = index.height()
     start = 0
     if params.cursor is not None:
-        number, start = read_cursor(params.cursor, "cert_history", tuple[str, int])
-        if number != params.number or start < 0:
+        number, start = read_cursor(params.cursor, "cert_history", tuple[str, Offset])
+        if number != params.number:
             raise invalid_params("the cursor is of another certificate", where="$.cursor", got=params.cursor[:40])
     places = index.certificate_events(params.number, start=start, count=params.limit)
     cursor = make_cursor("cert_history", params.number, start + len(places)) if len(places) == params.limit else None

@@ -19,6 +19,7 @@ from rpc.types import (
     HashHex,
     HeightParam,
     Limit,
+    Offset,
     OutcomeResult,
     Params,
     Result,
@@ -81,8 +82,8 @@ def get_block_events(services: Services, params: GetBlockEvents) -> BlockEventsR
     height = height_of(params.height, tip)
     start = 0
     if params.cursor is not None:
-        cursor_height, start = read_cursor(params.cursor, "ledger_getBlockEvents", tuple[int, int])
-        if cursor_height != height or start < 0:
+        cursor_height, start = read_cursor(params.cursor, "ledger_getBlockEvents", tuple[int, Offset])
+        if cursor_height != height:
             raise invalid_params("the cursor is of another block", where="$.cursor", expected=cursor_height, got=height)
     block = services.reads.block(height)
     assert block is not None, "heights up to the tip have blocks"

@@ -21,6 +21,7 @@ from rpc.types import (
     Cursor,
     HashHex,
     Limit,
+    Offset,
     Order,
     Params,
     Result,
@@ -65,8 +66,8 @@ def get_payment(services: Services, params: GetPayment) -> StatementsResult:
         raise invalid_params("a payment has one name", where="$", expected="uetr or pair_key", got=got)
     start = 0
     if params.cursor is not None:
-        of, start = read_cursor(params.cursor, "payment_get", tuple[str, int])
-        if of != name or start < 0:
+        of, start = read_cursor(params.cursor, "payment_get", tuple[str, Offset])
+        if of != name:
             raise invalid_params("the cursor is of another payment", where="$.cursor", got=params.cursor[:40])
     places = index.payment(bytes.fromhex(name.replace("-", "")), start=start, count=params.limit)
     if not places and start == 0:
@@ -91,7 +92,7 @@ def list_payments(services: Services, params: ListPayments) -> StatementsResult:
     as_of = index.height()
     after: int | None = None
     if params.cursor is not None:
-        (after,) = read_cursor(params.cursor, "payment_list", tuple[int])
+        (after,) = read_cursor(params.cursor, "payment_list", tuple[Offset])
     places = index.payments(member=params.member, after=after, count=params.limit, descending=params.order == "desc")
     cursor = make_cursor("payment_list", places[-1].log_index) if len(places) == params.limit else None
     return StatementsResult(events_at(services, places), cursor, int(as_of))

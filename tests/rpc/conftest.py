@@ -13,20 +13,19 @@ import pytest
 
 from ledger.batches import build_batch, check_event, parse_batch, verify_batch
 from ledger.catalogue import PUBLISHED_CATALOGUES
-from ledger.certificate_bodies import subjects_of
-from ledger.certificate_records import Certificate
 from ledger.chain import Chain
 from ledger.events import Event
 from ledger.genesis import Genesis, GenesisMember, GenesisSource, GenesisValidator, validator_set
+from ledger.index_reader import IndexReader
+from ledger.indexes import IndexFollower
 from ledger.members import Role
 from ledger.payments import PAYMENT_STATEMENT, Channel, PaymentStatement, Side, Status
 from ledger.policy import Policy
-from ledger.reader import EventView, LedgerReader, Position, checkpoint_rows
-from ledger.registry import KINDS
+from ledger.reader import LedgerReader, checkpoint_rows
 from ledger.store import MemoryStore
 from ledger.trust_policy import assemble_checkpoint
-from primitives.encoding import Record, decode, encode
-from primitives.ids import EventId, Height, SourceKey, TimeMs
+from primitives.encoding import encode
+from primitives.ids import EventId, SourceKey, TimeMs
 from primitives.keys import SigningKey
 from primitives.notes import Checkpoint, cosign_statement
 from primitives.votes import COMMIT, QuorumCertificate, vote_statement
@@ -140,6 +139,8 @@ class MemoryNode:
     def __post_init__(self) -> None:
         self.chain = Chain(self.store, self.genesis)
         self.reader = LedgerReader(self.store, self.genesis)
+        self.index_store = MemoryStore()
+        self.index = IndexFollower(self.index_store, self.reader)
         self.waiting: list[bytes] = []
         self.known: dict[EventId, SubmitStatus] = {}
         self.references = 0
@@ -183,6 +184,7 @@ class MemoryNode:
         )
         self.store.write(result.puts, sync=True)
         self.chain.written(result.ticket)
+        self.index.follow()
 
     def commit_events(self, count: int, first: int = 0) -> list[EventId]:
         events = [self.event(first + number) for number in range(count)]
@@ -301,71 +303,6 @@ class MemoryNode:
         return Version("0.1.0", 1, "chainnode-ledger/1", "3.11")
 
 
-class WalkingIndex:
-    """The index's port, honest and slow: it walks the whole log for every answer."""
-
-    def __init__(self, node: MemoryNode) -> None:
-        self._node = node
-
-    def height(self) -> Height:
-        return self._node.chain.height
-
-    def _events(self) -> list[EventView]:
-        reader = self._node.reader
-        return [view for height in range(self._node.chain.height + 1) for view in reader.block_events(height)]
-
-    def _body(self, view: EventView) -> Record:
-        return decode(KINDS[view.event.kind].schemas[view.event.schema], view.event.body, size_max=1 << 16)
-
-    def certificates(self, *, holder: str | None, after: str | None, count: int, descending: bool) -> list[str]:
-        prefix = b"scertificate/"
-        numbers = [key[len(prefix) :].decode() for key, _ in self._node.store.iterate(prefix, prefix + b"\xff")]
-        if descending:
-            numbers.reverse()
-        if after is not None:
-            numbers = [number for number in numbers if (number < after if descending else number > after)]
-        if holder is not None:
-            numbers = [number for number in numbers if self._holder(number) == holder]
-        return numbers[:count]
-
-    def _holder(self, number: str) -> str:
-        row = self._node.store.get(b"scertificate/" + number.encode())
-        assert row is not None
-        return decode(Certificate, row, size_max=1 << 20).holder
-
-    def certificate_events(self, number: str, *, start: int, count: int) -> list[Position]:
-        found: list[Position] = []
-        subjects = {number}
-        views = [view for view in self._events() if view.event.kind < PAYMENT_STATEMENT]
-        for view in views:
-            named = subjects_of(self._body(view))  # type: ignore[arg-type]
-            if number in named:
-                subjects.update(named)
-        for view in views:
-            if subjects & set(subjects_of(self._body(view))):  # type: ignore[arg-type]
-                found.append(view.position)
-        return found[start : start + count]
-
-    def _statements(self) -> list[EventView]:
-        return [view for view in self._events() if view.event.kind == PAYMENT_STATEMENT]
-
-    def payment(self, key: bytes, *, start: int, count: int) -> list[Position]:
-        found = [
-            view.position
-            for view in self._statements()
-            if key in (self._body(view).pair_key, self._body(view).uetr)  # type: ignore[attr-defined]
-        ]
-        return found[start : start + count]
-
-    def payments(self, *, member: str | None, after: int | None, count: int, descending: bool) -> list[Position]:
-        places = [view.position for view in self._statements() if member in (None, view.event.member)]
-        if descending:
-            places.reverse()
-        if after is not None:
-            places = [p for p in places if (p.log_index < after if descending else p.log_index > after)]
-        return places[:count]
-
-
 class MemoryGateway:
     """The gateway's port over a `MemoryNode`, whose `status` is the node's own."""
 
@@ -446,7 +383,9 @@ def node() -> MemoryNode:
 
 @pytest.fixture
 def services(node: MemoryNode) -> Services:
-    return Services(node.reader, MemoryGateway(node), node, node.now_ms, 2_000, WalkingIndex(node))
+    return Services(
+        node.reader, MemoryGateway(node), node, node.now_ms, 2_000, IndexReader(node.reader, node.index_store)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -455,7 +394,9 @@ def living() -> Services:
     node = MemoryNode()
     node.commit_events(3)
     node.checkpoint()
-    return Services(node.reader, MemoryGateway(node), node, node.now_ms, 200, WalkingIndex(node))
+    return Services(
+        node.reader, MemoryGateway(node), node, node.now_ms, 200, IndexReader(node.reader, node.index_store)
+    )
 
 
 @pytest.fixture

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from ledger.receipts import verify
+from ledger.status_proofs import certificate_status, verify_status
+from ledger.times import parse_time
+from rpc.types import make_cursor
 
 APPLICATION = "bank-a.0001"
 NUMBER = "FTP-2026-06-000001"
@@ -110,6 +113,26 @@ async def test_a_revocation_from_an_earlier_time_shows_in_hindsight(client, node
     status = await client.call("cert_getStatus", [NUMBER, 6])
     assert status["status"]["status"] == "valid"
     assert status["hindsight"]["status"] == "revoked"
+
+
+async def test_a_status_proof_verifies_offline_for_presence_absence_and_a_time(client, node, granted) -> None:
+    assert (await client.call("cert_getStatus", [NUMBER]))["proof"] is None
+    node.commit_events(1)
+    node.checkpoint()
+    _, policy, _ = await client.get("/policy")
+    for at, status in ((5, None), (6, "valid"), ("latest", "valid")):
+        answer = await client.call("cert_getStatus", [NUMBER, at])
+        found = certificate_status(verify_status(answer["proof"], policy.decode()), NUMBER)
+        assert (None if found is None else found.status.value) == status
+    moment = (
+        (await client.call("ledger_getBlock", [6]))["header"]["time"]
+        .replace(".500Z", ".501Z")
+        .replace("00Z", "00.001Z")
+    )
+    answer = await client.call("cert_getStatus", [NUMBER, moment])
+    verdict = verify_status(answer["proof"], policy.decode())
+    found = certificate_status(verdict, NUMBER, parse_time(moment))
+    assert (answer["height"], found.status.value) == (6, answer["status"]["status"])
 
 
 @pytest.mark.parametrize(
@@ -224,3 +247,17 @@ async def test_a_receipt_verifies_offline_under_the_policy_that_is_served(client
     status, served, headers = await client.get(f"/events/{ids[3].hex()}.tlog-proof")
     assert (status, served.decode()) == (200, receipt)
     assert headers["Content-Disposition"].startswith("attachment")
+
+
+@pytest.mark.parametrize("place", [-1, 2**53, 2**63, 2**64 - 1, "x", None, 1.5])
+async def test_a_cursor_that_somebody_made_up_is_refused(client, place: Any) -> None:
+    forged = {
+        "ledger_getBlocks": ({}, (place, True)),
+        "ledger_getBlockEvents": ({"height": 0}, (0, place)),
+        "payment_get": ({"uetr": UETR}, (UETR, place)),
+        "payment_list": ({}, (place,)),
+        "cert_history": ({"number": NUMBER}, (NUMBER, place)),
+    }
+    for method, (params, position) in forged.items():
+        error = await client.error(method, params | {"cursor": make_cursor(method, *position)})
+        assert (error["code"], error["data"]["where"]) == (-32602, "$.cursor")
