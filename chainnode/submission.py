@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-
 from chainnode.client import CallRefused, NodeClient
 from chainnode.files import locked
 from chainnode.identity import KeyFile

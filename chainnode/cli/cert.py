@@ -15,7 +15,7 @@ import click
 
 from chainnode.cli.context import settings
 from chainnode.cli.main import Group
-from chainnode.cli.output import say, show, show_rows
+from chainnode.cli.output import say, show, show_page
 from chainnode.cli.submit import member_of_settings, open_door, send_all, timeout_option, wait_option
 from primitives.errors import InputError, UsageError
 
@@ -302,40 +302,37 @@ def show_certificate(number: str) -> None:
 
 @cert.command("list")
 @click.option("--holder", help="Those of this member.")
-@click.option("--state", help="Those in this state.")
+@click.option("--order", type=click.Choice(["asc", "desc"]), default="asc", show_default=True, help="By number.")
 @click.option("--limit", type=click.IntRange(1, 100), default=30, show_default=True, help="At most so many.")
 @click.option("--cursor", help="Go on where an earlier answer ended.")
-def list_(holder: str | None, state: str | None, limit: int, cursor: str | None) -> None:
-    """List certificates."""
-    wanted: dict[str, Any] = {"holder": holder, "state": state, "cursor": cursor}
-    filters = {name: value for name, value in wanted.items() if value is not None}
-    found = settings().client().call("cert_list", limit=limit, **filters)
-    _show_list(found, "certificates", ("number", "holder", "category", "state", "valid_until"))
+def list_(holder: str | None, order: str, limit: int, cursor: str | None) -> None:
+    """List certificates by number."""
+    filters = {name: value for name, value in (("holder", holder), ("cursor", cursor)) if value is not None}
+    found = settings().client().call("cert_list", limit=limit, order=order, **filters)
+    rows = [
+        {**row, "status": row["status"]["status"], "product": row["product"]["name"]} for row in found["certificates"]
+    ]
+    show_page(found, rows, ("number", "holder", "category", "product", "status", "valid_until"))
 
 
 @cert.command()
 @click.argument("number")
-def history(number: str) -> None:
-    """Show the events that made certificate NUMBER what it is."""
-    found = settings().client().call("cert_history", number=number)
-    _show_list(found, "events", ("time", "kind", "member", "height", "id"))
-
-
-def _show_list(found: dict[str, Any], name: str, columns: tuple[str, ...]) -> None:
-    if settings().output == "json":
-        show(found)
-        return
-    show_rows(found[name], columns=columns)
-    if found.get("cursor") and not settings().machine:
-        say(f"more follows: --cursor {found['cursor']}")
+@click.option("--limit", type=click.IntRange(1, 100), default=30, show_default=True, help="At most so many.")
+@click.option("--cursor", help="Go on where an earlier answer ended.")
+def history(number: str, limit: int, cursor: str | None) -> None:
+    """Show the events about certificate NUMBER, rejected ones too, from its application on."""
+    page = {} if cursor is None else {"cursor": cursor}
+    found = settings().client().call("cert_history", number=number, limit=limit, **page)
+    rows = [{**row, "applied": row["outcome"]["applied"]} for row in found["events"]]
+    show_page(found, rows, ("time", "kind", "member", "applied", "height", "id"))
 
 
 @cert.command()
 @click.argument("number")
 @click.option("--at", "moment", help="At this time (RFC 3339) or height. [default: now]")
 @click.option("--proof", "target", type=click.Path(path_type=Path), help="Write the status proof to this file.")
-def status(number: str, moment: str | None, target: Path | None) -> None:
-    """Show what certificate NUMBER is worth, now or at a time or height, with a proof that `verify` accepts."""
+def status(number: str, moment: str | None, target: Path | None) -> int:
+    """Show what certificate NUMBER is worth, now or at a time or height. Status 6 where there is none."""
     params: dict[str, Any] = {"number": number}
     if moment is not None:
         params["at"] = int(moment) if moment.isascii() and moment.isdigit() else moment
@@ -343,6 +340,9 @@ def status(number: str, moment: str | None, target: Path | None) -> None:
     if target is not None:
         from chainnode.files import write_file
 
-        write_file(target, str(found["proof"]).encode())
+        if not isinstance(found.get("proof"), str):
+            raise UsageError("this node gives no status proof", got=number, hint="use `chainnode prove` for its events")
+        write_file(target, found["proof"].encode())
         say(f"status proof written to {target}")
     show(found if settings().machine else {name: value for name, value in found.items() if name != "proof"})
+    return 0 if found["exists"] else 6

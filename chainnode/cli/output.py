@@ -40,6 +40,16 @@ def show_rows(rows: Sequence[Row], *, columns: Sequence[str] | None = None, wrap
             _table(rows, columns or _columns(rows))
 
 
+def show_page(answer: Row, rows: Sequence[Row], columns: Sequence[str]) -> None:
+    """Print a page of a list: the whole answer as JSON, or its rows, and how to go on."""
+    if settings().output == "json":
+        _json(answer, lines=False)
+        return
+    show_rows(rows, columns=columns)
+    if answer.get("cursor") and not settings().machine:
+        say(f"more follows: --cursor {answer['cursor']}")
+
+
 def line(row: Row, text: str) -> None:
     """Print one record of a stream: a JSON object a line for programs, `text` for a person."""
     if settings().machine:

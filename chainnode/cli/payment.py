@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from chainnode.cli.context import settings
 from chainnode.cli.main import Group
-from chainnode.cli.output import show
+from chainnode.cli.output import show_page
+from chainnode.client import NOT_FOUND, CallRefused
+
+COLUMNS = ("time", "member", "side", "status", "message_type", "uetr", "height", "id")
 
 
 @click.group(cls=Group)
@@ -15,7 +20,37 @@ def payment() -> None:
 
 
 @payment.command("show")
-@click.argument("event_id")
-def show_payment(event_id: str) -> None:
-    """Show the payment statement EVENT_ID, and the other side's where it is there."""
-    show(settings().client().call("payment_get", event_id=event_id))
+@click.argument("payment_id", metavar="PAYMENT")
+def show_payment(payment_id: str) -> None:
+    """Show every statement about PAYMENT: its UETR, the pair key of its two banks, or one statement's event id."""
+    client = settings().client()
+    name = payment_id.lower()
+    if "-" in name:
+        found = client.call("payment_get", uetr=name)
+    else:
+        try:
+            found = client.call("payment_get", pair_key=name)
+        except CallRefused as refused:
+            if refused.code != NOT_FOUND:
+                raise
+            found = {"statements": [client.call("ledger_getEvent", event_id=name)["event"]]}
+    show_page(found, [_row(item) for item in found["statements"]], COLUMNS)
+
+
+@payment.command("list")
+@click.option("--member", help="Those that this member reported.")
+@click.option(
+    "--order", type=click.Choice(["asc", "desc"]), default="desc", show_default=True, help="Newest first, or last."
+)
+@click.option("--limit", type=click.IntRange(1, 100), default=30, show_default=True, help="At most so many.")
+@click.option("--cursor", help="Go on where an earlier answer ended.")
+def list_payments(member: str | None, order: str, limit: int, cursor: str | None) -> None:
+    """List payment statements in the order of the log."""
+    filters = {name: value for name, value in (("member", member), ("cursor", cursor)) if value is not None}
+    found = settings().client().call("payment_list", order=order, limit=limit, **filters)
+    show_page(found, [_row(item) for item in found["statements"]], COLUMNS)
+
+
+def _row(item: dict[str, Any]) -> dict[str, Any]:
+    body = item["body"]
+    return {**item, **{name: body.get(name) for name in ("side", "status", "message_type", "uetr")}}

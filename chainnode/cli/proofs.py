@@ -100,18 +100,19 @@ def _text(path: Path) -> str:
 
 
 def _show_verdict(verdict: Verdict, policy: str) -> None:
+    from ledger.event_json import body_to_json
     from ledger.registry import KINDS
     from ledger.times import format_time
     from ledger.trust_policy import parse_policy
-    from rpc.events_json import event_to_json
 
     witnesses = len(parse_policy(policy).witnesses)
-    spec = KINDS.get(verdict.event.kind)
+    event = verdict.event
+    spec = KINDS.get(event.kind)
     row: dict[str, Any] = {
         "verified": True,
         "event_id": verdict.event_id.hex(),
         "outcome": {"applied": verdict.applied, "rule": verdict.rule or None, "detail": verdict.detail or None},
-        "kind": spec.name if spec else verdict.event.kind,
+        "kind": spec.name if spec else event.kind,
         "member": verdict.member,
         "source": verdict.source.hex(),
         "chain_id": verdict.chain_id.hex(),
@@ -125,7 +126,7 @@ def _show_verdict(verdict: Verdict, policy: str) -> None:
             "first": format_time(verdict.cosigned_first_s * 1_000),
             "last": format_time(verdict.cosigned_last_s * 1_000),
         },
-        "body": event_to_json(verdict.event),
+        "body": body_to_json(event.kind, event.schema, event.body),
     }
     if settings().machine:
         show(row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("auto", "jsonl", "csv", "iso20022", "iso8583", "emvqr")
 WAITS = ("committed", "accepted", "none")
+REFERENCE_BYTES = 16
 INPUT_BYTES_MAX = 256 * 1024 * 1024
 
 wait_option = click.option(
@@ -96,19 +98,36 @@ def _read(name: str, form: str, context: IngestContext, *, skip_bad: bool) -> In
 def event_line(value: Any, where: str) -> Any:  # Any: JSON of a line in, a Draft out (imported lazily)
     """Return the draft of a line that holds an event in its JSON form: kind, body, and maybe reference and expires."""
     from chainnode.ingest.drafts import Draft
-    from rpc.errors import RpcError
-    from rpc.events_json import new_event
+    from chainnode.ingest.errors import located
+    from ledger.event_json import EVENT_KEYS, body_from_json
+    from ledger.times import parse_time
 
-    unknown = set(value) - {"kind", "body", "reference", "expires"}
-    if unknown or not isinstance(value.get("body"), dict) or not isinstance(value.get("kind"), str):
-        raise InputError(
-            "not an event", where=where, expected="kind, body, and maybe reference and expires", got=", ".join(value)
-        )
+    unknown = sorted(set(value) - set(EVENT_KEYS))
+    if unknown:
+        raise InputError("unknown key", where=where, expected=", ".join(EVENT_KEYS), got=unknown[0])
+    member = member_of_settings()
+    if value.get("member", member) != member:
+        raise InputError("event of another member", where=where, expected=member, got=value["member"])
     try:
-        made = new_event(value["kind"], value["body"], value.get("reference"), value.get("expires"), where=where)
-    except RpcError as error:
-        raise InputError(str(error)) from None
-    return Draft(made.kind, made.schema, made.body, made.reference, made.expires_ms, where)
+        kind, schema, body = body_from_json(value.get("kind"), value.get("body"), value.get("schema"))
+        reference = _reference(value.get("reference"))
+        expires_ms = None if value.get("expires") is None else int(parse_time(str(value["expires"]), where="expires"))
+    except InputError as error:
+        raise located(error, where) from None
+    return Draft(kind, schema, body, reference, expires_ms, where)
+
+
+def _reference(text: Any) -> bytes:  # Any: what JSON gives
+    """Return the event's reference; a line that gives none gets one here, so that sending it twice makes one event."""
+    if text is None:
+        return secrets.token_bytes(REFERENCE_BYTES)
+    try:
+        reference = bytes.fromhex(text)
+    except (TypeError, ValueError):
+        reference = b""
+    if len(reference) != REFERENCE_BYTES:
+        raise InputError("reference", where="reference", expected=f"{REFERENCE_BYTES} bytes in hex", got=text)
+    return reference
 
 
 def _new_events(found: Ingested) -> list[NewEvent]:
@@ -129,7 +148,7 @@ def _refuse(name: str, error: InputError) -> int:
 def _preview(event: NewEvent, member: str) -> None:
     from chainnode.submission import event_row
 
-    row = {"where": event.where, "member": member, **event_row(event, member)}
+    row = {"where": event.where, "member": member, **event_row(event)}
     line(row, f"{row['kind']}  {event.where}  {len(event.body)} bytes")
 
 
