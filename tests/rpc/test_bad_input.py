@@ -22,6 +22,11 @@ def call(method: str, params: str = "", *, extra: str = "") -> bytes:
     return (text + (f',"params":{params}' if params else "") + extra + "}").encode()
 
 
+def many_keys() -> bytes:
+    """Return an object of many keys whose last is its first: looking for it must not take quadratic time."""
+    return b"{" + b",".join(b'"k%d":0' % number for number in (*range(90_000), 0)) + b"}"
+
+
 @dataclass
 class Bad:
     """One bad request and what it gets: HTTP status, code, reason, and what `expected`, `got` and `where` hold."""
@@ -68,15 +73,17 @@ PARSING = [
         "distinct",
         "x",
     ),
-    Bad("arrays a thousand deep", b"[" * 1_500 + b"]" * 1_500, -32700, "nested_too_deeply", "a few levels", "hundreds"),
+    Bad("arrays a thousand deep", b"[" * 1_500 + b"]" * 1_500, -32700, "nested_too_deeply", "at most 32", "more"),
     Bad(
         "objects a thousand deep",
         call("ledger_getBlock", '{"a":' * 1_500 + "1" + "}" * 1_500),
         -32700,
         "nested_too_deeply",
-        "a few levels",
-        "hundreds",
+        "at most 32",
+        "more",
     ),
+    Bad("33 levels", b"[" * 33 + b"]" * 33, -32700, "nested_too_deeply", "at most 32", "more"),
+    Bad("many keys and one twice", many_keys(), -32700, "duplicate_key", "distinct", "k0"),
     Bad("many empty arrays", b"[" + b"[]," * 250_000 + b"[]]", -32005, "too_many_values", "200000", "250002"),
     Bad("many numbers", b"[" + b"1," * 510_000 + b"1]", -32005, "too_many_values", "500000", "510000", status=413),
 ]
@@ -267,6 +274,20 @@ async def test_bad_input_gets_a_typed_answer_and_the_server_goes_on(client, bad:
     if bad.id is not None:
         assert answer["id"] == bad.id
     assert (await client.call("net_status"))["height"] == 0
+
+
+async def test_an_error_neither_repeats_nor_searches_a_megabyte(client) -> None:
+    long_text = " - at `" * 100_000
+    for body in (
+        {"jsonrpc": long_text, "id": 7, "method": "net_status"},
+        {"jsonrpc": "2.0", "id": 7, "method": "net_status", long_text: 1},
+        {"jsonrpc": "2.0", "id": 7, "method": "ledger_getBlock", "params": [long_text]},
+        {"jsonrpc": "2.0", "id": 7, "method": "ledger_getBlock", "params": {long_text: 1}},
+        {"jsonrpc": "2.0", "id": 7, "method": "ledger_getEvent", "params": [long_text]},
+    ):
+        answer = await asyncio.wait_for(client.post(body), 5)
+        assert answer[1]["error"]["code"] in (-32600, -32602)
+        assert len(json.dumps(answer[1])) < 2_000
 
 
 @dataclass
