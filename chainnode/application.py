@@ -37,6 +37,7 @@ class LedgerApplication:
         self.pool = pool
         self.offers = OfferBook()
         self._timeout_ms = timeout_base_ms
+        self._now_ms = TimeMs(0)
         self._rows: list[Put] = []
         self._commits: list[CommitResult] = []
         self._in_flight: dict[Hash, _Flight] = {}
@@ -50,6 +51,7 @@ class LedgerApplication:
         """
         if self.chain.has_batch(batch.hash):
             return False
+        self._now_ms = now_ms
         self.pool.add(self.chain, batch, now_ms)
         self._rows.extend(self.chain.add_batch(batch))
         self._note_offers(now_ms)
@@ -57,6 +59,7 @@ class LedgerApplication:
 
     def take_waiting(self, now_ms: TimeMs) -> None:
         """Put the batches that waited before a restart in the pool again."""
+        self._now_ms = now_ms
         for batch_hash in list(self.chain.batches.waiting):
             batch = self.chain.get_batch(batch_hash)
             if batch is None:
@@ -71,6 +74,12 @@ class LedgerApplication:
         if self.chain.has_batch(batch.hash):
             return False
         self._rows.extend(self.chain.add_batch(batch))
+        try:
+            self.pool.add(self.chain, batch, self._now_ms)
+        except PoolFull:
+            self.pool.take_back(self.chain, batch, self._now_ms)
+        except (NumberTaken, BlockRefused):
+            pass  # only the block that names it can order it
         return True
 
     def take_rows(self) -> list[Put]:
@@ -91,9 +100,21 @@ class LedgerApplication:
         batches = self.pool.select(self.chain, parent)
         if not batches:
             return None
-        block = self.chain.build(parent, time_ms=time_ms, epoch=epoch, proposer=proposer, batches=batches)
+        try:
+            block = self.chain.build(parent, time_ms=time_ms, epoch=epoch, proposer=proposer, batches=batches)
+        except BlockRefused:
+            self._evict(parent, batches)
+            return None  # the next call proposes the rest
         self._in_flight[block.header.hash()] = _Flight(parent, sum(batch.size for batch in batches))
         return block
+
+    def _evict(self, parent: Hash, batches: list[ParsedBatch]) -> None:
+        """Let go of batches that may not enter a block any more, so that they make no further proposal fail."""
+        for batch in batches:
+            try:
+                self.chain.check_admission(parent, batch)
+            except BlockRefused:
+                self.pool.drop([batch.hash])
 
     def validate(self, block: Block) -> Verdict:
         """Execute a block on its parent."""
@@ -114,14 +135,14 @@ class LedgerApplication:
         self._commits.append(result)
         self._judge(result, policy)
         self.pool.committed(result.batches)
-        self._take_back(result.returned, committed.block.header.time_ms)
+        self._take_back(result.returned, self._now_ms)
         self._in_flight.pop(result.block_hash, None)
-        self._note_offers(committed.block.header.time_ms)
+        self._note_offers(self._now_ms)
         return LogHead(self.chain.log_size, self.chain.log_root)
 
     def discard(self, block_hash: Hash) -> None:
         """Forget an undelivered block's execution."""
-        self._take_back(self.chain.discard(block_hash), self.chain.header.time_ms)
+        self._take_back(self.chain.discard(block_hash), self._now_ms)
         self._in_flight.pop(block_hash, None)
 
     def something_to_order(self) -> bool:
@@ -138,13 +159,13 @@ class LedgerApplication:
 
     def view_entered(self, now_ms: TimeMs) -> None:
         """Offer what waits to the new leader."""
+        self._now_ms = now_ms
         self.offers.view_entered(now_ms)
         self._note_offers(now_ms)
 
     def passed_over(self, now_ms: TimeMs, timeout_ms: int) -> bool:
         """Say whether the leader passed over a batch that it was offered."""
-        del now_ms
-        self._timeout_ms = timeout_ms
+        self._now_ms, self._timeout_ms = now_ms, timeout_ms
         return self.offers.passed_over()
 
     def validators(self) -> ValidatorSet:
@@ -180,4 +201,5 @@ class LedgerApplication:
             policy.block_batches_max - len(result.batches),
         )
         taken = {SourceKey(batch.header.source): batch.hash for batch in result.batches}
-        self.offers.delivered(taken, result.header.time_ms, room, self._timeout_ms)
+        # By both clocks: the leader's may be ahead, so that a block looks proposed long after an offer that it missed.
+        self.offers.delivered(taken, min(result.header.time_ms, self._now_ms), room, self._timeout_ms)

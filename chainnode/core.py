@@ -245,9 +245,19 @@ class NodeCore:
                 batch = offered.get(batch_hash)
                 if batch is not None and not self.chain.has_batch(batch_hash):
                     self._verify_batch(batch)
-                    self._needed.discard(batch_hash)
+                    self._arrived(batch_hash)
                     self.application.add_fetched(batch)
             self._step(Received(peer, Verified(Blocks((committed,), ()))), now_ms)
+
+    def _arrived(self, batch_hash: Hash) -> None:
+        """Stop asking for a batch: it came, by whatever way."""
+        self._needed.discard(batch_hash)
+        self.gossip.give_up(batch_hash)
+
+    def _give_up(self) -> None:
+        """Stop asking for what blocks of an older view named; those that are proposed again ask again."""
+        for batch_hash in sorted(self._needed):
+            self._arrived(batch_hash)
 
     def _verify_batch(self, batch: ParsedBatch) -> None:
         if self._verifier is verify_ed25519:
@@ -255,7 +265,9 @@ class NodeCore:
 
     def _on_batch(self, peer: str, payload: bytes, now_ms: TimeMs) -> None:
         batch = parse_batch(payload)
-        if not self.chain.has_batch(batch.hash):
+        if self.chain.has_batch(batch.hash):
+            self._arrived(batch.hash)
+        else:
             self._verify_batch(batch)
             try:
                 self.application.add_batch(batch, now_ms)
@@ -316,7 +328,10 @@ class NodeCore:
                     self._send(peer, kind_of(proposals), encode_message(proposals))
             case Delivered():
                 pass  # the application has its rows
-            case CheckpointStable() | ViewEntered() | Refused():
+            case ViewEntered():
+                self._give_up()
+                self._turn.notices.append(effect)
+            case CheckpointStable() | Refused():
                 self._turn.notices.append(effect)
             case EvidenceFound(evidence):
                 self._turn.notices.append(effect)

@@ -1,27 +1,34 @@
 """The rules that must hold after every step, checked by tests and simulations; never run in production.
 
-`ReplicaMonitor` watches one validator's inputs to disk and network across restarts; `ClusterMonitor` what all of them
-commit. A broken rule raises `InvariantBroken`, which names it.
+`ReplicaMonitor` watches what one validator writes and sends, across its restarts; `ClusterMonitor` what all of them
+commit. A broken rule raises `InvariantBroken`, which names it. What a step produced binds nobody until it is synced: a
+crash before that loses it, and nothing of it was sent. So a step is held as tentative until its turn is written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
+from consensus.choice import Choice, choose
 from consensus.effects import Broadcast, Delivered, Effect, Persist, Send
 from consensus.messages import (
     BLOCKS_PER_FETCH_MAX,
     BUFFER_HEIGHTS,
     WINDOW,
+    CheckpointVote,
     Message,
     NewView,
     PrePrepare,
     ViewChange,
     Vote,
 )
-from consensus.records import Committed, Prepared, Proposed, ViewChanged, ViewStarted
+from consensus.records import Committed, Cosigned, Prepared, Proposed, ViewChanged, ViewStarted
 from consensus.state import BLOCKS_KEPT_PER_HEIGHT, ReplicaState
 from consensus.tally import VIEWS_KEPT
+from primitives.block import Block, CommittedBlock
+from primitives.encoding import Record
 from primitives.ids import ZERO_HASH, Epoch, Hash, Height, View
 from primitives.votes import COMMIT, PREPARE
 
@@ -38,124 +45,274 @@ def require(condition: bool, rule: str, seen: object = "") -> None:
         raise InvariantBroken(f"{rule}: {seen}")
 
 
-class ReplicaMonitor:
-    """Watches one validator; survives its restarts, as its own memory does not."""
+class Place(NamedTuple):
+    """How far a replica is."""
 
-    def __init__(self, name: str) -> None:
+    epoch: Epoch
+    height: Height
+    view: View
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A step that is not synced yet: who took it under which set, its effects, and where it left the replica."""
+
+    me: int | None
+    validators: Hash
+    effects: tuple[Effect, ...]
+    place: Place
+
+
+class ReplicaMonitor:
+    """Watches one validator; survives its restarts, as its own memory does not.
+
+    Call `after_step` after every step, `turn_taken` when the node begins to write a turn, and then either `synced` or
+    `crashed`. Where nothing is ever lost, `watch` does all of it. `cluster` hears of what became durable.
+    """
+
+    def __init__(self, name: str, cluster: ClusterMonitor | None = None) -> None:
         self.name = name
         self.signed: dict[VoteKey, Hash] = {}
-        self.parents: dict[Hash, Hash] = {}
-        self.written: set[Message] = set()
-        self.vowed: dict[Epoch, View] = {}
-        self.started: set[tuple[Epoch, View]] = set()
         self.delivered: dict[Height, Hash] = {}
-        self.place: tuple[Epoch, Height, View] = (Epoch(0), Height(0), View(0))
+        self.place = Place(Epoch(0), Height(0), View(0))
+        self._cluster = cluster
+        self._blocks: dict[Hash, Block] = {}
+        self._written: set[Message] = set()
+        self._vowed: dict[Epoch, View] = {}
+        self._started: set[tuple[Epoch, View]] = set()
+        self._cosigned: CheckpointVote | None = None
+        self._steps: list[_Step] = []
+        self._turn: list[_Step] = []
 
     def after_step(self, state: ReplicaState, effects: Sequence[Effect]) -> None:
-        """Check a step's effects, in order, and the state that it left."""
-        for effect in effects:
-            match effect:
-                case Persist(record):
-                    self._persisted(record)
-                case Broadcast(message) | Send(_, message):
-                    self._sent(state, message)
-                case Delivered(committed):
-                    self._delivered(
-                        committed.block.header.height, committed.block.header.hash(), committed.block.header.parent
-                    )
-                case _:
-                    pass
-        self._never_falls(state)
+        """Check the state that a step left, and hold its effects as tentative."""
         check_bounds(state)
+        place = Place(state.epoch, state.tip.height, state.view)
+        self._steps.append(_Step(state.me, state.validators.hash, tuple(effects), place))
 
-    def _persisted(self, record: object) -> None:
+    def watch(self, state: ReplicaState, effects: Sequence[Effect]) -> None:
+        """Check a step whose effects are synced and sent at once."""
+        self.after_step(state, effects)
+        self.turn_taken()
+        self.synced()
+
+    def turn_taken(self) -> None:
+        """All steps up to now are one turn, which is being written."""
+        self._turn += self._steps
+        self._steps = []
+
+    def synced(self) -> None:
+        """The turn is on disk and leaves: from now on it binds."""
+        turn, self._turn = self._turn, []
+        for step in turn:
+            for effect in step.effects:
+                match effect:
+                    case Persist(record):
+                        self._persisted(record)
+                    case Broadcast(message) | Send(_, message):
+                        self._sent(step, message)
+                    case Delivered(committed):
+                        self._delivered(committed)
+                    case _:
+                        pass
+            self._moved(step.place)
+
+    def crashed(self, *, rows: bool, records: bool) -> None:
+        """The node stopped; of the turn being written the disk keeps its rows, or all of it, or nothing.
+
+        A vote that is on disk binds as if it were sent: it will be sent after the restart.
+        """
+        self._steps = []
+        if records:
+            self.synced()
+            return
+        turn, self._turn = self._turn, []
+        for step in turn if rows else []:
+            for effect in step.effects:
+                if isinstance(effect, Delivered):
+                    self._delivered(effect.committed)
+            entered = step.place.epoch > self.place.epoch
+            self._moved(Place(step.place.epoch, step.place.height, View(0) if entered else self.place.view))
+
+    # --- rules of what is written and sent
+
+    def _persisted(self, record: Record) -> None:
         match record:
             case Proposed(proposal):
-                self.parents[proposal.block.header.hash()] = proposal.block.header.parent
-                self.written.add(proposal)
-            case Prepared(vote) | Committed(vote, _):
-                self.written.add(vote)
+                self._blocks[proposal.block.header.hash()] = proposal.block
+                self._written.add(proposal)
+            case Prepared(vote):
+                self._written.add(vote)
+            case Committed(vote, certificate):
+                named = (certificate.phase, certificate.epoch, certificate.view, certificate.block_hash)
+                expected = (PREPARE, vote.epoch, vote.view, vote.block_hash)
+                require(named == expected, "COMMIT rests on a prepare certificate of its view", (self.name, vote))
+                self._written.add(vote)
             case ViewChanged(change):
-                self.written.add(change)
-                self.vowed[change.epoch] = max(self.vowed.get(change.epoch, View(0)), change.view)
+                self._written.add(change)
+                self._vow(change.epoch, change.view)
             case ViewStarted(message):
-                self.started.add((message.epoch, message.view))
-                self.written.add(message)
-                self.vowed[message.epoch] = max(self.vowed.get(message.epoch, View(0)), message.view)
+                self._started.add((message.epoch, message.view))
+                self._written.add(message)
+                self._vow(message.epoch, message.view)
+                if self._cluster is not None:
+                    self._cluster.started(message)
+            case Cosigned(vote):
+                self._cosigned_next(vote)
             case _:
                 pass
 
-    def _sent(self, state: ReplicaState, message: Message) -> None:
+    def _vow(self, epoch: Epoch, view: View) -> None:
+        self._vowed[epoch] = max(self._vowed.get(epoch, View(0)), view)
+
+    def _cosigned_next(self, vote: CheckpointVote) -> None:
+        last = self._cosigned
+        if last is not None:
+            rises = vote.size > last.size or (vote.size == last.size and vote.root == last.root)
+            require(rises, "the cosigned size and root never fall", (self.name, last.size, vote.size))
+        self._cosigned = vote
+        self._written.add(vote)
+
+    def _sent(self, step: _Step, message: Message) -> None:
         match message:
             case PrePrepare():
                 header = message.block.header
-                require(message in self.written, "no send before its write", message)
-                key = (message.epoch, message.view, header.height, PREPARE)
-                self._voted(key, header.hash(), header.parent)
+                require(message in self._written, "no send before its write", (self.name, message))
+                self._voted((message.epoch, message.view, header.height, PREPARE), header.hash(), step)
             case Vote():
-                if message.validator == state.me:
-                    require(message in self.written, "no send before its write", message)
-                    key = (message.epoch, message.view, message.height, message.phase)
-                    self._voted(key, message.block_hash, self.parents.get(message.block_hash, ZERO_HASH))
-            case ViewChange() | NewView():
-                require(message in self.written, "no send before its write", type(message).__name__)
+                require(message.validator == step.me, "a validator sends its own votes", (self.name, message))
+                require(message in self._written, "no send before its write", (self.name, message))
+                self._voted((message.epoch, message.view, message.height, message.phase), message.block_hash, step)
+            case ViewChange() | NewView() | CheckpointVote():
+                require(message in self._written, "no send before its write", (self.name, message))
             case _:
                 pass
 
-    def _voted(self, key: VoteKey, block_hash: Hash, parent: Hash) -> None:
+    def _voted(self, key: VoteKey, block_hash: Hash, step: _Step) -> None:
         epoch, view, height, phase = key
         first = self.signed.get(key)
         if first is not None:
-            require(first == block_hash, "one hash signed per epoch, view, height and type", (key, first, block_hash))
+            require(first == block_hash, "one hash signed per epoch, view, height and type", (self.name, key))
             return  # the same vote sent again
-        require(view >= self.vowed.get(epoch, View(0)), "no vote below a signed VIEW-CHANGE", (key, self.vowed))
-        require(view == 0 or (epoch, view) in self.started, "no vote above view 0 without its NEW-VIEW", key)
+        require(view >= self._vowed.get(epoch, View(0)), "no vote below a signed VIEW-CHANGE", (key, self._vowed))
+        require(view == 0 or (epoch, view) in self._started, "no vote above view 0 without its NEW-VIEW", key)
         self.signed[key] = block_hash
+        block = self._blocks.get(block_hash)
+        require(block is not None, "a block is written before its vote", (self.name, key))
+        assert block is not None, "just required"
+        parent = block.header.parent
         below = self.signed.get((epoch, view, Height(height - 1), phase))
-        in_order = self.delivered.get(Height(height - 1)) == parent or below == parent or height == 1
+        delivered = self.delivered.get(Height(height - 1))
+        in_order = delivered == parent or below == parent or height == 1
         rule = "PREPARE rests on its parent" if phase == PREPARE else "COMMIT rests on its parent"
-        require(in_order, rule, (self.name, key, below, parent, self.delivered.get(Height(height - 1))))
+        require(in_order, rule, (self.name, key, below, parent, delivered))
+        self._above_barrier(block, step)
         if phase == COMMIT:
             prepared = self.signed.get((epoch, view, height, PREPARE))
-            require(prepared == block_hash, "COMMIT rests on a PREPARE of this view", key)
+            require(prepared == block_hash, "COMMIT rests on a PREPARE of this view", (self.name, key))
 
-    def _delivered(self, height: Height, block_hash: Hash, parent: Hash) -> None:
-        before = self.delivered.get(Height(height - 1))
-        require(height not in self.delivered, "a height is delivered once", height)
-        require(before is None or before == parent, "the committed chain is gapless", height)
-        self.delivered[height] = block_hash
+    def _above_barrier(self, block: Block, step: _Step) -> None:
+        """Nobody votes above a change of the validator set until it is delivered."""
+        parent = self._blocks.get(block.header.parent)
+        if parent is None or self.delivered.get(parent.header.height) == block.header.parent:
+            return
+        changes = parent.header.next_validators != step.validators
+        require(not changes, "nobody votes above a barrier that is not delivered", (self.name, block.header.height))
 
-    def _never_falls(self, state: ReplicaState) -> None:
-        place = (state.epoch, state.tip.height, state.view)
-        require(place[0] >= self.place[0], "the epoch never falls", (self.place, place))
-        require(place[1] >= self.place[1], "the height never falls", (self.place, place))
-        if place[0] == self.place[0]:
-            require(place[2] >= self.place[2], "the view never falls", (self.place, place))
+    def _delivered(self, committed: CommittedBlock) -> None:
+        header, certificate = committed.block.header, committed.certificate
+        block_hash = header.hash()
+        before = self.delivered.get(Height(header.height - 1))
+        require(certificate is not None, "the committed chain is certified", (self.name, header.height))
+        assert certificate is not None, "just required"
+        named = (certificate.phase, certificate.height, certificate.block_hash)
+        fits = named == (COMMIT, header.height, block_hash)
+        require(fits, "a certificate names its block", (self.name, header.height))
+        require(header.height not in self.delivered, "a height is delivered once", (self.name, header.height))
+        gapless = before == header.parent or (before is None and header.height == 1)
+        require(gapless, "the committed chain is gapless", (self.name, header.height))
+        self.delivered[header.height] = block_hash
+        self._blocks[block_hash] = committed.block
+        if self._cluster is not None:
+            self._cluster.delivered(committed)
+
+    def _moved(self, place: Place) -> None:
+        require(place.epoch >= self.place.epoch, "the epoch never falls", (self.name, self.place, place))
+        require(place.height >= self.place.height, "the height never falls", (self.name, self.place, place))
+        if place.epoch == self.place.epoch:
+            require(place.view >= self.place.view, "the view never falls", (self.name, self.place, place))
         self.place = place
 
 
 def check_bounds(state: ReplicaState) -> None:
     """Check that memory is bounded, whatever peers sent."""
+    n, tip = state.validators.n, state.tip.height
     window = max(BUFFER_HEIGHTS, BLOCKS_PER_FETCH_MAX)
     require(len(state.slots) <= window, "slots are bounded", len(state.slots))
     for height, slot in state.slots.items():
-        require(state.tip.height < height <= state.tip.height + window, "slots lie in the window", height)
+        require(tip < height <= tip + window, "slots lie in the window", (tip, height))
         require(len(slot.blocks) <= BLOCKS_KEPT_PER_HEIGHT, "blocks of a height are bounded", len(slot.blocks))
         votes = max(slot.prepares.entries(), slot.commits.entries())
-        require(votes <= state.validators.n * VIEWS_KEPT, "votes of a height are bounded", votes)
+        require(votes <= n * VIEWS_KEPT, "votes of a height are bounded", votes)
         if slot.claim is not None:
-            require(height <= state.tip.height + WINDOW, "claims lie in the window", height)
-    require(len(state.view_changes) <= state.validators.n, "one VIEW-CHANGE of each validator", len(state.view_changes))
+            require(height <= tip + WINDOW, "claims lie in the window", height)
+    require(len(state.view_changes) <= n, "one VIEW-CHANGE of each validator", len(state.view_changes))
+    require(len(state.chosen) <= 2 * WINDOW, "chosen blocks are bounded", len(state.chosen))
+    require(len(state.claim_records) <= WINDOW, "records of claims are bounded", len(state.claim_records))
+    require(len(state.accused) <= n, "evidence is bounded", len(state.accused))
     require(len(state.effects) == 0, "a step hands over all its effects")
 
 
+@dataclass(frozen=True, slots=True)
+class _Commitment:
+    """A committed block, and the epoch and view of a certificate that committed it."""
+
+    block_hash: Hash
+    epoch: Epoch
+    view: View
+
+
 class ClusterMonitor:
-    """Watches what all validators commit: no two hashes at a height, anywhere, ever."""
+    """Watches what all honest validators commit and which views they enter."""
 
-    def __init__(self) -> None:
-        self.committed: dict[Height, Hash] = {}
+    def __init__(self, genesis_hash: Hash = ZERO_HASH) -> None:
+        self.committed: dict[Height, _Commitment] = {}
+        self.ordered: dict[Hash, Height] = {}
+        self._genesis_hash = genesis_hash
+        self._choices: dict[NewView, Choice] = {}
 
-    def delivered(self, height: Height, block_hash: Hash) -> None:
-        """Note a delivery by any honest validator."""
-        first = self.committed.setdefault(height, block_hash)
-        require(first == block_hash, "no two committed hashes at a height", (height, first.hex(), block_hash.hex()))
+    def delivered(self, committed: CommittedBlock) -> None:
+        """Note a delivery by any honest validator: no two hashes at a height, no batch twice, no choice without it."""
+        header, certificate = committed.block.header, committed.certificate
+        assert certificate is not None, "the caller checked"
+        known = self.committed.get(header.height)
+        if known is not None:
+            same = known.block_hash == certificate.block_hash
+            require(same, "no two committed hashes at a height", (header.height, known, certificate.block_hash.hex()))
+            if known.view <= certificate.view:
+                return
+        commitment = _Commitment(certificate.block_hash, certificate.epoch, certificate.view)
+        self.committed[header.height] = commitment
+        for batch_hash in committed.block.batch_hashes:
+            first = self.ordered.setdefault(batch_hash, header.height)
+            require(first == header.height, "a batch executes once", (batch_hash.hex(), first, header.height))
+        for message, choice in self._choices.items():
+            _check_kept(message, choice, header.height, commitment)
+
+    def started(self, message: NewView) -> None:
+        """Note a view that an honest validator entered: its choice keeps every block committed anywhere before."""
+        if message in self._choices:
+            return
+        choice = self._choices[message] = choose(message.view_changes, self._genesis_hash)
+        for height, commitment in self.committed.items():
+            _check_kept(message, choice, height, commitment)
+
+
+def _check_kept(message: NewView, choice: Choice, height: Height, commitment: _Commitment) -> None:
+    """A block committed in an earlier view is below the choice's base, or chosen."""
+    if commitment.epoch != message.epoch or commitment.view >= message.view:
+        return
+    named = {item.height: item.block_hash for item in choice.certificates}
+    named |= {block.header.height: block.header.hash() for block in choice.blocks}
+    kept = named.get(height) == commitment.block_hash if height in named else height <= choice.base_height
+    require(kept, "the NEW-VIEW choice keeps every committed block", (message.view, height, choice.base_height))

@@ -60,7 +60,8 @@ class ViewChange(Record):
 
     `delivered` holds the commit certificates of its newest blocks, gapless and ascending, at most WINDOW of them: a
     lone certificate above a gap proves no deliverable base (an honest vote for height h proves that h - WINDOW was
-    delivered by an honest node, so WINDOW certificates close every gap).
+    delivered by an honest node, so WINDOW certificates close every gap). Those of epochs before the last one are left
+    out: everybody in this epoch delivered the last one's barrier.
     """
 
     epoch: Epoch

@@ -203,9 +203,8 @@ def _on_evidence(state: ReplicaState, evidence: Evidence) -> bool:
 def _note_claim(state: ReplicaState, record: Committed) -> None:
     """Keep a COMMIT's record with its block, until its height is delivered: a restart must be able to claim it."""
     slot = state.slots.get(record.vote.height)
-    block = None if slot is None else slot.blocks.get(record.vote.block_hash)
-    if block is not None:
-        state.claim_records[record.vote.height] = (Proposed(_bare(state, block)), record)
+    if slot is not None and slot.claim is not None and slot.claim.certificate.block_hash == record.vote.block_hash:
+        state.claim_records[record.vote.height] = (Proposed(_bare(state, slot.claim.block)), record)
 
 
 def _bare(state: ReplicaState, block: Block) -> PrePrepare:

@@ -15,10 +15,11 @@ VIEWS_KEPT: Final = 4
 class Tally:
     """Votes by validator index and view."""
 
-    __slots__ = ("_votes",)
+    __slots__ = ("_entries", "_votes")
 
     def __init__(self) -> None:
         self._votes: dict[int, dict[View, tuple[Hash, bytes]]] = {}
+        self._entries = 0
 
     def add(self, validator: int, view: View, block_hash: Hash, signature: bytes) -> tuple[Hash, bytes] | None:
         """Count a vote; return the validator's earlier vote of that view where it names another block."""
@@ -31,7 +32,9 @@ class Tally:
             if view < lowest:
                 return None
             del views[lowest]
+            self._entries -= 1
         views[view] = (block_hash, signature)
+        self._entries += 1
         return None
 
     def signatures(self, view: View, block_hash: Hash) -> tuple[tuple[int, bytes], ...]:
@@ -54,4 +57,4 @@ class Tally:
 
     def entries(self) -> int:
         """Return how many votes are kept, for the invariant of bounded memory."""
-        return sum(len(views) for views in self._votes.values())
+        return self._entries

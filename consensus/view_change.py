@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from consensus.choice import Choice, choose
 from consensus.effects import Broadcast, Send, ViewEntered
-from consensus.messages import NewView, Status, ViewChange
+from consensus.messages import BUFFER_HEIGHTS, NewView, Status, ViewChange
 from consensus.records import ViewChanged, ViewStarted
 from consensus.state import ReplicaState
 from primitives.ids import Hash, Height, TimeMs, View
@@ -29,9 +29,10 @@ def start(state: ReplicaState, view: View, why: str, now_ms: TimeMs) -> None:
     )
     for slot in state.slots.values():
         slot.leave_view()
-    unsigned = ViewChange(state.epoch, view, me, state.tip.certificates, claims, b"")
+    delivered = tuple(held for held in state.tip.certificates if held.epoch >= state.epoch - 1)
+    unsigned = ViewChange(state.epoch, view, me, delivered, claims, b"")
     signature = state.signer.sign_vote(unsigned.statement(state.chain_id))
-    change = ViewChange(state.epoch, view, me, state.tip.certificates, claims, signature)
+    change = ViewChange(state.epoch, view, me, delivered, claims, signature)
     state.view_changes = {index: held for index, held in state.view_changes.items() if held.view >= view}
     state.view_changes[me] = change
     state.persist(ViewChanged(change))
@@ -66,11 +67,12 @@ def _gather(state: ReplicaState, now_ms: TimeMs) -> None:
         (change for change in state.view_changes.values() if change.view == state.view),
         key=lambda change: change.validator,
     )
-    if len(gathered) < state.validators.quorum:
-        return
-    if state.deadline_ms is None:
+    # Whoever moved on further left this view as well, and may have sent its vow for it to others only: if that did not
+    # count, a quorum spread over two views would wait for ever, nobody with a timer.
+    moved = sum(1 for change in state.view_changes.values() if change.view >= state.view)
+    if moved >= state.validators.quorum and state.deadline_ms is None:
         state.deadline_ms = TimeMs(now_ms + state.timeout_ms())
-    if state.leads:
+    if len(gathered) >= state.validators.quorum and state.leads:
         _start_view(state, _quorum_with_mine(state, gathered), now_ms)
 
 
@@ -120,11 +122,12 @@ def adopt(state: ReplicaState, choice: Choice) -> None:
     """Bind the chosen heights, note certified heights above mine, and drop the execution of branches not chosen."""
     state.chosen = {block.header.height: block for block in choice.blocks if block.header.height > state.tip.height}
     for height, block in state.chosen.items():
-        state.slot(height).keep(block.header.hash(), block)
+        if state.in_window(height, BUFFER_HEIGHTS):
+            state.slot(height).keep(block.header.hash(), block)
     for certificate in choice.certificates:
-        if certificate.height > state.tip.height:
+        state.certified_height = max(state.certified_height, certificate.height)
+        if state.in_window(certificate.height, BUFFER_HEIGHTS):  # further ones come with their blocks
             state.slot(certificate.height).certificate = certificate
-            state.certified_height = max(state.certified_height, certificate.height)
     kept = {block.header.hash() for block in choice.blocks} | {item.block_hash for item in choice.certificates}
     for slot in state.slots.values():
         for block_hash in slot.blocks:
