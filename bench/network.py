@@ -1,0 +1,146 @@
+"""A real network for a benchmark: four nodes as processes, with more sources than `localnet up` registers.
+
+Here: founding and ending it, and running a driver against it. Not here: what is measured (`bench.__main__`).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bench.driver import Job, Lane
+from bench.measure import Snapshot, snapshot
+from bench.workload import BenchSource, http_request
+from chainnode.founding import Json
+from chainnode.home import Home
+from chainnode.identity import new_key, read_token
+from chainnode.localnet import Localnet, LocalNode, first_taken, wait_until_ready
+from primitives.keys import SigningKey
+
+BASE_PORT = 8_600
+SOURCES_A_BANK = 16
+SETTLE_S = 0.3
+
+
+class BenchNet(Localnet):
+    """A localnet whose banks have more sources; their keys stay in this process."""
+
+    def __init__(self, directory: Path, sources_a_bank: int = SOURCES_A_BANK) -> None:
+        super().__init__(directory)
+        self._sources_a_bank = sources_a_bank
+        self._keys: list[tuple[int, str, SigningKey]] = []
+
+    def _found_bank(self, node: LocalNode, index: int, now_ms: int) -> Json:
+        entry = super()._found_bank(node, index, now_ms)
+        for _ in range(self._sources_a_bank):
+            key = new_key("source", member=node.member, role="bank")
+            entry["member"]["sources"].append({"key": key.public, "roles": ["bank"]})
+            self._keys.append((index, node.member, key.signing_key))
+        return entry
+
+    def sources(self) -> list[BenchSource]:
+        """Return all sources, the first of every bank first."""
+        chain_id = bytes.fromhex(self.load().chain_id)
+        made = [BenchSource(chain_id, member, key, index) for index, member, key in self._keys]
+        order = sorted(range(len(made)), key=lambda place: (place % self._sources_a_bank, place))
+        return [made[place] for place in order]
+
+    def snapshots(self) -> list[Snapshot]:
+        """Return every node's figures, once what trails behind the last answer is done."""
+        time.sleep(SETTLE_S)
+        return [snapshot(node.pid or 0, Path(node.home), node.ops) for node in self.load().nodes]
+
+    def lane(self, source: BenchSource, batches: Sequence[bytes], events: int) -> Lane:
+        """Return a connection that submits a source's batches through its bank's node."""
+        node = self.load().nodes[source.node]
+        host = node.rpc.removeprefix("http://").rstrip("/")
+        token = read_token(Home(Path(node.home)).token)
+        name, _, port = host.rpartition(":")
+        return Lane(name, int(port), [http_request(raw, token, host) for raw in batches], events)
+
+
+@contextmanager
+def network(count: int, *, run: Sequence[str] = ()) -> Iterator[BenchNet]:
+    """Give a ready network of `count` nodes in a directory of its own; `run` replaces the nodes' module, to profile."""
+    directory = Path(tempfile.mkdtemp(prefix="chainnode-bench-"))
+    net = BenchNet(directory)
+    try:
+        base = next(base for base in range(BASE_PORT, BASE_PORT + 4_000, 100) if first_taken(count, base) is None)
+        net.found(count, base_port=base, now_ms=time.time_ns() // 1_000_000 - 1_000, step=lambda _: None)
+        start(net, run)
+        wait_until_ready(net, [node.name for node in net.load().nodes])
+        yield net
+    finally:
+        if net.exists:
+            net.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def start(net: BenchNet, run: Sequence[str]) -> None:
+    """Start the nodes, or the first of them under another module."""
+    if run:
+        from chainnode.processes import start_process
+
+        node = net.load().nodes[0]
+        process = start_process([*run, "--home", node.home], mark=node.home, log=Home(Path(node.home)).log)
+        net._replace(msgspec.structs.replace(node, process=process))
+    net.start()
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a driver saw, and what it cost every node."""
+
+    answer: dict[str, Any]  # Any: the driver's JSON
+    growth: list[Snapshot]
+
+    @property
+    def events(self) -> int:
+        """Events that were answered as committed."""
+        return int(self.answer["committed"])
+
+    @property
+    def events_per_second(self) -> float:
+        """Committed events a second, from the first request to the last answer."""
+        return self.events / float(self.answer["seconds"])
+
+    @property
+    def cpu_us(self) -> float:
+        """CPU microseconds per event and validator, the mean over the nodes."""
+        return sum(each.cpu_s for each in self.growth) / len(self.growth) / self.events * 1e6
+
+
+def drive(net: BenchNet, lanes: Sequence[Lane], *, pause_ms: int = 0) -> Run:
+    """Run a driver process over these connections and read the nodes' figures before and after."""
+    path = net.directory / "job"
+    path.write_bytes(msgspec.msgpack.encode(Job(list(lanes), pause_ms)))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.driver", str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n", "the driver could not load its job"
+        before = net.snapshots()
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        answer = json.loads(process.stdout.readline())
+    path.unlink()
+    if answer["trouble"]:
+        raise RuntimeError(f"a node's answer was not what it should be: {answer['trouble']}")
+    return Run(answer, [late.since(early) for late, early in zip(net.snapshots(), before, strict=True)])

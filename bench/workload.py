@@ -1,0 +1,143 @@
+"""What the benchmarks submit: payment statements of about 300 bytes, in batches signed beforehand.
+
+Here: statements, signed batches, and the HTTP requests that carry them, all made before anything is measured. Not here:
+sending (`bench.driver`). Run as `python -m bench.workload FILE COUNT` it writes batches for `bench.floor`, which must
+not import the node's packages itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import sys
+import time
+from collections.abc import Iterable
+from hashlib import sha256
+from pathlib import Path
+
+from ledger.batches import BatchHeader, batch_statement, build_batch
+from ledger.events import Event
+from ledger.payments import (
+    PAYMENT_STATEMENT,
+    AgentRecord,
+    AgentRole,
+    AgentScheme,
+    Channel,
+    PaymentStatement,
+    Side,
+    Status,
+)
+from primitives.encoding import decoder_of, encode
+from primitives.ids import ZERO_HASH, Hash, TimeMs
+from primitives.keys import SigningKey, verify
+
+BATCH_EVENTS = 1_000
+EVENT_LIFETIME_MS = 20 * 3_600_000
+
+
+def statement_event(member: str, seed: bytes, now_ms: int) -> bytes:
+    """Return one event: a debtor's statement with a commitment to its amount, two agents and a UETR."""
+    digest = sha256(seed).digest()
+    second = sha256(digest).digest()
+    uetr = bytearray(second[:16])
+    uetr[6], uetr[8] = uetr[6] & 0x0F | 0x40, uetr[8] & 0x3F | 0x80
+    body = PaymentStatement(
+        salt=digest[:16],
+        side=Side.DEBTOR,
+        message_type="pacs.008.001.08",
+        status=Status.ACCEPTED,
+        reason="",
+        amount=None,
+        currency="CNY",
+        amount_commitment=second,
+        settlement_date=20260105 + digest[0] % 20,
+        agents=[
+            AgentRecord(AgentRole.DEBTOR_AGENT, AgentScheme.BIC, "BKAACNBJXXX"),
+            AgentRecord(AgentRole.CREDITOR_AGENT, AgentScheme.BIC, "BKABCNBJXXX"),
+        ],
+        channel=Channel.BEPS,
+        uetr=bytes(uetr),
+        reference_commitment=digest,
+        pair_key=b"",
+        tokens=[],
+        fields_root=second,
+        terminal_certificate="",
+        source_digest=digest,
+        time_ms=TimeMs(now_ms),
+    )
+    return encode(Event(member, second[16:], now_ms + EVENT_LIFETIME_MS, PAYMENT_STATEMENT, 1, encode(body)))
+
+
+class BenchSource:
+    """One source: numbers its batches without a gap. Its events differ from those of every other run."""
+
+    def __init__(self, chain_id: bytes, member: str, key: SigningKey, node: int = 0) -> None:
+        self.chain_id, self.member, self.key, self.node = chain_id, member, key, node
+        self._number = 0
+        self._previous = Hash(ZERO_HASH)
+        self._salt = os.urandom(16)
+
+    def batch(self, count: int) -> bytes:
+        """Return its next signed batch of `count` statements."""
+        now_ms = time.time_ns() // 1_000_000
+        events = [
+            statement_event(self.member, b"%b %d %d" % (self._salt, self._number, index), now_ms)
+            for index in range(count)
+        ]
+        raw = build_batch(
+            events,
+            chain_id=Hash(self.chain_id),
+            member=self.member,
+            key=self.key,
+            number=self._number,
+            previous=self._previous,
+            time_ms=TimeMs(now_ms),
+        )
+        self._number += 1
+        self._previous = header_of(raw).hash()
+        return raw
+
+
+def header_of(raw: bytes) -> BatchHeader:
+    """Return the header of a batch that was just built."""
+    from ledger.batches import Batch
+
+    header: BatchHeader = decoder_of(Batch).decode(raw).header
+    return header
+
+
+def http_request(raw: bytes, token: str, host: str) -> bytes:
+    """Return the whole HTTP request that submits a batch and waits until it is committed."""
+    body = b'{"jsonrpc":"2.0","id":1,"method":"ledger_submitBatch","params":{"wait":"committed","batch":"%b"}}'
+    body %= base64.b64encode(raw)
+    head = (
+        f"POST / HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {token}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def write_frames(path: Path, items: Iterable[bytes]) -> None:
+    """Write byte strings, each after its length in four bytes."""
+    with path.open("wb") as file:
+        for item in items:
+            file.write(len(item).to_bytes(4, "big") + item)
+
+
+def stand_alone(path: Path, count: int) -> None:
+    """Write `count` batches of one source, signed for a chain that does not exist."""
+    source = BenchSource(sha256(b"bench").digest(), "bank-a", SigningKey(sha256(b"bench source").digest()))
+    write_frames(path, (source.batch(BATCH_EVENTS) for _ in range(count)))
+
+
+def _self_check() -> None:
+    raw = BenchSource(bytes(32), "bank-a", SigningKey(bytes(range(32)))).batch(1)
+    from ledger.batches import parse_batch
+
+    parsed = parse_batch(raw)
+    assert verify(parsed.header.source, batch_statement(parsed.header), parsed.signature)
+
+
+if __name__ == "__main__":
+    _self_check()
+    stand_alone(Path(sys.argv[1]), int(sys.argv[2]))
