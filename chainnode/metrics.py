@@ -162,6 +162,11 @@ class NodeMetrics:
         del peer
         self.count_dropped(f"queue_full_{str(getattr(lane, 'name', lane)).lower()}")
 
+    def called(self, method: str, code: int, seconds: float) -> None:
+        """Count one RPC call (the port of `rpc`): `method` is a registered name or `unknown`, `code` 0 or the error's."""
+        self.requests.labels(method, "ok" if code == 0 else str(code)).inc()
+        self.request_seconds.labels(method).observe(seconds)
+
     def observe_fsync(self, file: str, seconds: float) -> None:
         """Count one synced write and its time."""
         self.fsyncs.labels(file).inc()

@@ -32,6 +32,7 @@ from consensus.state import Parameters
 from ledger.chain import Chain, CommitResult
 from ledger.genesis import Genesis, parse_address
 from ledger.genesis_json import genesis_from_json
+from ledger.index_reader import IndexReader
 from ledger.indexes import IndexFollower
 from ledger.pool import Pool
 from ledger.reader import LedgerReader
@@ -204,7 +205,10 @@ class Node:
         rpc, ops = self.config.rpc, self.config.ops
         host, port = split_address(rpc.listen)
         token = read_token(self.home.resolve(rpc.token_file))
-        services = Services(self.reader, self.gateway, self.view, wall_clock_ms, wait_timeout_ms=rpc.wait_timeout_ms)
+        index = IndexReader(self.reader, self.index_store)
+        services = Services(
+            self.reader, self.gateway, self.view, wall_clock_ms, wait_timeout_ms=rpc.wait_timeout_ms, index=index
+        )
         settings = RpcSettings(
             host=host,
             port=port,
@@ -219,7 +223,7 @@ class Node:
         )
         ops_host, ops_port = split_address(ops.listen)
         return [
-            RpcServer(settings, services, METHODS),
+            RpcServer(settings, services, METHODS, self.metrics),
             OpsServer(OpsSettings(ops_host, ops_port), self.view, self._render_metrics),
         ]
 
