@@ -163,7 +163,7 @@ class NodeMetrics:
         self.count_dropped(f"queue_full_{str(getattr(lane, 'name', lane)).lower()}")
 
     def called(self, method: str, code: int, seconds: float) -> None:
-        """Count one RPC call (the port of `rpc`): `method` is a registered name or `unknown`, `code` 0 or the error's."""
+        """Count one RPC call (the port of `rpc`); `method` is a registered name or `unknown`, `code` 0 for success."""
         self.requests.labels(method, "ok" if code == 0 else str(code)).inc()
         self.request_seconds.labels(method).observe(seconds)
 
