@@ -188,3 +188,7 @@ def _tell(options: Settings, reason: str, message: str, status: int, error: Chai
 def main(runner: Callable[[Sequence[str]], int] = run) -> None:
     """Run the process's arguments and end the process."""
     sys.exit(runner(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()
