@@ -117,7 +117,9 @@ class TileReader:
         if full is not None:
             return full
         prefix = piece_prefix(self._log, level, index)
-        return b"".join(piece for _, piece in self._store.iterate(prefix, prefix_stop(prefix)))
+        pieces = b"".join(piece for _, piece in self._store.iterate(prefix, prefix_stop(prefix)))
+        # Beside a writer, the tile may have been completed, and its pieces deleted, between the two readings.
+        return self._store.get(tile_key(self._log, level, index)) or pieces
 
     def _keep(self, level: int, index: int, tile: bytes) -> None:
         if len(tile) != TILE_BYTES:
@@ -171,7 +173,7 @@ class TileReader:
                 start = width >> (bit + 1) << (bit + 1)
                 edge.append(merkle.root_of(tail[start : start + (1 << bit)]) if width >> bit & 1 else None)
             level += 1
-        return LogTip(size, tuple(edge), tuple(tails))
+        return LogTip(size, tuple(edge[: size.bit_length()]), tuple(tails))
 
 
 def check_size(size: int, stored: int) -> None:
