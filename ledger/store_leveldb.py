@@ -53,6 +53,7 @@ class LevelDBStore:
                 bloom_filter_bits=BLOOM_BITS_A_KEY,
                 max_open_files=OPEN_FILES_MAX,
                 max_file_size=FILE_SIZE_MAX,
+                compression=None,  # digests do not shrink, and each merge of tables would compress them anew
             )
         except (plyvel.Error, OSError) as error:
             raise _opening_error(self.path, error, plyvel) from None
