@@ -97,7 +97,9 @@ def batches(
         written += [raw for of_source in built for raw in of_source]
         lanes = [net.lane(source, raws, BATCH_EVENTS) for source, raws in zip(chosen, built, strict=True)]
         run = drive(net, lanes)
-        say(f"batches, run {number}: {run.events_per_second:,.0f} events/s, {run.cpu_us:.2f} µs per event and validator")
+        say(
+            f"batches, run {number}: {run.events_per_second:,.0f} events/s, {run.cpu_us:.2f} µs per event and validator"
+        )
         if number:
             runs.append(run)
     write_frames(scratch / "batches", written)

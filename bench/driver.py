@@ -1,7 +1,7 @@
 """The load generator: a process of its own that sends requests made beforehand and times the answers.
 
 Here: connections that each send their requests one after another (a closed loop), or with a pause between them. Not
-here: what the requests hold (`bench.workload`). It parses as little as it can, so that it leaves the cores to the nodes:
+here: what the requests hold (`bench.workload`). It parses as little as it can and leaves the cores to the nodes:
 an answer is good if it names as many committed events as the request held.
 
 Run as `python -m bench.driver JOB`; it says `ready`, waits for a line on stdin, and prints one JSON object.

@@ -227,9 +227,7 @@ def run(frames: Iterator[bytes], directory: str) -> dict[str, Any]:
             for event, body in zip(events, bodies, strict=True)
         )
         steps.done("rules")
-        ids = [
-            sha256(b"\0%c" % event.kind + item).digest() for event, item in zip(events, batch.events, strict=True)
-        ]
+        ids = [sha256(b"\0%c" % event.kind + item).digest() for event, item in zip(events, batch.events, strict=True)]
         steps.done("hash")
         fits = fits and root_of(ids) == header.root
         steps.done("batch_tree")

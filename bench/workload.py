@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable
-from hashlib import sha256
+from hashlib import sha256, shake_256
 from pathlib import Path
 
 from ledger.batches import BatchHeader, batch_statement, build_batch
@@ -37,35 +37,35 @@ EVENT_LIFETIME_MS = 20 * 3_600_000
 
 def statement_event(member: str, seed: bytes, now_ms: int) -> bytes:
     """Return one event: a debtor's statement with a commitment to its amount, two agents and a UETR."""
-    digest = sha256(seed).digest()
-    second = sha256(digest).digest()
-    uetr = bytearray(second[:16])
+    # Every digest differs, as in real statements: what repeats would be compressed on the disk.
+    noise = shake_256(seed).digest(192)
+    uetr = bytearray(noise[16:32])
     uetr[6], uetr[8] = uetr[6] & 0x0F | 0x40, uetr[8] & 0x3F | 0x80
     body = PaymentStatement(
-        salt=digest[:16],
+        salt=noise[:16],
         side=Side.DEBTOR,
         message_type="pacs.008.001.08",
         status=Status.ACCEPTED,
         reason="",
         amount=None,
         currency="CNY",
-        amount_commitment=second,
-        settlement_date=20260105 + digest[0] % 20,
+        amount_commitment=noise[32:64],
+        settlement_date=20260105 + noise[0] % 20,
         agents=[
             AgentRecord(AgentRole.DEBTOR_AGENT, AgentScheme.BIC, "BKAACNBJXXX"),
             AgentRecord(AgentRole.CREDITOR_AGENT, AgentScheme.BIC, "BKABCNBJXXX"),
         ],
         channel=Channel.BEPS,
         uetr=bytes(uetr),
-        reference_commitment=digest,
+        reference_commitment=noise[64:96],
         pair_key=b"",
         tokens=[],
-        fields_root=second,
+        fields_root=noise[96:128],
         terminal_certificate="",
-        source_digest=digest,
+        source_digest=noise[128:160],
         time_ms=TimeMs(now_ms),
     )
-    return encode(Event(member, second[16:], now_ms + EVENT_LIFETIME_MS, PAYMENT_STATEMENT, 1, encode(body)))
+    return encode(Event(member, noise[160:176], now_ms + EVENT_LIFETIME_MS, PAYMENT_STATEMENT, 1, encode(body)))
 
 
 class BenchSource:
