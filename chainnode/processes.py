@@ -65,19 +65,35 @@ def _is_setting(name: str) -> bool:
 
 def _started(pid: int) -> int | None:
     """The start time of a process that runs; None where there is none or it has ended and was not waited for."""
+    state = _state(pid)
+    return None if state is None else state[1]
+
+
+def _state(pid: int) -> tuple[bool, int] | None:
+    """Whether a process is ending, and its start time; None where there is none or nothing of it is left.
+
+    A process that was killed while a thread of its waits for the disk looks like one that has ended, but keeps its
+    ports and locks until that thread returns.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ending = fields[0] in ("Z", "X")
+        if ending and len(os.listdir(f"/proc/{pid}/task")) < 2:
+            return None
     except (OSError, UnicodeDecodeError):
         return None
-    return None if fields[0] in ("Z", "X") else int(fields[19])
+    return ending, int(fields[19])
 
 
 def is_alive(record: ProcessRecord) -> bool:
     """Whether this very process still runs; one of our own that has ended is waited for."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(record.pid, os.WNOHANG)
-    if _started(record.pid) != record.started:
+    state = _state(record.pid)
+    if state is None or state[1] != record.started:
         return False
+    if state[0]:
+        return True  # its command line is gone already
     try:
         arguments = Path(f"/proc/{record.pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
