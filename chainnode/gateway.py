@@ -99,6 +99,7 @@ class NodeGateway:
         self._batches: dict[Hash, tuple[EventId, ...]] = {}
         self._refused: OrderedDict[EventId, SubmitResult] = OrderedDict()
         self._work = asyncio.Event()
+        self._recover()
 
     # --- rpc.ports.Gateway
 
@@ -127,7 +128,7 @@ class NodeGateway:
         chain = self._core.chain
         chain.check_admission(chain.tip_hash, parsed)
         if chain.has_batch(parsed.hash):
-            if parsed.hash not in self._batches and not self._is_settled(parsed):
+            if parsed.hash not in self._batches and not self._is_recorded(parsed):
                 self._track(parsed)
         else:
             self._check_number(parsed)
@@ -182,7 +183,6 @@ class NodeGateway:
         """Gather, sign, sync and offer, until cancelled."""
         if self._outbox is None:
             return
-        self._settle()
         self._offer_again()
         loop = asyncio.get_running_loop()
         while True:
@@ -298,15 +298,23 @@ class NodeGateway:
                 hint="a source never signs a number again; if its outbox was lost, replace the key",
             )
 
-    def _is_settled(self, batch: ParsedBatch) -> bool:
-        number, _ = self._core.chain.next_number(self._core.chain.tip_hash, batch.header.source)
-        return batch.header.number < number
+    def _is_recorded(self, batch: ParsedBatch) -> bool:
+        """Say whether the store answers for these events; a block whose rows are being written does not count yet."""
+        return all(self._reader.position(event_id) is not None for event_id in batch.ids)
 
     def _track(self, batch: ParsedBatch) -> None:
         self._batches[batch.hash] = batch.ids
         for event_id in batch.ids:
             entry = self._events.setdefault(event_id, _Entry(None))
             entry.accepted = True
+
+    def _recover(self) -> None:
+        """Know again what was accepted before a restart: it is pending, and the same event is not signed anew."""
+        if self._outbox is None:
+            return
+        self._settle()
+        for raw in self._outbox.pending:
+            self._track(parse_batch(raw))
 
     def _next_events(self) -> list[tuple[EventId, bytes]]:
         taken: list[tuple[EventId, bytes]] = []
