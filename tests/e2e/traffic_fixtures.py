@@ -1,0 +1,221 @@
+"""Traffic for tests: events that name nobody, sources that sign their own batches, and threads that submit them.
+
+What a node answers is kept as it was answered, so that tests can hold the node to it. A source behaves as the design
+asks: it keeps the bytes that it signed, sends them again until they are committed, and never signs a number twice.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from chainnode.client import CallRefused, TimedOut, Unreachable
+from chainnode.identity import KeyFile, read_key
+from ledger.batches import build_batch, parse_batch
+from ledger.events import TIME_MS_MAX, Event, event_id
+from ledger.payments import PAYMENT_STATEMENT, Channel, PaymentStatement, Side, Status
+from ledger.payments_json import statement_to_json
+from primitives.encoding import encode
+from primitives.ids import ZERO_HASH, Hash, TimeMs
+from tests.e2e.network_fixtures import Json, Network
+
+TIME_MS = TimeMs(1_790_000_000_000)
+
+
+def statement(salt: bytes | None = None) -> PaymentStatement:
+    """Return a payment statement that no other equals."""
+    return PaymentStatement(
+        salt=os.urandom(16) if salt is None else salt,
+        side=Side.DEBTOR,
+        message_type="pacs.008",
+        status=Status.ACCEPTED,
+        reason="",
+        amount=12_345,
+        currency="CNY",
+        amount_commitment=b"",
+        settlement_date=2026_01_02,
+        agents=[],
+        channel=Channel.QR,
+        uetr=b"",
+        reference_commitment=bytes(32),
+        pair_key=b"",
+        tokens=[],
+        fields_root=bytes(32),
+        terminal_certificate="",
+        source_digest=bytes(32),
+        time_ms=TIME_MS,
+    )
+
+
+def payment(member: str, *, expires_ms: int = TIME_MS_MAX) -> bytes:
+    """Return the canonical bytes of a new payment event."""
+    event = Event(member, os.urandom(16), expires_ms, PAYMENT_STATEMENT, 1, encode(statement()))
+    return encode(event)
+
+
+def id_of(event: bytes) -> str:
+    """Return a payment event's id in hex."""
+    return event_id(event, PAYMENT_STATEMENT).hex()
+
+
+def row(reference: bytes | None = None, body: PaymentStatement | None = None) -> Json:
+    """Return a new payment as `ledger_submit` takes it."""
+    body = statement() if body is None else body
+    reference = os.urandom(16) if reference is None else reference
+    return {"kind": "payment.statement", "body": statement_to_json(body), "reference": reference.hex()}
+
+
+def key_file(net: Network, name: str) -> KeyFile:
+    """Return the key of DIR/keys/<name>.key."""
+    return read_key(net.net.keys / f"{name}.key", "source")
+
+
+@dataclass
+class Source:
+    """A key that signs its own batches."""
+
+    key: KeyFile
+    chain_id: Hash
+    number: int = 0
+    previous: Hash = ZERO_HASH
+
+    def sign(self, events: Sequence[bytes]) -> bytes:
+        """Return the next batch; the number is taken."""
+        raw = build_batch(
+            events,
+            chain_id=self.chain_id,
+            member=self.key.member,
+            key=self.key.signing_key,
+            number=self.number,
+            previous=self.previous,
+            time_ms=TIME_MS,
+        )
+        self.number, self.previous = self.number + 1, parse_batch(raw).hash
+        return raw
+
+    def payments(self, count: int) -> bytes:
+        """Return the next batch, of new payments."""
+        return self.sign([payment(self.key.member) for _ in range(count)])
+
+
+def source_of(net: Network, name: str) -> Source:
+    """Return a source that has signed nothing yet."""
+    return Source(key_file(net, name), net.genesis.chain_id)
+
+
+def submit(net: Network, node: str, raw: bytes, wait: str = "committed") -> list[Json]:
+    """Submit a signed batch; returns each event's row."""
+    rows: list[Json] = net.call(node, "ledger_submitBatch", batch=base64.b64encode(raw).decode(), wait=wait)["events"]
+    return rows
+
+
+@dataclass
+class Answers:
+    """What nodes answered, by event id: all that were `committed`, and all that were asked for."""
+
+    committed: dict[str, Json] = field(default_factory=dict)
+    asked: set[str] = field(default_factory=set)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self, rows: Sequence[Json]) -> None:
+        with self.lock:
+            for found in rows:
+                if found["status"] == "Committed":
+                    standing = {name: found[name] for name in ("height", "index", "outcome")}
+                    known = self.committed.setdefault(found["id"], standing)
+                    assert known == standing, f"{found['id']}: answered {known}, then {standing}"
+
+    def check_on(self, net: Network, name: str) -> None:
+        """Hold a node to every answer that any node gave."""
+        ids = sorted(self.committed)
+        found = net.calls(name, "ledger_getStatus", [{"event_id": item} for item in ids])
+        for item, answer in zip(ids, found, strict=True):
+            result = answer.get("result", answer)
+            standing = {key: result.get(key) for key in ("height", "index", "outcome")}
+            assert result.get("status") == "Committed", (name, item, self.committed[item], result)
+            assert standing == self.committed[item], (name, item)
+
+
+class Submitter(threading.Thread):
+    """Submits without pause until told to stop, then until its last events are committed."""
+
+    def __init__(self, net: Network, answers: Answers, *, node: str, key: str | None, events: int, pause_s: float) -> None:
+        super().__init__(name=f"submitter-{key or node}", daemon=True)
+        self.net, self.answers, self.node, self.events, self.pause_s = net, answers, node, events, pause_s
+        self.source = None if key is None else source_of(net, key)
+        self.stopping = threading.Event()
+        self.failure: BaseException | None = None
+        self.deadline = float("inf")
+
+    def run(self) -> None:
+        try:
+            while not self.stopping.wait(self.pause_s):
+                if self.source is None:
+                    self._through_gateway([row() for _ in range(self.events)])
+                else:
+                    self._signed(self.source.payments(self.events))
+        except BaseException as error:
+            self.failure = error
+
+    def finish(self, within_s: float) -> None:
+        self.deadline = time.monotonic() + within_s
+        self.stopping.set()
+
+    def _signed(self, raw: bytes) -> None:
+        """A batch goes to any node, and is sent again, the same bytes, until it is committed."""
+        ids = [item.hex() for item in parse_batch(raw).ids]
+        params = {"batch": base64.b64encode(raw).decode(), "wait": "committed"}
+        self._until_committed(ids, "ledger_submitBatch", params, lambda: self.net.node(self.node).name)
+
+    def _through_gateway(self, rows: list[Json]) -> None:
+        """Events of a member go to its own node; the reference makes a second attempt the same events."""
+        params = {"events": rows, "wait": "committed"}
+        self._until_committed([], "ledger_submit", params, lambda: self.node)
+
+    def _until_committed(self, ids: list[str], method: str, params: Json, where: Callable[[], str]) -> None:
+        self.answers.asked.update(ids)
+        pending = True
+        while pending:
+            assert time.monotonic() < self.deadline, f"{self.name}: not committed in time"
+            client = self.net.new_client(where(), timeout_s=3.0)
+            try:
+                rows = client.call(method, **params)["events"]
+                self.answers.asked.update(item["id"] for item in rows)
+                self.answers.take(rows)
+                assert all(item["status"] in ("Committed", "Pending") for item in rows), rows
+                pending = any(item["status"] != "Committed" for item in rows)
+            except (Unreachable, TimedOut):
+                time.sleep(0.1)
+            except CallRefused as refused:
+                assert refused.retryable, f"{self.name}: {refused}"
+                time.sleep((refused.retry_after_ms or 100) / 1_000)
+            finally:
+                client.close()
+
+
+@contextmanager
+def traffic(submitters: Sequence[Submitter], *, finish_s: float = 20.0) -> Iterator[None]:
+    """Run submitters; at the end each must have got its last events committed."""
+    for submitter in submitters:
+        submitter.start()
+    try:
+        yield
+    finally:
+        for submitter in submitters:
+            submitter.finish(finish_s)
+        for submitter in submitters:
+            submitter.join(finish_s + 5.0)
+    for submitter in submitters:
+        assert submitter.failure is None, (submitter.name, submitter.failure)
+        assert not submitter.is_alive(), submitter.name
+
+
+def write_secret_free(path: Path) -> bytes:
+    """Return a file's bytes, for searching."""
+    return path.read_bytes()
