@@ -7,7 +7,7 @@ faults happen when (`sim.faults`, `sim.run`), what malicious nodes do (`sim.mali
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from random import Random
@@ -90,7 +90,7 @@ class Write:
 
 @dataclass(slots=True)
 class SimNode:
-    """One node: its disk outlives it, its core does not."""
+    """One node: its disk outlives it, its core does not. Its `doom` strikes when it next writes records."""
 
     index: int
     disk: Disk
@@ -104,6 +104,7 @@ class SimNode:
     skew_ms: int = 0
     sync_ms_max: int = SYNC_MS_MAX
     refusals: int = 0
+    doom: Callable[[], None] | None = None
     recording: Recording | None = None
 
     @property
@@ -323,6 +324,10 @@ class Cluster:
         if write.turn.empty and not write.turn.rows:
             return
         node.writing = write
+        if node.doom is not None and write.turn.records:
+            doom, node.doom = node.doom, None
+            doom()
+            return
         done = self.now_ms + self.random.randint(0, node.sync_ms_max)
         self.schedule(done, Synced(node.index, node.life))
 

@@ -25,6 +25,7 @@ class Fault(StrEnum):
     """The kinds of faults that strike at a moment; the weather is there all the time."""
 
     CRASH = "crash"
+    WRITE_CRASH = "crash in the next write"
     LEADER_CRASH = "leader crash"
     POWER_LOSS = "power loss"
     PARTITION = "partition"
@@ -75,6 +76,7 @@ def heal(cluster: Cluster) -> None:
     for node in cluster.nodes:
         node.skew_ms = max(-SKEW_CALM_MS, min(SKEW_CALM_MS, node.skew_ms))
         node.sync_ms_max = SYNC_MS_MAX
+        node.doom = None
         _start(cluster, node.index)
     cluster.note("all faults end")
 
@@ -85,6 +87,8 @@ def _strike(cluster: Cluster, strike: Strike, random: Random) -> None:
     match strike.fault:
         case Fault.CRASH:
             _crash(cluster, index, strike.lasts_ms, random)
+        case Fault.WRITE_CRASH:
+            cluster.nodes[index].doom = lambda: _crash(cluster, index, strike.lasts_ms, random)
         case Fault.LEADER_CRASH:
             _crash(cluster, leader_of(cluster), strike.lasts_ms, random)
         case Fault.POWER_LOSS:
