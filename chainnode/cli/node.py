@@ -174,11 +174,16 @@ def _loaded() -> LoadedConfig:
 @click.command()
 def fsck() -> int:
     """Verify the store of a stopped node: every block, certificate, root and proof; names the first bad block."""
+    from chainnode.cli.output import progress
     from chainnode.fsck import check_store
 
     home = settings().require_home()
     home.check()
-    with home.lock():
-        report = check_store(home, settings().load_config(home).config)
-    show(report)
-    return 0 if report["ok"] else 3
+    with home.lock(), progress("verifying", None) as bar:
+        report = check_store(
+            home,
+            settings().load_config(home).config,
+            step=lambda done, of: bar.describe(f"block {done} of {of}"),
+        )
+    show(report.as_row())
+    return 3 if report.problem else 0

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,9 +14,6 @@ from chainnode.cli.context import settings
 from chainnode.cli.main import Group
 from chainnode.cli.output import join, say, show
 from primitives.errors import InputError
-
-if TYPE_CHECKING:
-    from ledger.receipts import Verdict
 
 FILE_BYTES_MAX = 16 * 1024 * 1024
 COVERED_WITHIN_S = 90.0
@@ -69,23 +66,33 @@ def fetch_receipt(event_id: str, timeout_s: float) -> str:
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--policy", "policy_file", type=click.Path(path_type=Path), required=True, help="The trusted policy.")
-def verify(file: Path, policy_file: Path) -> None:
-    """Verify the receipt in FILE against a policy, offline. Status 3 where anything does not hold."""
-    from chainnode.cli.exits import VerificationFailed
-    from ledger.receipts import verify as verify_receipt
+@click.option("--certificate", "number", help="FILE is a status proof: it must be of this certificate.")
+@click.option("--at", "moment", help="And speak for this time, RFC 3339. [default: its block's]")
+def verify(file: Path, policy_file: Path, number: str | None, moment: str | None) -> None:
+    """Verify the receipt in FILE against a policy, offline. Status 3 where anything does not hold.
 
-    receipt, policy = _text(file), _text(policy_file)
+    A status proof is verified for the certificate that --certificate names: its status, or that there is none.
+    """
+    from chainnode.cli.exits import VerificationFailed
+
+    proof, policy = _text(file), _text(policy_file)
     try:
-        verdict = verify_receipt(receipt, policy)
+        row = _receipt_row(proof, policy) if number is None else _status_row(proof, policy, number, moment)
     except InputError as error:
         raise VerificationFailed(
             error.what,
             where=f"{file}{': ' + error.where if error.where else ''}",
             expected=error.expected,
             got=error.got,
-            hint="do not rely on this receipt",
+            hint="do not rely on it",
         ) from None
-    _show_verdict(verdict, policy)
+    if settings().machine:
+        show(row)
+        return
+    cosigned = row["cosigned"]
+    click.echo(f"verified: {row.pop('sentence')}")
+    click.echo(f"cosigned by {cosigned['by']} of {cosigned['of']}: {join(row['cosigners'])}")
+    show({name: value for name, value in row.items() if name not in ("verified", "cosigned", "cosigners", "outcome")})
 
 
 def _text(path: Path) -> str:
@@ -99,20 +106,24 @@ def _text(path: Path) -> str:
         raise VerificationFailed("not text", where=str(path), expected="UTF-8", got=f"byte {error.start}") from None
 
 
-def _show_verdict(verdict: Verdict, policy: str) -> None:
+def _receipt_row(text: str, policy: str) -> dict[str, Any]:
+    """Return what a receipt proves; ProofError where it does not."""
     from ledger.event_json import body_to_json
+    from ledger.receipts import verify as verify_receipt
     from ledger.registry import KINDS
     from ledger.times import format_time
-    from ledger.trust_policy import parse_policy
 
-    witnesses = len(parse_policy(policy).witnesses)
+    verdict = verify_receipt(text, policy)
     event = verdict.event
     spec = KINDS.get(event.kind)
-    row: dict[str, Any] = {
+    kind = spec.name if spec else str(event.kind)
+    word = "applied" if verdict.applied else f"rejected ({verdict.rule}: {verdict.detail})"
+    return {
         "verified": True,
+        "sentence": f"{kind} of {verdict.member}, {word}, in block {verdict.height} of {format_time(verdict.time_ms)}",
         "event_id": verdict.event_id.hex(),
         "outcome": {"applied": verdict.applied, "rule": verdict.rule or None, "detail": verdict.detail or None},
-        "kind": spec.name if spec else event.kind,
+        "kind": kind,
         "member": verdict.member,
         "source": verdict.source.hex(),
         "chain_id": verdict.chain_id.hex(),
@@ -121,20 +132,43 @@ def _show_verdict(verdict: Verdict, policy: str) -> None:
         "log_size": verdict.log_size,
         "cosigners": list(verdict.cosigners),
         "cosigned": {
-            "by": len(verdict.cosigners),
-            "of": witnesses,
+            **_quorum(verdict.cosigners, policy),
             "first": format_time(verdict.cosigned_first_s * 1_000),
             "last": format_time(verdict.cosigned_last_s * 1_000),
         },
         "body": body_to_json(event.kind, event.schema, event.body),
     }
-    if settings().machine:
-        show(row)
-        return
-    word = "applied" if verdict.applied else f"rejected ({verdict.rule}: {verdict.detail})"
-    click.echo(f"verified: {row['kind']} of {verdict.member}, {word}, in block {verdict.height} of {row['time']}")
-    click.echo(f"cosigned by {len(verdict.cosigners)} of {witnesses}: {join(verdict.cosigners)}")
-    show({name: row[name] for name in ("event_id", "source", "chain_id", "log_size", "body")})
+
+
+def _status_row(text: str, policy: str, number: str, moment: str | None) -> dict[str, Any]:
+    """Return what a status proof proves of a certificate; ProofError where it does not."""
+    from ledger.status_proofs import certificate_status, verify_status
+    from ledger.times import format_time, parse_time
+
+    verdict = verify_status(text, policy)
+    at_ms = int(verdict.time_ms) if moment is None else int(parse_time(moment, where="--at"))
+    status = certificate_status(verdict, number, at_ms)
+    word = "there is no such certificate" if status is None else f"{status.status.value} {status.status_zh}"
+    return {
+        "verified": True,
+        "sentence": f"{number} at {format_time(at_ms)}: {word}",
+        "number": number,
+        "exists": status is not None,
+        "status": None if status is None else status.status.value,
+        "valid": status is not None and status.valid,
+        "time": format_time(at_ms),
+        "proved_until": None if verdict.until_ms is None else format_time(verdict.until_ms),
+        "chain_id": verdict.chain_id.hex(),
+        "height": verdict.height,
+        "cosigners": list(verdict.cosigners),
+        "cosigned": _quorum(verdict.cosigners, policy),
+    }
+
+
+def _quorum(cosigners: tuple[str, ...], policy: str) -> dict[str, Any]:
+    from ledger.trust_policy import parse_policy
+
+    return {"by": len(cosigners), "of": len(parse_policy(policy).witnesses)}
 
 
 @click.group(cls=Group)
