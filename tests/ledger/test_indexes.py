@@ -1,0 +1,234 @@
+"""The index that follows the log: what it finds, that it can be rebuilt, and that it never runs ahead."""
+
+from hashlib import sha256
+from uuid import UUID
+
+import pytest
+
+from ledger.batches import build_batch, parse_batch
+from ledger.certificate_bodies import Accept, Apply, Grant, Product, Review, SiteCheck, Suspend, TypeTest
+from ledger.chain import Chain
+from ledger.events import Event
+from ledger.index_reader import IndexReader
+from ledger.indexes import INDEX_FORMAT_KEY, IndexFollower, index_rows
+from ledger.outcomes import APPLIED
+from ledger.payments import AgentRecord, AgentRole, AgentScheme, Channel, PaymentStatement, Side, Status
+from ledger.reader import LedgerReader
+from ledger.registry import KINDS
+from ledger.store import MemoryStore
+from primitives.encoding import Record, encode
+from primitives.errors import StorageError
+from primitives.ids import TimeMs
+from tests.ledger.certificate_fixtures import CATEGORY, DOCUMENTS, EXAMINATION, INSPECTION, REPORT
+from tests.ledger.chain_fixtures import START_MS, Bank, certificate_of, genesis
+
+UETR = UUID("f81d4fae-7dec-41d0-a765-00a0c91e6bf6").bytes
+NUMBER = "FTP-2026-06-000001"
+
+
+def statement(reference: str, *, uetr: bytes = b"") -> PaymentStatement:
+    """Return a statement about the payment of this reference."""
+    return PaymentStatement(
+        salt=sha256(f"salt {reference}".encode()).digest()[:16],
+        side=Side.DEBTOR,
+        message_type="pacs.008",
+        status=Status.SETTLED,
+        reason="",
+        amount=100,
+        currency="CNY",
+        amount_commitment=b"",
+        settlement_date=20260102,
+        agents=[AgentRecord(AgentRole(1), AgentScheme.BIC, "BKCHCNBJ")],
+        channel=Channel(1),
+        uetr=uetr,
+        reference_commitment=bytes(32),
+        pair_key=pair_key(reference),
+        tokens=[],
+        fields_root=bytes(32),
+        terminal_certificate="",
+        source_digest=bytes(32),
+        time_ms=START_MS,
+    )
+
+
+def pair_key(reference: str) -> bytes:
+    """Return the pair key of a reference."""
+    return sha256(reference.encode()).digest()
+
+
+class Network:
+    """A chain with the real kinds, and its index."""
+
+    def __init__(self) -> None:
+        self.genesis = genesis()
+        self.store, self.index = MemoryStore(), MemoryStore()
+        self.chain = Chain(self.store, self.genesis, KINDS)
+        self.reader = LedgerReader(self.store, self.genesis)
+        self.follower = IndexFollower(self.index, self.reader)
+        self.answers = IndexReader(self.reader, self.index)
+        self.banks = {name: Bank(name, self.genesis.chain_id) for name in ("bank-a", "bank-b")}
+        self.count = 0
+
+    def commit(self, *events: tuple[str, Record, int]) -> None:
+        """Commit a block of (bank, body, kind), one batch per event."""
+        batches = []
+        for name, body, kind in events:
+            self.count += 1
+            data = encode(Event(name, self.count.to_bytes(16, "big"), START_MS + 60_000, kind, 1, encode(body)))
+            bank = self.banks[name]
+            raw = _signed(bank, data)
+            batches.append(parse_batch(raw))
+            bank.number, bank.previous = bank.number + 1, batches[-1].hash
+            self.store.write(self.chain.add_batch(batches[-1]), sync=True)
+        time_ms = self.chain.header.time_ms + 1
+        block = self.chain.build(self.chain.tip_hash, time_ms=time_ms, epoch=0, proposer=0, batches=batches)
+        result = self.chain.commit(block.header.hash(), certificate_of(block, self.genesis))
+        self.store.write(result.puts, sync=True)
+        self.chain.written(result.ticket)
+
+    def follow(self) -> None:
+        """Bring the index up to the log."""
+        while self.follower.follow(2):
+            pass
+
+
+def _signed(bank: Bank, data: bytes) -> bytes:
+    return build_batch(
+        [data],
+        chain_id=bank.chain_id,
+        member=bank.name,
+        key=bank.key,
+        number=bank.number,
+        previous=bank.previous,
+        time_ms=TimeMs(START_MS),
+    )
+
+
+@pytest.fixture
+def network() -> Network:
+    """Five blocks: both sides of payment 1, others, and events about a certificate that breaks rules."""
+    made = Network()
+    made.commit(("bank-a", statement("1", uetr=UETR), 32), ("bank-b", statement("2"), 32))
+    made.commit(("bank-b", statement("1"), 32))
+    made.commit(("bank-a", Apply("bank-a.1", "Bank A", Product("T", "1", "2"), CATEGORY, DOCUMENTS), 1))
+    made.commit(("bank-a", Suspend(NUMBER, "late", None, None), 8))
+    made.commit(("bank-a", statement("3", uetr=UETR), 32), ("bank-a", statement("4"), 32))
+    return made
+
+
+def at(places: list) -> list[tuple[int, int]]:  # type: ignore[type-arg]
+    """Return (height, index) of positions."""
+    return [(place.height, place.index) for place in places]
+
+
+def test_payment_is_found_by_pair_key_and_uetr_on_both_sides(network: Network) -> None:
+    network.follow()
+    find = network.answers.payment
+    assert at(find(pair_key("1"), start=0, count=9)) == [(1, 0), (2, 0)]
+    assert at(find(pair_key("1"), start=1, count=9)) == [(2, 0)]
+    assert at(find(pair_key("1"), start=0, count=1)) == [(1, 0)]
+    assert at(find(UETR, start=0, count=9)) == [(1, 0), (5, 0)]
+    assert find(pair_key("9"), start=0, count=9) == []
+
+
+def test_pair_key_that_only_begins_alike_finds_nothing(network: Network) -> None:
+    network.follow()
+    assert network.answers.payment(pair_key("1")[:16] + bytes(16), start=0, count=9) == []
+
+
+@pytest.mark.parametrize("member", [None, "bank-a", "bank-b"])
+@pytest.mark.parametrize("descending", [False, True])
+def test_pages_of_payments_join_to_the_whole_list(network: Network, member: str | None, descending: bool) -> None:
+    network.follow()
+    everything = {None: [(1, 0), (1, 1), (2, 0), (5, 0), (5, 1)], "bank-a": [(1, 0), (5, 0), (5, 1)]}
+    expected = everything.get(member, [(1, 1), (2, 0)])
+    pages: list[tuple[int, int]] = []
+    after = None
+    while page := network.answers.payments(member=member, after=after, count=2, descending=descending):
+        pages += at(page)
+        after = page[-1].log_index
+    assert pages == (expected[::-1] if descending else expected)
+
+
+def test_events_of_an_application_and_a_certificate_are_found_rejected_ones_too(network: Network) -> None:
+    network.follow()
+    assert at(network.answers.certificate_events(NUMBER, start=0, count=9)) == [(4, 0)]
+    assert at(network.answers.certificate_events("bank-a.1", start=0, count=9)) == [(3, 0)]
+    assert network.answers.certificates(holder=None, after=None, count=9, descending=False) == []
+
+
+def test_granted_certificates_are_listed_with_the_events_of_their_application() -> None:
+    network = Network()
+    network.commit(("bank-a", Apply("bank-a.1", "Bank A", Product("T", "1", "2"), CATEGORY, DOCUMENTS), 1))
+    network.follow()
+    for name, body, kind in (
+        ("bank-b", Accept("bank-a.1"), 2),
+        ("bank-b", TypeTest("bank-a.1", True, EXAMINATION), 3),
+        ("bank-b", SiteCheck("bank-a.1", True, INSPECTION), 4),
+        ("bank-b", Review("bank-a.1", REPORT), 5),
+    ):
+        network.commit((name, body, kind))
+    # The bank may not grant, so the grants of this test are shown to the index as if they had been applied.
+    network.commit(("bank-b", Grant("bank-a.1", NUMBER, None, None, None), 6))
+    network.commit(("bank-b", Grant("bank-a.2", "FTP-2026-06-000002", None, None, None), 6))
+    network.follow()
+    assert network.answers.certificates(holder=None, after=None, count=9, descending=False) == []
+    for height in (6, 7):
+        views = network.reader.block_events(height)
+        applied = [type(v)(**{**{n: getattr(v, n) for n in v.__slots__}, "outcome": APPLIED}) for v in views]
+        network.index.write(index_rows(applied), sync=True)
+    listed = network.answers.certificates
+    assert listed(holder="bank-a", after=None, count=9, descending=False) == [NUMBER, "FTP-2026-06-000002"]
+    assert listed(holder=None, after=NUMBER, count=9, descending=False) == ["FTP-2026-06-000002"]
+    assert listed(holder=None, after="FTP-2026-06-000002", count=9, descending=True) == [NUMBER]
+    assert listed(holder="bank-b", after=None, count=9, descending=False) == []
+    events = network.answers.certificate_events(NUMBER, start=0, count=9)
+    assert at(events) == [(height, 0) for height in range(1, 7)]
+    assert at(network.answers.certificate_events(NUMBER, start=4, count=1)) == [(5, 0)]
+
+
+def test_index_goes_on_after_a_restart_where_it_stood(network: Network) -> None:
+    assert network.follower.follow(2) == 2
+    assert network.answers.height() == 1
+    again = IndexFollower(network.index, network.reader)
+    assert again.height == 1
+    while again.follow():
+        pass
+    network.follow()
+    assert again.height == network.chain.height == 5
+    assert again.follow() == 0
+
+
+def test_rebuilt_index_has_the_same_rows(network: Network) -> None:
+    network.follow()
+    rows = network.index.rows()
+    network.follower.clear()
+    assert network.follower.height is None
+    assert set(network.index.rows()) == {INDEX_FORMAT_KEY}
+    network.follow()
+    assert network.index.rows() == rows
+
+
+def test_index_of_another_history_begins_anew(network: Network) -> None:
+    network.follow()
+    other = Network()
+    other.commit(("bank-a", statement("other"), 32))
+    follower = IndexFollower(network.index, other.reader)
+    assert follower.height is None
+    while follower.follow():
+        pass
+    answers = IndexReader(other.reader, network.index)
+    assert at(answers.payment(pair_key("other"), start=0, count=9)) == [(1, 0)]
+    assert answers.payment(pair_key("1"), start=0, count=9) == []
+
+
+def test_index_of_a_later_format_is_refused_by_name(network: Network) -> None:
+    network.index.write([(INDEX_FORMAT_KEY, b"chainnode-index/9")], sync=True)
+    with pytest.raises(StorageError, match=r"chainnode-index/1.*chainnode-index/9"):
+        IndexFollower(network.index, network.reader)
+
+
+def test_index_before_its_first_block_is_at_height_0() -> None:
+    network = Network()
+    assert network.answers.height() == 0
+    assert network.answers.payments(member=None, after=None, count=5, descending=True) == []
