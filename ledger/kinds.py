@@ -10,8 +10,8 @@ limits, the state) is judged in execution and ends as an outcome, so it can neve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from primitives.encoding import Record
@@ -53,6 +53,7 @@ class ApplyContext:
 # The body is typed Any because a function applies the records of its own kind only; the registry pairs them.
 Apply = Callable[[ApplyContext, "Transaction", Any], None]
 CheckShape = Callable[[Any], None]
+QuickCheck = Callable[[Sequence[bytes]], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,8 @@ class KindSpec:
     `schemas` gives the body's record by schema number. `roles` are the roles of which the source needs one (empty:
     every registered source may). `apply` raises RuleBroken, and then none of its changes stay; it is None for kinds
     that are only recorded. `check_shape` is pure and raises InputError. Kinds with `changes_state` are deduplicated
-    by (member, reference) before `apply` is called.
+    by (member, reference) before `apply` is called. `quick_checks` may say by schema number, of many bodies at once and
+    cheaply, that each would be decoded and pass `check_shape`; a no settles nothing.
     """
 
     kind: int
@@ -72,6 +74,7 @@ class KindSpec:
     apply: Apply | None = None
     check_shape: CheckShape | None = None
     roles: frozenset[str] = frozenset()
+    quick_checks: Mapping[int, QuickCheck] = field(default_factory=dict)
 
 
 def assemble(*groups: tuple[KindSpec, ...]) -> dict[int, KindSpec]:
@@ -82,6 +85,7 @@ def assemble(*groups: tuple[KindSpec, ...]) -> dict[int, KindSpec]:
         assert 1 <= spec.kind <= 255, f"kind number out of range: {spec.kind} ({spec.name})"
         assert spec.kind not in kinds, f"kind number {spec.kind} taken twice ({spec.name})"
         assert spec.name not in names, f"kind name {spec.name} taken twice"
+        assert not (spec.changes_state and spec.quick_checks), f"{spec.name}: execution needs the bodies decoded"
         assert spec.changes_state == (spec.apply is not None), f"{spec.name}: apply and changes_state disagree"
         kinds[spec.kind] = spec
         names.add(spec.name)

@@ -11,17 +11,22 @@ text field has a closed pattern, and everything else is a number, a salted commi
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import date
 from enum import IntEnum
+from functools import lru_cache
 from itertools import pairwise
+from operator import attrgetter
 from typing import Annotated, Any
 
+import msgspec
 from msgspec import Meta
 
 from ledger.currencies import MINOR_UNITS_MAX, decimal_text
 from ledger.events import EventTimeMs
 from ledger.kinds import KindSpec
-from primitives.encoding import Record
+from ledger.quick_shapes import lean_of, patterns_of
+from primitives.encoding import Record, decoder_of, encode
 from primitives.errors import InputError
 
 PAYMENT_STATEMENT = 32
@@ -31,6 +36,7 @@ COMMITMENT_SIZE = 32
 UETR_SIZE = 16
 TOKENS_MAX = 16
 AGENTS_MAX = 9
+MEMORY_ENTRIES = 8_192
 
 
 class Side(IntEnum):
@@ -177,20 +183,28 @@ class PaymentStatement(Record):
 
 def check_statement(body: PaymentStatement) -> None:
     """Raise InputError where fields that are each well formed do not fit together."""
-    _check_sizes(body)
-    _check_amount(body)
-    if body.settlement_date:
-        _check_date(body.settlement_date)
-    _check_order([agent.role for agent in body.agents], "agents", "by role")
-    _check_order([token.field for token in body.tokens], "tokens", "by field")
-    for agent in body.agents:
-        if _AGENT_CODES[agent.scheme].fullmatch(agent.code) is None:
+    commitment, uetr, agents, tokens = body.amount_commitment, body.uetr, body.agents, body.tokens
+    # No field is longer than its size, so that nothing but none and all of it is a multiple.
+    if len(commitment) % COMMITMENT_SIZE or len(body.pair_key) % COMMITMENT_SIZE or len(uetr) % UETR_SIZE:
+        _name_bad_size(body)
+    if uetr and (uetr[6] >> 4 != 4 or uetr[8] >> 6 != 2):
+        raise InputError("UETR is not a UUID of version 4", expected="RFC 9562 version 4", got=uetr)
+    if not body.currency or (body.amount is None) is not bool(commitment):
+        _check_amount(body)
+    if body.settlement_date and not _is_date(body.settlement_date):
+        raise InputError("not a calendar date", expected="YYYYMMDD", got=body.settlement_date)
+    for agent in agents:
+        if not _fits_scheme(agent.code, agent.scheme):
             raise InputError("agent's code does not fit its scheme", expected=agent.scheme.name, got=agent.code)
-    if body.tokens and not body.pair_key:
-        raise InputError("tokens without a pair key", expected="a pair_key of 32 bytes", got="none")
+    if len(agents) > 1:
+        _check_order([agent.role for agent in agents], "agents", "by role")
+    if tokens:
+        _check_order([token.field for token in tokens], "tokens", "by field")
+        if not body.pair_key:
+            raise InputError("tokens without a pair key", expected="a pair_key of 32 bytes", got="none")
 
 
-def _check_sizes(body: PaymentStatement) -> None:
+def _name_bad_size(body: PaymentStatement) -> None:
     for name, size, value in (
         ("amount_commitment", COMMITMENT_SIZE, body.amount_commitment),
         ("pair_key", COMMITMENT_SIZE, body.pair_key),
@@ -198,9 +212,6 @@ def _check_sizes(body: PaymentStatement) -> None:
     ):
         if len(value) not in (0, size):
             raise InputError(f"{name} has a wrong size", expected=f"{size} bytes or none", got=len(value))
-    uetr = body.uetr
-    if uetr and (uetr[6] >> 4 != 4 or uetr[8] >> 6 != 2):
-        raise InputError("UETR is not a UUID of version 4", expected="RFC 9562 version 4", got=uetr)
 
 
 def _check_amount(body: PaymentStatement) -> None:
@@ -213,16 +224,51 @@ def _check_amount(body: PaymentStatement) -> None:
         raise InputError("amount missing", expected=f"an amount in a {body.message_type}", got="none")
 
 
-def _check_date(number: int) -> None:
+def _check_order(keys: list[Any], name: str, how: str) -> None:  # Any: one of two enumerations
+    for left, right in pairwise(keys):
+        if left >= right:
+            got = [int(key) for key in keys]
+            raise InputError(f"{name} out of order", expected=f"strictly ascending {how}", got=got)
+
+
+@lru_cache(maxsize=MEMORY_ENTRIES)
+def _is_date(number: int) -> bool:
     try:
         date(number // 10_000, number // 100 % 100, number % 100)
     except ValueError:
-        raise InputError("not a calendar date", expected="YYYYMMDD", got=number) from None
+        return False
+    return True
 
 
-def _check_order(keys: list[Any], name: str, how: str) -> None:  # Any: one of two enumerations
-    if any(left >= right for left, right in pairwise(keys)):
-        raise InputError(f"{name} out of order", expected=f"strictly ascending {how}", got=[int(key) for key in keys])
+@lru_cache(maxsize=MEMORY_ENTRIES)
+def _fits_scheme(code: str, scheme: AgentScheme) -> bool:
+    return _AGENT_CODES[scheme].fullmatch(code) is not None
+
+
+_LEAN_DECODER = decoder_of(lean_of(PaymentStatement))
+_PATTERNS = patterns_of(PaymentStatement)
+_TEXTS = attrgetter(*_PATTERNS)
+
+
+def are_sound(bodies: Sequence[bytes]) -> bool:
+    """Say whether all of these are canonical bytes of statements that `check_statement` takes.
+
+    As strict as decoding each as a PaymentStatement, at a third of the cost; why one is refused is for that to say.
+    """
+    try:
+        statements: list[Any] = [_LEAN_DECODER.decode(body) for body in bodies]  # Any: lean twins of the record
+        if [encode(statement) for statement in statements] != list(bodies):
+            return False
+        for statement in statements:
+            check_statement(statement)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError, InputError):
+        return False
+    return all(map(_fit_patterns, map(_TEXTS, statements)))
+
+
+@lru_cache(maxsize=MEMORY_ENTRIES)
+def _fit_patterns(texts: tuple[str, ...]) -> bool:
+    return all(pattern.search(text) for pattern, text in zip(_PATTERNS.values(), texts, strict=True))
 
 
 def uetr_text(uetr: bytes) -> str:
@@ -253,5 +299,6 @@ PAYMENT_KINDS: tuple[KindSpec, ...] = (
         schemas={1: PaymentStatement},
         changes_state=False,
         check_shape=check_statement,
+        quick_checks={1: are_sound},
     ),
 )
