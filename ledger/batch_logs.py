@@ -15,11 +15,9 @@ from ledger.log_tiles import EMPTY_TIP, Added, LogTip, TileReader, tile_rows
 from ledger.rows import BatchLeafRow, MemberLogRow, SourceTip
 from ledger.store import Put, StagedStore, Store
 from primitives import merkle
-from primitives.encoding import Record, decode, encode
+from primitives.encoding import Record, encode
 from primitives.hashing import leaf_hash
 from primitives.ids import ZERO_HASH, Hash, Height
-
-ROW_SIZE_MAX = 1 << 24
 
 
 class MemberHead(Record):
@@ -112,7 +110,7 @@ def load_batch_logs(store: Store | StagedStore) -> BatchLogs:
     start, stop = rows.all_of(b"M")
     for key, data in store.iterate(start, stop):
         member = key[1:].decode()
-        row = decode(MemberLogRow, data, size_max=ROW_SIZE_MAX)
+        row = rows.read_row(MemberLogRow, data, where=f"batch log of {member}")
         tip = TileReader(store, member.encode()).tip(row.size)
         members[member] = _member_log(member, tip, row.sources)
         owners.update((source.source, member) for source in row.sources)

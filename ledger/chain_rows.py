@@ -19,13 +19,11 @@ from ledger.state import MemoryState, StateView
 from ledger.store import MemoryStore, Put, StagedStore
 from primitives import merkle
 from primitives.block import Block, BlockHeader, CommittedBlock, batches_hash
-from primitives.encoding import decode, encode
+from primitives.encoding import encode
 from primitives.errors import StorageError
 from primitives.hashing import PROTOCOL_VERSION, SUITE
 from primitives.ids import ZERO_HASH, Epoch, EventId, Hash, Height, TimeMs
 from primitives.votes import QuorumCertificate
-
-BLOCK_ROW_SIZE_MAX = 1 << 20
 
 
 def genesis_block(genesis: Genesis) -> tuple[Block, MapUpdate]:
@@ -117,7 +115,7 @@ def load_standing(store: StagedStore, chain_id: Hash) -> Standing:
     data = store.get(rows.TIP_KEY)
     if data is None:
         raise StorageError("store without a tip", hint="restore a backup, or start with an empty store and catch up")
-    tip = decode(rows.TipRow, data, size_max=BLOCK_ROW_SIZE_MAX)
+    tip = rows.read_row(rows.TipRow, data, where="tip")
     if tip.chain_id != chain_id:
         raise StorageError(
             "store of another chain", expected=chain_id, got=tip.chain_id, hint="check the genesis or the home"
@@ -125,7 +123,7 @@ def load_standing(store: StagedStore, chain_id: Hash) -> Standing:
     block = store.get(rows.block_key(tip.height))
     if block is None:
         raise StorageError("block of the tip missing", where=f"height {tip.height}")
-    header = decode(CommittedBlock, block, size_max=BLOCK_ROW_SIZE_MAX).block.header
+    header = rows.read_row(CommittedBlock, block, where=f"block {tip.height}").block.header
     if header.hash() != tip.block_hash:
         raise StorageError(
             "block of the tip is another", where=f"height {tip.height}", expected=tip.block_hash, got=header.hash()

@@ -13,7 +13,7 @@ from ledger.batches import ParsedBatch, parse_batch
 from ledger.kinds import KindSpec
 from ledger.rows import WaitingRow
 from ledger.store import Put, StagedStore
-from primitives.encoding import decode, encode
+from primitives.encoding import encode
 from primitives.ids import Hash, SourceKey
 
 PARSED_BYTES_MAX = 64 << 20
@@ -31,7 +31,7 @@ class HeldBatches:
         self.waiting: dict[Hash, WaitingRow] = {}
         start, stop = rows.all_of(b"W")
         for key, data in store.iterate(start, stop):
-            self._wait(Hash(key[1:]), decode(WaitingRow, data, size_max=1024))
+            self._wait(Hash(key[1:]), rows.read_row(WaitingRow, data, where="waiting batch"))
 
     def has(self, batch_hash: Hash) -> bool:
         """Say whether the batch is held, waiting or ordered."""

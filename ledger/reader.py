@@ -17,13 +17,12 @@ from ledger.outcomes import APPLIED, Outcome, OutcomeProof, prove_outcome
 from ledger.smt import StateProof
 from ledger.store import Put, StagedStore, Store
 from primitives.block import BlockHeader, CommittedBlock
-from primitives.encoding import decode, decoder_of
+from primitives.encoding import decoder_of
 from primitives.errors import StorageError
 from primitives.ids import EventId, Hash, Height, SourceKey, TimeMs
 from primitives.notes import parse_checkpoint, parse_note
 from primitives.votes import QuorumCertificate
 
-BLOCK_ROW_SIZE_MAX = 1 << 20
 CHECKPOINTS_KEPT = 128
 
 
@@ -148,13 +147,13 @@ class LedgerReader:
         data = self.store.get(rows.TIP_KEY)
         if data is None:
             return None
-        row = decode(rows.TipRow, data, size_max=BLOCK_ROW_SIZE_MAX)
+        row = rows.read_row(rows.TipRow, data, where="tip")
         return Tip(row.height, row.block_hash, row.log_size)
 
     def committed_block(self, height: int) -> CommittedBlock | None:
         """Return the block at `height` with its certificate."""
         data = self.store.get(rows.block_key(height)) if 0 <= height <= rows.HEIGHT_MAX else None
-        return None if data is None else decode(CommittedBlock, data, size_max=BLOCK_ROW_SIZE_MAX)
+        return None if data is None else rows.read_row(CommittedBlock, data, where=f"block {height}")
 
     def header(self, height: int) -> BlockHeader | None:
         """Return the header of the block at `height`."""
@@ -395,15 +394,13 @@ class LedgerReader:
         data = self.store.get(rows.execution_key(height))
         if data is None:
             raise StorageError("outcomes missing", where=f"height {height}", hint="run `chainnode fsck`")
-        execution: rows.ExecutionRow = decoder_of(rows.ExecutionRow).decode(data)
-        return execution
+        return rows.read_row(rows.ExecutionRow, data, where=f"outcomes of block {height}")
 
     def _batch(self, batch_hash: bytes) -> Batch:
         raw = self.store.get(rows.batch_key(batch_hash))
         if raw is None:
             raise StorageError("batch missing", where=f"batch {batch_hash.hex()}", hint="run `chainnode fsck`")
-        batch: Batch = decoder_of(Batch).decode(raw)
-        return batch
+        return rows.read_row(Batch, raw, where=f"batch {batch_hash.hex()}")
 
 
 def _locate(event_counts: tuple[int, ...], index: int) -> tuple[int, int]:

@@ -21,16 +21,18 @@ A position is the height (6 bytes) and the index in the block (2 bytes). Ids are
 the disk pays for; two events may then share a prefix, so a reader compares whole ids.
 """
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from msgspec import Meta
 
 from ledger.batches import BatchHeader
 from ledger.outcomes import Outcome
 from ledger.store import prefix_stop
-from primitives.encoding import Record
-from primitives.errors import StorageError
+from primitives.encoding import Record, decode
+from primitives.errors import EncodingError, StorageError
 from primitives.ids import Hash, Height, SourceKey
+
+T = TypeVar("T")
 
 FORMAT_KEY = b"m/format"
 FORMAT_VERSION = b"chainnode-ledger/1"
@@ -39,6 +41,7 @@ TIP_KEY = b"m/tip"
 ID_PREFIX_SIZE = 16
 POSITION_SIZE = 8
 HEIGHT_MAX = (1 << 48) - 1
+ROW_SIZE_MAX = 1 << 26
 
 
 def check_format(found: bytes | None, *, where: str) -> bool:
@@ -99,6 +102,16 @@ class BatchLeafRow(Record):
 
     height: Height
     header: BatchHeader
+
+
+def read_row(type_: type[T], data: bytes, *, where: str) -> T:
+    """Return a row of ours decoded; StorageError where the disk gave back other bytes than were written."""
+    try:
+        return decode(type_, data, size_max=ROW_SIZE_MAX)
+    except EncodingError as error:
+        raise StorageError(
+            "row of the store damaged", where=where, got=error, hint="run `chainnode fsck`, then restore or catch up"
+        ) from None
 
 
 def block_key(height: int) -> bytes:
