@@ -54,9 +54,9 @@ class P2PSection(Section, frozen=True):
     peers: list[
         Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]+@.+:[0-9]{1,5}$", description="name@host:port")]
     ] = []
-    peers_max: Count = 128
-    queue_bytes_max: Bytes = 32 * 1024 * 1024
-    peer_bytes_per_second_max: Bytes = 64 * 1024 * 1024
+    unlisted_peers_max: Count = 64
+    queue_bytes_max: Bytes = 64 * 1024 * 1024
+    peer_bytes_per_second_max: Bytes = 128 * 1024 * 1024
     handshake_timeout_ms: Milliseconds = 5_000
     reconnect_delay_ms_max: Milliseconds = 10_000
 
@@ -87,7 +87,6 @@ class ConsensusSection(Section, frozen=True):
 
     view_timeout_ms: Milliseconds = 2_000
     view_timeout_ms_max: Milliseconds = 60_000
-    batch_timeout_ms: Milliseconds = 10_000
     status_interval_ms: Milliseconds = 1_000
     proposal_interval_ms: Milliseconds = 5
     wal_bytes_max: Bytes = 64 * 1024 * 1024
@@ -97,8 +96,8 @@ class LedgerSection(Section, frozen=True):
     """The store under the home."""
 
     path: PathText = "data/ledger.ldb"
-    cache_bytes: Bytes = 64 * 1024 * 1024
-    write_buffer_bytes: Bytes = 16 * 1024 * 1024
+    cache_bytes: Bytes = 32 * 1024 * 1024
+    write_buffer_bytes: Bytes = 32 * 1024 * 1024
 
 
 class GatewaySection(Section, frozen=True):

@@ -14,9 +14,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+import msgspec
 import structlog
 
-from chainnode.config import NodeConfig, is_loopback, split_address
+from chainnode.config import NodeConfig, P2PSection, is_loopback, split_address
 from chainnode.core import WIRE_KINDS, NodeCore, Turn
 from chainnode.gateway import NodeGateway
 from chainnode.home import Home
@@ -38,7 +39,7 @@ from ledger.pool import Pool
 from ledger.reader import LedgerReader
 from ledger.receipts import assemble_checkpoint
 from ledger.store_leveldb import LevelDBStore
-from p2p.config import KindSpec, NetworkConfig, PeerAddress, TlsFiles
+from p2p.config import KindSpec, NetworkConfig, NetworkLimits, PeerAddress, TlsFiles
 from p2p.lanes import Lane
 from p2p.peers import PeerNetwork
 from primitives.errors import StorageError, UsageError
@@ -108,7 +109,11 @@ class Node:
         )
         self._position.node = config.node.name
         had_log = home.wal.exists()
-        self._store = LevelDBStore(home.resolve(config.ledger.path))
+        self._store = LevelDBStore(
+            home.resolve(config.ledger.path),
+            cache_bytes=config.ledger.cache_bytes,
+            write_buffer_bytes=config.ledger.write_buffer_bytes,
+        )
         chain = Chain(self._store, self.genesis)
         self.wal = WriteAheadLog(home.wal, chain.chain_id)
         learner = self._keys.vote is None or not had_log
@@ -427,6 +432,19 @@ def _network_config(home: Home, config: NodeConfig, genesis: Genesis) -> Network
         peers=tuple(peers.values()),
         listen_host=host,
         listen_port=port,
+        limits=_network_limits(config.p2p),
+    )
+
+
+def _network_limits(settings: P2PSection) -> NetworkLimits:
+    defaults = NetworkLimits()
+    rate = settings.peer_bytes_per_second_max
+    return NetworkLimits(
+        handshake_timeout_ms=settings.handshake_timeout_ms,
+        unlisted_links_max=settings.unlisted_peers_max,
+        backoff_longest_ms=max(settings.reconnect_delay_ms_max, defaults.backoff_first_ms),
+        bulk_queue_bytes_max=settings.queue_bytes_max,
+        bulk_quota=msgspec.structs.replace(defaults.bulk_quota, bytes_per_second=rate, bytes_burst=rate),
     )
 
 

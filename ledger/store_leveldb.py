@@ -38,7 +38,9 @@ class LevelDBStore:
     Raises StorageError when another process holds it, when it is damaged, or when a later version wrote it.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(
+        self, path: Path | str, *, cache_bytes: int = CACHE_BYTES, write_buffer_bytes: int = WRITE_BUFFER_BYTES
+    ) -> None:
         self.path = Path(path)
         plyvel = _plyvel()
         self._write_batch_errors = plyvel.Error
@@ -48,8 +50,8 @@ class LevelDBStore:
                 os.fspath(self.path),
                 create_if_missing=True,
                 paranoid_checks=True,
-                write_buffer_size=WRITE_BUFFER_BYTES,
-                lru_cache_size=CACHE_BYTES,
+                write_buffer_size=write_buffer_bytes,
+                lru_cache_size=cache_bytes,
                 bloom_filter_bits=BLOOM_BITS_A_KEY,
                 max_open_files=OPEN_FILES_MAX,
                 max_file_size=FILE_SIZE_MAX,
