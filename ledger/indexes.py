@@ -16,16 +16,17 @@ function, and the follower that writes them. Not here: reading (`ledger.index_re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Iterable
 from itertools import islice
-
-import msgspec
+from typing import Any
 
 from ledger import rows
 from ledger.certificate_bodies import Body, Grant, subjects_of
 from ledger.certificates import CERTIFICATE_KINDS
+from ledger.events import Event
 from ledger.payments import PAYMENT_STATEMENT, PaymentStatement
-from ledger.reader import EventView, LedgerReader
+from ledger.quick_shapes import lean_of
+from ledger.reader import LedgerReader
 from ledger.store import Put, Store
 from primitives.encoding import Record, decode, decoder_of, encode
 from primitives.errors import StorageError
@@ -39,10 +40,9 @@ PAYMENT_BLOCKS = b"b"
 BLOCKS_A_WRITE = 64
 CLEARED_A_WRITE = 10_000
 
-_FIELDS = PaymentStatement.__struct_fields__
-_PAIR_KEY, _UETR = _FIELDS.index("pair_key"), _FIELDS.index("uetr")
 _CERTIFICATE_BODIES = {(spec.kind, number): body for spec in CERTIFICATE_KINDS for number, body in spec.schemas.items()}
-_decode_any = msgspec.msgpack.Decoder().decode  # a body's shape was checked when its batch came in
+_decode_statement: Callable[[bytes], Any] = decoder_of(lean_of(PaymentStatement)).decode
+"""Any: the record's twin; a body's patterns were checked when its batch came in."""
 
 
 class Reached(Record):
@@ -82,34 +82,27 @@ def holder_prefix(holder: str) -> bytes:
     return b"h" + holder.encode() + b"\0"
 
 
-def index_rows(events: Sequence[EventView]) -> list[Put]:
-    """Return the rows of a block's events, in order."""
+def index_rows(height: int, events: Iterable[Event], rejected: Container[int]) -> list[Put]:
+    """Return the rows of a block's events, in order; `rejected` holds the indexes of those that were not applied."""
     puts: list[Put] = []
-    members: set[tuple[int, str]] = set()
-    for view in events:
-        event, place = view.event, view.position
-        position = rows.position_bytes(place.height, place.index)
+    members: set[str] = set()
+    for index, event in enumerate(events):
+        position = rows.position_bytes(height, index)
         if event.kind == PAYMENT_STATEMENT:
-            members.add((place.height, event.member))
-            puts += [(prefix + position, b"") for prefix in _payment_prefixes(event.body)]
+            members.add(event.member)
+            statement = _decode_statement(event.body)
+            if statement.pair_key:
+                puts.append((b"k" + statement.pair_key[:KEY_PREFIX_SIZE] + position, b""))
+            if statement.uetr:
+                puts.append((b"u" + statement.uetr + position, b""))
         else:
             body_type = _CERTIFICATE_BODIES.get((event.kind, event.schema))
             if body_type is not None:
-                puts += _certificate_rows(decoder_of(body_type).decode(event.body), position, view.outcome.applied)
-    for height, member in sorted(members):
-        number = height.to_bytes(6, "big")
+                puts += _certificate_rows(decoder_of(body_type).decode(event.body), position, index not in rejected)
+    number = height.to_bytes(6, "big")
+    for member in sorted(members):
         puts += [(PAYMENT_BLOCKS + number, b""), (member_prefix(member) + number, b"")]
     return puts
-
-
-def _payment_prefixes(body: bytes) -> list[bytes]:
-    fields = _decode_any(body)
-    prefixes = []
-    if fields[_PAIR_KEY]:
-        prefixes.append(pair_key_prefix(fields[_PAIR_KEY]))
-    if fields[_UETR]:
-        prefixes.append(uetr_prefix(fields[_UETR]))
-    return prefixes
 
 
 def _certificate_rows(body: Body, position: bytes, applied: bool) -> list[Put]:
@@ -159,7 +152,7 @@ class IndexFollower:
         puts: list[Put] = []
         count = 0
         for block in self._reader.blocks(0 if height is None else height + 1, blocks_max):
-            puts += index_rows(self._reader.block_events(block.header.height))
+            puts += index_rows(block.header.height, *self._reader.recorded(block.header.height))
             reached = Reached(block.header.height, block.hash)
             count += 1
         if count:

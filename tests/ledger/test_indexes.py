@@ -11,7 +11,6 @@ from ledger.chain import Chain
 from ledger.events import Event
 from ledger.index_reader import IndexReader
 from ledger.indexes import INDEX_FORMAT_KEY, IndexFollower, index_rows
-from ledger.outcomes import APPLIED
 from ledger.payments import AgentRecord, AgentRole, AgentScheme, Channel, PaymentStatement, Side, Status
 from ledger.reader import LedgerReader
 from ledger.registry import KINDS
@@ -174,9 +173,9 @@ def test_granted_certificates_are_listed_with_the_events_of_their_application() 
     network.follow()
     assert network.answers.certificates(holder=None, after=None, count=9, descending=False) == []
     for height in (6, 7):
-        views = network.reader.block_events(height)
-        applied = [type(v)(**{**{n: getattr(v, n) for n in v.__slots__}, "outcome": APPLIED}) for v in views]
-        network.index.write(index_rows(applied), sync=True)
+        events, rejected = network.reader.recorded(height)
+        assert rejected == {0}
+        network.index.write(index_rows(height, events, frozenset()), sync=True)
     listed = network.answers.certificates
     assert listed(holder="bank-a", after=None, count=9, descending=False) == [NUMBER, "FTP-2026-06-000002"]
     assert listed(holder=None, after=NUMBER, count=9, descending=False) == ["FTP-2026-06-000002"]
