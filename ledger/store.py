@@ -107,6 +107,7 @@ class StagedStore:
     def __init__(self, base: Store) -> None:
         self.base = base
         self._layers: OrderedDict[int, dict[bytes, bytes | None]] = OrderedDict()
+        self._kinds: dict[int, dict[int, list[bytes]]] = {}  # by ticket and first byte, once somebody iterates
         self._next_ticket = 0
 
     @property
@@ -129,7 +130,8 @@ class StagedStore:
     def settle(self, ticket: int) -> None:
         """Forget the rows of this ticket and of all before it: they are in the store now."""
         while self._layers and next(iter(self._layers)) <= ticket:
-            self._layers.popitem(last=False)
+            settled, _ = self._layers.popitem(last=False)
+            self._kinds.pop(settled, None)
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of `key`, the newest staged one first."""
@@ -141,11 +143,21 @@ class StagedStore:
     def iterate(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         """Yield the rows of the range; meant for short ranges, which it collects in memory."""
         staged: dict[bytes, bytes | None] = {}
-        for layer in self._layers.values():
-            staged.update((key, value) for key, value in layer.items() if start <= key < stop)
+        for ticket, layer in self._layers.items():
+            staged.update((key, layer[key]) for key in self._keys(ticket, start, stop) if start <= key < stop)
         if not staged:
             return self.base.iterate(start, stop, reverse)
         rows: dict[bytes, bytes | None] = dict(self.base.iterate(start, stop))
         rows.update(staged)
         live = [(key, value) for key, value in rows.items() if value is not None]
         return iter(sorted(live, reverse=reverse))
+
+    def _keys(self, ticket: int, start: bytes, stop: bytes) -> Iterator[bytes]:
+        """Yield the keys of a layer whose first byte is in the range: a block has thousands of rows of one kind."""
+        kinds = self._kinds.get(ticket)
+        if kinds is None:
+            kinds = self._kinds[ticket] = {}
+            for key in self._layers[ticket]:
+                kinds.setdefault(key[0], []).append(key)
+        for kind in kinds.keys() & range(start[0] if start else 0, (stop[0] if stop else 255) + 1):
+            yield from kinds[kind]
