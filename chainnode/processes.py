@@ -64,41 +64,29 @@ def _is_setting(name: str) -> bool:
 
 
 def _started(pid: int) -> int | None:
-    """The start time of a process that runs; None where there is none or it has ended and was not waited for."""
-    state = _state(pid)
-    return None if state is None else state[1]
-
-
-def _state(pid: int) -> tuple[bool, int] | None:
-    """Whether a process is ending, and its start time; None where there is none or nothing of it is left.
-
-    A process that was killed while a thread of its waits for the disk looks like one that has ended, but keeps its
-    ports and locks until that thread returns.
-    """
+    """The start time of a process that runs; None where there is none, or one of which only its number is left."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ending = fields[0] in ("Z", "X")
-        if ending and len(os.listdir(f"/proc/{pid}/task")) < 2:
+        # The first thread of a killed process waits, as ended, for those that wait for the disk.
+        if fields[0] in ("Z", "X") and len(os.listdir(f"/proc/{pid}/task")) < 2:
             return None
     except (OSError, UnicodeDecodeError):
         return None
-    return ending, int(fields[19])
+    return int(fields[19])
 
 
 def is_alive(record: ProcessRecord) -> bool:
     """Whether this very process still runs; one of our own that has ended is waited for."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(record.pid, os.WNOHANG)
-    state = _state(record.pid)
-    if state is None or state[1] != record.started:
+    if _started(record.pid) != record.started:
         return False
-    if state[0]:
-        return True  # its command line is gone already
     try:
-        arguments = Path(f"/proc/{record.pid}/cmdline").read_bytes().split(b"\0")
+        command = Path(f"/proc/{record.pid}/cmdline").read_bytes()
     except OSError:
         return False
-    return record.mark.encode() in arguments
+    # One that is being killed loses its command line before its ports and locks.
+    return not command or record.mark.encode() in command.split(b"\0")
 
 
 def send(record: ProcessRecord, number: signal.Signals) -> bool:
