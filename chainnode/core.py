@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final, assert_never
 
 from chainnode.application import LedgerApplication
@@ -57,6 +58,8 @@ BATCH: Final = 16
 BATCH_WANT: Final = 17
 BATCH_HAVE: Final = 18
 IDS_MAX: Final = 1_024
+IDS_A_MESSAGE: Final = 128
+ANNOUNCED_MAX: Final = 2_048
 NEEDED_MAX: Final = 4_096
 SERVED_BYTES_MAX: Final = 8 * 1024 * 1024
 HASHES_KEPT: Final = 32
@@ -187,11 +190,21 @@ class NodeCore:
         self._gossip(self.gossip.originated(batch.hash))
         del now_ms
 
+    def announce(self, batch_hashes: Sequence[Hash], peer: str | None = None) -> None:
+        """Tell a peer, or all, which batches wait here; who lacks one asks for it."""
+        for start in range(0, len(batch_hashes), IDS_A_MESSAGE):
+            part = tuple(batch_hashes[start : start + IDS_A_MESSAGE])
+            self._send(peer, BATCH_HAVE, encode(BatchIds(part)))
+
     def connected(self, peer: str) -> None:
-        """A peer is linked: tell it where this node stands."""
+        """A peer is linked: tell it where this node stands and what waits here.
+
+        What was under way on a link is gone with it, and a batch that a crash kept from being sent is known to nobody.
+        """
         self.gossip.connected(peer)
         status = status_of(self.replica.state)
         self._send(peer, kind_of(status), encode_message(status))
+        self.announce(list(islice(self.chain.batches.waiting, ANNOUNCED_MAX)), peer)
 
     def disconnected(self, peer: str, now_ms: TimeMs) -> None:
         """A peer is gone."""

@@ -41,6 +41,7 @@ EXPIRY_MARGIN_MS: Final = 60_000
 BATCH_FILL_BYTES: Final = 2 * 1024 * 1024
 REFUSED_KEPT: Final = 4_096
 OFFER_AGAIN_S: Final = 2.0
+OFFERED_AGAIN_MAX: Final = 256
 RETRY_AFTER_MS: Final = 500
 
 log = structlog.get_logger("gateway")
@@ -128,8 +129,11 @@ class NodeGateway:
         chain = self._core.chain
         chain.check_admission(chain.tip_hash, parsed)
         if chain.has_batch(parsed.hash):
-            if parsed.hash not in self._batches and not self._is_recorded(parsed):
+            if not self._is_recorded(parsed):
+                # Sent again because it was not committed in time: perhaps no peer has it.
                 self._track(parsed)
+                self._core.offer_again(parsed, self._now_ms())
+                self._wake()
         else:
             self._check_number(parsed)
             if len(self._events) + len(parsed.ids) > self._settings.pending_events_max:
@@ -183,14 +187,16 @@ class NodeGateway:
         """Gather, sign, sync and offer, until cancelled."""
         if self._outbox is None:
             return
-        self._offer_again()
         loop = asyncio.get_running_loop()
+        offered = float("-inf")
         while True:
+            if loop.time() >= offered + OFFER_AGAIN_S:
+                offered = loop.time()
+                self._offer_again()
             try:
                 async with asyncio.timeout(OFFER_AGAIN_S):
                     await self._work.wait()
             except TimeoutError:
-                self._offer_again()
                 continue
             if len(self._queue) < self._settings.batch_events_max and self._settings.linger_ms:
                 await asyncio.sleep(self._settings.linger_ms / 1_000)
@@ -351,14 +357,20 @@ class NodeGateway:
         self._wake()
 
     def _offer_again(self) -> None:
-        """Offer what the outbox holds and the pool does not."""
+        """Offer what the outbox holds and the pool does not, and tell peers of the rest: they may have lost it."""
         if self._outbox is None:
             return
-        for raw in self._outbox.pending:
+        held: list[Hash] = []
+        for batch_hash, raw in self._outbox.pending_by_hash:
+            if self._core.chain.has_batch(batch_hash):
+                held.append(batch_hash)
+                continue
             batch = parse_batch(raw)
-            if not self._core.chain.has_batch(batch.hash):
-                self._batches.setdefault(batch.hash, batch.ids)
-                self._push(batch)
+            self._batches.setdefault(batch.hash, batch.ids)
+            self._push(batch)
+        if held:
+            self._core.announce(held[:OFFERED_AGAIN_MAX])
+            self._wake()
 
     def _settle(self) -> None:
         if self._outbox is None:

@@ -72,6 +72,11 @@ class SourceOutbox:
         """The signed batches that the chain is not known to have, in order of their numbers."""
         return [raw for _, raw in self._pending.values()]
 
+    @property
+    def pending_by_hash(self) -> list[tuple[Hash, bytes]]:
+        """The same with their hashes, which name them without being parsed."""
+        return list(self._pending.values())
+
     def sign(self, events: Sequence[bytes], *, time_ms: TimeMs | int) -> bytes:
         """Return the signed batch of these events under the next number; `sync` before sending it."""
         raw = build_batch(
