@@ -11,6 +11,7 @@ import json
 import os
 import random
 import re
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,8 +24,8 @@ from chainnode.client import CallRefused, NodeClient, TimedOut, Unreachable
 from chainnode.founding import read_genesis
 from chainnode.home import Home
 from chainnode.identity import read_token
-from chainnode.localnet import PORTS_A_NODE, LocalNode, Localnet, first_taken, tail, wait_until_ready
-from chainnode.processes import is_alive, wait_until_gone
+from chainnode.localnet import PORTS_A_NODE, Localnet, LocalNode, first_taken, tail, wait_until_ready
+from chainnode.processes import ProcessRecord, is_alive, send, wait_until_gone
 from ledger.genesis import Genesis
 from primitives.block import BlockHeader
 from primitives.encoding import decode
@@ -37,7 +38,11 @@ Json = dict[str, Any]
 NAMES = ("bank-a", "bank-b", "bank-c", "bank-d")
 CALLS_A_REQUEST = 100
 PORTS_FROM, PORTS_TO = 20_000, 30_000  # below the system's ephemeral ports, above those of localnets by hand
-QUICK = {"consensus.view_timeout_ms": 600, "consensus.status_interval_ms": 300, "rpc.requests_per_second_max": 1_000_000}
+QUICK = {
+    "consensus.view_timeout_ms": 600,
+    "consensus.status_interval_ms": 300,
+    "rpc.requests_per_second_max": 1_000_000,
+}
 
 
 class Network:
@@ -77,29 +82,35 @@ class Network:
         self.net.start(names or NAMES)
 
     def kill(self, *names: str) -> None:
-        """kill -9."""
-        for name in names:
+        """kill -9, all at once."""
+        processes = [self._process(name) for name in names]
+        for name, process in zip(names, processes, strict=True):
             self._clients.pop(name, None)
-            assert self.net.kill(name), f"{name} did not run"
+            assert send(process, signal.SIGKILL), f"{name} did not run"
+        for process in processes:
+            assert wait_until_gone(process, 15.0)
 
     def stop(self, name: str) -> None:
         """End one node in order."""
-        process = self.node(name).process
-        assert process is not None
-        os.kill(process.pid, 15)
+        process = self._process(name)
+        assert send(process, signal.SIGTERM), f"{name} did not run"
         assert wait_until_gone(process, 10.0), name
         self._clients.pop(name, None)
 
     def wait_gone(self, name: str, timeout_s: float = 15.0) -> str:
         """Return the last line of a node that ends by itself."""
-        process = self.node(name).process
-        assert process is not None
-        assert wait_until_gone(process, timeout_s), f"{name} still runs"
+        assert wait_until_gone(self._process(name), timeout_s), f"{name} still runs"
+        self._clients.pop(name, None)
         return tail(self.home(name).log, 1)[0]
 
     def runs(self, name: str) -> bool:
         process = self.node(name).process
         return process is not None and is_alive(process)
+
+    def _process(self, name: str) -> ProcessRecord:
+        process = self.node(name).process
+        assert process is not None, f"{name} was never started"
+        return process
 
     def close(self) -> None:
         for client in self._clients.values():
@@ -188,8 +199,8 @@ class Network:
     def blocks(self, name: str, top: int) -> list[Json]:
         """Return a node's blocks from 0 to `top`."""
         params = [{"start": start, "limit": 100, "order": "asc"} for start in range(0, top + 1, 100)]
-        found = [block for answer in self.calls(name, "ledger_getBlocks", params) for block in answer["result"]["blocks"]]
-        return found[: top + 1]
+        pages = [answer["result"]["blocks"] for answer in self.calls(name, "ledger_getBlocks", params)]
+        return [block for page in pages for block in page][: top + 1]
 
     def check_chain(self, name: str, top: int) -> list[str]:
         """Return the hashes of blocks 0 to `top`, having checked gaplessness, links and every certificate."""
@@ -248,7 +259,7 @@ def until(found: Callable[[], Any], timeout_s: float, describe: Callable[[], str
     while True:
         try:
             value = found()
-        except (Unreachable, TimedOut, CallRefused):
+        except (Unreachable, TimedOut, CallRefused, ConnectionError):
             value = None
         if value:
             return value
