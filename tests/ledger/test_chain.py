@@ -8,9 +8,11 @@ import pytest
 
 from ledger.batches import parse_batch
 from ledger.chain import OVERLAYS_MAX, WINDOW, BatchesMissing, Chain, ParentUnknown
+from ledger.committed_state import CommittedState
 from ledger.execution import BlockRefused
 from ledger.policy import Policy
 from ledger.rows import TIP_KEY
+from ledger.state import StateView
 from ledger.store import MemoryStore, Store
 from ledger.store_leveldb import LevelDBStore
 from primitives.block import Block
@@ -152,6 +154,13 @@ def test_unregistered_foreign_and_mismatched_sources_cannot_enter(ledger: Ledger
     bank.name = "bank-b"
     with pytest.raises(BlockRefused, match="another member"):
         ledger.build(bank.notes(1))
+    good = ledger.banks["bank-a"]
+    good.chain_id = ledger.genesis.chain_id
+    good.number, good.previous = 0, ZERO_HASH
+    first = good.notes(1)
+    good.name = "bank-b"
+    with pytest.raises(BlockRefused, match="another member"):
+        ledger.build(first, good.notes(1))
     bank = Ledger(MemoryStore()).banks["bank-a"]
     bank.key = type(bank.key)(bytes(32))
     with pytest.raises(BlockRefused, match="source not registered"):
@@ -206,6 +215,15 @@ def test_children_see_the_state_of_their_uncommitted_parents(ledger: Ledger) -> 
         other.chain.check(block)
         other.commit(block)
     assert standing(other.chain) == standing(ledger.chain)
+
+
+def test_committed_overlays_are_let_go_of(ledger: Ledger) -> None:
+    base = ledger.build(ledger.banks["bank-a"].sets(a="1"))
+    child = ledger.build(ledger.banks["bank-a"].sets(a="2"), parent=base.header.hash())
+    ledger.commit(base)
+    view = ledger.chain.state_after(child.header.hash()).parent
+    assert isinstance(view, StateView)
+    assert isinstance(view.parent, CommittedState)
 
 
 def test_commit_drops_other_branches_and_returns_their_batches(ledger: Ledger) -> None:

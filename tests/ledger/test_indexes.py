@@ -211,13 +211,14 @@ def test_rebuilt_index_has_the_same_rows(network: Network) -> None:
 def test_index_of_another_history_begins_anew(network: Network) -> None:
     network.follow()
     other = Network()
-    other.commit(("bank-a", statement("other"), 32))
+    for _ in range(5):
+        other.commit(("bank-a", statement("other"), 32))
     follower = IndexFollower(network.index, other.reader)
     assert follower.height is None
     while follower.follow():
         pass
     answers = IndexReader(other.reader, network.index)
-    assert at(answers.payment(pair_key("other"), start=0, count=9)) == [(1, 0)]
+    assert at(answers.payment(pair_key("other"), start=0, count=9)) == [(h, 0) for h in range(1, 6)]
     assert answers.payment(pair_key("1"), start=0, count=9) == []
 
 

@@ -1,7 +1,10 @@
 """Outcomes: what breaks a rule ends as that rule, leaves no trace, and blocks nothing."""
 
+from dataclasses import replace
+
 import pytest
 
+from ledger.kinds import ApplyContext, RuleBroken
 from ledger.outcomes import (
     APPLIED,
     OUTCOMES_A_LEAF,
@@ -13,9 +16,10 @@ from ledger.outcomes import (
     verify_outcome,
 )
 from ledger.policy import Policy
-from ledger.references import Seen, seen_key
+from ledger.references import Seen, remember, seen_key
 from ledger.store import MemoryStore
 from primitives.errors import ProofError
+from primitives.ids import EventId, Height, MemberId, SourceKey, TimeMs
 from primitives.merkle import EMPTY_ROOT
 from tests.ledger.chain_fixtures import NOTE, OFFICIAL, SET, START_MS, Ledger, Note, SetValue, Value
 
@@ -128,6 +132,27 @@ def test_references_are_forgotten_once_they_have_expired(ledger: Ledger) -> None
     assert list(state.raw_scan(b"\0")) == []
 
 
+def test_expired_reference_counts_for_nothing_even_before_it_is_removed(ledger: Ledger) -> None:
+    view = ledger.chain.state_after(ledger.chain.tip_hash)
+    context = ApplyContext(
+        member=MemberId("bank-a"),
+        source=SourceKey(bytes(32)),
+        roles=frozenset(),
+        source_roles=frozenset(),
+        event_id=EventId(b"a" * 32),
+        reference=bytes(16),
+        height=Height(1),
+        time_ms=TimeMs(1_000),
+        policy=Policy(),
+    )
+    remember(view, context, 2_000)
+    with pytest.raises(RuleBroken, match="duplicate"):
+        remember(view, replace(context, time_ms=TimeMs(2_000)), 3_000)
+    remember(view, replace(context, time_ms=TimeMs(2_001), event_id=EventId(b"b" * 32)), 4_000)
+    assert view.get(seen_key("bank-a", bytes(16)), Seen) == Seen(EventId(b"b" * 32), 4_000)
+    assert len(list(view.raw_scan(b"\0"))) == 1
+
+
 def test_table_of_references_survives_a_restart(ledger: Ledger) -> None:
     bank = ledger.banks["bank-a"]
     event = bank.event(SetValue("a", "1"), SET, reference=7, expires_ms=START_MS + 20_000)
@@ -155,6 +180,12 @@ def test_every_outcome_is_provable_and_none_other(count: int) -> None:
         for outside in (-1, count):
             with pytest.raises(ProofError):
                 verify_outcome(proof, root, count, outside)
+
+
+def test_leaf_with_more_outcomes_than_the_block_has_events_is_refused() -> None:
+    applied = [APPLIED] * 3
+    with pytest.raises(ProofError, match="another length"):
+        verify_outcome(prove_outcome(applied, 1), outcomes_root(applied), 2, 1)
 
 
 def test_root_of_no_outcomes_is_the_empty_tree() -> None:

@@ -50,18 +50,27 @@ def test_every_selection_is_a_block_that_the_chain_accepts(ledger: Ledger) -> No
     assert len(pool) == 20
 
 
-def test_flooding_member_takes_only_what_others_leave(ledger: Ledger) -> None:
+@pytest.mark.parametrize("flooder", NAMES)
+def test_flooding_member_takes_only_what_others_leave(ledger: Ledger, flooder: str) -> None:
     pool = Pool()
-    put(pool, ledger, *[ledger.banks["bank-a"].notes(50) for _ in range(40)])
-    put(pool, ledger, *[ledger.banks["bank-b"].notes(1) for _ in range(3)])
-    put(pool, ledger, ledger.banks["bank-c"].notes(1))
-    chosen = selected(pool, ledger)
+    put(pool, ledger, *[ledger.banks[flooder].notes(50) for _ in range(40)])
+    others = [name for name in NAMES if name != flooder]
+    for name, count in zip(others, (3, 2, 1), strict=True):
+        put(pool, ledger, *[ledger.banks[name].notes(1) for _ in range(count)])
+    chosen = [member for member, _ in selected(pool, ledger)]
     assert len(chosen) == 12
-    assert [item for item in chosen if item[0] != "bank-a"] == [item for item in chosen[:5] if item[0] != "bank-a"], (
-        "the small ones come first"
-    )
-    assert sum(member == "bank-b" for member, _ in chosen) == 3
-    assert sum(member == "bank-c" for member, _ in chosen) == 1
+    assert [chosen.count(name) for name in others] == [3, 2, 1]
+    assert chosen[:7].count(flooder) == 1, "the small ones come first"
+
+
+def test_batch_that_follows_a_rival_of_the_parents_is_not_selected(ledger: Ledger) -> None:
+    pool = Pool()
+    bank = ledger.banks["bank-a"]
+    put(pool, ledger, bank.notes(1), bank.notes(1))
+    bank.number, bank.previous = 0, ZERO_HASH
+    block = ledger.build(bank.notes(3))
+    assert selected(pool, ledger, block.header.hash()) == []
+    assert len(selected(pool, ledger)) == 2
 
 
 def test_first_place_among_equals_moves_on_with_the_height() -> None:

@@ -1,6 +1,7 @@
 """Reading the committed ledger, over both stores."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,12 @@ from ledger.events import event_id
 from ledger.genesis import validator_set
 from ledger.reader import CHECKPOINTS_KEPT, LedgerReader, checkpoint_rows
 from ledger.smt import verify_state
-from ledger.status_proofs import certificate_status, make_status_proof, verify_status
+from ledger.status_proofs import StatusProof, certificate_status, make_status_proof, verify_status
 from ledger.store import MemoryStore, Store
 from ledger.store_leveldb import LevelDBStore
+from ledger.tlog_proofs import parse_tlog_proof
 from ledger.trust_policy import assemble_checkpoint, policy_text
-from primitives.encoding import decode
+from primitives.encoding import decode, encode
 from primitives.errors import ProofError
 from primitives.hashing import leaf_hash
 from primitives.merkle import verify_consistency, verify_inclusion
@@ -175,6 +177,21 @@ def test_status_proof_says_from_when_until_when(ledger: Ledger, reader: LedgerRe
             other = "B" if text[place] == "A" else "A"
             with pytest.raises(ProofError):
                 verify_status(text[:place] + other + text[place + 1 :], policy)
+
+
+def test_status_proof_with_a_header_that_does_not_follow_is_refused(ledger: Ledger, reader: LedgerReader) -> None:
+    sign_tip(ledger)
+    policy = policy_text(ledger.genesis, validator_set(ledger.genesis))
+    text, later = make_status_proof(reader, "value/y", 1), make_status_proof(reader, "value/y", 2)
+    assert text is not None
+    assert later is not None
+    proof, other = parse_tlog_proof(text), parse_tlog_proof(later)
+    mine = decode(StatusProof, proof.extra, size_max=1 << 20)
+    theirs = decode(StatusProof, other.extra, size_max=1 << 20)
+    fields = {name: getattr(mine, name) for name in StatusProof.__struct_fields__}
+    forged = StatusProof(**{**fields, "following": theirs.following})
+    with pytest.raises(ProofError, match="next header does not follow"):
+        verify_status(replace(proof, extra=encode(forged)).text(), policy)
 
 
 def test_status_proof_answers_only_for_its_key_and_times(ledger: Ledger, reader: LedgerReader) -> None:

@@ -1,9 +1,11 @@
 """Receipts: what they prove, offline, and that no byte of them can be changed."""
 
 import base64
+from dataclasses import replace
 
 import pytest
 
+from ledger.batches import batch_statement
 from ledger.chain import CommitResult
 from ledger.genesis import validator_set
 from ledger.reader import LedgerReader, checkpoint_rows
@@ -150,6 +152,19 @@ def test_fields_taken_from_another_receipt_are_refused(proved: tuple[Ledger, Com
         before = base64.b64encode(encode(mine)).decode()
         with pytest.raises(ProofError):
             verify(good.replace(before, base64.b64encode(encode(forged)).decode()), policy)
+
+
+def test_batch_that_somebody_else_signed_over_the_event_is_refused(proved: tuple[Ledger, CommitResult, str]) -> None:
+    ledger, result, policy = proved
+    proof = parse_tlog_proof(receipt_of(ledger, result.event_ids[1]))
+    mine = decode(Receipt, proof.extra, size_max=1 << 20)
+    thief = key_of("thief", "source")
+    old = mine.batch_header
+    header = type(old)(**{**{n: getattr(old, n) for n in old.__struct_fields__}, "source": thief.public})
+    fields = {name: getattr(mine, name) for name in Receipt.__struct_fields__}
+    forged = {**fields, "batch_header": header, "batch_signature": thief.sign(batch_statement(header))}
+    with pytest.raises(ProofError, match="not one of the block"):
+        verify(replace(proof, extra=encode(Receipt(**forged))).text(), policy)
 
 
 def test_receipt_is_refused_where_the_quorum_of_the_policy_is_not_reached(

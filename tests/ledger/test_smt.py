@@ -10,7 +10,7 @@ from ledger.smt import EMPTY, MapUpdate, StateProof, leaf_of, lookup, path_of, v
 from primitives.errors import ProofError, StorageError
 from primitives.ids import Hash
 
-KEYS = st.binary(min_size=1, max_size=3)
+KEYS = st.integers(0, 23).map(lambda number: b"key %d" % number)  # few, so that updates meet
 VALUES = st.binary(max_size=4)
 
 
@@ -128,6 +128,16 @@ def test_leaf_of_another_place_does_not_prove_an_absence() -> None:
     for other in (own, elsewhere):
         with pytest.raises(ProofError):
             verify_state(tree.root, b"key 3", None, StateProof(proof.siblings, other))
+
+
+def test_leaf_that_a_forged_root_puts_elsewhere_proves_nothing() -> None:
+    first = next(key for key in (b"%d" % i for i in range(99)) if not path_of(key)[0] & 128)
+    second = next(key for key in (b"%d" % i for i in range(99)) if path_of(key)[0] & 128)
+    leaf = leaf_of(path_of(second), b"v")
+    root = Hash(sha256(b"chainnode/v1/state-node\0" + leaf + EMPTY).digest())
+    other = (path_of(second), Hash(sha256(b"v").digest()))
+    with pytest.raises(ProofError, match="another place"):
+        verify_state(root, first, None, StateProof((EMPTY,), other))
 
 
 def test_missing_node_is_a_damaged_store() -> None:
