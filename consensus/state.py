@@ -217,3 +217,8 @@ class ReplicaState:
         """Return the current time-out: doubled per view change without progress, capped."""
         parameters = self.parameters
         return min(parameters.timeout_base_ms << min(self.attempts, 32), parameters.timeout_max_ms)
+
+    def attempt(self) -> None:
+        """Count a view change without progress; not past the cap, so that a few blocks bring the time-out back."""
+        if self.timeout_ms() < self.parameters.timeout_max_ms:
+            self.attempts += 1

@@ -19,7 +19,7 @@ def start(state: ReplicaState, view: View, why: str, now_ms: TimeMs) -> None:
     me = state.me
     if me is None or state.halted is not None or view <= state.view:
         return
-    state.attempts += 1
+    state.attempt()
     state.view, state.active, state.new_view, state.deadline_ms = view, False, None, None
     state.chosen.clear()
     claims = tuple(
@@ -106,7 +106,7 @@ def enter(state: ReplicaState, message: NewView, now_ms: TimeMs) -> None:
         state.halt(contradiction)
         return
     if message.view > state.view:
-        state.attempts += 1
+        state.attempt()
         for slot in state.slots.values():
             slot.leave_view()
     state.view, state.active, state.new_view = message.view, True, message

@@ -22,7 +22,7 @@ from sim.network import Weather
 from sim.workload import START_MS, bank_of, genesis_of
 
 CHAOS_MS: Final = 20_000
-RECOVERY_TIMEOUTS: Final = 4
+RECOVERY_TIMEOUTS: Final = 3
 RECOVERY_PAUSE_MS: Final = 5_000
 SLICE_MS: Final = 250
 
