@@ -40,6 +40,7 @@ KIND_LIMIT: Final = 256
 EXPIRY_MARGIN_MS: Final = 60_000
 BATCH_FILL_BYTES: Final = 2 * 1024 * 1024
 REFUSED_KEPT: Final = 4_096
+SETTLED_KEPT: Final = 65_536
 OFFER_AGAIN_S: Final = 2.0
 OFFERED_AGAIN_MAX: Final = 256
 RETRY_AFTER_MS: Final = 500
@@ -99,6 +100,7 @@ class NodeGateway:
         self._queue: deque[EventId] = deque()
         self._batches: dict[Hash, tuple[EventId, ...]] = {}
         self._refused: OrderedDict[EventId, SubmitResult] = OrderedDict()
+        self._settled: OrderedDict[EventId, SubmitResult] = OrderedDict()
         self._work = asyncio.Event()
         self._recover()
 
@@ -172,16 +174,26 @@ class NodeGateway:
         first = 0
         for batch in result.batches:
             ids = self._batches.pop(batch.hash, None)
-            for event_id in ids or ():
+            for index, event_id in enumerate(ids or (), first):
+                self._remember(event_id, result, index)
                 entry = self._events.pop(event_id, None)
                 for waiter in entry.waiters if entry is not None else ():
                     if waiter.wait is not Wait.NONE:
                         waiter.one_less()
             first += batch.header.count
+        while len(self._settled) > SETTLED_KEPT:
+            self._settled.popitem(last=False)
         if self._outbox is not None:
             own = self._outbox_source()
             if any(batch.header.source == own for batch in result.batches):
                 self._settle()
+
+    def _remember(self, event_id: EventId, result: CommitResult, index: int) -> None:
+        """Keep where an event was applied, for those who wait: a thousand readings of the store would take longer."""
+        outcome = result.outcomes[index]
+        if outcome.applied and event_id not in self._settled:
+            height = result.header.height
+            self._settled[event_id] = SubmitResult(event_id, SubmitStatus.COMMITTED, outcome, height, index)
 
     async def run(self) -> None:
         """Gather, sign, sync and offer, until cancelled."""
@@ -271,6 +283,9 @@ class NodeGateway:
             return
 
     def _standing(self, event_id: EventId) -> SubmitResult:
+        settled = self._settled.get(event_id)
+        if settled is not None:
+            return settled
         place = self._reader.position(event_id)
         if place is None:
             return self.status(event_id)
