@@ -135,6 +135,8 @@ class NodeCore:
         self._verifier = verifier
         self._observe = observe
         self._turn = Turn()
+        self._arrived_ms: TimeMs | None = None
+        self._stepped_ms = TimeMs(0)
         checkpoint = reader.checkpoint()
         stable = chain.height if checkpoint is not None and checkpoint.size == chain.log_size else 0
         self.replica = Replica(
@@ -183,7 +185,7 @@ class NodeCore:
         """Take a verified batch from a client and push it to all peers; `PoolFull` where there is no room."""
         if self.application.add_batch(batch, now_ms):
             self._gossip(self.gossip.originated(batch.hash))
-            self._step(BatchesArrived(), now_ms)
+            self._batches_arrived(now_ms)
 
     def offer_again(self, batch: ParsedBatch, now_ms: TimeMs) -> None:
         """Push a batch that is held but was not ordered for a while: peers may have lost it."""
@@ -217,6 +219,9 @@ class NodeCore:
 
     def take_turn(self) -> Turn:
         """Hand over what is to be done since the last call."""
+        if self._arrived_ms is not None:
+            arrived_ms, self._arrived_ms = self._arrived_ms, None
+            self._step(BatchesArrived(), TimeMs(max(arrived_ms, self._stepped_ms)))
         self._turn.rows.extend(self.application.take_rows())
         self._turn.commits.extend(self.application.take_commits())
         turn, self._turn = self._turn, Turn()
@@ -242,25 +247,35 @@ class NodeCore:
         self._step(Received(peer, verified), now_ms)
 
     def _on_blocks(self, peer: str, message: Blocks, now_ms: TimeMs) -> None:
-        """Take committed blocks one by one, since each may change the set under which the next is verified.
+        """Take committed blocks, those of one epoch at a time: its end changes the set that the next are verified by.
 
         Only batches that a certified block names are held: nobody fills this disk with others.
         """
         offered = {batch.hash: batch for batch in map(parse_batch, message.batches)}
-        for committed in message.blocks:
-            if committed.block.header.height <= self.chain.height:
-                continue
-            try:
-                verify_committed(committed, self.replica.verification(self._verifier))
-            except WrongEpoch:
-                return
-            for batch_hash in committed.block.batch_hashes:
+        blocks = [item for item in message.blocks if item.block.header.height > self.chain.height]
+        while blocks:
+            verified = self._verified_blocks(blocks)
+            for batch_hash in (item for committed in verified for item in committed.block.batch_hashes):
                 batch = offered.get(batch_hash)
                 if batch is not None and not self.chain.has_batch(batch_hash):
                     self._verify_batch(batch)
                     self._arrived(batch_hash)
                     self.application.add_fetched(batch)
-            self._step(Received(peer, Verified(Blocks((committed,), ()))), now_ms)
+            if not verified:
+                return
+            self._step(Received(peer, Verified(Blocks(tuple(verified), ()))), now_ms)
+            blocks = blocks[len(verified) :]
+
+    def _verified_blocks(self, blocks: list[CommittedBlock]) -> list[CommittedBlock]:
+        """Return the blocks up to the first of an epoch whose set is not known yet; raises as `verify_committed`."""
+        verified: list[CommittedBlock] = []
+        for committed in blocks:
+            try:
+                verify_committed(committed, self.replica.verification(self._verifier))
+            except WrongEpoch:
+                break
+            verified.append(committed)
+        return verified
 
     def _arrived(self, batch_hash: Hash) -> None:
         """Stop asking for a batch: it came, by whatever way."""
@@ -292,7 +307,7 @@ class NodeCore:
                 self.application.add_fetched(batch)
             self._needed.discard(batch.hash)
             self.gossip.received(batch.hash, peer, now_ms)
-            self._step(BatchesArrived(), now_ms)
+            self._batches_arrived(now_ms)
 
     def _gossip(self, actions: list[Action]) -> None:
         for action in actions:
@@ -311,7 +326,12 @@ class NodeCore:
 
     # --- effects
 
+    def _batches_arrived(self, now_ms: TimeMs) -> None:
+        """Let the replica see new batches once a turn: nothing that it does about them can leave before the turn."""
+        self._arrived_ms = now_ms
+
     def _step(self, event: Input, now_ms: TimeMs) -> None:
+        self._stepped_ms = now_ms
         self._perform(self.replica.step(event, now_ms), now_ms)
 
     def _perform(self, effects: list[Effect], now_ms: TimeMs) -> None:

@@ -89,7 +89,7 @@ def fetch(state: ReplicaState, now_ms: TimeMs) -> None:
     if not (far or certified or quiet or state.fetch_peer is not None):
         return
     peer = _next_server(state, ahead)
-    state.fetch_peer = peer
+    state.fetch_peer, state.fetch_start = peer, Height(state.tip.height + 1)
     state.fetch_due_ms = TimeMs(now_ms + state.parameters.fetch_timeout_ms)
     state.emit(Send(peer, FetchBlocks(Height(state.tip.height + 1), BLOCKS_PER_FETCH_MAX)))
 
@@ -120,8 +120,16 @@ def on_blocks(state: ReplicaState, message: Blocks) -> None:
         slot.certificate = committed.certificate
         slot.keep(committed.certificate.block_hash, committed.block)
         slot.blocks[committed.certificate.block_hash] = committed.block
-    if message.blocks:
+
+
+def on_answer(state: ReplicaState, peer: str, now_ms: TimeMs) -> None:
+    """Ask for more at once when the peer that was asked brought this replica on; otherwise the time-out decides.
+
+    Called once for each message of blocks, not for each block: else every answer would breed as many requests.
+    """
+    if peer == state.fetch_peer and state.tip.height >= state.fetch_start:
         state.fetch_due_ms = TimeMs(0)
+        fetch(state, now_ms)
 
 
 def on_fetch_proposals(state: ReplicaState, peer: str, request: FetchProposals) -> None:
@@ -148,4 +156,4 @@ def on_proposals(state: ReplicaState, message: Proposals) -> None:
             wanted.add(decided[1])
         if block_hash in wanted:
             slot.keep(block_hash, block)
-            state.fetch_due_ms = TimeMs(0)
+            state.block_due_ms = TimeMs(0)

@@ -52,6 +52,8 @@ def _cosign(state: ReplicaState, now_ms: TimeMs) -> None:
     if head is None or me is None:
         return
     own, time_s = checkpoints.own, now_ms // 1000
+    if own is not None and head.height < own.height:
+        return  # the ledger was lost and is being fetched again: nothing below what was signed is signed anew
     if own is not None and (head.size < own.size or (head.size == own.size and head.root != own.root)):
         state.halt(f"the log fell: cosigned size {own.size}, now {head.size} with another root or fewer leaves")
         return

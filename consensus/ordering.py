@@ -314,9 +314,9 @@ def deliver(state: ReplicaState, now_ms: TimeMs) -> None:
 
 def _fetch_block(state: ReplicaState, certificate: QuorumCertificate, now_ms: TimeMs) -> None:
     """Ask those who committed a block for it; never replace it by another."""
-    if now_ms < state.fetch_due_ms:
+    if now_ms < state.block_due_ms:
         return
-    state.fetch_due_ms = TimeMs(now_ms + state.parameters.fetch_timeout_ms)
+    state.block_due_ms = TimeMs(now_ms + state.parameters.fetch_timeout_ms)
     for index, _ in certificate.signatures:
         if index != state.me and index < state.validators.n:
             peer = state.validators.validators[index].name
@@ -339,7 +339,7 @@ def _commit_block(state: ReplicaState, slot: Slot, committed: CommittedBlock, no
     state.progress_ms = now_ms
     state.attempts = max(0, state.attempts - 1)
     state.deadline_ms = None
-    state.fetch_due_ms = TimeMs(0)
+    state.block_due_ms = TimeMs(0)
     state.emit(Delivered(committed, certificate.view))
     state.moves += 1
     barrier = epochs.after_delivery(state, header)

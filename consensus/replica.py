@@ -141,7 +141,7 @@ class Replica:
                 assert_never(event)
         ordering.advance(state, now_ms)
         if isinstance(event, Received) and isinstance(event.message.message, Blocks):
-            catch_up.fetch(state, now_ms)
+            catch_up.on_answer(state, event.peer, now_ms)
         return self._taken()
 
     def _taken(self) -> list[Effect]:

@@ -150,6 +150,8 @@ class ReplicaState:
     statuses: dict[str, Status] = field(default_factory=dict)
     fetch_peer: str | None = None
     fetch_due_ms: TimeMs = field(default_factory=lambda: TimeMs(0))
+    fetch_start: Height = field(default_factory=lambda: Height(0))
+    block_due_ms: TimeMs = field(default_factory=lambda: TimeMs(0))
     claim_records: dict[Height, tuple[Record, ...]] = field(default_factory=dict)
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
     accused: dict[int, Evidence] = field(default_factory=dict)

@@ -1,0 +1,141 @@
+"""Checkpoints: which blocks are cosigned, when a quorum makes one stable, and that the signed log never falls."""
+
+from __future__ import annotations
+
+from consensus.effects import CheckpointStable, Effect, Halt, Persist
+from consensus.invariants import ReplicaMonitor
+from consensus.messages import CheckpointVote
+from consensus.records import Cosigned, decode_record
+from primitives.ids import TimeMs
+from tests.consensus.toy_fixtures import Group, Letter, batch_of
+
+
+def cosigned(group: Group, index: int) -> list[int]:
+    return [
+        effect.record.vote.height
+        for effect in group.nodes[index].seen
+        if isinstance(effect, Persist) and isinstance(effect.record, Cosigned)
+    ]
+
+
+def stable(group: Group, index: int) -> list[int]:
+    found: list[Effect] = group.found(index, CheckpointStable)
+    return [effect.height for effect in found if isinstance(effect, CheckpointStable)]
+
+
+def align(group: Group) -> None:
+    """Bring the clock to the start of a slot."""
+    slot_ms = group.parameters.checkpoint_slot_ms
+    group.now = TimeMs(group.now + slot_ms - group.now % slot_ms)
+
+
+def test_all_cosign_the_same_blocks_the_first_of_each_slot() -> None:
+    group = Group()
+    align(group)
+    for number in range(20):
+        group.offer(batch_of(number))
+        group.run(50)
+    signed = [cosigned(group, index) for index in range(4)]
+    assert signed[0] == signed[1] == signed[2] == signed[3]
+    assert 5 <= len(signed[0]) <= 6
+    assert stable(group, 0) == signed[0]
+
+
+def test_the_newest_block_is_cosigned_after_a_quiet_time() -> None:
+    group = Group()
+    align(group)
+    group.offer(batch_of(0))
+    group.run(10, step=10)
+    group.offer(batch_of(1))  # in the same slot as its parent
+    group.run(10, step=10)
+    assert cosigned(group, 1) == [1]
+    group.run(group.parameters.checkpoint_quiet_ms)
+    assert cosigned(group, 1) == [1, 2]
+    assert stable(group, 1)[-1] == 2
+
+
+def test_an_idle_chain_cosigns_its_newest_block_again_each_minute() -> None:
+    group = Group()
+    group.offer(batch_of(0))
+    group.run(1_000)
+    before = len(cosigned(group, 0))
+    group.run(3 * group.parameters.checkpoint_idle_ms, step=1_000)
+    assert len(cosigned(group, 0)) - before == 3
+    times = [effect.cosignatures[0][1] for effect in group.nodes[0].seen if isinstance(effect, CheckpointStable)]
+    assert times == sorted(set(times))
+
+
+def test_a_checkpoint_is_stable_at_a_quorum_and_not_before() -> None:
+    group = Group()
+    group.drop = lambda letter: isinstance(letter.message, CheckpointVote)
+    group.offer(batch_of(0))
+    group.run(600)
+    votes = {index: next(v for v in group.nodes[index].sent if isinstance(v, CheckpointVote)) for index in range(4)}
+    group.give(Letter(1, 0, votes[1]))
+    group.give(Letter(1, 0, votes[1]))
+    assert stable(group, 0) == []
+    group.give(Letter(2, 0, votes[2]))
+    assert stable(group, 0) == [1]
+    (found,) = group.found(0, CheckpointStable)
+    assert isinstance(found, CheckpointStable)
+    assert [index for index, _, _ in found.cosignatures] == [0, 1, 2]
+
+
+def test_cosignatures_that_come_before_the_block_count_once_it_is_delivered() -> None:
+    group = Group()
+    group.drop = lambda letter: letter.receiver == 3 and not isinstance(letter.message, CheckpointVote)
+    group.offer(batch_of(0))
+    group.deliver()
+    assert (group.heights()[3], stable(group, 3)) == (0, [])
+    group.drop = lambda letter: False
+    group.run(4_000)
+    assert (group.heights()[3], stable(group, 3)[0]) == (1, 1)
+
+
+def test_a_lost_cosignature_is_sent_again_until_the_checkpoint_is_stable() -> None:
+    group = Group()
+    group.drop = lambda letter: isinstance(letter.message, CheckpointVote) and letter.receiver == 3
+    group.offer(batch_of(0))
+    group.run(2_000)
+    assert (stable(group, 0)[:1], stable(group, 3)) == ([1], [])
+    group.drop = lambda letter: False
+    group.run(2_100)
+    assert stable(group, 3) != []
+
+
+def test_a_cosignature_is_written_before_it_is_sent_and_restored() -> None:
+    group = Group()
+    group.offer(batch_of(0))
+    group.run(1_000)
+    own = group[1].checkpoints.own
+    group.crash(1)
+    group.start(1)
+    assert own is not None
+    assert group[1].checkpoints.own == own
+
+
+def test_a_validator_whose_log_fell_signs_nothing_until_it_is_back_and_does_not_halt() -> None:
+    group = Group()
+    for number in range(3):
+        group.offer(batch_of(number))
+        group.run(500)
+    group.crash(1)
+    group.nodes[1].blocks = group.nodes[1].blocks[:1]  # the store came back from an old backup, the log did not
+    group.nodes[1].sent.clear()
+    group.nodes[1].wal = [data for data in group.nodes[1].wal if isinstance(decode_record(data), Cosigned)]
+    group.nodes[1].monitor = ReplicaMonitor("v1")
+    group.drop = lambda letter: True
+    group.start(1)
+    group.tick(1_000)
+    assert not group.found(1, Halt)  # it fetches what is missing
+    assert not any(isinstance(item, CheckpointVote) for item in group.nodes[1].sent)
+
+
+def test_a_clock_that_jumps_back_does_not_sign_the_same_log_with_an_older_time() -> None:
+    group = Group()
+    group.offer(batch_of(0))
+    group.run(1_000)
+    own = group[1].checkpoints.own
+    group.now = TimeMs(group.now - 3_600_000)
+    group.run(500)
+    assert group[1].checkpoints.own == own

@@ -1,0 +1,179 @@
+"""Epochs: a block that changes the validator set is a barrier; old epochs' messages prove nothing in the next."""
+
+from __future__ import annotations
+
+import pytest
+
+from consensus.effects import ViewEntered
+from consensus.messages import PrePrepare, ViewChange, Vote
+from consensus.verify import WrongEpoch, verify
+from primitives.ids import Epoch, Hash
+from primitives.validators import ValidatorSet
+from primitives.votes import COMMIT
+from tests.consensus.toy_fixtures import Group, Letter, batch_of, validator_of, validators_of
+
+CHANGE = batch_of(500)
+
+
+def next_set(*names: str) -> ValidatorSet:
+    return ValidatorSet(Epoch(1), tuple(validator_of(name) for name in names))
+
+
+def changing(group: Group, validators: ValidatorSet, change: Hash = CHANGE) -> None:
+    group.set_changes[change] = validators
+    for node in group.nodes:
+        node.application.change_set(change, validators)
+
+
+def heights_voted(group: Group, index: int, epoch: int) -> set[int]:
+    return {item.height for item in group.nodes[index].sent if isinstance(item, Vote) and item.epoch == epoch}
+
+
+def test_the_new_set_votes_from_the_block_after_the_barrier_on() -> None:
+    group = Group(4, observers=1)
+    changing(group, next_set("v0", "v1", "v2", "v4"))
+    group.offer(batch_of(0), CHANGE, batch_of(1), batch_of(2))
+    group.run(4_000)
+    assert group.heights() == [4] * 5
+    assert [group[index].epoch for index in range(5)] == [1] * 5
+    assert group[3].me is None
+    assert group[4].me == 3
+    assert heights_voted(group, 4, 1)
+    assert max(heights_voted(group, 3, 0)) == 2
+    assert not heights_voted(group, 3, 1)
+
+
+def test_nobody_proposes_or_prepares_above_a_barrier_until_it_is_delivered() -> None:
+    group = Group()
+    changing(group, next_set("v0", "v1", "v2", "v3"))
+    group.drop = lambda letter: isinstance(letter.message, Vote) and letter.message.phase == COMMIT
+    group.offer(batch_of(0), CHANGE, batch_of(1))
+    group.run(1_500)
+    proposed = {item.block.header.height for item in group.nodes[0].sent if isinstance(item, PrePrepare)}
+    assert proposed == {1, 2}
+    assert all(heights_voted(group, index, 0) <= {1, 2} for index in range(4))
+    group.drop = lambda letter: False
+    group.run(4_000)
+    assert group.heights() == [3] * 4
+
+
+def test_the_epoch_is_one_higher_its_view_zero_and_its_leader_the_next() -> None:
+    group = Group()
+    group.crash(0)
+    changing(group, next_set("v0", "v1", "v2", "v3"))
+    group.offer(CHANGE)
+    group.run(4_000)
+    assert group.heights()[1:] == [1, 1, 1]
+    assert [(group[index].epoch, group[index].view, group[index].active) for index in (1, 2, 3)] == [(1, 0, True)] * 3
+    assert group[1].leads, "(epoch + view) mod n"
+    entered = [effect for effect in group.found(1, ViewEntered) if isinstance(effect, ViewEntered)]
+    assert entered[-1].why == "a new epoch"
+
+
+def test_a_barrier_inside_the_window_survives_a_view_change() -> None:
+    group = Group()
+    changing(group, next_set("v0", "v1", "v2", "v3"))
+    group.drop = lambda letter: (
+        isinstance(letter.message, Vote) and letter.message.phase == COMMIT and letter.message.view == 0
+    )
+    group.offer(batch_of(0), CHANGE, batch_of(1))
+    group.run(1_000)
+    group.crash(0)
+    group.run(8_000)
+    assert group.heights()[1:] == [3, 3, 3]
+    assert [group[index].epoch for index in (1, 2, 3)] == [1, 1, 1]
+
+
+def test_a_laggard_of_the_old_epoch_is_given_the_barrier_and_joins() -> None:
+    group = Group()
+    changing(group, next_set("v0", "v1", "v2", "v3"))
+    group.crash(3)
+    group.offer(CHANGE, batch_of(0), batch_of(1))
+    group.run(1_000)
+    group.start(3)
+    group.run(4_000)
+    assert group.heights() == [3] * 4
+    group.offer(batch_of(2))
+    group.run(500)
+    assert 4 in heights_voted(group, 3, 1)
+
+
+def test_one_node_alone_delivered_the_barrier_and_the_rest_follow() -> None:
+    group = Group()
+    changing(group, next_set("v0", "v1", "v2", "v3"))
+    group.drop = lambda letter: (
+        isinstance(letter.message, Vote) and letter.message.phase == COMMIT and letter.receiver != 3
+    )
+    group.offer(CHANGE)
+    group.deliver()
+    assert (group.heights(), group[3].epoch) == ([0, 0, 0, 1], 1)
+    group.drop = lambda letter: False
+    group.offer(batch_of(0))
+    group.run(6_000)
+    assert group.heights() == [2] * 4
+
+
+def test_view_changes_in_the_new_epoch_rest_on_certificates_of_both() -> None:
+    group = Group()
+    changing(group, next_set("v0", "v1", "v2", "v3"))
+    group.offer(*(batch_of(number) for number in range(10)))
+    group.run(600)
+    group.offer(CHANGE)
+    group.run(200)
+    group.offer(batch_of(20))
+    group.run(200)
+    assert group.heights() == [12] * 4
+    group.crash(1)  # it leads epoch 1 at view 0
+    group.offer(batch_of(30))
+    group.run(6_000)
+    assert [group.heights()[index] for index in (0, 2, 3)] == [13] * 3
+    change = next(item for item in group.nodes[2].sent if isinstance(item, ViewChange))
+    assert {item.epoch for item in change.delivered} == {0, 1}
+
+
+def test_old_epochs_are_left_out_of_view_changes() -> None:
+    group = Group()
+    for epoch in range(1, 5):
+        change = batch_of(600 + epoch)
+        validators = ValidatorSet(Epoch(epoch), validators_of(4).validators)
+        changing(group, validators, change)
+        group.offer(change)
+        group.run(200)
+    assert [group[index].epoch for index in range(4)] == [4] * 4
+    leader = group[0].validators.leader(group[0].view)
+    group.crash(leader)
+    group.offer(batch_of(0))
+    group.run(6_000)
+    running = [index for index in range(4) if index != leader]
+    assert [group.heights()[index] for index in running] == [5] * 3
+    change_sent = next(item for item in group.nodes[running[0]].sent if isinstance(item, ViewChange))
+    assert [item.epoch for item in change_sent.delivered] == [3]
+
+
+@pytest.mark.parametrize("epochs_back", [2, 3])
+def test_a_retired_epochs_key_signs_nothing_that_is_taken(epochs_back: int) -> None:
+    group = Group()
+    for epoch in range(1, epochs_back + 1):
+        change = batch_of(600 + epoch)
+        changing(group, ValidatorSet(Epoch(epoch), validators_of(4).validators), change)
+        group.offer(change)
+        group.run(200)
+    old = next(item for item in group.nodes[0].sent if isinstance(item, Vote))
+    replica = group.nodes[1].replica
+    assert replica is not None
+    with pytest.raises(WrongEpoch):
+        verify(old, replica.verification())
+    before = group[1].moves
+    group.give(Letter(0, 1, old))
+    assert group[1].moves == before
+
+
+def test_a_leaving_validator_cosigns_the_barrier() -> None:
+    group = Group()
+    changing(group, next_set("v0", "v1", "v2"))
+    group.offer(CHANGE)
+    group.run(1_000)
+    own = group[3].checkpoints.own
+    assert own is not None
+    assert (own.height, own.epoch) == (1, 0)
+    assert group[0].checkpoints.stable_height == 1

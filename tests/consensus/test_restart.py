@@ -1,0 +1,236 @@
+"""Restarts: a crash before and after every write, and what is sent again, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from consensus.effects import Broadcast, Effect, Persist
+from consensus.messages import CheckpointVote, Message, NewView, PrePrepare, ViewChange, Vote, encode_message
+from consensus.records import (
+    Committed,
+    Cosigned,
+    Prepared,
+    Proposed,
+    ViewChanged,
+    ViewStarted,
+    decode_record,
+    encode_record,
+)
+from primitives.encoding import Record, encode
+from primitives.errors import StorageError
+from primitives.votes import COMMIT, PREPARE
+from tests.consensus.toy_fixtures import Group, Letter, batch_of, chain_of, proposal_of, view_change_of, vote_of
+
+KINDS = (Proposed, Prepared, Committed, ViewChanged, ViewStarted, Cosigned)
+SIGNED = (Vote, PrePrepare, ViewChange, NewView, CheckpointVote)
+
+
+def crash_when(kind: type[Record], fate: str) -> Callable[[list[Effect]], str | None]:
+    """Crash once, at the first step that writes a record of a kind."""
+    done = []
+
+    def decide(effects: list[Effect]) -> str | None:
+        hit = any(isinstance(effect, Persist) and isinstance(effect.record, kind) for effect in effects)
+        if done or not hit:
+            return None
+        done.append(True)
+        return fate
+
+    return decide
+
+
+@pytest.mark.parametrize("fate", ["before", "after"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_a_crash_at_any_write_neither_forks_nor_locks_out(index: int, kind: type[Record], fate: str) -> None:
+    group = Group()
+    group.nodes[index].crash_at = crash_when(kind, fate)
+    if kind in (ViewChanged, ViewStarted):
+        group.crash(3)  # a quorum needs the node that crashes
+        group.drop = lambda letter: isinstance(letter.message, PrePrepare) and letter.message.view == 0
+    group.offer(*(batch_of(number) for number in range(4)))
+    group.run(6_000)
+    writes_it = (index, kind) != (0, Prepared)  # a leader's proposal is its PREPARE
+    assert (group.nodes[index].replica is None) is writes_it
+    if writes_it:
+        group.start(index)
+    if group.nodes[3].replica is None:
+        group.start(3)
+    group.run(25_000)
+    assert group.heights() == [4, 4, 4, 4]
+
+
+@pytest.mark.parametrize("fate", ["before", "after"])
+def test_all_lose_power_at_their_commits_and_the_block_survives(fate: str) -> None:
+    group = Group()
+    for node in group.nodes:
+        node.crash_at = crash_when(Committed, fate)
+    group.offer(batch_of(0))
+    group.deliver()
+    assert all(node.replica is None for node in group.nodes)
+    for node in group.nodes:
+        node.crash_at = None
+        group.start(node.index)
+    group.run(10_000)
+    assert group.heights() == [1, 1, 1, 1]
+    if fate == "after":
+        assert all(group[index].view == 0 for index in range(4)), "their stored votes are enough"
+
+
+def restarted(group: Group, index: int) -> list[Message]:
+    """Restart a node and return the signed messages that it sends again."""
+    group.crash(index)
+    effects = group.start(index)
+    return [item.message for item in effects if isinstance(item, Broadcast) and isinstance(item.message, SIGNED)]
+
+
+def test_votes_are_sent_again_byte_for_byte_and_signed_once() -> None:
+    group = Group()
+    group.drop = lambda letter: isinstance(letter.message, Vote) and letter.message.phase == COMMIT
+    group.offer(batch_of(0), batch_of(1))
+    group.run(100)
+    sent = [item for item in group.nodes[1].sent if isinstance(item, Vote)]
+    assert {vote.phase for vote in sent} == {PREPARE, COMMIT}
+    again = restarted(group, 1)
+    assert {encode_message(item) for item in again} == {encode_message(item) for item in sent}
+    assert not any(isinstance(effect, Persist) for effect in group.nodes[1].seen[-len(again) :])
+
+
+def test_a_leader_sends_its_stored_proposals_again_and_proposes_nothing_else_there() -> None:
+    group = Group()
+    group.drop = lambda letter: True
+    group.offer(batch_of(0))
+    (proposal,) = [item for item in group.nodes[0].sent if isinstance(item, PrePrepare)]
+    group.nodes[0].application.waiting.insert(0, batch_of(5))
+    group.nodes[0].application.held.add(batch_of(5))
+    again = restarted(group, 0)
+    assert [item for item in again if isinstance(item, PrePrepare) and item.block.header.height == 1] == [proposal]
+
+
+def test_a_view_change_is_sent_again_byte_for_byte_and_still_binds() -> None:
+    group = Group()
+    group.drop = lambda letter: True
+    group.offer(batch_of(0))
+    group.tick(10)
+    group.tick(3_000)
+    (vowed,) = [item for item in group.nodes[2].sent if isinstance(item, ViewChange)]
+    assert restarted(group, 2) == [vowed]
+    assert (group[2].view, group[2].active) == (1, False)
+    (block,) = chain_of(1)
+    group.give(Letter(0, 2, proposal_of(block, 0)))
+    assert not any(isinstance(item, Vote) and item.view == 0 for item in restarted(group, 2))
+
+
+def test_a_node_resumes_in_the_highest_view_that_it_entered_and_still_votes_there() -> None:
+    group = Group()
+    group.crash(0)
+    group.offer(batch_of(0))
+    group.run(4_000)
+    assert group[2].view == 1
+    restarted(group, 2)
+    assert (group[2].view, group[2].active) == (1, True)
+    group.offer(batch_of(1))
+    group.run(500)
+    assert group.heights() == [0, 2, 2, 2]
+
+
+def test_a_restarted_leader_sends_its_new_view_again() -> None:
+    group = Group()
+    group.crash(0)
+    group.offer(batch_of(0))
+    group.drop = lambda letter: isinstance(letter.message, NewView)
+    group.run(2_500)
+    (started,) = {item for item in group.nodes[1].sent if isinstance(item, NewView)}
+    assert started in restarted(group, 1)
+
+
+def test_a_claim_survives_restarts_and_log_rewrites_into_the_next_view() -> None:
+    group = Group()
+    (block,) = chain_of(1)
+    group.nodes[2].application.held.add(batch_of(0))
+    group.give(Letter(0, 2, proposal_of(block, 0)))
+    for signer in (1, 3):
+        group.give(Letter(signer, 2, vote_of(PREPARE, signer, block.header.hash())))
+    group.queue.clear()
+    for _ in range(3):
+        rewrite(group, 2)
+        restarted(group, 2)
+    group.queue.clear()
+    group.nodes[2].application.waiting.append(batch_of(7))
+    group.tick(10)
+    group.tick(3_000)
+    change = [item for item in group.nodes[2].sent if isinstance(item, ViewChange)][-1]
+    assert [claim.block for claim in change.claims] == [block]
+    rewrite(group, 2)
+    restarted(group, 2)
+    group.nodes[2].sent.clear()
+    for signer in (0, 1):
+        group.give(Letter(signer, 2, view_change_of(signer, 5)))
+    (change,) = [item for item in group.nodes[2].sent if isinstance(item, ViewChange)]
+    assert (change.view, [claim.block for claim in change.claims]) == (5, [block])
+
+
+def rewrite(group: Group, index: int) -> None:
+    """Cut a node's log down to what a restart still needs."""
+    node = group.nodes[index]
+    assert node.replica is not None
+    node.wal = [encode_record(record) for record in node.replica.live_records()]
+
+
+@pytest.mark.parametrize("when", ["in a view", "between views", "after commits"])
+def test_a_cut_log_restores_what_the_whole_log_does(when: str) -> None:
+    group = Group()
+    if when == "after commits":
+        group.offer(*(batch_of(number) for number in range(3)))
+        group.run(1_000)
+    group.drop = lambda letter: isinstance(letter.message, Vote) and letter.message.phase == COMMIT
+    group.offer(batch_of(10), batch_of(11))
+    group.run(200)
+    if when == "between views":
+        group.drop = lambda letter: not isinstance(letter.message, ViewChange)
+        group.run(2_500)
+    whole = restarted(group, 1)
+    rewrite(group, 1)
+    cut = restarted(group, 1)
+    assert [encode_message(item) for item in cut] == [encode_message(item) for item in whole]
+    assert whole
+
+
+def test_the_cut_log_is_small() -> None:
+    group = Group()
+    for number in range(50):
+        group.offer(batch_of(number))
+        group.run(100)
+    assert len(group.nodes[1].wal) > 100
+    rewrite(group, 1)
+    assert len(group.nodes[1].wal) <= 2
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (encode((99, b"\x90")), StorageError),
+        (encode((-1, b"\x90")), StorageError),
+    ],
+)
+def test_a_record_of_an_unknown_kind_is_refused(data: bytes, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        decode_record(data)
+
+
+def test_records_round_trip() -> None:
+    group = Group()
+    group.crash(3)
+    group.offer(batch_of(0), to=range(0, 3))
+    group.run(1_000)
+    group.crash(0)
+    group.start(3)
+    group.offer(batch_of(1))
+    group.run(6_000)
+    seen = {type(decode_record(data)) for node in group.nodes for data in node.wal}
+    assert seen == set(KINDS)
+    for node in group.nodes:
+        for data in node.wal:
+            assert encode_record(decode_record(data)) == data
