@@ -122,6 +122,11 @@ class Home:
         return self.data / "consensus.wal"
 
     @property
+    def learner_wal(self) -> Path:
+        """Stands in for a lost `wal`, whose absence must be seen at the next start too: nothing in it was signed."""
+        return self.data / "learner.wal"
+
+    @property
     def index(self) -> Path:
         """Store of the indexes that can be rebuilt."""
         return self.data / "index.ldb"

@@ -27,7 +27,7 @@ from chainnode.metrics import NodeMetrics
 from chainnode.source_outbox import SourceOutbox
 from chainnode.version import VERSION
 from chainnode.views import LiveNodeView
-from chainnode.wal import WriteAheadLog
+from chainnode.wal import WriteAheadLog, was_begun
 from consensus.effects import CheckpointStable, EvidenceFound, Refused, ViewEntered
 from consensus.state import Parameters
 from ledger.chain import Chain, CommitResult
@@ -108,16 +108,15 @@ class Node:
             node=config.node.name, member=config.node.member, version=VERSION, start_time_s=time.time()
         )
         self._position.node = config.node.name
-        had_log = home.wal.exists()
+        lost_log = self._keys.vote is not None and not was_begun(home.wal)
         self._store = LevelDBStore(
             home.resolve(config.ledger.path),
             cache_bytes=config.ledger.cache_bytes,
             write_buffer_bytes=config.ledger.write_buffer_bytes,
         )
         chain = Chain(self._store, self.genesis)
-        self.wal = WriteAheadLog(home.wal, chain.chain_id)
-        learner = self._keys.vote is None or not had_log
-        if self._keys.vote is not None and not had_log:
+        self.wal = WriteAheadLog(home.learner_wal if lost_log else home.wal, chain.chain_id)
+        if lost_log:
             log.error("voting_key_without_its_log", hint="this node follows without a vote until it is re-admitted")
         if self.wal.torn_bytes:
             log.warning("torn_tail_cut", bytes=self.wal.torn_bytes)
@@ -129,7 +128,7 @@ class Node:
             reader=self.reader,
             signer=KeySigner(self._keys),
             parameters=_parameters(config, chain),
-            learner=learner,
+            learner=lost_log or self._keys.vote is None,
         )
         self.gateway = NodeGateway(
             core=self.core,

@@ -76,6 +76,16 @@ class LogFile(Protocol):
         """Release the file."""
 
 
+def was_begun(path: Path) -> bool:
+    """Say whether a log was ever made at this path, sound or not: without one it is not known what was signed."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEADER_BYTES)
+    except FileNotFoundError:
+        return False
+    return len(head) == HEADER_BYTES and any(head)
+
+
 def encode_header(chain_id: bytes) -> bytes:
     """Return the log's first bytes for a chain of 32 id bytes."""
     assert len(chain_id) == 32
