@@ -70,7 +70,7 @@ class LevelDBStore:
     def get(self, key: bytes) -> bytes | None:
         """Return the value of `key`, or None."""
         try:
-            value: bytes | None = self._db.get(key)
+            value: bytes | None = self._db.get(key, verify_checksums=True)
         except (self._write_batch_errors, RuntimeError) as error:
             raise _damage(self.path, error) from None
         return value
@@ -78,7 +78,7 @@ class LevelDBStore:
     def iterate(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         """Yield the rows with start <= key < stop of one moment."""
         try:
-            with self._db.iterator(start=start, stop=stop, reverse=reverse) as rows:
+            with self._db.iterator(start=start, stop=stop, reverse=reverse, verify_checksums=True) as rows:
                 yield from rows
         except (self._write_batch_errors, RuntimeError) as error:
             raise _damage(self.path, error) from None
