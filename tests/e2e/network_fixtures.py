@@ -190,11 +190,12 @@ class Network:
     def until_level(self, names: Sequence[str] = NAMES, *, at_least: int = 0, timeout_s: float = 20.0) -> int:
         """Return the height at which all named nodes stand still together, or fail with where each stands."""
 
-        def level() -> int | None:
-            heights = [self.status(name)["height"] for name in names]
-            return heights[0] if len(set(heights)) == 1 and heights[0] >= at_least else None
+        def level() -> set[int] | None:
+            heights = {self.status(name)["height"] for name in names}
+            return heights if len(heights) == 1 and min(heights) >= at_least else None
 
-        return until(level, timeout_s, lambda: f"{[self.status(name) for name in names]}")
+        found: set[int] = until(level, timeout_s, lambda: f"{[self.status(name) for name in names]}")
+        return found.pop()
 
     def blocks(self, name: str, top: int) -> list[Json]:
         """Return a node's blocks from 0 to `top`."""
