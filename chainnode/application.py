@@ -41,6 +41,7 @@ class LedgerApplication:
         self._rows: list[Put] = []
         self._commits: list[CommitResult] = []
         self._in_flight: dict[Hash, _Flight] = {}
+        self._moved: dict[SourceKey, None] = {}  # sources whose next batch may be another than when it was last noted
 
     # --- what the core calls
 
@@ -54,6 +55,7 @@ class LedgerApplication:
         self._now_ms = now_ms
         self.pool.add(self.chain, batch, now_ms)
         self._rows.extend(self.chain.add_batch(batch))
+        self._moved[SourceKey(batch.header.source)] = None
         self._note_offers(now_ms)
         return True
 
@@ -66,6 +68,7 @@ class LedgerApplication:
                 continue
             try:
                 self.pool.add(self.chain, batch, now_ms)
+                self._moved[SourceKey(batch.header.source)] = None
             except (PoolFull, NumberTaken, BlockRefused):
                 continue  # it stays in the store while a block in flight may name it
 
@@ -74,6 +77,7 @@ class LedgerApplication:
         if self.chain.has_batch(batch.hash):
             return False
         self._rows.extend(self.chain.add_batch(batch))
+        self._moved[SourceKey(batch.header.source)] = None
         try:
             self.pool.add(self.chain, batch, self._now_ms)
         except PoolFull:
@@ -137,6 +141,7 @@ class LedgerApplication:
         self.pool.committed(result.batches)
         self._take_back(result.returned, self._now_ms)
         self._in_flight.pop(result.block_hash, None)
+        self._moved.update((SourceKey(batch.header.source), None) for batch in result.batches)
         self._note_offers(self._now_ms)
         return LogHead(self.chain.log_size, self.chain.log_root)
 
@@ -161,6 +166,7 @@ class LedgerApplication:
         """Offer what waits to the new leader."""
         self._now_ms = now_ms
         self.offers.view_entered(now_ms)
+        self._moved.update(dict.fromkeys(self.pool.sources()))
         self._note_offers(now_ms)
 
     def passed_over(self, now_ms: TimeMs, timeout_ms: int) -> bool:
@@ -184,15 +190,17 @@ class LedgerApplication:
             batch = self.chain.get_batch(batch_hash)
             if batch is not None and batch_hash in self.chain.batches.waiting:
                 self.pool.take_back(self.chain, batch, now_ms)
+                self._moved[SourceKey(batch.header.source)] = None
 
     # --- fairness
 
     def _note_offers(self, now_ms: TimeMs) -> None:
-        for waiting in self.pool.orderable(self.chain, self.chain.tip_hash):
-            batch = waiting.batch
-            self.offers.offered(
-                SourceKey(batch.header.source), Offer(batch.hash, batch.header.count, batch.size, now_ms)
-            )
+        moved, self._moved = self._moved, {}
+        for source in moved:
+            waiting = self.pool.next_of(self.chain, self.chain.tip_hash, source)
+            if waiting is not None:
+                batch = waiting.batch
+                self.offers.offered(source, Offer(batch.hash, batch.header.count, batch.size, now_ms))
 
     def _judge(self, result: CommitResult, policy: Policy) -> None:
         room = Room(

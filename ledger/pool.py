@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ledger.batches import ParsedBatch
 from ledger.chain import Chain
 from primitives.errors import ChainError, InputError
-from primitives.ids import Hash, TimeMs
+from primitives.ids import Hash, SourceKey, TimeMs
 
 MEMBER_BATCHES_MAX = 1_024
 MEMBER_BYTES_MAX = 16 << 20
@@ -131,10 +131,23 @@ class Pool:
             if waiting is not None:
                 self._remove(waiting.batch)
 
+    def sources(self) -> list[SourceKey]:
+        """Return the sources of which a batch waits."""
+        return [SourceKey(source) for source in self._sources]
+
+    def next_of(self, chain: Chain, parent: Hash, source: bytes) -> Waiting | None:
+        """Return the batch that is this source's next after `parent`, if it waits."""
+        numbers = self._sources.get(source)
+        if numbers is None:
+            return None
+        number, previous = chain.next_number(parent, source)
+        waiting = numbers.get(number)
+        return waiting if waiting is not None and waiting.batch.header.previous == previous else None
+
     def orderable(self, chain: Chain, parent: Hash) -> Iterator[Waiting]:
         """Yield, source by source, the batch that is its source's next after `parent`."""
         for source in self._sources:
-            waiting = self._next(chain, parent, source)
+            waiting = self.next_of(chain, parent, source)
             if waiting is not None:
                 yield waiting
 
@@ -195,11 +208,6 @@ class Pool:
                 following = numbers.get(current.batch.header.number + 1)
                 linked = following is not None and following.batch.header.previous == current.batch.hash
                 current = following if linked else None
-
-    def _next(self, chain: Chain, parent: Hash, source: bytes) -> Waiting | None:
-        number, previous = chain.next_number(parent, source)
-        waiting = self._sources[source].get(number)
-        return waiting if waiting is not None and waiting.batch.header.previous == previous else None
 
     def _put(self, batch: ParsedBatch, now_ms: TimeMs) -> None:
         header = batch.header
