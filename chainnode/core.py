@@ -222,9 +222,6 @@ class NodeCore:
         if self._arrived_ms is not None:
             arrived_ms, self._arrived_ms = self._arrived_ms, None
             self._step(BatchesArrived(), TimeMs(max(arrived_ms, self._stepped_ms)))
-        if self._arrived_ms is not None:
-            arrived_ms, self._arrived_ms = self._arrived_ms, None
-            self._step(BatchesArrived(), TimeMs(max(arrived_ms, self._stepped_ms)))
         self._turn.rows.extend(self.application.take_rows())
         self._turn.commits.extend(self.application.take_commits())
         turn, self._turn = self._turn, Turn()
