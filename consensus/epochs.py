@@ -25,6 +25,7 @@ def after_delivery(state: ReplicaState, header: BlockHeader) -> bool:
     state.view_changes.clear()
     state.chosen.clear()
     state.slots.clear()
+    state.early.clear()
     state.attempts = 0
     state.emit(ViewEntered(state.epoch, state.view, True, "a new epoch"))
     return True

@@ -259,6 +259,7 @@ def check_bounds(state: ReplicaState) -> None:
     require(len(state.view_changes) <= n, "one VIEW-CHANGE of each validator", len(state.view_changes))
     require(len(state.chosen) <= 2 * WINDOW, "chosen blocks are bounded", len(state.chosen))
     require(len(state.claim_records) <= WINDOW, "records of claims are bounded", len(state.claim_records))
+    require(len(state.early) <= BUFFER_HEIGHTS, "early proposals are bounded", len(state.early))
     require(len(state.accused) <= n, "evidence is bounded", len(state.accused))
     require(len(state.effects) == 0, "a step hands over all its effects")
 

@@ -25,9 +25,12 @@ HASHES_KEPT: Final = 4 * WINDOW
 def on_pre_prepare(state: ReplicaState, message: PrePrepare, now_ms: TimeMs) -> bool:
     """Take a leader's proposal of the current view; return False where the leader contradicts itself."""
     header = message.block.header
-    if message.epoch != state.epoch or message.view != state.view or not state.active:
+    if message.epoch != state.epoch or not state.in_window(header.height, BUFFER_HEIGHTS):
         return True
-    if not state.in_window(header.height, BUFFER_HEIGHTS):
+    if message.view > state.view or (message.view == state.view and not state.active):
+        _keep_early(state, message)
+        return True
+    if message.view < state.view:
         return True
     slot = state.slot(header.height)
     block_hash = header.hash()
@@ -43,6 +46,21 @@ def on_pre_prepare(state: ReplicaState, message: PrePrepare, now_ms: TimeMs) -> 
     slot.proposal = message
     slot.keep(block_hash, message.block)
     return True
+
+
+def _keep_early(state: ReplicaState, message: PrePrepare) -> None:
+    """Keep a proposal that overtook its NEW-VIEW; of several views the lowest, which no later leader can displace."""
+    held = state.early.get(message.block.header.height)
+    if held is None or not state.view <= held.view <= message.view:
+        state.early[message.block.header.height] = message
+
+
+def take_early(state: ReplicaState, now_ms: TimeMs) -> None:
+    """Take the proposals that came before the view that has just begun."""
+    early, state.early = state.early, {}
+    for height in sorted(early):
+        if early[height].view >= state.view:
+            on_pre_prepare(state, early[height], now_ms)
 
 
 def leader_vote(message: PrePrepare, leader: int, block_hash: Hash) -> Vote:
@@ -335,6 +353,7 @@ def _commit_block(state: ReplicaState, slot: Slot, committed: CommittedBlock, no
     tip.recent[header.height] = certificate.block_hash
     tip.recent.pop(Height(header.height - HASHES_KEPT), None)
     del state.slots[slot.height]
+    state.early.pop(header.height, None)
     state.chosen.pop(header.height, None)
     state.progress_ms = now_ms
     state.attempts = max(0, state.attempts - 1)

@@ -122,7 +122,10 @@ class CheckpointHead:
 
 @dataclass(slots=True)
 class ReplicaState:
-    """All of a replica's state; `effects` collects the current step's, `moves` counts proposals, votes, deliveries."""
+    """All of a replica's state; `effects` collects the current step's, `moves` counts proposals, votes, deliveries.
+
+    `early` holds one proposal per height of a view that has not begun here: it may overtake its NEW-VIEW.
+    """
 
     chain_id: Hash
     origin: str
@@ -141,6 +144,7 @@ class ReplicaState:
     view_changes: dict[int, ViewChange] = field(default_factory=dict)
     chosen: dict[Height, Block] = field(default_factory=dict)
     slots: dict[Height, Slot] = field(default_factory=dict)
+    early: dict[Height, PrePrepare] = field(default_factory=dict)
     certified_height: Height = field(default_factory=lambda: Height(0))
     attempts: int = 0
     deadline_ms: TimeMs | None = None

@@ -6,6 +6,7 @@ above 0 without its valid, stored NEW-VIEW. Source: PBFT section 4.4; the choice
 
 from __future__ import annotations
 
+from consensus import ordering
 from consensus.choice import Choice, choose
 from consensus.effects import Broadcast, Send, ViewEntered
 from consensus.messages import BUFFER_HEIGHTS, NewView, Status, ViewChange
@@ -116,6 +117,7 @@ def enter(state: ReplicaState, message: NewView, now_ms: TimeMs) -> None:
     state.deadline_ms = TimeMs(now_ms + state.timeout_ms())
     state.application.view_entered(now_ms)
     state.emit(ViewEntered(state.epoch, state.view, True, "NEW-VIEW"))
+    ordering.take_early(state, now_ms)
 
 
 def adopt(state: ReplicaState, choice: Choice) -> None:

@@ -52,9 +52,11 @@ def replay(inputs: list[tuple[str, tuple[Value, ...]]], core: NodeCore, disk: Di
             case "turn":
                 turn = core.take_turn()
                 found.update(_turn_bytes(turn, core.live_records() if values[0] else None))
-                unwritten.append(turn)
+                if turn.rows or not turn.empty:
+                    unwritten.append(turn)
             case "written":
-                disk.write(unwritten.pop(0), Written.ROWS)
+                if unwritten:
+                    disk.write(unwritten.pop(0), Written.ROWS)
                 core.chain.written(values[0])  # type: ignore[arg-type]  # as noted
             case "submit_batch" | "offer_again":
                 getattr(core, name)(parse_batch(values[0]), values[1])  # type: ignore[arg-type]  # as noted

@@ -243,6 +243,20 @@ def test_nothing_is_voted_on_below_a_signed_view_change() -> None:
     assert not any(isinstance(item, Vote) for item in group.nodes[3].sent)
 
 
+def test_a_proposal_that_overtakes_its_new_view_is_taken_once_the_view_begins() -> None:
+    group = Group()
+    (block,) = chain_of(1, proposer=1)
+    group.nodes[3].application.held.add(batch_of(0))
+    group.give(Letter(3, 3, proposal_of(block, 3, view=3)))
+    group.give(Letter(1, 3, proposal_of(block, 1, view=1)))
+    group.give(Letter(2, 3, proposal_of(block, 2, view=2)))
+    assert not any(isinstance(item, Vote) for item in group.nodes[3].sent)
+    enter(group, 3, view_change_of(0, 1), view_change_of(1, 1), view_change_of(2, 1))
+    (vote,) = [item for item in group.nodes[3].sent if isinstance(item, Vote)]
+    assert (vote.phase, vote.view, vote.block_hash) == (PREPARE, 1, block.header.hash())
+    assert group[3].early == {}
+
+
 def test_a_new_view_that_contradicts_a_delivered_block_halts() -> None:
     group = Group()
     group.offer(batch_of(7))
