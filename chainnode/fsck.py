@@ -1,48 +1,38 @@
-"""`fsck`: re-verifies a stopped node's store from genesis, and names the first bad block.
+"""`fsck` of a home: the chain in a stopped node's store, and what stands beside it.
 
-Here: replaying the chain with the node's own code over a shadow of the store that compares each row it would write,
-and what stands beside the chain (checkpoints, write-ahead log). Not here: repairing. Signatures of batches and commit
-certificates are verified, every block is executed again, every batch and block is re-encoded by a second MessagePack
-library, byte for byte (design §4).
+Here: holding the home, opening its store, whose signatures a checkpoint needs, the write-ahead log, the gateway's
+outbox, and the report for the command line. Not here: replaying the chain and comparing its rows (`ledger.fsck`);
+repairing. Nothing is written but the store's own lock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-
-import msgpack  # type: ignore[import-untyped]  # the library has no annotations
 
 from chainnode.config import NodeConfig
 from chainnode.founding import read_genesis
 from chainnode.home import Home
-from chainnode.wal import scan
+from chainnode.identity import read_key
+from chainnode.source_outbox import Mark, parse_record
+from chainnode.wal import scan, was_begun
+from consensus.records import decode_record
 from ledger import rows
 from ledger.batches import parse_batch, verify_batch
-from ledger.chain import Chain
-from ledger.genesis import Genesis, validator_set
-from ledger.reader import LedgerReader
-from ledger.store import MemoryStore, Put, Store
+from ledger.fsck import Damaged, verify_all
+from ledger.genesis import Genesis
+from ledger.store import Store
 from ledger.store_leveldb import LevelDBStore
-from ledger.trust_policy import parse_policy, policy_text
-from primitives.block import CommittedBlock
-from primitives.encoding import encode
-from primitives.errors import ChainError, StorageError
+from ledger.trust_policy import TrustPolicy, parse_policy, policy_text
+from primitives.errors import ChainError, ProofError, StorageError
+from primitives.ids import ZERO_HASH, Epoch, Hash
+from primitives.notes import ED25519, NoteKey
 from primitives.validators import ValidatorSet
-from primitives.votes import verify_certificate
 
-ONCE = frozenset({b"b", b"h", b"x", b"B", b"p", b"t", b"n", b"L"})
-"""Kinds of rows that are written once and never changed: compared when the replay writes them, and not kept."""
-
-AT_THE_END = (b"m", b"s", b"M", b"q")
-"""Kinds of rows that change: kept by the replay, compared when it has reached the tip."""
-
-
-class RowDiffers(StorageError):
-    """A row of the store is not what the blocks before it make it."""
-
-    reason = "row_differs"
+Step = Callable[[int, int], None]
+"""Told (blocks done, blocks in all) after each block."""
 
 
 @dataclass(slots=True)
@@ -56,180 +46,141 @@ class Report:
     events: int = 0
     checkpoints: int = 0
     wal_records: int = 0
+    outbox_batches: int = 0
     bad_height: int | None = None
     problem: str = ""
 
     def as_row(self) -> dict[str, Any]:  # Any: JSON values
         """Return the report as JSON has it."""
-        names = ("chain_id", "height", "blocks", "batches", "events", "checkpoints", "wal_records")
+        names = ("chain_id", "height", "blocks", "batches", "events", "checkpoints", "wal_records", "outbox_batches")
         found = {name: getattr(self, name) for name in names}
         return {"ok": not self.problem, **found, "bad_height": self.bad_height, "problem": self.problem or None}
 
 
-class ShadowStore:
-    """The store as a replay sees it: rows written once are compared with the real ones, the others kept in memory."""
-
-    def __init__(self, real: Store) -> None:
-        self._real = real
-        self.memory = MemoryStore()
-
-    def get(self, key: bytes) -> bytes | None:
-        """Return a row: the real one where rows of its kind never change."""
-        return self._real.get(key) if key[:1] in ONCE else self.memory.get(key)
-
-    def iterate(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        """Yield rows, as `get` gives them."""
-        return (self._real if start[:1] in ONCE else self.memory).iterate(start, stop, reverse)
-
-    def write(self, puts: Iterable[Put], *, sync: bool) -> None:
-        """Compare or keep rows. Raises `RowDiffers`."""
-        kept: list[Put] = []
-        for key, value in puts:
-            if key[:1] not in ONCE:
-                kept.append((key, value))
-            elif self._real.get(key) != value:
-                raise RowDiffers("a row is not what the chain makes it", where=_name(key))
-        self.memory.write(kept, sync=sync)
-
-    def close(self) -> None:
-        """Release nothing: the real store is its owner's."""
-
-
-def check_store(
-    home: Home, config: NodeConfig, *, step: Callable[[int, int], None] = lambda _done, _of: None
-) -> Report:
-    """Check everything that a home holds of its chain; the caller holds the home. `step` is told (done, of) blocks."""
-    genesis = read_genesis(home.genesis)
-    store = LevelDBStore(home.resolve(config.ledger.path))
-    try:
-        report = check_chain(store, genesis, step=step)
-    finally:
-        store.close()
-    if not report.problem:
-        _check_log(home, genesis, report)
-    return report
+def check_home(home: Home, config: NodeConfig, *, step: Step = lambda _done, _of: None) -> Report:
+    """Hold the home and check everything that it has of its chain. Raises `HomeInUse` while a node runs on it."""
+    with home.lock():
+        genesis = read_genesis(home.genesis)
+        store = LevelDBStore(home.resolve(config.ledger.path))
+        report = Report(genesis.chain_id.hex())
+        try:
+            epochs = check_chain(store, genesis, report, step=step)
+            own = read_key(home.log_key, "log").public if home.log_key.exists() else ""
+            report.checkpoints = check_signatures(store, genesis, epochs, bytes.fromhex(own))
+            _check_log(home, genesis, report)
+            _check_outbox(home, store, genesis, report)
+        except Damaged as error:
+            report.bad_height, report.problem = error.height, str(error)
+        except ChainError as error:
+            report.problem = str(error)
+        finally:
+            store.close()
+        return report
 
 
 def check_chain(
-    store: Store, genesis: Genesis, *, step: Callable[[int, int], None] = lambda _done, _of: None
-) -> Report:
-    """Replay the chain that a store holds, and compare."""
-    report = Report(genesis.chain_id.hex())
-    height: int | None = 0
-    try:
-        reader = LedgerReader(store, genesis)
-        tip = reader.tip()
-        if tip is None:
-            return report
-        report.height = int(tip.height)
-        shadow = ShadowStore(store)
-        chain = Chain(shadow, genesis)
-        for height in range(1, report.height + 1):
-            _check_block(reader, chain, shadow, height, report)
-            step(height, report.height)
-        height = None
-        _compare_the_rest(store, shadow)
-        _check_checkpoints(store, reader, genesis, chain, report)
-    except ChainError as error:
-        report.bad_height, report.problem = height, str(error)
-    return report
+    store: Store, genesis: Genesis, report: Report, *, step: Step = lambda _done, _of: None
+) -> list[ValidatorSet]:
+    """Replay the chain of a store, counting into `report`, and return the sets of its epochs. Raises `Damaged`."""
+    epochs: dict[Epoch, ValidatorSet] = {}
+    for item in verify_all(store, genesis):
+        epochs[item.validators.epoch] = item.validators
+        report.height = int(item.height_max)
+        if item.height:
+            report.blocks += 1
+            report.batches += item.batch_count
+            report.events += item.event_count
+            step(int(item.height), int(item.height_max))
+    return list(epochs.values())
 
 
-def _check_block(reader: LedgerReader, chain: Chain, shadow: ShadowStore, height: int, report: Report) -> None:
-    committed = reader.committed_block(height)
-    if committed is None:
-        raise StorageError("block missing", where=f"height {height}")
-    _check_encoding(encode(committed), f"block {height}")
-    _check_certificate(committed, chain, height)
-    for batch_hash in committed.block.batch_hashes:
-        raw = reader.batch_bytes(batch_hash)
-        if raw is None:
-            raise StorageError("batch missing", where=f"block {height}", got=batch_hash)
-        _check_encoding(raw, f"batch {batch_hash.hex()}")
-        batch = parse_batch(raw)
-        if batch.hash != batch_hash:
-            raise StorageError("batch is another", where=f"block {height}", expected=batch_hash, got=batch.hash)
-        verify_batch(batch)
-        report.batches += 1
-        report.events += batch.header.count
-    chain.check(committed.block)
-    assert committed.certificate is not None, "checked above"
-    result = chain.commit(committed.block.header.hash(), committed.certificate)
-    shadow.write(result.puts, sync=False)
-    chain.written(result.ticket)
-    report.blocks += 1
+def check_signatures(store: Store, genesis: Genesis, epochs: Iterable[ValidatorSet], own_log_key: bytes = b"") -> int:
+    """Return the number of stored checkpoints; Damaged unless each is signed as the policy of one epoch demands.
+
+    `own_log_key` is this node's: an observer signs what it serves with a key that no validator set names.
+    """
+    policies = [parse_policy(policy_text(genesis, validators)) for validators in epochs]
+    for policy in policies:
+        if own_log_key and all(key.public != own_log_key for key in policy.logs):
+            policy.logs.append(NoteKey(genesis.origin, ED25519, own_log_key))
+    count = 0
+    for key, note in store.iterate(*rows.all_of(b"c")):
+        refusal = _refusal(note.decode(), policies)
+        if refusal is not None:
+            raise Damaged(None, f"checkpoint of size {int.from_bytes(key[1:], 'big')} does not verify", got=refusal)
+        count += 1
+    return count
 
 
-def _check_certificate(committed: CommittedBlock, chain: Chain, height: int) -> None:
-    """The block follows the tip, and a quorum of its epoch's validators committed exactly it."""
-    header = committed.block.header
-    if header.height != height or header.parent != chain.tip_hash:
-        raise StorageError(
-            "block does not follow", where=f"height {height}", expected=chain.tip_hash, got=header.parent
-        )
-    certificate = committed.certificate
-    if certificate is None or (certificate.height, certificate.block_hash) != (height, header.hash()):
-        raise StorageError("certificate of another block, or none", where=f"height {height}", expected=header.hash())
-    verify_certificate(certificate, chain.chain_id, chain.validators_after(chain.tip_hash))
-
-
-def _check_encoding(data: bytes, where: str) -> None:
-    """A second library reads these bytes and writes the same ones."""
-    try:
-        again = msgpack.packb(msgpack.unpackb(data, strict_map_key=True), use_bin_type=True)
-    except (ValueError, msgpack.UnpackException) as error:
-        raise StorageError("not MessagePack", where=where, got=error) from None
-    if again != data:
-        raise StorageError(
-            "not canonical to a second library", where=where, expected=f"{len(data)} bytes", got=len(again)
-        )
-
-
-def _compare_the_rest(store: Store, shadow: ShadowStore) -> None:
-    """The rows that change are, at the tip, those that the replay ended with: none other, none missing."""
-    for kind in AT_THE_END:
-        start, stop = rows.all_of(kind)
-        real = {key: value for key, value in store.iterate(start, stop) if key != rows.FORMAT_KEY}
-        replayed = {key: value for key, value in shadow.memory.iterate(start, stop) if key != rows.FORMAT_KEY}
-        for key in sorted(real.keys() | replayed.keys()):
-            if real.get(key) != replayed.get(key):
-                what = "missing" if key not in real else "too many" if key not in replayed else "another"
-                raise RowDiffers(f"a row is {what}", where=_name(key))
-
-
-def _check_checkpoints(store: Store, reader: LedgerReader, genesis: Genesis, chain: Chain, report: Report) -> None:
-    """Every stored checkpoint is signed and cosigned, and its root is the log's at that size."""
-    sets: list[ValidatorSet] = [validator_set(genesis), chain.validators_after(chain.tip_hash)]
-    policies = [parse_policy(policy_text(genesis, validators)) for validators in sets]
-    start, stop = rows.all_of(b"c")
-    for key, note in store.iterate(start, stop):
-        checked = None
-        for policy in policies:
-            try:
-                checked = policy.check(note.decode())
-                break
-            except ChainError as error:
-                problem = error
-        if checked is None:
-            raise StorageError("checkpoint does not verify", where=_name(key), got=problem)
-        root = reader.log_root(checked.checkpoint.size)
-        if root != checked.checkpoint.root:
-            raise StorageError(
-                "checkpoint of another log", where=_name(key), expected=root, got=checked.checkpoint.root
-            )
-        report.checkpoints += 1
+def _refusal(note: str, policies: Iterable[TrustPolicy]) -> ProofError | None:
+    """Return None where one of the policies takes the note, else why the last one does not."""
+    refusal: ProofError | None = ProofError("no validators are known")
+    for policy in policies:
+        try:
+            policy.check(note)
+        except ProofError as error:
+            refusal = error
+        else:
+            return None
+    return refusal
 
 
 def _check_log(home: Home, genesis: Genesis, report: Report) -> None:
-    if not home.wal.exists():
-        if home.vote_key.exists():
-            report.problem = f"{home.wal}: a voting key without its write-ahead log"
+    """What this validator signed reads back, record by record."""
+    if home.vote_key.exists() and not was_begun(home.wal):
+        raise StorageError(
+            "a voting key without its write-ahead log",
+            where=str(home.wal),
+            hint="the node follows without a vote; it comes back with new keys",
+        )
+    for record in _log_records(home.wal, genesis) or ():
+        decode_record(record)
+        report.wal_records += 1
+
+
+def _check_outbox(home: Home, store: Store, genesis: Genesis, report: Report) -> None:
+    """What this gateway signed follows without a gap, and the chain has no batch of its key that is not here."""
+    found = _log_records(home.outbox, genesis)
+    if found is None or not home.source_key.exists():
         return
-    try:
-        report.wal_records = len(scan(home.wal.read_bytes(), genesis.chain_id, where=str(home.wal)).records)
-    except ChainError as error:
-        report.problem = str(error)
+    where, source = str(home.outbox), bytes.fromhex(read_key(home.source_key, "source").public)
+    number, previous = 0, ZERO_HASH
+    for record in found:
+        item = parse_record(record, where=where)
+        if isinstance(item, Mark):
+            number, previous = item.number, Hash(item.previous)
+            continue
+        batch = parse_batch(item)
+        verify_batch(batch)
+        header = batch.header
+        if (header.source, header.number, header.previous) != (source, number, previous):
+            raise StorageError(
+                "a batch in the outbox does not follow the one before",
+                where=where,
+                expected=f"batch {number} of {source.hex()}",
+                got=f"batch {header.number} of {header.source.hex()}",
+            )
+        number, previous = header.number + 1, batch.hash
+        report.outbox_batches += 1
+    on_chain = _next_number(store, source)
+    if on_chain > number:
+        raise StorageError(
+            "the chain has batches of the gateway's key that its outbox does not hold",
+            where=where,
+            expected=f"batch {number} next",
+            got=f"batch {on_chain} next on the chain",
+            hint="the outbox was lost or the key is used elsewhere: replace the key",
+        )
 
 
-def _name(key: bytes) -> str:
-    return f"row {key[:1].decode('latin-1')}:{key[1:].hex()}"
+def _next_number(store: Store, source: bytes) -> int:
+    """Return the number that the chain expects next of a source."""
+    for key, data in store.iterate(*rows.all_of(b"M")):
+        for tip in rows.read_row(rows.MemberLogRow, data, where=f"batch log of {key[1:].decode()}").sources:
+            if tip.source == source:
+                return tip.next_number
+    return 0
+
+
+def _log_records(path: Path, genesis: Genesis) -> list[bytes] | None:
+    return scan(path.read_bytes(), genesis.chain_id, where=str(path)).records if path.exists() else None

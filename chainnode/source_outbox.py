@@ -38,6 +38,14 @@ class OutboxLost(UsageError):
     reason = "outbox_lost"
 
 
+def parse_record(record: bytes, *, where: str) -> Mark | bytes:
+    """Return a record of an outbox's file: a mark, or the bytes of a signed batch. StorageError on another kind."""
+    kind, data = record[:1], record[1:]
+    if kind not in (_MARK, _BATCH):
+        raise StorageError("unknown record in an outbox", where=where, got=kind)
+    return decode(Mark, data, size_max=128) if kind == _MARK else data
+
+
 class SourceOutbox:
     """The outbox of one key on one chain, owned by one process (whoever opens it holds a lock).
 
@@ -128,15 +136,12 @@ class SourceOutbox:
         return found[0] if found else None
 
     def _replay(self, record: bytes) -> None:
-        kind, data = record[:1], record[1:]
-        if kind == _MARK:
-            mark = decode(Mark, data, size_max=128)
-            self.next_number, self.previous = mark.number, Hash(mark.previous)
+        found = parse_record(record, where=str(self._log.path))
+        if isinstance(found, Mark):
+            self.next_number, self.previous = found.number, Hash(found.previous)
             self._pending.clear()
-        elif kind == _BATCH:
-            self._add(data)
         else:
-            raise StorageError("unknown record in an outbox", where=str(self._log.path), got=kind)
+            self._add(found)
 
     def _add(self, raw: bytes) -> None:
         header = decode(Batch, raw, size_max=BATCH_SIZE_MAX).header

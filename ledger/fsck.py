@@ -1,14 +1,16 @@
 """Re-verification of a whole store: every byte that others signed or that roots stand for, block by block.
 
-The chain is executed anew from the genesis on a scratch store, every certificate and source signature is verified, and
-each row that a block left is compared with the row that it leaves now. Encodings and hashes are made a second time with
-`msgpack` and `hashlib` alone, so that a fault of the one encoder does not vouch for itself. Source: design §4 and §6.
-Not here: the index (it is rebuilt instead) and the write-ahead log.
+The chain is executed anew from the genesis over a shadow of the store, every certificate and source signature is
+verified, and every row that a block leaves is compared with the one that stands there. Encodings and hashes are made a
+second time with `msgpack` and `hashlib` alone, so that a fault of the one encoder does not vouch for itself. Source:
+design §4 and §6. Pure, and it only reads. Not here: whose signatures a checkpoint needs, the files beside the store and
+the lock (`chainnode.fsck`); the index, which is rebuilt instead; repairing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -18,7 +20,6 @@ import msgpack  # type: ignore[import-untyped]  # it ships no types
 from ledger import rows
 from ledger.batches import BATCH_SIZE_MAX, events_of, parse_batch, verify_batch
 from ledger.chain import Chain
-from ledger.chain_rows import genesis_rows
 from ledger.genesis import Genesis
 from ledger.kinds import KindSpec
 from ledger.reader import LedgerReader
@@ -26,164 +27,236 @@ from ledger.registry import KINDS
 from ledger.store import MemoryStore, Put, Store
 from primitives.block import CommittedBlock
 from primitives.errors import ChainError, StorageError
-from primitives.ids import Height
+from primitives.ids import Height, SourceKey
 from primitives.notes import parse_checkpoint, parse_note
+from primitives.validators import ValidatorSet
 from primitives.votes import verify_certificate
 
-_WRITTEN_ONCE = frozenset(b"bhxptLn")
-_CHANGING = (b"s", b"M", b"q")
-_NOT_KEPT = frozenset(b"hxpLBW")
+ONCE = frozenset({b"b", b"h", b"x", b"p", b"t", b"n", b"L"})
+"""Kinds of rows that are written once and never changed: compared as the replay writes them, and not kept."""
+
+CHANGING = (b"m", b"s", b"M", b"q")
+"""Kinds of rows that change: kept by the replay, and compared when it has reached the tip."""
+
+COUNTED = (b"b", b"h", b"x", b"p", b"t", b"L")
+"""Those of ONCE of which the replay writes each exactly once; nodes of the state may be written again, as the same."""
+
 _BATCH_TAG = b"chainnode/v1/batch\0"
 
 
-class DamagedAt(StorageError):
-    """The first block at which a store does not hold what it must; `height` names it."""
+class Damaged(StorageError):
+    """The first thing in a store that is not what the chain makes it; `height` is None where that is no block's."""
 
     reason = "damaged"
 
-    def __init__(self, height: int, what: str, *, expected: object = None, got: object = None) -> None:
+    def __init__(self, height: int | None, what: str, *, expected: object = None, got: object = None) -> None:
         super().__init__(
             what,
-            where=f"block {height}",
+            where="store" if height is None else f"block {height}",
             expected=expected,
             got=got,
             hint="restore a backup, or start with an empty store and catch up",
         )
-        self.height = Height(height)
+        self.height = None if height is None else Height(height)
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A block that was found good."""
+    """A block that was found good, and the validators of the block that follows it."""
 
     height: Height
     height_max: Height
+    batch_count: int
     event_count: int
+    validators: ValidatorSet
 
 
-class _Scratch(MemoryStore):
-    """Keeps what execution reads; rows that are only compared go by."""
+class Shadow:
+    """The store as the replay sees it: rows of ONCE are compared with the real ones, the others kept in memory.
+
+    So the replay needs no more memory than the present state, however long the chain is. Reading a row of ONCE from the
+    real store is sound: execution reads nothing that it did not write before.
+    """
+
+    def __init__(self, real: Store) -> None:
+        self._real = real
+        self.memory = MemoryStore()
+        self.written: Counter[bytes] = Counter()
+        self.height: int | None = 0
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return a row: the real one where rows of its kind never change."""
+        return (self._real if key[:1] in ONCE else self.memory).get(key)
+
+    def iterate(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        """Yield rows, as `get` gives them."""
+        return (self._real if start[:1] in ONCE else self.memory).iterate(start, stop, reverse)
 
     def write(self, puts: Iterable[Put], *, sync: bool) -> None:
-        super().write((put for put in puts if put[0][0] not in _NOT_KEPT), sync=sync)
+        """Compare or keep rows. Raises Damaged, which names the block `height`."""
+        kept: list[Put] = []
+        for key, value in puts:
+            if key[:1] in ONCE:
+                self.written[key[:1]] += 1
+                _compare(self.height, key, value, self._real.get(key))
+            else:
+                kept.append((key, value))
+        self.memory.write(kept, sync=sync)
+
+    def close(self) -> None:
+        """Release nothing: the real store is its owner's."""
 
 
-def verify_all(store: Store, genesis: Genesis, kinds: dict[int, KindSpec] = KINDS) -> Iterator[Progress]:
-    """Yield the progress block by block; DamagedAt names the first bad one. The store is only read."""
-    reader = LedgerReader(store, genesis)
-    tip = reader.tip()
-    if tip is None:
-        raise DamagedAt(0, "store without a tip")
-    scratch = _Scratch()
-    chain = Chain(scratch, genesis, kinds)
-    _check_genesis(reader, chain)
-    _compare_rows(store, 0, genesis_rows(genesis))
-    yield Progress(Height(0), tip.height, 0)
-    for height in range(1, tip.height + 1):
-        try:
-            committed = _check_bytes(reader, height)
-            puts = _execute(chain, reader, committed, kinds)
-        except DamagedAt:
-            raise
-        except ChainError as error:
-            raise DamagedAt(height, str(error)) from None
-        _compare_rows(store, height, puts)
-        scratch.write(puts, sync=False)
-        chain.written(chain.ticket)
-        yield Progress(Height(height), tip.height, committed.block.header.event_count)
-    _compare_changing(store, scratch, tip.height)
-    _check_checkpoints(reader, tip.height)
+def verify_all(store: Store, genesis: Genesis, kinds: Mapping[int, KindSpec] = KINDS) -> Iterator[Progress]:
+    """Yield the progress block by block; Damaged names the first bad one. A store without any row holds no block.
+
+    What changes from block to block, waiting batches and checkpoints are judged after the last block, before the
+    iteration ends. The store is only read.
+    """
+    if all(key == rows.FORMAT_KEY for key, _ in store.iterate(b"\0", b"\xff")):
+        return
+    shadow = Shadow(store)
+    try:
+        reader = LedgerReader(store, genesis)
+        tip = reader.tip()
+        if tip is None:
+            raise Damaged(None, "store without a tip")
+        chain = Chain(shadow, genesis, kinds)  # compares the rows of the genesis block
+        yield Progress(Height(0), tip.height, 0, 0, chain.validators_after(chain.tip_hash))
+        for height in range(1, tip.height + 1):
+            shadow.height = height
+            committed = _verify_bytes(reader, height)
+            _verify_signatures(reader, chain, committed, height, kinds)
+            yield _replay(chain, shadow, committed, tip.height)
+        shadow.height = None
+        _compare_changing(store, shadow.memory)
+        waiting = _verify_waiting(reader, kinds)
+        _count_rows(store, {**shadow.written, b"B": shadow.written[b"B"] + waiting})
+        _verify_checkpoints(reader)
+    except Damaged:
+        raise
+    except (ChainError, UnicodeDecodeError) as error:
+        raise Damaged(shadow.height, str(error)) from None
 
 
-def _check_genesis(reader: LedgerReader, chain: Chain) -> None:
-    found = reader.block(0)
-    if found is None or found.hash != chain.tip_hash or found.certificate is not None:
-        raise DamagedAt(
-            0, "genesis block is another", expected=chain.tip_hash, got="none" if found is None else found.hash
-        )
+def _verify_signatures(
+    reader: LedgerReader, chain: Chain, committed: CommittedBlock, height: int, kinds: Mapping[int, KindSpec]
+) -> None:
+    """A quorum committed this block on the chain's tip, and each batch is its source's; the chain then holds them."""
+    header, certificate = committed.block.header, committed.certificate
+    if header.height != height or header.parent != chain.tip_hash:
+        raise Damaged(height, "block does not follow the one below", expected=chain.tip_hash, got=header.parent)
+    if certificate is None or (certificate.height, certificate.block_hash) != (height, header.hash()):
+        raise Damaged(height, "certificate of another block, or none", expected=header.hash())
+    verify_certificate(certificate, chain.chain_id, chain.validators_after(chain.tip_hash))
+    for batch_hash in committed.block.batch_hashes:
+        batch = parse_batch(reader.batch_bytes(batch_hash) or b"", kinds)
+        verify_batch(batch)
+        chain.add_batch(batch)
 
 
-def _check_bytes(reader: LedgerReader, height: int) -> CommittedBlock:
+def _replay(chain: Chain, shadow: Shadow, committed: CommittedBlock, height_max: Height) -> Progress:
+    """Execute the block anew and compare its rows."""
+    assert committed.certificate is not None, "its signatures were verified"
+    chain.check(committed.block)
+    result = chain.commit(committed.block.header.hash(), committed.certificate)
+    shadow.write(result.puts, sync=False)
+    shadow.written[b"B"] += len(result.batches)
+    chain.written(result.ticket)
+    validators = chain.validators_after(chain.tip_hash)
+    return Progress(result.header.height, height_max, len(result.batches), result.header.event_count, validators)
+
+
+def _verify_bytes(reader: LedgerReader, height: int) -> CommittedBlock:
     """Return the block after encoding and hashing it and its batches with the second implementation."""
     committed = reader.committed_block(height)
     raw = reader.store.get(rows.block_key(height))
     if committed is None or raw is None:
-        raise DamagedAt(height, "block missing")
+        raise Damaged(height, "block missing")
     plain = _repacked(raw, height, "block")
-    header_bytes: bytes = msgpack.packb(plain[0][0], use_bin_type=True)
-    digest = sha256(b"\0\0" + header_bytes).digest()
+    digest = sha256(b"\0\0" + _packed(plain[0][0])).digest()
     if digest != committed.block.header.hash():
-        raise DamagedAt(height, "hash of the header", expected=digest, got=committed.block.header.hash())
+        raise Damaged(height, "hash of the header", expected=digest, got=committed.block.header.hash())
     for batch_hash in committed.block.batch_hashes:
         batch = reader.batch_bytes(batch_hash)
         if batch is None or len(batch) > BATCH_SIZE_MAX:
-            raise DamagedAt(height, "batch missing", expected=batch_hash)
+            raise Damaged(height, "batch missing", expected=batch_hash)
         parts = _repacked(batch, height, "batch")
-        if sha256(_BATCH_TAG + msgpack.packb(parts[0], use_bin_type=True)).digest() != batch_hash:
-            raise DamagedAt(height, "hash of a batch", expected=batch_hash)
+        if sha256(_BATCH_TAG + _packed(parts[0])).digest() != batch_hash:
+            raise Damaged(height, "hash of a batch", expected=batch_hash)
         for event in events_of(batch):
             body = _repacked(event, height, "event")[-1]
             _repacked(body, height, "body of an event")
     return committed
 
 
+def _packed(value: object) -> bytes:
+    data: bytes = msgpack.packb(value, use_bin_type=True)
+    return data
+
+
 def _repacked(raw: bytes, height: int, what: str) -> list[Any]:  # Any: what msgpack decodes
     """Return the decoded bytes if `msgpack` encodes them to the same bytes again."""
     try:
         plain = msgpack.unpackb(raw, raw=False, strict_map_key=True)
-        same = msgpack.packb(plain, use_bin_type=True) == raw
+        same = _packed(plain) == raw
     except (ValueError, TypeError, msgpack.exceptions.UnpackException) as error:
-        raise DamagedAt(height, f"{what} is not MessagePack", got=error) from None
+        raise Damaged(height, f"{what} is not MessagePack", got=error) from None
     if not same or not isinstance(plain, list):
-        raise DamagedAt(height, f"{what} is not canonical MessagePack")
+        raise Damaged(height, f"{what} is not canonical MessagePack")
     return plain
 
 
-def _execute(chain: Chain, reader: LedgerReader, committed: CommittedBlock, kinds: dict[int, KindSpec]) -> list[Put]:
-    """Verify signatures, execute the block anew, and return the rows that it leaves."""
-    header = committed.block.header
-    certificate = committed.certificate
-    if certificate is None:
-        raise DamagedAt(header.height, "block without a certificate")
-    verify_certificate(certificate, chain.chain_id, chain.validators_after(chain.tip_hash))
-    for batch_hash in committed.block.batch_hashes:
-        parsed = parse_batch(reader.batch_bytes(batch_hash) or b"", kinds)
-        verify_batch(parsed)
-        chain.add_batch(parsed)
-    chain.check(committed.block)
-    return chain.commit(header.hash(), certificate).puts
+def _compare(height: int | None, key: bytes, expected: bytes | None, got: bytes | None) -> None:
+    if expected != got:
+        what = "is missing" if got is None else "is one too many" if expected is None else "is another"
+        raise Damaged(height, f"row {key[:1].decode('latin-1')}:{key[1:].hex()} {what}")
 
 
-def _compare_rows(store: Store, height: int, puts: Iterable[Put]) -> None:
-    for key, value in puts:
-        if value is not None and key[0] in _WRITTEN_ONCE and store.get(key) != value:
-            raise DamagedAt(height, f"row of kind {chr(key[0])!r} differs", expected=value[:32], got=store.get(key))
+def _compare_changing(store: Store, replayed: MemoryStore) -> None:
+    """The rows that change are, at the tip, those that the replay ended with: none other, none missing."""
+    for kind in CHANGING:
+        expected = dict(replayed.iterate(*rows.all_of(kind)))
+        for key, value in store.iterate(*rows.all_of(kind)):
+            if key != rows.FORMAT_KEY:
+                _compare(None, key, expected.pop(key, None), value)
+        for key, value in expected.items():
+            _compare(None, key, value, None)
 
 
-def _compare_changing(store: Store, scratch: MemoryStore, height: int) -> None:
-    for kind in _CHANGING:
-        start, stop = rows.all_of(kind)
-        expected = scratch.iterate(start, stop)
-        for key, value in store.iterate(start, stop):
-            if next(expected, None) != (key, value):
-                raise DamagedAt(height, f"present row of kind {kind.decode()!r} differs", got=key)
-        missing = next(expected, None)
-        if missing is not None:
-            raise DamagedAt(height, f"present row of kind {kind.decode()!r} missing", expected=missing[0])
-    if store.get(rows.TIP_KEY) != scratch.get(rows.TIP_KEY):
-        raise DamagedAt(height, "tip differs")
+def _verify_waiting(reader: LedgerReader, kinds: Mapping[int, KindSpec]) -> int:
+    """Return the number of batches that wait, after verifying them: a validator may have voted on them."""
+    count = 0
+    for key, data in reader.store.iterate(*rows.all_of(b"W")):
+        raw = reader.batch_bytes(key[1:])
+        if raw is None:
+            raise Damaged(None, "waiting batch missing", expected=key[1:])
+        batch = parse_batch(raw, kinds)
+        verify_batch(batch)
+        row = rows.read_row(rows.WaitingRow, data, where=f"waiting batch {key[1:].hex()}")
+        header = batch.header
+        if batch.hash != key[1:] or row != rows.WaitingRow(
+            header.member, SourceKey(header.source), header.number, len(raw)
+        ):
+            raise Damaged(None, "waiting batch is another", expected=key[1:], got=batch.hash)
+        count += 1
+    return count
 
 
-def _check_checkpoints(reader: LedgerReader, height: int) -> None:
-    start, stop = rows.all_of(b"c")
-    for key, data in reader.store.iterate(start, stop):
+def _count_rows(store: Store, expected: Mapping[bytes, int]) -> None:
+    """No row stands there that no block wrote: a forged position or block would be found by nothing else."""
+    for kind in (*COUNTED, b"B"):
+        found = sum(1 for _ in store.iterate(*rows.all_of(kind)))
+        if found != expected.get(kind, 0):
+            raise Damaged(None, f"number of rows of kind {kind.decode()}", expected=expected.get(kind, 0), got=found)
+
+
+def _verify_checkpoints(reader: LedgerReader) -> None:
+    """Every stored checkpoint is of this log: its size, and the root that the log had then."""
+    for key, data in reader.store.iterate(*rows.all_of(b"c")):
         checkpoint = parse_checkpoint(parse_note(data.decode()).text)
         if key != rows.checkpoint_key(checkpoint.size) or checkpoint.origin != reader.origin:
-            raise DamagedAt(height, "checkpoint in the wrong place", got=checkpoint.size)
-        if checkpoint.root != reader.log_root(checkpoint.size):
-            raise DamagedAt(
-                height,
-                f"root of the checkpoint of size {checkpoint.size}",
-                expected=reader.log_root(checkpoint.size),
-                got=checkpoint.root,
-            )
+            raise Damaged(None, "checkpoint in the wrong place", expected=reader.origin, got=checkpoint.origin)
+        root = reader.log_root(checkpoint.size)
+        if checkpoint.root != root:
+            raise Damaged(None, f"root of the checkpoint of size {checkpoint.size}", expected=root, got=checkpoint.root)

@@ -175,12 +175,12 @@ def _loaded() -> LoadedConfig:
 def fsck() -> int:
     """Verify the store of a stopped node: every block, certificate, root and proof; names the first bad block."""
     from chainnode.cli.output import progress
-    from chainnode.fsck import check_store
+    from chainnode.fsck import check_home
 
     home = settings().require_home()
     home.check()
-    with home.lock(), progress("verifying", None) as bar:
-        report = check_store(
+    with progress("verifying", None) as bar:
+        report = check_home(
             home,
             settings().load_config(home).config,
             step=lambda done, of: bar.describe(f"block {done} of {of}"),

@@ -1,28 +1,66 @@
-"""fsck: a sound store passes, and every damaged row of it is found."""
+"""fsck of a home: a sound one passes and is counted; what is wrong in its store or beside it is found and named.
 
-from collections.abc import Callable
+Damage of every kind of row is in tests/ledger/test_fsck.py.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from chainnode.config import load_config
 from chainnode.founding import read_genesis
-from chainnode.fsck import ShadowStore, check_chain, check_store
-from chainnode.home import Home
-from chainnode.identity import load_node_keys, read_key
+from chainnode.fsck import Report, check_home
+from chainnode.home import Home, HomeInUse
+from chainnode.identity import load_node_keys
 from chainnode.localnet import Localnet
-from ledger.batches import build_batch, parse_batch
+from chainnode.source_outbox import SourceOutbox
+from chainnode.wal import WriteAheadLog
+from consensus.messages import CheckpointVote
+from consensus.records import Cosigned, encode_record
+from ledger.batches import parse_batch
 from ledger.chain import Chain
 from ledger.event_json import body_from_json
 from ledger.events import Event
-from ledger.genesis import Genesis
-from ledger.store import MemoryStore
+from ledger.genesis import Genesis, validator_set
+from ledger.reader import checkpoint_rows
+from ledger.receipts import assemble_checkpoint
+from ledger.rows import block_key, checkpoint_key
+from ledger.store_leveldb import LevelDBStore
 from primitives.encoding import encode
-from primitives.ids import ZERO_HASH, TimeMs
+from primitives.ids import Epoch, Height, TimeMs, View
+from primitives.keys import SigningKey
+from primitives.notes import Checkpoint, cosign_statement
 from primitives.votes import COMMIT, QuorumCertificate, vote_statement
 
 NOW_MS = 1_790_000_000_000
 BLOCKS = 3
+
+
+@dataclass
+class Sound:
+    """A validator's home with three blocks, a checkpoint, a write-ahead log and an outbox, and the keys of all four."""
+
+    home: Home
+    genesis: Genesis
+    cosign: list[SigningKey]
+    size: int
+
+    def check(self, steps: list[tuple[int, int]] | None = None) -> Report:
+        """Run fsck."""
+        told = [] if steps is None else steps
+        return check_home(
+            self.home, load_config(self.home.config).config, step=lambda done, of: told.append((done, of))
+        )
+
+    def put(self, key: bytes, value: bytes | None) -> bytes | None:
+        """Change a row of the store and return what it was."""
+        store = LevelDBStore(self.home.data / "ledger.ldb")
+        before = store.get(key)
+        store.write([(key, value)], sync=True)
+        store.close()
+        return before
 
 
 def application(number: int) -> bytes:
@@ -41,115 +79,116 @@ def application(number: int) -> bytes:
     return encode(Event("bank-a", number.to_bytes(16, "big"), NOW_MS + 3_600_000, kind, schema, body))
 
 
+def note_of(genesis: Genesis, chain: Chain, log: SigningKey, cosign: Sequence[SigningKey]) -> str:
+    text = Checkpoint(genesis.origin, chain.log_size, chain.log_root).text()
+    signed = [(index, 5, key.sign(cosign_statement(text, 5))) for index, key in enumerate(cosign)]
+    return assemble_checkpoint(genesis, validator_set(genesis), "bank-a", log, chain.log_size, chain.log_root, signed)
+
+
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> tuple[Genesis, list[tuple[bytes, bytes]], Localnet]:
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Sound:
     net = Localnet(tmp_path_factory.mktemp("fsck") / "net")
     file = net.found(4, base_port=None, now_ms=NOW_MS, step=lambda _: None)
     genesis = read_genesis(net.directory / "genesis.json")
-    votes = [load_node_keys(Home(Path(node.home))).vote for node in file.nodes]
-    source = read_key(net.keys / "bank-a-bank.key").signing_key
-    store = MemoryStore()
+    keys = [load_node_keys(Home(Path(node.home))) for node in file.nodes]
+    home, own = Home(Path(file.nodes[0].home)), keys[0]
+    assert own.source is not None
+    store = LevelDBStore(home.data / "ledger.ldb")
     chain = Chain(store, genesis)
-    previous = ZERO_HASH
+    outbox = SourceOutbox(home.outbox, chain_id=genesis.chain_id, member="bank-a", key=own.source)
     for number in range(BLOCKS):
-        raw = build_batch(
-            [application(10 * number), application(10 * number + 1)],
-            chain_id=genesis.chain_id,
-            member="bank-a",
-            key=source,
-            number=number,
-            previous=previous,
-            time_ms=TimeMs(NOW_MS),
-        )
+        raw = outbox.sign([application(10 * number), application(10 * number + 1)], time_ms=TimeMs(NOW_MS))
+        outbox.sync()
         batch = parse_batch(raw)
-        previous = batch.hash
         store.write(chain.add_batch(batch), sync=True)
         block = chain.build(chain.tip_hash, time_ms=NOW_MS + 1 + number, epoch=0, proposer=0, batches=[batch])
-        block_hash = block.header.hash()
-        message = vote_statement(COMMIT, genesis.chain_id, 0, 0, number + 1, block_hash)
-        signatures = tuple((index, key.sign(message)) for index, key in enumerate(votes[:3]) if key is not None)
-        result = chain.commit(block_hash, QuorumCertificate(COMMIT, 0, 0, number + 1, block_hash, signatures))
+        block_hash, height = block.header.hash(), Height(number + 1)
+        message = vote_statement(COMMIT, genesis.chain_id, Epoch(0), View(0), height, block_hash)
+        signatures = tuple((index, key.vote.sign(message)) for index, key in enumerate(keys[:3]) if key.vote)
+        certificate = QuorumCertificate(COMMIT, Epoch(0), View(0), height, block_hash, signatures)
+        result = chain.commit(block_hash, certificate)
         store.write(result.puts, sync=True)
         chain.written(result.ticket)
-    return genesis, list(store.iterate(b"\0", b"\xff")), net
+    outbox.close()
+    cosign = [key.cosign for key in keys if key.cosign is not None]
+    store.write(checkpoint_rows(store, note_of(genesis, chain, own.log, cosign[:3])), sync=True)
+    store.close()
+    log = WriteAheadLog(home.wal, genesis.chain_id)
+    vote = CheckpointVote(Epoch(0), Height(BLOCKS), chain.log_size, chain.log_root, 5, 0, bytes(64))
+    log.append([encode_record(Cosigned(vote))])
+    log.sync()
+    log.close()
+    return Sound(home, genesis, cosign, chain.log_size)
 
 
-def store_of(found: list[tuple[bytes, bytes]]) -> MemoryStore:
-    store = MemoryStore()
-    store.write(found, sync=True)
-    return store
-
-
-def test_sound_store_passes_and_is_counted(sound: tuple[Genesis, list[tuple[bytes, bytes]], Localnet]) -> None:
-    genesis, found, _ = sound
+def test_sound_home_passes_and_is_counted(sound: Sound) -> None:
     steps: list[tuple[int, int]] = []
-    report = check_chain(store_of(found), genesis, step=lambda done, of: steps.append((done, of)))
+    report = sound.check(steps)
     assert report.problem == ""
     assert (report.height, report.blocks, report.batches, report.events) == (BLOCKS, BLOCKS, BLOCKS, 2 * BLOCKS)
+    assert (report.checkpoints, report.wal_records, report.outbox_batches) == (1, 1, BLOCKS)
     assert steps == [(1, BLOCKS), (2, BLOCKS), (3, BLOCKS)]
     assert report.as_row()["ok"] is True
 
 
-DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {
-    "last byte flipped": lambda value: value[:-1] + bytes([value[-1] ^ 1]) if value else b"\x01",
-    "row gone": lambda _: None,
-    "row cut": lambda value: value[:-1] if value else None,
+def test_home_in_use_is_refused(sound: Sound) -> None:
+    with sound.home.lock(), pytest.raises(HomeInUse, match="already in use"):
+        sound.check()
+
+
+def test_first_bad_block_is_named(sound: Sound) -> None:
+    before = sound.put(block_key(2), None)
+    report = sound.check()
+    sound.put(block_key(2), before)
+    assert (report.bad_height, report.blocks) == (2, 1)
+    assert report.problem.startswith("block 2: block missing")
+    assert report.as_row()["ok"] is False
+
+
+def test_checkpoint_without_a_quorum_of_cosignatures_is_found(sound: Sound) -> None:
+    key = checkpoint_key(sound.size)
+    before = sound.put(key, None)
+    assert before is not None
+    sound.put(key, b"\n".join(before.split(b"\n")[:-2]) + b"\n")
+    report = sound.check()
+    sound.put(key, before)
+    assert "too few cosignatures" in report.problem
+    assert report.bad_height is None
+
+
+def flipped(content: bytes) -> bytes:
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+FILES: dict[str, tuple[str, Callable[[bytes], bytes] | None, str]] = {
+    "log damaged": ("wal", flipped, "damaged"),
+    "log cut to nothing": ("wal", lambda _: bytes(8), "without its write-ahead log"),
+    "log gone": ("wal", None, "without its write-ahead log"),
+    "outbox damaged": ("outbox", flipped, "damaged"),
+    "outbox emptied": ("outbox", lambda _: b"", "batches of the gateway's key that its outbox does not hold"),
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_of_any_row_is_found(damage: str, sound: tuple[Genesis, list[tuple[bytes, bytes]], Localnet]) -> None:
-    genesis, found, _ = sound
-    missed = []
-    for key, value in found:
-        changed = DAMAGES[damage](value)
-        if key == b"m/format" or (key == b"m/tip" and changed is None):
-            continue  # the store itself refuses a format; without a tip there is no chain to check
-        store = store_of(found)
-        store.write([(key, changed)], sync=True)
-        report = check_chain(store, genesis)
-        if not report.problem:
-            missed.append(key)
-    assert missed == []
+@pytest.mark.parametrize("name", FILES)
+def test_lost_and_damaged_files_are_found(name: str, sound: Sound) -> None:
+    file, damage, problem = FILES[name]
+    path = sound.home.wal if file == "wal" else sound.home.outbox
+    content = path.read_bytes()
+    if damage is None:
+        path.unlink()
+    else:
+        path.write_bytes(damage(content))
+    report = sound.check()
+    path.write_bytes(content)
+    assert problem in report.problem
+    assert report.bad_height is None
+    assert report.blocks == BLOCKS
 
 
-def test_first_bad_block_is_named(sound: tuple[Genesis, list[tuple[bytes, bytes]], Localnet]) -> None:
-    genesis, found, _ = sound
-    block_2 = next(key for key, _ in found if key == b"b" + (2).to_bytes(8, "big"))
-    store = store_of(found)
-    store.write([(block_2, None)], sync=True)
-    report = check_chain(store, genesis)
-    assert report.bad_height == 2
-    assert report.problem == "height 2: block missing"
-    assert report.blocks == 1
-
-
-def test_row_too_many_is_found(sound: tuple[Genesis, list[tuple[bytes, bytes]], Localnet]) -> None:
-    genesis, found, _ = sound
-    store = store_of(found)
-    store.write([(b"scertificate/FTP-2026-09-000001", b"\x90")], sync=True)
-    assert "a row is too many" in check_chain(store, genesis).problem
-
-
-def test_empty_store_is_no_problem(sound: tuple[Genesis, list[tuple[bytes, bytes]], Localnet]) -> None:
-    assert check_chain(MemoryStore(), sound[0]).problem == ""
-
-
-def test_shadow_writes_nothing_to_the_real_store() -> None:
-    real = MemoryStore()
-    ShadowStore(real).write([(b"m/tip", b"x")], sync=True)
-    assert real.get(b"m/tip") is None
-
-
-def test_lost_and_damaged_write_ahead_logs_are_found(
-    sound: tuple[Genesis, list[tuple[bytes, bytes]], Localnet],
-) -> None:
-    home = Home(Path(sound[2].load().nodes[0].home))
-    config = load_config(home.config).config
-    assert check_store(home, config).problem == ""
-    content = home.wal.read_bytes()
-    home.wal.write_bytes(content[:-1] + b"\xff")
-    assert "damaged" in check_store(home, config).problem
-    home.wal.unlink()
-    assert "without its write-ahead log" in check_store(home, config).problem
-    home.wal.write_bytes(content)
+def test_batch_of_another_key_in_the_outbox_is_found(sound: Sound) -> None:
+    content = sound.home.source_key.read_bytes()
+    other = Home(sound.home.root.parent / "bank-b").source_key.read_bytes()
+    sound.home.source_key.write_bytes(other)
+    report = sound.check()
+    sound.home.source_key.write_bytes(content)
+    assert "does not follow the one before" in report.problem
