@@ -50,7 +50,8 @@ class StatusVerdict:
     """What a status proof proves: the value from the block's time up to `until_ms`.
 
     `until_ms` is the time of the next block, or, where the proof carries none, the earliest time at which a cosigner
-    vouched for the log's end being this block; None where the checkpoint lies further on.
+    vouched for the log's end being this block, but never before the block's own time: cosignatures tell whole seconds
+    only, and the clock behind one may be slow. None where the checkpoint lies further on.
     """
 
     key: bytes
@@ -110,7 +111,7 @@ def verify_status(proof_text: str, policy: str) -> StatusVerdict:
             raise ProofError("next header does not follow", expected=header.hash(), got=following.parent)
         until_ms = following.time_ms
     elif checked.checkpoint.size == place + 1:
-        until_ms = TimeMs(checked.first_s * 1_000)
+        until_ms = TimeMs(max(checked.first_s * 1_000, header.time_ms))
     return StatusVerdict(
         key=extra.key,
         value=extra.value,

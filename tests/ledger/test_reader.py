@@ -44,11 +44,11 @@ def reader(ledger: Ledger) -> LedgerReader:
     return LedgerReader(ledger.store, ledger.genesis)
 
 
-def sign_tip(ledger: Ledger) -> str:
-    """Store the stable checkpoint of the tip."""
+def sign_tip(ledger: Ledger, after_s: int = 30) -> str:
+    """Store the stable checkpoint of the tip, cosigned that long after the second in which its block's time lies."""
     chain = ledger.chain
     text = Checkpoint(ledger.genesis.origin, chain.log_size, chain.log_root).text()
-    time_s = chain.header.time_ms // 1000 + 30
+    time_s = chain.header.time_ms // 1000 + after_s
     signed = [(i, time_s, key_of(n, "cosign").sign(cosign_statement(text, time_s))) for i, n in enumerate(NAMES[:3])]
     key = key_of("bank-b", "log")
     validators = validator_set(ledger.genesis)
@@ -177,6 +177,22 @@ def test_status_proof_says_from_when_until_when(ledger: Ledger, reader: LedgerRe
             other = "B" if text[place] == "A" else "A"
             with pytest.raises(ProofError):
                 verify_status(text[:place] + other + text[place + 1 :], policy)
+
+
+@pytest.mark.parametrize("after_s", [0, -1], ids=["within the same second", "by a slow clock"])
+def test_status_proof_reaches_no_further_back_than_its_block(ledger: Ledger, after_s: int) -> None:
+    """Cosignatures tell whole seconds, block times milliseconds."""
+    bank = ledger.banks["bank-a"]
+    ledger.extend(bank.sets(y="2"), time_ms=START_MS + 94_828)
+    sign_tip(ledger, after_s)
+    reader = LedgerReader(ledger.store, ledger.genesis)
+    text = make_status_proof(reader, "certificate/FTP-2026-06-000001", 5)
+    assert text is not None
+    verdict = verify_status(text, policy_text(ledger.genesis, validator_set(ledger.genesis)))
+    assert verdict.time_ms == verdict.until_ms == START_MS + 94_828
+    assert certificate_status(verdict, "FTP-2026-06-000001") is None
+    with pytest.raises(ProofError, match="says nothing about that time"):
+        certificate_status(verdict, "FTP-2026-06-000001", START_MS + 94_829)
 
 
 def test_status_proof_with_a_header_that_does_not_follow_is_refused(ledger: Ledger, reader: LedgerReader) -> None:
