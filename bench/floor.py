@@ -1,8 +1,8 @@
 """`python -m bench.floor`: what an event must cost at least, in one process, on the same bytes as the node's.
 
 It decodes each batch, validates its events, hashes them, builds the trees, verifies one signature, and writes the same
-rows to LevelDB: those of the ledger synced, those of the index not. Nothing else: no network, no votes, no proposals, no
-state, no second reading. It shares no code with the node: a slow part of the node would make the floor slow as well and
+rows to LevelDB: those of the ledger synced, those of the index not. Nothing else: no network, no votes, no proposals,
+no state, no second reading. It shares no code with the node: a slow part of the node would make the floor slow too and
 flatter the ratio. The processor time of each step is counted apart; `background` is LevelDB's compaction, which runs in
 a thread of its own.
 """

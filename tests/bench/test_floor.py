@@ -55,7 +55,7 @@ def test_every_step_is_accounted_for(source: BenchSource, tmp_path: Path) -> Non
     assert figures["floor_cpu_us_per_event"] == pytest.approx(sum(figures["steps_us"].values()), abs=0.1)
 
 
-def test_a_batch_whose_root_is_wrong_stops_the_floor(source: BenchSource, tmp_path: Path) -> None:
+def test_a_batch_that_was_changed_stops_the_floor(source: BenchSource, tmp_path: Path) -> None:
     raw = source.batch(2)
     root = parse_batch(raw).header.root
     write_frames(tmp_path / "batches", [raw.replace(root, bytes(32))])
