@@ -7,10 +7,20 @@ import pytest
 from consensus.effects import ViewEntered
 from consensus.messages import PrePrepare, ViewChange, Vote
 from consensus.verify import WrongEpoch, verify
+from primitives.block import Block
 from primitives.ids import Epoch, Hash
 from primitives.validators import ValidatorSet
 from primitives.votes import COMMIT
-from tests.consensus.toy_fixtures import Group, Letter, batch_of, validator_of, validators_of
+from tests.consensus.toy_fixtures import (
+    START_MS,
+    Group,
+    Letter,
+    batch_of,
+    header_of,
+    proposal_of,
+    validator_of,
+    validators_of,
+)
 
 CHANGE = batch_of(500)
 
@@ -55,6 +65,20 @@ def test_nobody_proposes_or_prepares_above_a_barrier_until_it_is_delivered() -> 
     group.drop = lambda letter: False
     group.run(4_000)
     assert group.heights() == [3] * 4
+
+
+def test_a_leader_that_proposes_above_a_barrier_gets_no_votes_there() -> None:
+    group = Group()
+    following = next_set("v0", "v1", "v2", "v3")
+    changing(group, following)
+    genesis = group.nodes[1].application.genesis
+    group.nodes[1].application.held.update((CHANGE, batch_of(1)))
+    fields = {"epoch": 0, "proposer": 0, "next_validators": following.hash}
+    barrier = header_of(genesis, (CHANGE,), time_ms=START_MS + 1, **fields)  # type: ignore[arg-type]  # as named
+    above = header_of(barrier, (batch_of(1),), time_ms=START_MS + 2, **fields)  # type: ignore[arg-type]  # as named
+    group.give(Letter(0, 1, proposal_of(Block(barrier, (CHANGE,)), 0)))
+    group.give(Letter(0, 1, proposal_of(Block(above, (batch_of(1),)), 0)))
+    assert heights_voted(group, 1, 0) == {1}
 
 
 def test_the_epoch_is_one_higher_its_view_zero_and_its_leader_the_next() -> None:

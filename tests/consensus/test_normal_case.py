@@ -242,6 +242,16 @@ def test_a_proposal_that_does_not_follow_its_parent_is_not_voted_for() -> None:
     assert [vote.height for vote in votes(group, 1, PREPARE)] == [1]
 
 
+def test_the_replica_checks_the_parent_whatever_the_application_says() -> None:
+    group = Group()
+    first, _ = chain_of(2)
+    _, stray = chain_of(2, branch=1)
+    group.nodes[1].application.lax = True
+    group.give(Letter(0, 1, proposal_of(first, 0)))
+    group.give(Letter(0, 1, proposal_of(stray, 0)))
+    assert [vote.height for vote in votes(group, 1, PREPARE)] == [1]
+
+
 def test_a_fresh_proposal_names_the_leader_as_its_proposer() -> None:
     group = Group()
     (block,) = chain_of(1, proposer=2)

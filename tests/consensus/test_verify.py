@@ -168,6 +168,9 @@ BAD: dict[str, Callable[[], Message]] = {
     "two claims of one height": lambda: view_change_of(1, 3, (), (claim_of(BLOCK, 1), claim_of(BLOCK, 2))),
     "claims that do not ascend": lambda: view_change_of(1, 3, (), (claim_of(BLOCKS[1], 1), claim_of(BLOCK, 1))),
     "a gap in the delivered certificates": lambda: view_change_of(1, 1, (*certificates(1), *certificates(2, start=2))),
+    "a gap in a whole window of delivered certificates": lambda: view_change_of(
+        1, 1, (*certificates(6, start=1), *certificates(2, start=8))
+    ),
     "a lone certificate above a gap": lambda: view_change_of(1, 1, certificates(1, start=5)),
     "delivered certificates left out": lambda: view_change_of(1, 1, certificates(WINDOW - 1, start=4)),
     "too many delivered certificates": lambda: view_change_of(1, 1, certificates(WINDOW + 1)),
