@@ -229,6 +229,30 @@ def test_nothing_is_voted_on_in_a_view_above_zero_without_its_new_view() -> None
     assert not any(isinstance(item, Vote) for item in group.nodes[3].sent)
 
 
+def test_a_commit_never_rests_on_a_commit_of_an_earlier_view() -> None:
+    group = Group()
+    first = chain_of(1)[0]
+    commit_at(group, 3, first)
+    assert any(isinstance(item, Vote) and item.phase == COMMIT for item in group.nodes[3].sent)
+    group.nodes[3].application.held.add(batch_of(1))
+    fresh = chain_of(2, proposer=1)[1]
+    header = type(fresh.header)(
+        **{name: getattr(fresh.header, name) for name in fresh.header.__struct_fields__ if name != "parent"},
+        parent=first.header.hash(),
+    )
+    second = Block(header, fresh.batch_hashes)
+    enter(group, 3, view_change_of(0, 1, (), (claim_of(first, 0),)), view_change_of(1, 1), view_change_of(2, 1))
+    group.give(Letter(1, 3, proposal_of(first, 1, view=1)))
+    group.give(Letter(1, 3, proposal_of(second, 1, view=1)))
+    for signer in (0, 2):
+        group.give(Letter(signer, 3, vote_of(PREPARE, signer, second.header.hash(), height=2, view=1)))
+    assert not any(isinstance(item, Vote) and (item.phase, item.view) == (COMMIT, 1) for item in group.nodes[3].sent)
+    for signer in (0, 2):
+        group.give(Letter(signer, 3, vote_of(PREPARE, signer, first.header.hash(), view=1)))
+    committed = [item.height for item in group.nodes[3].sent if isinstance(item, Vote) and item.phase == COMMIT]
+    assert committed == [1, 1, 2]
+
+
 def test_nothing_is_voted_on_below_a_signed_view_change() -> None:
     group = Group()
     (block,) = chain_of(1)
