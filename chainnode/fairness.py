@@ -2,7 +2,7 @@
 
 A batch is held against a leader only if it is its source's next number, this node holds it whole and offered it to this
 leader, and a block proposed a time-out later still had room for it or ordered a batch that was offered later. The
-count starts again with each view and ends when the number is taken. Pure; source: design §5.
+count starts again with each view and ends when the number is taken. Pure; source: architecture §5.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A node's home: where each file lies, making one, and holding it against a second process.
 
 Here: paths and the rules about the directory as a whole. Not here: what the files mean (`config`, `identity`, `wal`,
-the ledger's store). Layout: interfaces.md "A node's home and ports".
+the ledger's store). Layout: docs/operating.md, "A node's home".
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """A source's outbox: what its key has signed, kept so that it never signs a number twice.
 
 Here: numbering, the signed batches that are not committed yet, and the file that keeps them (in the format of
-`chainnode.wal`). Not here: sending (the node's gateway, the command line). Source: design §4 (Batch): a source syncs
-the whole signed batch, re-sends those bytes, and never signs that number again; its key lives in one process, and after
-loss or restore from a backup it is replaced.
+`chainnode.wal`). Not here: sending (the node's gateway, the command line). Source: architecture §4 (Batch): a source
+syncs the whole signed batch, re-sends those bytes, and never signs that number again; its key lives in one process, and
+after loss or restore from a backup it is replaced.
 
 Records of the file: `M` and the canonical bytes of a `Mark`, or `B` and a signed batch. The state is what they say in
 order; the file begins with a mark whenever it was rewritten.

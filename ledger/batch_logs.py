@@ -3,7 +3,7 @@
 One root over all members stands in every block header: the RFC 6962 root over the members' heads, ascending by member
 id, a head being the canonical bytes of `[member, size, root, sources]` with each source's next number and last batch.
 So a range of a member's log proves that an answer leaves none of its batches out, and a snapshot's source numbers are
-as good as the header. Only the current heads are kept; the logs themselves stay, as tiles. Source: design §6.
+as good as the header. Only the current heads are kept; the logs themselves stay, as tiles. Source: architecture §6.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,8 +1,8 @@
 """Batches: a source's signed, numbered groups of events; one signature carries a thousand events.
 
 Shape is a pure function of the bytes and is checked before anything is signed; what a batch may do is judged by
-execution. Source: design §4 (Batch). A batch is `[header, signature, events]`; its hash covers the header alone, which
-holds the Merkle root of the events' ids, and the signature covers the header's fields under the tag `batch`.
+execution. Source: architecture §4 (Batch). A batch is `[header, signature, events]`; its hash covers the header alone,
+which holds the Merkle root of the events' ids, and the signature covers the header's fields under the tag `batch`.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,9 +1,10 @@
 """The chain: the committed tip, the uncommitted blocks above it, and the batches that are held.
 
 Pure over a store: it reads the store, and hands out the rows that its owner writes. Blocks are executed before anybody
-votes for them (design §2.2); each keeps its changes as an overlay over its parent until it is committed or discarded.
-`commit` moves the tip in memory at once; everything of a block goes to disk in one write, so that after a restart the
-chain stands exactly where the last write left it. Not here: votes, certificates' signatures, and which block is chosen.
+votes for them (architecture §2.2); each keeps its changes as an overlay over its parent until it is committed or
+discarded. `commit` moves the tip in memory at once; everything of a block goes to disk in one write, so that after a
+restart the chain stands exactly where the last write left it. Not here: votes, certificates' signatures, and which
+block is chosen.
 
 Rows that were handed out are visible to the chain until `written` says that the store holds them.
 """

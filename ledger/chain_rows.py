@@ -1,6 +1,7 @@
 """From an executed block to the rows of its one write, and back from the rows to where the chain stands.
 
-Pure: rows in, rows out. What each key means is in `ledger.rows`. Source: design §6 (one synced write batch per block).
+Pure: rows in, rows out. What each key means is in `ledger.rows`. Source: architecture §6 (one synced write batch per
+block).
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """Events: what members say, its canonical bytes, its leaf in the log and its id.
 
 The kinds of event (bodies, rules) are in `ledger.kinds` and the modules that `ledger.registry` names; the signed
-groups that carry events are in `ledger.batches`. Source: design §4 (bytes).
+groups that carry events are in `ledger.batches`. Source: architecture §4 (bytes).
 
 An event travels as its canonical bytes: the MessagePack array `[member, reference, expires_ms, kind, schema, body]`
 whose `body` is itself the canonical bytes of the kind's record. Its leaf in the log is the kind byte followed by

@@ -3,7 +3,7 @@
 Not here: where blocks come from, which of them are kept (`ledger.chain`), and what the kinds of event do. There are two
 kinds of judgement. A block that may not be is refused as a whole (`BlockRefused`: wrong numbers, unknown sources, over
 the limits). An event that breaks a rule ends with that rule as its outcome and blocks nothing. Admission, roles and
-policy are those of the state after the parent. Source: design §2.2, §4 and §5.
+policy are those of the state after the parent. Source: architecture §2.2, §4 and §5.
 """
 
 from collections.abc import Mapping, Sequence

@@ -3,8 +3,8 @@
 The chain is executed anew from the genesis over a shadow of the store, every certificate and source signature is
 verified, and every row that a block leaves is compared with the one that stands there. Encodings and hashes are made a
 second time with `msgpack` and `hashlib` alone, so that a fault of the one encoder does not vouch for itself. Source:
-design §4 and §6. Pure, and it only reads. Not here: whose signatures a checkpoint needs, the files beside the store and
-the lock (`chainnode.fsck`); the index, which is rebuilt instead; repairing.
+architecture §4 and §6. Pure, and it only reads. Not here: whose signatures a checkpoint needs, the files beside the
+store and the lock (`chainnode.fsck`); the index, which is rebuilt instead; repairing.
 """
 
 from __future__ import annotations

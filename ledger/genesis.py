@@ -2,7 +2,7 @@
 
 Here: its canonical records, the checks that make it sound, and the state and validators that it yields. The file that
 people read and sign off is in `ledger.genesis_json`; the block of height 0 is made where blocks are made
-(`ledger.chain`). Source: design §3 and §6, domain §2.
+(`ledger.chain`). Source: architecture §3 and §6, domain §2.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A batch's bytes are written once, when it is added, with a mark that it waits; the block that orders it takes the mark
 away. A batch whose number another batch of its source took can never be ordered and goes in the same write. How many
-batches may wait is the pool's decision; `drop` carries it out. Source: design §5 (kept across restarts) and §6.
+batches may wait is the pool's decision; `drop` carries it out. Source: architecture §5 (kept across restarts) and §6.
 """
 
 from collections import OrderedDict

@@ -1,8 +1,9 @@
 """The index that follows the log: which events concern a payment, a certificate or a member.
 
 In a store of its own, so that a block's synced write carries none of it; it names the height that it has reached, goes
-on from there after a restart, and is rebuilt from the log at any time (design §6). Here: the rows of a block as a pure
-function, and the follower that writes them. Not here: reading (`ledger.index_reader`). Rows; values empty unless named:
+on from there after a restart, and is rebuilt from the log at any time (architecture §6). Here: the rows of a block as a
+pure function, and the follower that writes them. Not here: reading (`ledger.index_reader`). Rows; values empty unless
+named:
 
     k  pair key (first 16 bytes), position   payment statements of both sides of a payment
     u  UETR (16 bytes), position             payment statements along a chain of hops

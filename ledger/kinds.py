@@ -2,7 +2,7 @@
 
 A kind is a number, its body records by schema number, a pure check of their shape and, where it changes the state,
 the function that applies it. The kinds themselves live in their own modules (`ledger.certificates`,
-`ledger.payments`, `ledger.members`); `ledger.registry` assembles them. Source: design §4 and §6.
+`ledger.payments`, `ledger.members`); `ledger.registry` assembles them. Source: architecture §4 and §6.
 
 Shape is judged before anything is signed and may look at nothing but the bytes. Everything else (permissions,
 limits, the state) is judged in execution and ends as an outcome, so it can never make a batch invalid.

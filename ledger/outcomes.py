@@ -1,8 +1,8 @@
 """Outcomes: what became of each event of a block, and the Merkle root over all of them.
 
 Which rules exist is up to the kinds; the rules below are those that the execution itself applies to every event.
-Source: design §4 (outcomes). A block's outcomes root is the RFC 6962 root over leaves of up to 256 outcomes; leaf i
-is the canonical encoding of the array of the outcomes of events 256·i up to 256·i + 255 (fewer in the last leaf), an
+Source: architecture §4 (outcomes). A block's outcomes root is the RFC 6962 root over leaves of up to 256 outcomes; leaf
+i is the canonical encoding of the array of the outcomes of events 256·i up to 256·i + 255 (fewer in the last leaf), an
 outcome being the array `[code, rule, detail]`. So one outcome is proved by its leaf, its place in it and a path.
 """
 

@@ -2,7 +2,7 @@
 
 Here: names, defaults, admissible ranges and the row of the state. Not here: limits of format (sizes of events and
 batches), which no vote can change, and local limits of a node, which never affect validity.
-Sources: design §5 (block times, checkpoints) and §8; domain §3 for the certificates' figures marked "(policy)".
+Sources: architecture §5 (block times, checkpoints) and §8; domain §3 for the certificates' figures marked "(policy)".
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A batch stays until a committed block takes its number, so the batches of a dropped branch wait again by themselves.
 Every member has a place of its own of bounded size, and of each block a fair share: one that floods delays nobody else.
-The pool is local: nothing in it affects what is valid. Source: design §5 (Against censorship).
+The pool is local: nothing in it affects what is valid. Source: architecture §5 (Against censorship).
 """
 
 import heapq

@@ -2,7 +2,7 @@
 
 A receipt is a C2SP tlog-proof of the event's leaf. Its extra data hold the event, the header of its block with the
 header's own path, its outcome with the path to the header's outcomes root, and the header of its batch with the
-source's signature. So `verify` says applied or rejected, by whom, and when. Pure. Source: design §6.
+source's signature. So `verify` says applied or rejected, by whom, and when. Pure. Source: architecture §6.
 
 What leads to what: the quorum's cosignatures name the log's root; the event's leaf and the block header's leaf stand
 under it; the header names the outcomes, the list of batches and the chain; the batch header is in that list, names the

@@ -2,7 +2,7 @@
 
 Part of the authenticated state, so it travels with snapshots. A row `seen/MEMBER/REFERENCE` holds the event's id and
 expiry; once the block time has passed the expiry the row counts for nothing and is removed, a bounded number a block.
-A derived row, ordered by expiry, finds those to remove. Source: design §4 (Event).
+A derived row, ordered by expiry, finds those to remove. Source: architecture §4 (Event).
 
 A reference is taken by the first event that comes in time and is permitted, whatever its outcome: a member that wants
 to try again uses a new reference, so that an id has one fate.

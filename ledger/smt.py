@@ -2,7 +2,7 @@
 
 The path of a key is its hash, 256 bits from the root downwards. A subtree that holds a single leaf is that leaf, so a
 map of n keys is about log2(n) deep. Nodes are found by their hash and never changed, so every old root stays provable.
-Source: design §6 (the state). Bytes:
+Source: architecture §6 (the state). Bytes:
 
     path   SHA-256("chainnode/v1/state-path\\0" || key)
     leaf   SHA-256("chainnode/v1/state-leaf\\0" || path || SHA-256(value))

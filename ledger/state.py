@@ -2,7 +2,7 @@
 
 How the map is authenticated is in `ledger.smt`, how it is stored in `ledger.chain`. Three layers read alike:
 the committed state, one overlay per uncommitted block (`StateView`) and one `Transaction` per event. An event that
-breaks a rule leaves no trace: its transaction is dropped. Source: design §2.2 and §6.
+breaks a rule leaves no trace: its transaction is dropped. Source: architecture §2.2 and §6.
 
 A key is text or bytes, by convention `name/part/part`; keys that start with a zero byte are derived from others,
 can be rebuilt from them, and are not authenticated.

@@ -2,7 +2,7 @@
 
 A status proof is a C2SP tlog-proof of a block header's leaf. Its extra data hold the header, the value and its path in
 the state's map. For a time it also carries the next header: the first block is the last one not after that time.
-Pure. Source: design §6. Not here: what a certificate's record says of its status (`ledger.certificate_records`).
+Pure. Source: architecture §6. Not here: what a certificate's record says of its status (`ledger.certificate_records`).
 """
 
 from __future__ import annotations

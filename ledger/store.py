@@ -2,7 +2,7 @@
 
 Not here: what the rows mean (`ledger.rows`) and LevelDB (`ledger.store_leveldb`). `StagedStore` shows rows that were
 handed out to be written but are not on disk yet, so that the pure parts can go on before the write has ended.
-Source: design §6 (the store is LevelDB behind a small port).
+Source: architecture §6 (the store is LevelDB behind a small port).
 """
 
 from bisect import bisect_left

@@ -1,7 +1,7 @@
 """The store on disk: LevelDB through plyvel.
 
 The only module of the ledger that touches the file system. LevelDB admits one process; everything else that wants to
-read goes through the running node. Source: design §6, plyvel 1.5.
+read goes through the running node. Source: architecture §6, plyvel 1.5.
 """
 
 import os

@@ -3,7 +3,7 @@
 Here: pure decisions on header values; time is passed in. Not here: HTTP (`rpc.server`). Attacks met: a web page that
 posts to a node on loopback (Origin), a name that is re-bound to 127.0.0.1 (Host), guessing a token byte by byte
 (constant-time comparison of hashes), one client that starves the others (rate).
-Source: design §7; the WHATWG's Fetch standard for Origin and Sec-Fetch-Site.
+Source: architecture §7; the WHATWG's Fetch standard for Origin and Sec-Fetch-Site.
 """
 
 from __future__ import annotations

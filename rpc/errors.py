@@ -3,7 +3,7 @@
 Here: the one exception that ends a call, and the mapping from the drawn tree of `primitives.errors`. Not here: which
 HTTP status a refusal at the door gets (`rpc.server`). A stack trace never leaves the node: what nobody drew is
 answered as an internal error with the trace id under which the log holds the rest.
-Source: JSON-RPC 2.0 section 5.1; interfaces.md for -32001 to -32005.
+Source: JSON-RPC 2.0 section 5.1; docs/api.md for -32001 to -32005.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ WAIT_TIMEOUT_MS = 30_000
 
 
 class SubmitStatus(StrEnum):
-    """Where an event stands, as interfaces.md words it."""
+    """Where an event stands, as docs/api.md words it."""
 
     UNKNOWN = "Unknown"
     PENDING = "Pending"

@@ -2,7 +2,7 @@
 
 Here: the aiohttp application, its limits and time-outs, trace ids, security headers and the access log. Not here: the
 protocol (`rpc.jsonrpc`), the methods (`rpc.methods`), what plain GET serves (`rpc.resources`), decisions on header
-values (`rpc.access`), health and metrics (`rpc.ops`). Source: interfaces.md; design §7.
+values (`rpc.access`), health and metrics (`rpc.ops`). Source: docs/api.md; architecture §7.
 
 Who reads a refusal by HTTP status alone gets one: 400 malformed, 401 token, 403 origin or host, 405, 408, 413, 415, 429
 and 503; its body is a JSON-RPC error all the same. Whatever reaches a method is answered with status 200.

@@ -1,6 +1,6 @@
 """Exit statuses: what scripts may rely on, and which error means which.
 
-Source: interfaces.md "Command line".
+Source: docs/operating.md, "Exit statuses".
 """
 
 from __future__ import annotations

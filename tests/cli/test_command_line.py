@@ -22,7 +22,7 @@ from primitives.errors import ChainError, InputError, StorageError, UsageError
 
 ROOT = Path(__file__).parents[2]
 
-# interfaces.md, as far as it is built
+# What scripts and documents may rely on.
 PROMISED = """localnet up|localnet down|localnet status|localnet kill|localnet start|localnet logs|init|start|status
 config show|config check|genesis create|genesis show|genesis hash|keys new|keys show|submit|cert apply|cert accept
 cert evidence|cert review|cert issue|cert grant|cert renew|cert suspend|cert restore|cert revoke|cert cancel|cert show
