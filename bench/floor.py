@@ -219,7 +219,7 @@ def run(frames: Iterator[bytes], directory: str) -> dict[str, Any]:
         bloom_filter_bits=10,
         compression=None,
     )
-    index = plyvel.DB(f"{directory}.index", create_if_missing=True, write_buffer_size=32 << 20, compression=None)
+    index = plyvel.DB(f"{directory}.index", create_if_missing=True, write_buffer_size=8 << 20, compression=None)
     log = Log()
     total = blocks = count_bytes = 0
     block: list[tuple[bytes, list[bytes]]] = []

@@ -25,6 +25,7 @@ from bench.workload import BATCH_EVENTS
 from chainnode.home import Home
 from chainnode.identity import load_node_keys
 from chainnode.localnet import LocalNode, first_taken
+from chainnode.node import INDEX_WRITE_BUFFER_BYTES
 from ledger.batches import parse_batch
 from ledger.chain import Chain
 from ledger.genesis_json import genesis_from_json
@@ -90,7 +91,7 @@ def fill(net: BenchNet, node: LocalNode, events: int, say: Callable[[str], None]
         store.write(result.puts, sync=False)
         chain.written(chain.ticket)
     say(f"filled {chain.log_size:,} leaves in {chain.height:,} blocks")
-    index_store = LevelDBStore(home.index)
+    index_store = LevelDBStore(home.index, write_buffer_bytes=INDEX_WRITE_BUFFER_BYTES)
     follower = IndexFollower(index_store, LedgerReader(store, genesis))
     while follower.follow():
         pass
