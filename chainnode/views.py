@@ -84,5 +84,11 @@ class LiveNodeView:
         return "learner" if self._node.config.node.name in state.validators.indexes else "observer"
 
     def _catching_up(self) -> bool:
+        """Whether a height above ours is certified, or claimed by more validators than may lie."""
         state = self._node.core.replica.state
-        return state.fetch_peer is not None or state.certified_height > state.tip.height
+        if state.certified_height > state.tip.height:
+            return True
+        known = state.validators.indexes
+        claims = sorted((item.delivered for name, item in state.statuses.items() if name in known), reverse=True)
+        f = state.validators.f
+        return state.fetch_peer is not None and len(claims) > f and claims[f] > state.tip.height
