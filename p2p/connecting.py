@@ -57,6 +57,7 @@ class Connector:
         self._all_gone = asyncio.Event()
         per_second = config.limits.refusal_logs_per_second
         self._refusal_logs = TokenBucket(per_second, per_second, 0)
+        self._refusals_unlogged = 0
 
     def listen(self) -> socket.socket | None:
         """Return the listening socket. Accepting ourselves lets limits act, and refusals be named, before TLS."""
@@ -198,7 +199,13 @@ class Connector:
         if slug == Reason.DIAL_FAILED:  # a peer that is down is its link's news once, not each attempt's
             _log.debug("peer unreachable", node=self._config.name, peer=connection.expects, error=str(error))
             return
-        if not self._refusal_logs.wait_ms():
+        self._refusal_logs.charge(0, int(asyncio.get_running_loop().time() * 1_000))
+        if self._refusal_logs.wait_ms():
+            self._refusals_unlogged += 1
+        else:
+            # Only lines that are written count, or a flood would leave a debt and hours of silence behind it.
+            self._refusal_logs.charge(1, int(asyncio.get_running_loop().time() * 1_000))
+            unlogged, self._refusals_unlogged = self._refusals_unlogged, 0
             _log.warning(
                 "connection refused",
                 node=self._config.name,
@@ -207,5 +214,5 @@ class Connector:
                 address=connection.address,
                 direction=connection.direction,
                 error=str(error),
+                unlogged_before=unlogged,
             )
-        self._refusal_logs.charge(1, int(asyncio.get_running_loop().time() * 1_000))
