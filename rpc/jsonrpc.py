@@ -275,6 +275,9 @@ _REGEX = re.compile(r"`str` matching regex '(?P<pattern>.*)'")
 _ENUM = re.compile(r"Invalid enum value (?P<got>.*)")
 
 
+_FIELD = re.compile(r"Object (?P<how>contains unknown|missing required) field `(?P<name>[^`]*)`")
+
+
 def explain(error: msgspec.ValidationError) -> tuple[str, str | None, str | None, str | None]:
     """Return msgspec's message as (what, where, expected, got)."""
     # The place comes last; what comes before may hold a megabyte of the client's own text.
@@ -288,6 +291,11 @@ def explain(error: msgspec.ValidationError) -> tuple[str, str | None, str | None
         return "not a valid value", where, expected.replace("`", ""), None if got is None else got.replace("`", "")
     if match := _ENUM.fullmatch(what):
         return "not one of the possible values", where, None, match["got"]
+    if match := _FIELD.fullmatch(what):
+        name = match["name"]
+        if match["how"] == "contains unknown":
+            return "unknown name", where, "only names that rpc.discover lists", name
+        return "something is missing", where, name, "nothing"
     return what.replace("`", ""), where, None, None
 
 
