@@ -13,7 +13,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -46,6 +46,13 @@ OFFERED_AGAIN_MAX: Final = 256
 RETRY_AFTER_MS: Final = 500
 
 log = structlog.get_logger("gateway")
+
+
+class BatchPlace(NamedTuple):
+    """A batch of a source's number, and the one that it follows."""
+
+    hash: Hash
+    previous: Hash
 
 
 @dataclass(slots=True)
@@ -99,6 +106,7 @@ class NodeGateway:
         self._events: dict[EventId, _Entry] = {}
         self._queue: deque[EventId] = deque()
         self._batches: dict[Hash, tuple[EventId, ...]] = {}
+        self._numbers: dict[tuple[bytes, int], BatchPlace] = {}
         self._refused: OrderedDict[EventId, SubmitResult] = OrderedDict()
         self._settled: OrderedDict[EventId, SubmitResult] = OrderedDict()
         self._work = asyncio.Event()
@@ -181,12 +189,40 @@ class NodeGateway:
                     if waiter.wait is not Wait.NONE:
                         waiter.one_less()
             first += batch.header.count
+            self._drop_rivals(batch)
         while len(self._settled) > SETTLED_KEPT:
             self._settled.popitem(last=False)
         if self._outbox is not None:
             own = self._outbox_source()
             if any(batch.header.source == own for batch in result.batches):
                 self._settle()
+
+    def _drop_rivals(self, ordered: ParsedBatch) -> None:
+        """Refuse the events of batches that can never be ordered any more: their source signed a number twice."""
+        source, number = ordered.header.source, ordered.header.number
+        rival = self._numbers.pop((source, number), None)
+        if rival is not None and rival.hash != ordered.hash:
+            self._refuse_batch(rival.hash, number)
+        follower = self._numbers.get((source, number + 1))
+        lost = follower is not None and follower.previous != ordered.hash
+        while lost and follower is not None:  # and with it all that follow it
+            number += 1
+            del self._numbers[source, number]
+            self._refuse_batch(follower.hash, number)
+            follower = self._numbers.get((source, number + 1))
+
+    def _refuse_batch(self, batch_hash: Hash, number: int) -> None:
+        message = f"another batch of the source's number {number}, or of one before it, was ordered"
+        for event_id in self._batches.pop(batch_hash, ()):
+            entry = self._events.pop(event_id, None)
+            self._refuse(SubmitResult(event_id, SubmitStatus.REFUSED, refusal=Refusal("number_used", message)))
+            for waiter in entry.waiters if entry is not None else ():
+                waiter.one_less()
+
+    def _refuse(self, result: SubmitResult) -> None:
+        self._refused[result.event_id] = result
+        while len(self._refused) > REFUSED_KEPT:
+            self._refused.popitem(last=False)
 
     def _remember(self, event_id: EventId, result: CommitResult, index: int) -> None:
         """Keep where an event was applied, for those who wait: a thousand readings of the store would take longer."""
@@ -243,9 +279,7 @@ class NodeGateway:
         except ChainError as error:
             event_id = id_of_event(data, new.kind if 0 < new.kind < KIND_LIMIT else 0)
             result = SubmitResult(event_id, SubmitStatus.REFUSED, refusal=Refusal(error.reason, str(error)))
-            self._refused[event_id] = result
-            while len(self._refused) > REFUSED_KEPT:
-                self._refused.popitem(last=False)
+            self._refuse(result)
             return event_id, result
         if event_id not in self._events:
             if self._reader.position(event_id) is not None:
@@ -325,6 +359,8 @@ class NodeGateway:
 
     def _track(self, batch: ParsedBatch) -> None:
         self._batches[batch.hash] = batch.ids
+        header = batch.header
+        self._numbers[header.source, header.number] = BatchPlace(batch.hash, Hash(header.previous))
         for event_id in batch.ids:
             entry = self._events.setdefault(event_id, _Entry(None))
             entry.accepted = True
