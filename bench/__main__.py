@@ -58,7 +58,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def measure(options: argparse.Namespace, scratch: Path, say: Callable[[str], None]) -> Figures:
     """Return the figures of all workloads, or of the one that was asked for."""
     figures: Figures = {"nodes": options.nodes, "runs": options.runs, "machine": machine()}
-    wanted = lambda name: options.only in (None, name)  # noqa: E731
+
+    def wanted(name: str) -> bool:
+        return options.only in (None, name)
+
     if options.only in (None, "batches", "lone", "idle"):
         profiled = ["-m", "bench.profiled", str(options.profile.absolute())] if options.profile else []
         with network(options.nodes, run=profiled) as net:

@@ -47,7 +47,7 @@ class Shape(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     """An array of fields."""
 
 
-class Header(Shape):
+class Header(Shape, frozen=True):
     """A batch's header."""
 
     suite: int
@@ -61,7 +61,7 @@ class Header(Shape):
     time_ms: Count
 
 
-class Batch(Shape):
+class Batch(Shape, frozen=True):
     """A batch."""
 
     header: Header
@@ -69,7 +69,7 @@ class Batch(Shape):
     events: Annotated[tuple[bytes, ...], Meta(max_length=1_024)]
 
 
-class Event(Shape):
+class Event(Shape, frozen=True):
     """An event."""
 
     member: Text
@@ -80,7 +80,7 @@ class Event(Shape):
     body: bytes
 
 
-class Agent(Shape):
+class Agent(Shape, frozen=True):
     """An institution."""
 
     role: Annotated[int, Meta(ge=1, le=9)]
@@ -88,14 +88,14 @@ class Agent(Shape):
     code: Text
 
 
-class TokenPair(Shape):
+class TokenPair(Shape, frozen=True):
     """A keyed token."""
 
     field: Annotated[int, Meta(ge=1, le=5)]
     token: Bytes16
 
 
-class Statement(Shape):
+class Statement(Shape, frozen=True):
     """A payment statement."""
 
     salt: Bytes16
