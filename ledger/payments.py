@@ -25,6 +25,7 @@ from msgspec import Meta
 from ledger.currencies import MINOR_UNITS_MAX, decimal_text
 from ledger.events import EventTimeMs
 from ledger.kinds import KindSpec
+from ledger.members import Role
 from ledger.quick_shapes import lean_of, patterns_of
 from primitives.encoding import Record, decoder_of, encode
 from primitives.errors import InputError
@@ -300,5 +301,6 @@ PAYMENT_KINDS: tuple[KindSpec, ...] = (
         changes_state=False,
         check_shape=check_statement,
         quick_checks={1: are_sound},
+        roles=frozenset({Role.BANK, Role.SWITCH}),
     ),
 )

@@ -133,6 +133,7 @@ def test_statements_are_registered_and_change_no_state() -> None:
     assert not spec.changes_state
     assert spec.apply is None
     assert spec.schemas == {1: PaymentStatement}
+    assert spec.roles == {"bank", "switch"}
 
 
 def test_certificate_numbers_have_the_pattern_of_certificates() -> None:
