@@ -134,6 +134,11 @@ class ReplicaMonitor:
             entered = step.place.epoch > self.place.epoch
             self._moved(Place(step.place.epoch, step.place.height, View(0) if entered else self.place.view))
 
+    def ledger_lost(self) -> None:
+        """The node's store is gone, its write-ahead log is not: what it delivered comes again, what it signed binds."""
+        self.delivered = {}
+        self.place = Place(Epoch(0), Height(0), View(0))
+
     # --- rules of what is written and sent
 
     def _persisted(self, record: Record) -> None:
@@ -248,14 +253,15 @@ def check_bounds(state: ReplicaState) -> None:
     """Check that memory is bounded, whatever peers sent."""
     n, tip = state.validators.n, state.tip.height
     window = max(BUFFER_HEIGHTS, BLOCKS_PER_FETCH_MAX)
-    require(len(state.slots) <= window, "slots are bounded", len(state.slots))
+    require(len(state.slots) <= window + WINDOW, "slots are bounded", len(state.slots))
     for height, slot in state.slots.items():
-        require(tip < height <= tip + window, "slots lie in the window", (tip, height))
+        restored = state.floor < height <= state.floor + WINDOW
+        require(tip < height and (height <= tip + window or restored), "slots lie in the window", (tip, height))
         require(len(slot.blocks) <= BLOCKS_KEPT_PER_HEIGHT, "blocks of a height are bounded", len(slot.blocks))
         votes = max(slot.prepares.entries(), slot.commits.entries())
         require(votes <= n * VIEWS_KEPT, "votes of a height are bounded", votes)
         if slot.claim is not None:
-            require(height <= tip + WINDOW, "claims lie in the window", height)
+            require(height <= max(tip, state.floor) + WINDOW, "claims lie in the window", height)
     require(len(state.view_changes) <= n, "one VIEW-CHANGE of each validator", len(state.view_changes))
     require(len(state.chosen) <= 2 * WINDOW, "chosen blocks are bounded", len(state.chosen))
     require(len(state.claim_records) <= WINDOW, "records of claims are bounded", len(state.claim_records))

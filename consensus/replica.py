@@ -13,6 +13,7 @@ from consensus import catch_up, checkpoints, ordering, view_change
 from consensus.choice import choose
 from consensus.effects import BatchesArrived, Broadcast, Effect, Input, Persist, Received, Tick
 from consensus.messages import (
+    WINDOW,
     Blocks,
     CheckpointVote,
     Claim,
@@ -90,6 +91,7 @@ class Replica:
         """
         state = self.state
         held = list(records)
+        _restore_floor(state, held)
         for record in held:
             _restore_view(state, record)
         for record in held:
@@ -212,6 +214,33 @@ def _bare(state: ReplicaState, block: Block) -> PrePrepare:
     return PrePrepare(state.epoch, View(0), block, b"")
 
 
+def _restore_floor(state: ReplicaState, records: list[Record]) -> None:
+    """Find how far this validator was: a vote at a height shows that the one WINDOW below was delivered here.
+
+    A log of a later epoch than the ledger's cannot be taken back: then this node only follows.
+    """
+    floor = 0
+    for record in records:
+        match record:
+            case Prepared(vote) | Committed(vote, _):
+                floor, epoch = max(floor, vote.height - WINDOW), vote.epoch
+            case Cosigned(cosigned):
+                floor, epoch = max(floor, cosigned.height), cosigned.epoch
+            case ViewChanged(change):
+                floor, epoch = max(floor, change.delivered_height), change.epoch
+            case _:
+                continue
+        if epoch > state.epoch:
+            state.learner = True
+    state.floor = Height(floor)
+
+
+def _binds(state: ReplicaState, epoch: Epoch, height: Height) -> bool:
+    """Say whether a stored proposal or vote is of an undelivered height of this epoch."""
+    base = max(state.tip.height, state.floor)
+    return epoch == state.epoch and base < height <= base + WINDOW
+
+
 def _restore_view(state: ReplicaState, record: Record) -> None:
     """Find the newest view of this epoch that was vowed or entered."""
     if isinstance(record, ViewStarted) and record.new_view.epoch == state.epoch:
@@ -230,7 +259,7 @@ def _restore_slot(state: ReplicaState, record: Record) -> None:
     match record:
         case Proposed(proposal):
             header = proposal.block.header
-            if proposal.epoch == state.epoch and state.in_window(header.height):
+            if _binds(state, proposal.epoch, header.height):
                 slot = state.slot(header.height)
                 slot.keep(header.hash(), proposal.block)
                 if proposal.view == state.view and state.active and proposal.signature:
@@ -260,7 +289,7 @@ def _restore_slot(state: ReplicaState, record: Record) -> None:
 
 
 def _restore_vote(state: ReplicaState, vote: Vote) -> None:
-    if vote.epoch != state.epoch or not state.in_window(vote.height):
+    if not _binds(state, vote.epoch, vote.height):
         return
     slot = state.slot(vote.height)
     tally = slot.prepares if vote.phase == PREPARE else slot.commits

@@ -124,6 +124,8 @@ class CheckpointHead:
 class ReplicaState:
     """All of a replica's state; `effects` collects the current step's, `moves` counts proposals, votes, deliveries.
 
+    `floor` is a height that this validator had delivered, as its write-ahead log shows; where the ledger stands below
+    it (it was lost, the log was not), nothing is signed until it is fetched again: the log's votes above it bind.
     `early` holds one proposal per height of a view that has not begun here: it may overtake its NEW-VIEW.
     """
 
@@ -146,6 +148,7 @@ class ReplicaState:
     slots: dict[Height, Slot] = field(default_factory=dict)
     early: dict[Height, PrePrepare] = field(default_factory=dict)
     certified_height: Height = field(default_factory=lambda: Height(0))
+    floor: Height = field(default_factory=lambda: Height(0))
     attempts: int = 0
     deadline_ms: TimeMs | None = None
     proposed_ms: TimeMs = field(default_factory=lambda: TimeMs(0))
@@ -181,7 +184,12 @@ class ReplicaState:
     @property
     def may_vote(self) -> bool:
         """Whether PREPARE and COMMIT may be signed: in an active view, and no certified height above mine is known."""
-        return self.me is not None and self.active and self.halted is None and self.certified_height <= self.tip.height
+        return self.may_vow and self.active and self.certified_height <= self.tip.height
+
+    @property
+    def may_vow(self) -> bool:
+        """Whether VIEW-CHANGE may be signed: with a vote, and everything at hand that must be claimed."""
+        return self.me is not None and self.halted is None and self.tip.height >= self.floor
 
     def set_of(self, epoch: Epoch) -> ValidatorSet | None:
         """Return the set of this epoch or of the one before; None where it is another."""

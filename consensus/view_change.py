@@ -18,7 +18,7 @@ from primitives.ids import Hash, Height, TimeMs, View
 def start(state: ReplicaState, view: View, why: str, now_ms: TimeMs) -> None:
     """Vow to end voting below `view`: write the VIEW-CHANGE with its claims, then send it."""
     me = state.me
-    if me is None or state.halted is not None or view <= state.view:
+    if me is None or not state.may_vow or view <= state.view:
         return
     state.attempt()
     state.view, state.active, state.new_view, state.deadline_ms = view, False, None, None

@@ -295,3 +295,16 @@ def test_a_certificate_of_another_view_than_the_first_is_as_good() -> None:
     certificate = certificate_of(COMMIT, block, (1, 2, 3), view=7)
     group.give(Letter(1, 3, Blocks((CommittedBlock(block, certificate),), ())))
     assert group.heights()[3] == 1
+
+
+def test_blocks_that_nobody_asked_for_breed_no_requests() -> None:
+    group = Group()
+    blocks = chain_of(5)
+    group.give(Letter(0, 3, status(100)))
+    group.tick(group.parameters.fetch_timeout_ms)
+    before = len(asked(group))
+    assert before > 0
+    for _ in range(10):
+        group.give(Letter(1, 3, Blocks((committed_of(blocks[3]),), ())))
+        group.give(Letter(0, 3, Blocks((committed_of(blocks[4]),), ())))
+    assert len(asked(group)) == before

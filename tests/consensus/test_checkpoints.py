@@ -131,6 +131,20 @@ def test_a_validator_whose_log_fell_signs_nothing_until_it_is_back_and_does_not_
     assert not any(isinstance(item, CheckpointVote) for item in group.nodes[1].sent)
 
 
+def test_a_log_with_another_root_than_the_one_signed_halts() -> None:
+    group = Group()
+    group.offer(batch_of(0))
+    group.run(1_000)
+    own = group[1].checkpoints.own
+    assert own is not None
+    for size, root in ((own.size, batch_of(7)), (own.size + 1, own.root)):
+        fields = (own.epoch, own.height, size, root, own.time_s, own.validator, own.signature)
+        group[1].checkpoints.own = CheckpointVote(*fields)
+        group[1].halted = None
+        group.tick(group.parameters.checkpoint_idle_ms)
+        assert "the log fell" in str(group[1].halted)
+
+
 def test_a_clock_that_jumps_back_does_not_sign_the_same_log_with_an_older_time() -> None:
     group = Group()
     group.offer(batch_of(0))

@@ -20,6 +20,7 @@ from consensus.records import (
 )
 from primitives.encoding import Record, encode
 from primitives.errors import StorageError
+from primitives.ids import Height
 from primitives.votes import COMMIT, PREPARE
 from tests.consensus.toy_fixtures import Group, Letter, batch_of, chain_of, proposal_of, view_change_of, vote_of
 
@@ -234,3 +235,74 @@ def test_records_round_trip() -> None:
     for node in group.nodes:
         for data in node.wal:
             assert encode_record(decode_record(data)) == data
+
+
+def lose_ledger(group: Group, index: int) -> None:
+    """Restart a node whose store is gone and whose write-ahead log is not."""
+    group.crash(index)
+    node = group.nodes[index]
+    node.blocks = []
+    node.monitor.ledger_lost()
+    group.start(index)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_votes_bind_even_if_the_ledger_below_them_was_lost(cut: bool) -> None:
+    group = Group()
+    for number in range(30):
+        group.offer(batch_of(number))
+        group.run(100)
+    group.drop = lambda letter: (
+        isinstance(letter.message, Vote) and letter.message.phase == COMMIT and letter.receiver != 0
+    )
+    group.offer(batch_of(99))
+    group.deliver()
+    assert group.heights() == [31, 30, 30, 30]
+    if cut:
+        rewrite(group, 2)
+    group.drop = lambda letter: True
+    lose_ledger(group, 2)
+    assert not group[2].may_vow
+    group.nodes[2].sent.clear()
+    for signer in (1, 3):
+        group.give(Letter(signer, 2, view_change_of(signer, 1)))
+    group.tick(10_000)
+    assert not any(isinstance(item, SIGNED) for item in group.nodes[2].sent), "it signs nothing until it is back"
+    group.crash(0)  # the only one that delivered the last block; whether it is kept depends on the claims
+    group.drop = lambda letter: False
+    group.offer(batch_of(100), to=range(1, 4))
+    group.run(30_000)
+    kept = group.nodes[0].blocks[30].block.header.hash()
+    assert group.heights()[1:] == [32, 32, 32]
+    assert group.nodes[2].blocks[30].block.header.hash() == kept
+
+
+def test_claims_above_a_lost_ledger_are_made_once_it_is_back() -> None:
+    group = Group()
+    for number in range(20):
+        group.offer(batch_of(number))
+        group.run(100)
+    group.drop = lambda letter: isinstance(letter.message, Vote) and letter.message.phase == COMMIT
+    group.offer(batch_of(99))
+    group.deliver()
+    claimed = group[2].slots[Height(21)].claim
+    assert claimed is not None
+    group.drop = lambda letter: True
+    lose_ledger(group, 2)
+    group.drop = lambda letter: isinstance(letter.message, (Vote, PrePrepare, ViewChange))
+    group.run(3_000)
+    assert group.heights()[2] == 20
+    assert group[2].slots[Height(21)].claim == claimed
+    for signer in (1, 3):
+        group.give(Letter(signer, 2, view_change_of(signer, 4)))
+    change = [item for item in group.nodes[2].sent if isinstance(item, ViewChange)][-1]
+    assert claimed in change.claims
+
+
+def test_a_log_of_a_later_epoch_than_the_ledger_makes_a_learner() -> None:
+    group = Group()
+    group.crash(2)
+    later = vote_of(PREPARE, 2, batch_of(0), epoch=1)
+    group.nodes[2].wal.append(encode_record(Prepared(later)))
+    group.start(2)
+    assert group[2].learner

@@ -163,7 +163,7 @@ class ToyApplication:
         self.validated.append(header.hash())
         parent = self.headers.get(header.parent)
         if self.lax:
-            return Ready()
+            return Invalid("poison") if self.poison & set(block.batch_hashes) else Ready()
         if parent is None:
             return Invalid("the parent is not known")
         missing = tuple(item for item in block.batch_hashes if item not in self.held)
