@@ -27,7 +27,7 @@ from ledger.events import REFERENCE_SIZE, TIME_MS_MAX, Event
 from ledger.events import event_id as id_of_event
 from ledger.members import source_grant
 from ledger.outcomes import Outcome
-from ledger.pool import PoolFull
+from ledger.pool import NumberTaken, PoolFull
 from ledger.reader import LedgerReader
 from ledger.registry import KINDS
 from primitives.encoding import encode
@@ -152,6 +152,8 @@ class NodeGateway:
                 self._core.submit_batch(parsed, self._now_ms())
             except PoolFull as error:
                 raise self._full(str(error)) from None
+            except NumberTaken as error:
+                raise _number_used(error.what, error.where, error.expected, error.got) from None
             self._track(parsed)
             self._wake()
         waiter = _Waiter(wait, 0, asyncio.get_running_loop().create_future())
@@ -343,14 +345,11 @@ class NodeGateway:
         number, previous = self._core.chain.next_number(self._core.chain.tip_hash, batch.header.source)
         header = batch.header
         if header.number < number or (header.number == number and header.previous != previous):
-            raise RpcError(
-                Code.REJECTED,
-                "number_used",
+            raise _number_used(
                 "a batch number is used twice",
-                where=f"source {header.source.hex()[:16]}",
-                expected=f"number {number} after {previous.hex()[:16]}",
-                got=f"number {header.number} after {header.previous.hex()[:16]}",
-                hint="a source never signs a number again; if its outbox was lost, replace the key",
+                f"source {header.source.hex()[:16]}",
+                f"number {number} after {previous.hex()[:16]}",
+                f"number {header.number} after {header.previous.hex()[:16]}",
             )
 
     def _is_recorded(self, batch: ParsedBatch) -> bool:
@@ -432,3 +431,16 @@ class NodeGateway:
     def _outbox_source(self) -> SourceKey:
         assert self._outbox is not None, "only a gateway with a key has a source"
         return self._outbox.source
+
+
+def _number_used(what: str, where: str | None, expected: object, got: object) -> RpcError:
+    """Return the error for a batch whose number another batch of its source has."""
+    return RpcError(
+        Code.REJECTED,
+        "number_used",
+        what,
+        where=where,
+        expected=expected,
+        got=got,
+        hint="a source never signs a number again; if its outbox was lost, replace the key",
+    )
