@@ -146,7 +146,7 @@ class Submitter(threading.Thread):
     """Submits without pause until told to stop, then until its last events are committed."""
 
     def __init__(
-        self, net: Network, answers: Answers, *, node: str, key: str | None, events: int = 3, pause_s: float = 0.05
+        self, net: Network, answers: Answers, *, node: str, key: str | None, events: int = 3, pause_s: float = 0.1
     ) -> None:
         super().__init__(name=f"submitter-{key or node}", daemon=True)
         self.net, self.answers, self.node, self.events, self.pause_s = net, answers, node, events, pause_s
