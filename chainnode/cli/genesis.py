@@ -60,18 +60,24 @@ def show_genesis(file: Path | None) -> None:
     """Show a genesis FILE, or the home's: members, validators, policy."""
     from chainnode.founding import read_genesis
     from ledger.genesis_json import genesis_to_object
+    from ledger.policy import policy_figures
+    from ledger.times import format_time
 
     found = read_genesis(_path(file))
     if settings().machine:
         show({"chain_id": found.chain_id.hex(), **genesis_to_object(found)})
         return
-    show({"chain": found.chain, "chain_id": found.chain_id.hex(), "origin": found.origin, "time_ms": found.time_ms})
+    time = format_time(found.time_ms)
+    show({"chain": found.chain, "chain_id": found.chain_id.hex(), "origin": found.origin, "time": time})
     click.echo("members")
     for member in found.members:
         click.echo(f"  {member.id:<14} {', '.join(member.roles):<22} {len(member.sources)} keys  {member.name}")
     click.echo("validators")
     for validator in found.validators:
         click.echo(f"  {validator.name:<14} {validator.address:<22} {validator.vote_key.hex()}")
+    click.echo("policy")
+    for figure, value in policy_figures(found.policy).items():
+        click.echo(f"  {figure:<32} {value}")
 
 
 @genesis.command("hash")

@@ -80,6 +80,8 @@ def test_two_banks_found_a_chain_and_join_it(tmp_path: Path, capsys: pytest.Capt
     policy = shown["policy"]
     assert isinstance(policy, dict)
     assert policy["checkpoint_slot_ms"] == 300
+    assert run(["genesis", "show", "genesis.json"]) == 0
+    assert re.search(r"^  checkpoint_slot_ms +300$", capsys.readouterr().out, re.MULTILINE)
     assert homes[0].wal.exists()
     assert run(["--home", str(homes[0].root), "init", "--genesis", "genesis.json"]) == 2
     assert "belongs to a chain already" in capsys.readouterr().err
