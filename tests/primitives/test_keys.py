@@ -207,3 +207,11 @@ def test_signature_with_a_scalar_above_the_order_is_refused() -> None:
     for multiple in range(1, 15):
         other = signature[:32] + (scalar + multiple * ORDER).to_bytes(32, "little")
         assert not verify(KEY.public, b"m", other)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="asks the kernel which libraries are loaded")
+def test_the_one_verifier_is_the_library_that_pynacl_brings() -> None:
+    loaded = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "/" in line}
+    sodium = {Path(path).name for path in loaded if "sodium" in path}
+    assert not {name for name in sodium if name.startswith("libsodium")}  # what that one takes may change any day
+    assert len({name for name in sodium if name.startswith("_sodium")}) == 1
