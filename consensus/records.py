@@ -58,20 +58,21 @@ class _Framed(Record):
     body: bytes
 
 
-_TYPES: Final[tuple[type[Record], ...]] = (Proposed, Prepared, Committed, ViewChanged, ViewStarted, Cosigned)
+TYPES: Final[tuple[type[Record], ...]] = (Proposed, Prepared, Committed, ViewChanged, ViewStarted, Cosigned)
+"""The kinds of record, each under its place here; the order is part of the format."""
 
 
 def encode_record(record: Record) -> bytes:
     """Return a record's bytes for the write-ahead log."""
-    return encode(_Framed(_TYPES.index(type(record)), encode(record)))
+    return encode(_Framed(TYPES.index(type(record)), encode(record)))
 
 
 def decode_record(data: bytes) -> Record:
     """Return the record of its bytes; `StorageError` where the kind is unknown."""
     framed = decode(_Framed, data, size_max=RECORD_BYTES_MAX)
-    if not 0 <= framed.kind < len(_TYPES):
-        raise StorageError("unknown kind of write-ahead record", expected=f"below {len(_TYPES)}", got=framed.kind)
-    return decode(_TYPES[framed.kind], framed.body, size_max=RECORD_BYTES_MAX)
+    if not 0 <= framed.kind < len(TYPES):
+        raise StorageError("unknown kind of write-ahead record", expected=f"below {len(TYPES)}", got=framed.kind)
+    return decode(TYPES[framed.kind], framed.body, size_max=RECORD_BYTES_MAX)
 
 
 def checkpoint_key(vote: CheckpointVote) -> tuple[int, Hash]:

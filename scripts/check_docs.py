@@ -21,6 +21,8 @@ from pathlib import Path
 import click
 
 from chainnode.cli.main import PROGRAM, root
+from chainnode.config import known_keys
+from rpc.methods.catalogue import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("chainnode", "consensus", "ledger", "p2p", "primitives", "rpc", "sim")
@@ -119,10 +121,12 @@ def check_link(document: Path, target: str) -> str | None:
 
 
 def check_named(code: str) -> str | None:
-    """Return what is wrong with a file, test, module or command named in code style, or None."""
+    """Return what is wrong with a file, test, module, setting or command named in code style, or None."""
     if MAKE.match(code) or COMMAND.match(code):
         return check_shell(code)
     if MODULE.match(code):
+        if code in METHODS or code in known_keys():
+            return None
         parts = code.split(".")
         return None if module_exists(parts[0], parts[1]) else f"{code}: no such module"
     if "/" not in code or not TREE_PATH.match(code) or not (ROOT / code.split("/")[0]).exists():

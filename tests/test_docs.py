@@ -6,21 +6,38 @@ import doctest
 import hashlib
 import importlib
 import importlib.util
+import itertools
+import json
 import re
 import sys
 from pathlib import Path
 from types import ModuleType
 
+import msgspec
 import pytest
 
 from chainnode.cli.exits import Exit
+from chainnode.metrics import NodeMetrics
+from consensus import messages, records
+from ledger import rows
 from ledger.certificate_transitions import TRANSITIONS
+from ledger.policy import Policy, policy_figures
+from rpc.errors import ErrorObject
+from rpc.methods.capabilities import LimitsResult
+from rpc.methods.catalogue import METHODS
+from rpc.openrpc import MEANINGS
+from rpc.ports import SubmitStatus
+from rpc.registry import AnyMethod
 
 ROOT = Path(__file__).resolve().parents[1]
 FORMATS = (ROOT / "docs/formats.md").read_text("utf-8")
 DOMAIN = (ROOT / "docs/domain.md").read_text("utf-8")
 RECORD = re.compile(r"^### `(?P<module>[a-z_.]+)\.(?P<name>[A-Za-z]+)`\n\n(?P<table>(?:\|.*\n)+)", re.MULTILINE)
 EXAMPLE = re.compile(r"^```pycon\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+API = (ROOT / "docs/api.md").read_text("utf-8")
+OPERATING = (ROOT / "docs/operating.md").read_text("utf-8")
+JSON_BLOCK = re.compile(r"^```json\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+CITED = re.compile(r"\b(?P<page>architecture|domain) §(?P<numbers>[\d.]+(?:(?:,| and) §[\d.]+)*)")
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text("utf-8")
 
 
@@ -71,6 +88,114 @@ def test_the_invariants_are_numbered_without_a_gap() -> None:
     numbers = [int(number) for number in re.findall(r"\*\*Invariant (\d+)", ARCHITECTURE)]
     assert numbers == list(range(1, len(numbers) + 1))
     assert len(numbers) > 20
+
+
+def sources() -> list[Path]:
+    """Return the Python files whose docstrings cite pages."""
+    folders = ("bench", "chainnode", "consensus", "ledger", "p2p", "primitives", "rpc", "scripts", "sim", "tests")
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def test_every_section_that_the_code_cites_exists() -> None:
+    headings = {
+        page: set(re.findall(r"^## (\d+)\.", (ROOT / f"docs/{page}.md").read_text("utf-8"), re.MULTILINE))
+        for page in ("architecture", "domain")
+    }
+    cited, missing = 0, []
+    for path in sources():
+        for match in CITED.finditer(path.read_text("utf-8")):
+            for number in re.findall(r"\d+(?:\.\d+)?", match["numbers"]):
+                cited += 1
+                if number.partition(".")[0] not in headings[match["page"]]:
+                    missing.append(f"{path.relative_to(ROOT)}: {match[0]}")
+    assert missing == []
+    assert cited > 40
+
+
+def test_the_code_cites_only_pages_that_exist() -> None:
+    missing = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in sources()
+        if path != Path(__file__)
+        for name in re.findall(
+            r"(?<![\w/.])(?:docs/[a-z0-9/-]+|design|interfaces|style)\.md\b", path.read_text("utf-8")
+        )
+        if not (ROOT / name).exists()
+    ]
+    assert missing == []
+
+
+def method_row(item: AnyMethod) -> str:
+    """Return a method's row in the page of the API."""
+    defaults = item.params.__struct_defaults__
+    fields = item.params.__struct_encode_fields__
+    shown = [f"`{name}`" + (" (optional)" if n >= len(fields) - len(defaults) else "") for n, name in enumerate(fields)]
+    return f"| `{item.name}` | {', '.join(shown)} | {item.summary} |".replace("|  |", "| |")
+
+
+def test_the_table_of_methods_is_that_of_the_code() -> None:
+    expected = [method_row(item) for _, item in sorted(METHODS.items())]
+    assert re.findall(r"^\| `(?:cert|ledger|net|payment|rpc)[_.].*\|$", API, re.MULTILINE) == expected
+
+
+def test_the_tables_of_errors_limits_and_statuses_are_those_of_the_code() -> None:
+    errors = re.findall(r"^\| (-\d+) \| (\w+) \| (.+?) \|$", API, re.MULTILINE)
+    assert errors == [(str(int(code)), code.name, text) for code, text in MEANINGS.items()]
+    limits = re.findall(r"^\| `(\w+_max)` \| (\d+) \|$", API, re.MULTILINE)
+    assert limits == [(name, str(getattr(LimitsResult(), name))) for name in LimitsResult.__struct_fields__]
+    assert re.findall(r"^\| `([A-Z][a-z]+)` \|", API, re.MULTILINE) == [status.value for status in SubmitStatus]
+
+
+def test_the_examples_of_the_api_fit_their_methods() -> None:
+    blocks = [json.loads(match["text"]) for match in JSON_BLOCK.finditer(API)]
+    answered = 0
+    for call, answer in itertools.pairwise(blocks):
+        if "method" not in call:
+            continue
+        item, params = METHODS[call["method"]], call.get("params", {})
+        if isinstance(params, list):
+            params = dict(zip(item.params.__struct_encode_fields__, params, strict=False))
+        if "error" in answer:
+            with pytest.raises(msgspec.ValidationError):
+                item.decoder.decode(json.dumps(params))
+            assert msgspec.to_builtins(msgspec.convert(answer["error"], ErrorObject)) == answer["error"]
+        else:
+            item.decoder.decode(json.dumps(params))
+            assert msgspec.to_builtins(msgspec.convert(answer["result"], item.result)) == answer["result"]
+        assert call["id"] == answer["id"]
+        answered += 1
+    assert answered * 2 == len(blocks) == 8
+
+
+def test_the_table_of_metrics_is_that_of_the_node() -> None:
+    shown = re.findall(r"^\| `(chainnode_\w+)` \| (\w+) \|", OPERATING, re.MULTILINE)
+    held = []
+    for family in NodeMetrics().registry.collect():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        held.append((name, family.type))
+    assert sorted(shown) == sorted(held)
+
+
+def test_the_table_of_the_policys_figures_has_their_defaults() -> None:
+    shown = re.findall(r"^\| `(\w+)` \| ([\d,]+) \|", OPERATING, re.MULTILINE)
+    assert [(name, int(value.replace(",", ""))) for name, value in shown] == list(policy_figures(Policy()).items())
+
+
+def test_the_table_of_the_stores_rows_is_that_of_the_code() -> None:
+    assert rows.__doc__ is not None
+    held = re.findall(r"^    ([a-zA-Z])  (.+?)  +\S", rows.__doc__, re.MULTILINE)
+    part = FORMATS.partition("## The store")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `([a-zA-Z])` \| (.+?) \|", part, re.MULTILINE) == held
+    assert len(held) > 12
+
+
+def test_the_tables_of_messages_and_records_are_those_of_the_code() -> None:
+    part = FORMATS.partition("## Frames between nodes")[2].partition("\n## ")[0]
+    shown = re.findall(r"^\| (\d+) \| `(\w+)` \|", part, re.MULTILINE)
+    assert shown == [(str(kind), type_.__name__) for kind, (type_, _) in messages.KINDS.items()]
+    part = FORMATS.partition("## The write-ahead log")[2].partition("\n## ")[0]
+    shown = re.findall(r"^\| (\d+) \| `(\w+)` \|", part, re.MULTILINE)
+    assert shown == [(str(kind), type_.__name__) for kind, type_ in enumerate(records.TYPES)]
 
 
 @pytest.mark.parametrize(
