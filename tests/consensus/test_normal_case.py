@@ -247,16 +247,17 @@ def test_the_replica_checks_the_parent_whatever_the_application_says() -> None:
     first, _ = chain_of(2)
     _, stray = chain_of(2, branch=1)
     group.nodes[1].application.lax = True
+    group.nodes[1].application.held.update((batch_of(0), batch_of(1_001)))
     group.give(Letter(0, 1, proposal_of(first, 0)))
     group.give(Letter(0, 1, proposal_of(stray, 0)))
     assert [vote.height for vote in votes(group, 1, PREPARE)] == [1]
 
 
-def test_nothing_is_prepared_above_a_block_that_was_refused() -> None:
+def test_nothing_is_prepared_above_a_block_that_cannot_be_executed_yet() -> None:
     group = Group()
     first, second = chain_of(2)
     group.nodes[1].application.lax = True
-    group.nodes[1].application.poison.add(batch_of(0))
+    group.nodes[1].application.held.add(batch_of(1))
     group.give(Letter(0, 1, proposal_of(first, 0)))
     group.give(Letter(0, 1, proposal_of(second, 0)))
     assert votes(group, 1, PREPARE) == []
@@ -268,6 +269,7 @@ def test_a_certified_block_that_does_not_follow_the_delivered_one_halts() -> Non
     fields = {name: getattr(header, name) for name in header.__struct_fields__}
     stray = Block(type(header)(**{**fields, "parent": batch_of(7)}), (batch_of(0),))
     group.nodes[1].application.lax = True
+    group.nodes[1].application.held.add(batch_of(0))
     group.give(Letter(0, 1, Blocks((committed_of(stray),), ())))
     assert "does not follow" in str(group[1].halted)
     assert group.heights()[1] == 0

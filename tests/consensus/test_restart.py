@@ -22,7 +22,17 @@ from primitives.encoding import Record, encode
 from primitives.errors import StorageError
 from primitives.ids import Height
 from primitives.votes import COMMIT, PREPARE
-from tests.consensus.toy_fixtures import Group, Letter, batch_of, chain_of, proposal_of, view_change_of, vote_of
+from tests.consensus.toy_fixtures import (
+    Group,
+    Letter,
+    batch_of,
+    chain_of,
+    claim_of,
+    new_view_of,
+    proposal_of,
+    view_change_of,
+    vote_of,
+)
 
 KINDS = (Proposed, Prepared, Committed, ViewChanged, ViewStarted, Cosigned)
 SIGNED = (Vote, PrePrepare, ViewChange, NewView, CheckpointVote)
@@ -135,6 +145,22 @@ def test_a_node_resumes_in_the_highest_view_that_it_entered_and_still_votes_ther
     group.offer(batch_of(1))
     group.run(500)
     assert group.heights() == [0, 2, 2, 2]
+
+
+def test_a_stored_vote_of_an_older_view_is_no_vote_of_the_newer_one() -> None:
+    group = Group()
+    (block,) = chain_of(1)
+    group.nodes[3].application.held.add(batch_of(0))
+    group.give(Letter(0, 3, proposal_of(block, 0)))
+    for signer in (1, 2):
+        group.give(Letter(signer, 3, vote_of(PREPARE, signer, block.header.hash())))
+    changes = (view_change_of(0, 1, (), (claim_of(block, 0),)), view_change_of(1, 1), view_change_of(2, 1))
+    group.give(Letter(1, 3, new_view_of(1, *changes)))
+    again = restarted(group, 3)
+    assert not any(isinstance(item, Vote) for item in again)
+    group.nodes[3].sent.clear()
+    group.give(Letter(1, 3, proposal_of(block, 1, view=1)))
+    assert [(item.phase, item.view) for item in group.nodes[3].sent if isinstance(item, Vote)] == [(PREPARE, 1)]
 
 
 def test_a_restarted_leader_sends_its_new_view_again() -> None:

@@ -163,7 +163,8 @@ class ToyApplication:
         self.validated.append(header.hash())
         parent = self.headers.get(header.parent)
         if self.lax:
-            return Invalid("poison") if self.poison & set(block.batch_hashes) else Ready()
+            lacking = tuple(item for item in block.batch_hashes if item not in self.held)
+            return Missing(lacking) if lacking else Ready()
         if parent is None:
             return Invalid("the parent is not known")
         missing = tuple(item for item in block.batch_hashes if item not in self.held)
