@@ -88,6 +88,8 @@ def test_the_invariants_are_numbered_without_a_gap() -> None:
     numbers = [int(number) for number in re.findall(r"\*\*Invariant (\d+)", ARCHITECTURE)]
     assert numbers == list(range(1, len(numbers) + 1))
     assert len(numbers) > 20
+    held = re.findall(r"^\| (\d+) \| `tests/", ARCHITECTURE.partition("## 9.")[2], re.MULTILINE)
+    assert [int(number) for number in held] == numbers
 
 
 def sources() -> list[Path]:
