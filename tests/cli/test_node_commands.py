@@ -87,6 +87,23 @@ def test_two_banks_found_a_chain_and_join_it(tmp_path: Path, capsys: pytest.Capt
     assert "belongs to a chain already" in capsys.readouterr().err
 
 
+def test_fsck_ends_with_status_0_2_or_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = Home(tmp_path / "bank-a")
+    fsck = ["--home", str(home.root), "fsck", "-o", "json"]
+    assert run(["--home", str(home.root), "init", "--name", "bank-a", "--address", "127.0.0.1:9100"]) == 0
+    assert run(["genesis", "create", str(home.entry), "--chain", "one", "-f", "genesis.json"]) == 0
+    assert run(["--home", str(home.root), "init", "--genesis", "genesis.json"]) == 0
+    capsys.readouterr()
+    assert run(fsck) == 0
+    assert printed(capsys)["ok"] is True
+    with home.lock():
+        assert run(fsck) == 2
+    assert "already in use" in capsys.readouterr().err
+    home.wal.unlink()
+    assert run(fsck) == 3
+    assert "without its write-ahead log" in str(printed(capsys)["problem"])
+
+
 def test_home_is_not_made_twice_nor_in_a_used_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--home", str(tmp_path / "h"), "init", "--name", "bank-a"]) == 0
     assert run(["--home", str(tmp_path / "h"), "init", "--name", "bank-a"]) == 2
