@@ -11,6 +11,7 @@ order; the file begins with a mark whenever it was rewritten.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -50,7 +51,8 @@ class SourceOutbox:
     """The outbox of one key on one chain, owned by one process (whoever opens it holds a lock).
 
     `sign` gives a number to a batch and gathers it for `sync`; only what was synced may be sent. `settle` says what
-    the chain has, as often as it is known.
+    the chain has, as often as it is known. Only `sync` touches the file: it may run on another thread than the rest,
+    one call at a time.
     """
 
     def __init__(self, path: Path, *, chain_id: Hash, member: MemberId | str, key: SigningKey) -> None:
@@ -59,6 +61,8 @@ class SourceOutbox:
         self._member = str(member)
         self._key = key
         self._log = WriteAheadLog(path, chain_id)
+        self._lock = threading.Lock()  # over what is gathered and pending, never held during a write
+        self._gathered: list[bytes] = []
         self._settled_bytes = 0
         self.created = self._log.created
         self.next_number = 0
@@ -96,18 +100,29 @@ class SourceOutbox:
             previous=self.previous,
             time_ms=TimeMs(time_ms),
         )
-        self._add(raw)
-        self._log.append([_BATCH + raw])
+        with self._lock:
+            self._add(raw)
+            self._gathered.append(_BATCH + raw)
         return raw
 
     def sync(self) -> None:
-        """Return when everything signed is on the disk."""
-        self._log.sync()
+        """Return when everything signed before the call is on the disk; rewrites a file that has grown."""
+        with self._lock:
+            gathered, self._gathered = self._gathered, []
+            grown = self._settled_bytes > SETTLED_BYTES_MAX
+            compact = self._compacted() if grown else []
+            self._settled_bytes = 0 if grown else self._settled_bytes
+        if grown:
+            self._log.rewrite(compact)
+        else:
+            self._log.append(gathered)
+            self._log.sync()
 
     def settle(self, next_number: int, previous: bytes) -> None:
         """Take what the chain says: the number that it expects next of this key, and the hash of the batch before.
 
-        Forgets the batches below. Raises `OutboxLost` where the chain has a batch of this key that is not ours.
+        Forgets the batches below, in the file at a later `sync`. Raises `OutboxLost` where the chain has a batch of
+        this key that is not ours.
         """
         ours = self._hash_before(next_number)
         if next_number > self.next_number or (ours is not None and ours != previous):
@@ -117,10 +132,9 @@ class SourceOutbox:
                 got=f"batch {next_number} next on the chain",
                 hint="the outbox was lost or the key is used elsewhere: replace the key",
             )
-        for number in [number for number in self._pending if number < next_number]:
-            self._settled_bytes += len(self._pending.pop(number)[1])
-        if self._settled_bytes > SETTLED_BYTES_MAX:
-            self._compact()
+        with self._lock:
+            for number in [number for number in self._pending if number < next_number]:
+                self._settled_bytes += len(self._pending.pop(number)[1])
 
     def close(self) -> None:
         """Release the file."""
@@ -156,13 +170,11 @@ class SourceOutbox:
         self._pending[header.number] = (batch_hash, raw)
         self.next_number, self.previous = header.number + 1, batch_hash
 
-    def _compact(self) -> None:
-        """Rewrite the file to the mark below the oldest pending batch and what is pending."""
-        self._log.sync()
+    def _compacted(self) -> list[bytes]:
+        """Return the records of a new file: the mark below the oldest pending batch, and all that is pending."""
         if self._pending:
             number, (_, oldest) = next(iter(self._pending.items()))
             mark = Mark(number, decode(Batch, oldest, size_max=BATCH_SIZE_MAX).header.previous)
         else:
             mark = Mark(self.next_number, self.previous)
-        self._log.rewrite([_MARK + encode(mark), *(_BATCH + raw for raw in self.pending)])
-        self._settled_bytes = 0
+        return [_MARK + encode(mark), *(_BATCH + raw for raw in self.pending)]

@@ -1,11 +1,14 @@
 """A source's outbox: no number is signed twice, whatever happens between signing and sending."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 import chainnode.source_outbox as module
 from chainnode.source_outbox import OutboxLost, SourceOutbox
+from chainnode.wal import LogFile
 from ledger.batches import Batch
 from ledger.events import Event
 from primitives.encoding import decode, encode
@@ -55,6 +58,7 @@ def test_settled_batches_are_forgotten_and_numbering_goes_on(tmp_path: Path, mon
     box.sync()
     box.settle(4, header(raws[3])[2])
     assert box.pending == raws[4:]
+    box.sync()
     box.close()
     again = opened(tmp_path / "outbox")
     assert again.pending == raws[4:]
@@ -92,3 +96,46 @@ def test_outbox_of_another_key_is_refused(tmp_path: Path) -> None:
     box.close()
     with pytest.raises(StorageError, match="does not follow"):
         opened(tmp_path / "outbox", SigningKey.generate(b"\x02" * 32))
+
+
+class SlowFile:
+    """A file whose sync waits until it is let through."""
+
+    def __init__(self, file: LogFile) -> None:
+        self.file = file
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def write(self, data: bytes) -> None:
+        self.file.write(data)
+
+    def datasync(self) -> None:
+        self.begun.set()
+        assert self.go.wait(10)
+        self.file.datasync()
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def test_settling_and_signing_during_a_sync_neither_wait_for_the_disk_nor_harm_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SETTLED_BYTES_MAX", 300)
+    box = opened(tmp_path / "outbox")
+    raws = [box.sign([event(number)], time_ms=5) for number in range(3)]
+    box.sync()
+    raws.append(box.sign([event(3)], time_ms=5))
+    slow = box._log._file = SlowFile(box._log._file)
+    with ThreadPoolExecutor(1) as disk:
+        syncing = disk.submit(box.sync)
+        assert slow.begun.wait(10)
+        box.settle(3, header(raws[2])[2])  # much is settled: the file is to be rewritten
+        raws.append(box.sign([event(4)], time_ms=5))
+        assert not syncing.done()
+        slow.go.set()
+        syncing.result()
+        disk.submit(box.sync).result()
+    box.close()
+    again = opened(tmp_path / "outbox")
+    assert again.pending == raws[3:]
+    assert again.next_number == 5
