@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, assert_never
 
+from chainnode.allowance import Allowance
 from chainnode.application import LedgerApplication
 from consensus import messages as wire
 from consensus.catch_up import status_of
@@ -34,7 +35,18 @@ from consensus.effects import (
     Tick,
     ViewEntered,
 )
-from consensus.messages import Blocks, Evidence, Message, Vote, decode_message, encode_message, kind_of
+from consensus.messages import (
+    Blocks,
+    Evidence,
+    FetchBlocks,
+    FetchProposals,
+    Message,
+    Status,
+    Vote,
+    decode_message,
+    encode_message,
+    kind_of,
+)
 from consensus.ports import LogHead, Signer
 from consensus.records import decode_record, encode_record
 from consensus.replica import Replica
@@ -61,7 +73,6 @@ IDS_MAX: Final = 1_024
 IDS_A_MESSAGE: Final = 128
 ANNOUNCED_MAX: Final = 2_048
 NEEDED_MAX: Final = 4_096
-SERVED_BYTES_MAX: Final = 8 * 1024 * 1024
 HASHES_KEPT: Final = 32
 CERTIFICATES_KEPT: Final = wire.WINDOW
 
@@ -131,6 +142,7 @@ class NodeCore:
         self.reader = reader
         self.application = LedgerApplication(chain, pool, parameters.timeout_base_ms)
         self.gossip = Gossip(lambda batch_hash: chain.has_batch(Hash(batch_hash)))
+        self._allowance = Allowance(parameters.status_interval_ms // 2)
         self._needed: set[Hash] = set()
         self._verifier = verifier
         self._observe = observe
@@ -175,7 +187,7 @@ class NodeCore:
         if kind == BATCH:
             self._on_batch(peer, payload, now_ms)
         elif kind == BATCH_WANT:
-            self._gossip(self.gossip.want(peer, _ids(payload), now_ms))
+            self._on_want(peer, _ids(payload), now_ms)
         elif kind == BATCH_HAVE:
             self.gossip.have(peer, _ids(payload), now_ms)
         else:
@@ -211,6 +223,7 @@ class NodeCore:
     def disconnected(self, peer: str, now_ms: TimeMs) -> None:
         """A peer is gone."""
         self.gossip.disconnected(peer, now_ms)
+        self._allowance.forget(peer)
         self.replica.state.statuses.pop(peer, None)
 
     def keep_checkpoint(self, note: str) -> None:
@@ -224,6 +237,7 @@ class NodeCore:
             self._step(BatchesArrived(), TimeMs(max(arrived_ms, self._stepped_ms)))
         self._turn.rows.extend(self.application.take_rows())
         self._turn.commits.extend(self.application.take_commits())
+        self._allowance.turn_taken()
         turn, self._turn = self._turn, Turn()
         return turn
 
@@ -244,7 +258,14 @@ class NodeCore:
         except WrongEpoch as error:
             self._turn.notices.append(Refused(error.reason, str(error)))
             return
-        self._step(Received(peer, verified), now_ms)
+        if self._allowed(peer, message, now_ms):
+            self._step(Received(peer, verified), now_ms)
+
+    def _allowed(self, peer: str, message: Message, now_ms: TimeMs) -> bool:
+        """Say whether a message may be answered: requests once a turn, a status once in half of its interval."""
+        if isinstance(message, FetchBlocks | FetchProposals):
+            return self._allowance.ask(peer, kind_of(message))
+        return not isinstance(message, Status) or self._allowance.due(peer, kind_of(message), now_ms)
 
     def _on_blocks(self, peer: str, message: Blocks, now_ms: TimeMs) -> None:
         """Take committed blocks, those of one epoch at a time: its end changes the set that the next are verified by.
@@ -309,6 +330,14 @@ class NodeCore:
             self.gossip.received(batch.hash, peer, now_ms)
             self._batches_arrived(now_ms)
 
+    def _on_want(self, peer: str, ids: tuple[bytes, ...], now_ms: TimeMs) -> None:
+        """Give a peer the batches that it asks for, as far as its allowance reaches; it asks others for the rest."""
+        pushes = self.gossip.want(peer, ids, now_ms)
+        while self._allowance.room(peer) and (push := next(pushes, None)) is not None:
+            raw = self.chain.batches.raw(Hash(push.id))
+            if raw is not None:
+                self._serve(peer, BATCH, raw)
+
     def _gossip(self, actions: list[Action]) -> None:
         for action in actions:
             match action:
@@ -358,7 +387,7 @@ class NodeCore:
             case ServeProposals(peer, blocks):
                 if blocks:
                     proposals = wire.Proposals(blocks)
-                    self._send(peer, kind_of(proposals), encode_message(proposals))
+                    self._serve(peer, kind_of(proposals), encode_message(proposals))
             case Delivered():
                 pass  # the application has its rows
             case ViewEntered():
@@ -377,8 +406,15 @@ class NodeCore:
     def _send(self, peer: str | None, kind: int, payload: bytes) -> None:
         self._turn.outgoing.append(Outgoing(peer, kind, payload))
 
+    def _serve(self, peer: str, kind: int, payload: bytes) -> None:
+        self._allowance.spend(peer, len(payload))
+        self._send(peer, kind, payload)
+
     def _serve_blocks(self, peer: str, start: int, count: int) -> None:
-        """Send committed blocks with their batches, as many as fit."""
+        """Send committed blocks with their batches, as many as fit what the peer is allowed; the first always does."""
+        room = self._allowance.room(peer)
+        if not room:
+            return
         blocks: list[CommittedBlock] = []
         batches: list[bytes] = []
         size = 0
@@ -389,13 +425,13 @@ class NodeCore:
             committed = CommittedBlock(Block(found.header, found.batch_hashes), found.certificate)
             held = [raw for item in found.batch_hashes if (raw := self.chain.batches.raw(item)) is not None]
             size += sum(len(raw) for raw in held)
-            if blocks and size > SERVED_BYTES_MAX:
+            if blocks and size > room:
                 break
             blocks.append(committed)
             batches.extend(held)
         if blocks:
             message = Blocks(tuple(blocks), tuple(batches))
-            self._send(peer, kind_of(message), encode_message(message))
+            self._serve(peer, kind_of(message), encode_message(message))
 
 
 def _ids(payload: bytes) -> tuple[bytes, ...]:

@@ -12,8 +12,9 @@ bounded by GossipLimits. Actions come in a defined order: the same calls give th
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from heapq import heappop, heappush
+from itertools import islice
 from typing import TypeAlias
 
 import msgspec
@@ -35,7 +36,7 @@ class GossipLimits(msgspec.Struct, frozen=True, kw_only=True):
     need_retry_ms: int = 1_000
     """Pause before all peers are asked again for a needed id that none of them gave."""
     wants_per_peer_max: int = 16
-    """Asked of one peer at a time."""
+    """Asked of one peer at a time, and so given to one for each of its requests."""
     missing_per_peer_max: int = 2_048
     """Ids announced by one peer that we lack; further ones are ignored."""
     needs_max: int = 4_096
@@ -184,13 +185,15 @@ class Gossip:
             if state.missing < self._limits.missing_per_peer_max:
                 self._add(missing, peer)
 
-    def want(self, peer: str, ids: Iterable[bytes], now_ms: int) -> list[Action]:
-        """A peer asks for payloads: give those that we hold and have not just given."""
+    def want(self, peer: str, ids: Iterable[bytes], now_ms: int) -> Iterator[Push]:
+        """A peer asks for payloads: yield those that we hold and have not just given.
+
+        The caller stops where the peer had enough: what is not taken does not count as given.
+        """
         state = self._peers.get(peer)
         if state is None:
-            return []
-        actions: list[Action] = []
-        for id_ in ids:
+            return
+        for id_ in islice(ids, self._limits.wants_per_peer_max):
             last_ms = state.served.get(id_)
             if (last_ms is not None and now_ms < last_ms + self._limits.serve_again_ms) or not self._holds(id_):
                 continue
@@ -199,8 +202,7 @@ class Gossip:
             if len(state.served) > self._limits.known_per_peer_max:
                 state.served.popitem(last=False)
             self._mark_known(state, id_)
-            actions.append(Push((peer,), id_))
-        return actions
+            yield Push((peer,), id_)
 
     # --- time
 

@@ -119,10 +119,22 @@ def test_a_liar_uses_up_only_its_own_share() -> None:
 
 def test_a_peer_is_not_given_the_same_payload_again_at_once() -> None:
     gossip = gossip_with("a", holds={X})
-    assert gossip.want("a", [X, Y], 0) == [Push(("a",), X)]
-    assert gossip.want("a", [X], 100) == []
-    assert gossip.want("a", [X], 250) == [Push(("a",), X)]
-    assert gossip.want("stranger", [X], 0) == []
+    assert list(gossip.want("a", [X, Y], 0)) == [Push(("a",), X)]
+    assert list(gossip.want("a", [X], 100)) == []
+    assert list(gossip.want("a", [X], 250)) == [Push(("a",), X)]
+    assert list(gossip.want("stranger", [X], 0)) == []
+
+
+def test_one_request_is_given_no_more_than_an_honest_peer_asks_for_at_once() -> None:
+    ids = [id_of(number) for number in range(100)]
+    gossip = gossip_with("a", holds=set(ids))
+    assert len(list(gossip.want("a", ids, 0))) == GossipLimits().wants_per_peer_max
+
+
+def test_what_the_caller_did_not_take_is_given_the_next_time() -> None:
+    gossip = gossip_with("a", holds={X, Y})
+    assert next(gossip.want("a", [X, Y], 0)) == Push(("a",), X)
+    assert list(gossip.want("a", [X, Y], 1)) == [Push(("a",), Y)]
 
 
 @pytest.mark.parametrize("size", [0, 31, 33, 32 * (IDS_PER_MESSAGE_MAX + 1)])
