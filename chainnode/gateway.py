@@ -2,7 +2,8 @@
 
 Here: gathering, the outbox of the node's own source key, batches that other sources signed themselves, and waiting for
 commits. Not here: JSON (`rpc`), which batches a block takes (`ledger.pool`). `accepted` is said only once the signed
-batch is synced in the outbox; those bytes are offered again until the chain has them, across restarts.
+batch is synced in the outbox; those bytes are offered again until the chain has them, across restarts. What ails the
+outbox or its key ends the signing here and nothing else: the node goes on as a validator.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ from ledger.batches import ParsedBatch, check_event, parse_batch, verify_batch
 from ledger.chain import CommitResult
 from ledger.events import REFERENCE_SIZE, TIME_MS_MAX, Event
 from ledger.events import event_id as id_of_event
+from ledger.execution import BlockRefused
 from ledger.members import source_grant
 from ledger.outcomes import Outcome
 from ledger.pool import NumberTaken, PoolFull
 from ledger.reader import LedgerReader
 from ledger.registry import KINDS
 from primitives.encoding import encode
-from primitives.errors import ChainError, InputError
+from primitives.errors import ChainError, InputError, StorageError
 from primitives.ids import EventId, Hash, Height, SourceKey, TimeMs
 from rpc.errors import Code, RpcError, unavailable
 from rpc.ports import NewEvent, Refusal, SourcePosition, SubmitResult, SubmitStatus, Wait
@@ -93,7 +95,9 @@ class NodeGateway:
         metrics: NodeMetrics,
         now_ms: Callable[[], TimeMs],
         wake: Callable[[], None],
+        fault: ChainError | None = None,
     ) -> None:
+        """Begin with what the outbox holds; a `fault` says why there is none although there is a key."""
         self._core = core
         self._reader = reader
         self._member = member
@@ -110,14 +114,16 @@ class NodeGateway:
         self._refused: OrderedDict[EventId, SubmitResult] = OrderedDict()
         self._settled: OrderedDict[EventId, SubmitResult] = OrderedDict()
         self._work = asyncio.Event()
+        self._fault: ChainError | None = None
+        if fault is not None:
+            self._disable(fault)
         self._recover()
 
     # --- rpc.ports.Gateway
 
     async def submit(self, events: Sequence[NewEvent], wait: Wait, timeout_ms: int) -> list[SubmitResult]:
         """Sign and offer events; return where each stands when all are as far as `wait` says, or after the time-out."""
-        if self._outbox is None:
-            raise unavailable("no_source", "this node has no source key to sign with", hint="submit signed batches")
+        self._check_door()
         if len(self._events) + len(events) > self._settings.pending_events_max:
             raise self._full()
         results: list[SubmitResult | None] = []
@@ -194,10 +200,8 @@ class NodeGateway:
             self._drop_rivals(batch)
         while len(self._settled) > SETTLED_KEPT:
             self._settled.popitem(last=False)
-        if self._outbox is not None:
-            own = self._outbox_source()
-            if any(batch.header.source == own for batch in result.batches):
-                self._settle()
+        if self._outbox is not None and any(item.header.source == self._outbox.source for item in result.batches):
+            self._settle()
 
     def _drop_rivals(self, ordered: ParsedBatch) -> None:
         """Refuse the events of batches that can never be ordered any more: their source signed a number twice."""
@@ -216,10 +220,13 @@ class NodeGateway:
     def _refuse_batch(self, batch_hash: Hash, number: int) -> None:
         message = f"another batch of the source's number {number}, or of one before it, was ordered"
         for event_id in self._batches.pop(batch_hash, ()):
-            entry = self._events.pop(event_id, None)
-            self._refuse(SubmitResult(event_id, SubmitStatus.REFUSED, refusal=Refusal("number_used", message)))
-            for waiter in entry.waiters if entry is not None else ():
-                waiter.one_less()
+            self._refuse_pending(event_id, Refusal("number_used", message))
+
+    def _refuse_pending(self, event_id: EventId, refusal: Refusal) -> None:
+        entry = self._events.pop(event_id, None)
+        self._refuse(SubmitResult(event_id, SubmitStatus.REFUSED, refusal=refusal))
+        for waiter in entry.waiters if entry is not None else ():
+            waiter.one_less()
 
     def _refuse(self, result: SubmitResult) -> None:
         self._refused[result.event_id] = result
@@ -234,12 +241,10 @@ class NodeGateway:
             self._settled[event_id] = SubmitResult(event_id, SubmitStatus.COMMITTED, outcome, height, index)
 
     async def run(self) -> None:
-        """Gather, sign, sync and offer, until cancelled."""
-        if self._outbox is None:
-            return
+        """Gather, sign, sync and offer, until cancelled; returns where nothing can be signed (any more)."""
         loop = asyncio.get_running_loop()
         offered = float("-inf")
-        while True:
+        while (outbox := self._outbox) is not None:
             if loop.time() >= offered + OFFER_AGAIN_S:
                 offered = loop.time()
                 self._offer_again()
@@ -255,11 +260,40 @@ class NodeGateway:
                 self._work.clear()
             if not events:
                 continue
-            raw = self._outbox.sign([data for _, data in events], time_ms=self._now_ms())
-            await loop.run_in_executor(self._executor, self._outbox.sync)
+            try:
+                raw = outbox.sign([data for _, data in events], time_ms=self._now_ms())
+                await loop.run_in_executor(self._executor, outbox.sync)
+            except (ChainError, OSError) as error:
+                # Whether the disk has it is not known: the events stay pending, and the next start tells.
+                self._disable(error if isinstance(error, ChainError) else StorageError("outbox unusable", got=error))
+                return
             self._offer(raw, [event_id for event_id, _ in events])
 
+    def _disable(self, error: ChainError) -> None:
+        """Sign nothing more: the outbox or its key can't be relied on."""
+        log.error("gateway_disabled", reason=error.reason, error=str(error))
+        self._fault, self._outbox = error, None
+        self._work.set()
+        for event_id in [event_id for event_id in self._queue if event_id in self._events]:
+            self._refuse_pending(event_id, Refusal(error.reason, str(error)))
+        self._queue.clear()
+
     # --- taking events
+
+    def _check_door(self) -> None:
+        """Raise where nothing can be signed that the chain would take."""
+        if self._fault is not None:
+            raise unavailable(self._fault.reason, str(self._fault), hint="submit signed batches")
+        if self._outbox is None:
+            raise unavailable("no_source", "this node has no source key to sign with", hint="submit signed batches")
+        chain = self._core.chain
+        grant = source_grant(chain.state_after(chain.tip_hash), self._outbox.source)
+        if grant is None or grant.member != self._member:
+            raise unavailable(
+                "source_not_registered",
+                f"the chain knows no source key {self._outbox.source.hex()[:16]} of {self._member}",
+                hint="submit signed batches",
+            )
 
     def _take(self, new: NewEvent, waiter: _Waiter) -> tuple[EventId, SubmitResult | None]:
         """Return the event's id, and its refusal where the door refuses it; otherwise it is on its way."""
@@ -369,7 +403,7 @@ class NodeGateway:
         if self._outbox is None:
             return
         self._settle()
-        for raw in self._outbox.pending:
+        for raw in self._outbox.pending if self._outbox is not None else ():
             self._track(parse_batch(raw))
 
     def _next_events(self) -> list[tuple[EventId, bytes]]:
@@ -399,25 +433,27 @@ class NodeGateway:
                 waiter.one_less()
         self._push(batch)
 
-    def _push(self, batch: ParsedBatch) -> None:
+    def _push(self, batch: ParsedBatch) -> bool:
+        """Hand a batch to the core and say whether it was taken; if not, it is offered again."""
         try:
             self._core.submit_batch(batch, self._now_ms())
-        except PoolFull as error:
-            log.warning("pool_full", detail=str(error))  # stays in the outbox and is offered again
+        except (PoolFull, NumberTaken, BlockRefused) as error:
+            log.warning("batch_not_taken", reason=error.reason, detail=str(error))
+            return False
         self._wake()
+        return True
 
     def _offer_again(self) -> None:
         """Offer what the outbox holds and the pool does not, and tell peers of the rest: they may have lost it."""
         if self._outbox is None:
             return
         held: list[Hash] = []
+        taken = True
         for batch_hash, raw in self._outbox.pending_by_hash:
             if self._core.chain.has_batch(batch_hash):
                 held.append(batch_hash)
-                continue
-            batch = parse_batch(raw)
-            self._batches.setdefault(batch.hash, batch.ids)
-            self._push(batch)
+            elif taken:  # those after one that is not taken have to wait for it anyway
+                taken = self._push(parse_batch(raw))
         if held:
             self._core.announce(held[:OFFERED_AGAIN_MAX])
             self._wake()
@@ -425,12 +461,11 @@ class NodeGateway:
     def _settle(self) -> None:
         if self._outbox is None:
             return
-        number, previous = self._core.chain.next_number(self._core.chain.tip_hash, self._outbox_source())
-        self._outbox.settle(number, previous)
-
-    def _outbox_source(self) -> SourceKey:
-        assert self._outbox is not None, "only a gateway with a key has a source"
-        return self._outbox.source
+        number, previous = self._core.chain.next_number(self._core.chain.tip_hash, self._outbox.source)
+        try:
+            self._outbox.settle(number, previous)
+        except ChainError as error:
+            self._disable(error)
 
 
 def _number_used(what: str, where: str | None, expected: object, got: object) -> RpcError:

@@ -42,7 +42,7 @@ from ledger.store_leveldb import LevelDBStore
 from p2p.config import KindSpec, NetworkConfig, NetworkLimits, PeerAddress, TlsFiles
 from p2p.lanes import Lane
 from p2p.peers import PeerNetwork
-from primitives.errors import StorageError, UsageError
+from primitives.errors import ChainError, StorageError, UsageError
 from primitives.hashing import PROTOCOL_VERSION
 from primitives.ids import TimeMs
 from primitives.keys import SigningKey
@@ -132,16 +132,18 @@ class Node:
             parameters=_parameters(config, chain),
             learner=lost_log or self._keys.vote is None,
         )
+        self.outbox, fault = self._open_outbox()
         self.gateway = NodeGateway(
             core=self.core,
             reader=self.reader,
             member=config.node.member,
-            outbox=self._open_outbox(),
+            outbox=self.outbox,
             settings=config.gateway,
             executor=self._outbox_io,
             metrics=self.metrics,
             now_ms=wall_clock_ms,
             wake=self._dirty.set,
+            fault=fault,
         )
         self.network = PeerNetwork(
             _network_config(home, config, self.genesis), self, random=random.SystemRandom(), metrics=self.metrics
@@ -150,15 +152,15 @@ class Node:
         self.index = IndexFollower(self.index_store, self.reader)
         self.view = LiveNodeView(self)
 
-    def _open_outbox(self) -> SourceOutbox | None:
+    def _open_outbox(self) -> tuple[SourceOutbox | None, ChainError | None]:
+        """Return the outbox of the gateway's key, or why there is none: no reason for a validator not to start."""
         if self._keys.source is None:
-            return None
-        return SourceOutbox(
-            self.home.outbox,
-            chain_id=self.genesis.chain_id,
-            member=self.config.node.member,
-            key=self._keys.source,
-        )
+            return None, None
+        chain_id, member = self.genesis.chain_id, self.config.node.member
+        try:
+            return SourceOutbox(self.home.outbox, chain_id=chain_id, member=member, key=self._keys.source), None
+        except ChainError as error:
+            return None, error
 
     # --- running
 
@@ -251,6 +253,8 @@ class Node:
         self._index_io.shutdown(wait=True)
         self.index_store.close()
         self.wal.close()
+        if self.outbox is not None:
+            self.outbox.close()
         self._store.close()
 
     # --- the turn of the loop

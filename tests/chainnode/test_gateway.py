@@ -1,0 +1,198 @@
+"""The gateway: what it answers and when, and that nothing wrong with its key or outbox goes further than itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from chainnode.config import GatewaySection
+from chainnode.gateway import NodeGateway
+from chainnode.metrics import NodeMetrics
+from chainnode.source_outbox import SourceOutbox
+from ledger.batches import ParsedBatch, build_batch, parse_batch
+from ledger.chain import CommitResult
+from ledger.events import Event
+from primitives.encoding import decode
+from primitives.errors import StorageError
+from primitives.ids import ZERO_HASH, Hash, Height, TimeMs
+from primitives.keys import SigningKey
+from primitives.votes import COMMIT, QuorumCertificate
+from rpc.errors import RpcError
+from rpc.ports import NewEvent, SubmitStatus, Wait
+from sim.cluster import Cluster
+from sim.network import CALM
+from sim.workload import START_MS, key_of, statement
+
+NOW = TimeMs(START_MS + 1_000)
+OWN, OTHER = "bank-0", "bank-1"
+SOON_MS = 50
+
+
+class World:
+    """One core, its store and a gateway over both; `flush` and `commit` are what the node does."""
+
+    def __init__(self, path: Path, key: SigningKey | None, fault: StorageError | None = None) -> None:
+        cluster = Cluster(0, weather=CALM)
+        self.core, self.store = cluster.open_core(0, cluster.nodes[0].disk, None), cluster.nodes[0].disk.store
+        self.core.restore([], NOW)
+        self.chain = self.core.chain
+        self.metrics = NodeMetrics()
+        self.executor = ThreadPoolExecutor(1)
+        self.outbox = None if key is None else SourceOutbox(path, chain_id=self.chain.chain_id, member=OWN, key=key)
+        self.gateway = NodeGateway(
+            core=self.core,
+            reader=self.core.reader,
+            member=OWN,
+            outbox=self.outbox,
+            settings=GatewaySection(),
+            executor=self.executor,
+            metrics=self.metrics,
+            now_ms=lambda: NOW,
+            wake=lambda: None,
+            fault=fault,
+        )
+
+    def batch(self, *numbers: int, at: tuple[int, Hash] = (0, ZERO_HASH), source: str = OTHER) -> ParsedBatch:
+        """Return a batch that a source signed itself, `at` a number after a hash."""
+        events = [statement(source, number, NOW) for number in numbers]
+        key, (number, previous) = key_of(source, "source"), at
+        chain_id = self.chain.chain_id
+        return parse_batch(
+            build_batch(
+                events, chain_id=chain_id, member=source, key=key, number=number, previous=previous, time_ms=NOW
+            )
+        )
+
+    def commit(self, *batches: ParsedBatch) -> CommitResult:
+        """Order batches as a block, write its rows and tell the gateway."""
+        for batch in batches:
+            if not self.chain.has_batch(batch.hash):
+                self.core.application.add_fetched(batch)
+        chain, time_ms = self.chain, self.chain.header.time_ms + 1_000
+        block = chain.build(chain.tip_hash, time_ms=time_ms, epoch=0, proposer=0, batches=batches)
+        block_hash, height = block.header.hash(), Height(chain.height + 1)
+        result = chain.commit(block_hash, QuorumCertificate(COMMIT, chain.header.epoch, 0, height, block_hash, ()))  # type: ignore[arg-type]
+        self.core.application.pool.committed(result.batches)
+        self.store.write(self.core.application.take_rows() + result.puts, sync=True)
+        chain.written(chain.ticket)
+        self.gateway.committed(result)
+        return result
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
+        """Let the gateway run."""
+        task = asyncio.create_task(self.gateway.run())
+        yield task
+        task.cancel()
+        await asyncio.wait([task])
+        self.executor.shutdown()
+
+
+class FullDisk:
+    """A file that takes nothing."""
+
+    def write(self, data: bytes) -> None:
+        raise OSError(28, "No space left on device", len(data))
+
+    def datasync(self) -> None:
+        raise AssertionError("nothing was written")
+
+    def close(self) -> None:
+        pass
+
+
+def new_event(number: int) -> NewEvent:
+    event = decode(Event, statement(OWN, number, NOW), size_max=1 << 16)
+    return NewEvent(event.kind, event.schema, event.body, event.reference, TimeMs(event.expires_ms))
+
+
+def run(main: Callable[[], Coroutine[None, None, None]]) -> None:
+    asyncio.run(main())
+
+
+def test_key_that_the_chain_does_not_know_signs_nothing_and_the_answer_says_so(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World(tmp_path / "outbox", SigningKey(b"\7" * 32))
+        async with world.running() as task:
+            with pytest.raises(RpcError, match="no source key") as caught:
+                await world.gateway.submit([new_event(1)], Wait.ACCEPTED, SOON_MS)
+            assert caught.value.reason == "source_not_registered"
+            assert world.outbox is not None
+            assert world.outbox.pending == []
+            assert not task.done()
+
+    run(main)
+
+
+def test_batch_of_an_unknown_key_in_the_outbox_lets_the_gateway_go_on(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World(tmp_path / "outbox", SigningKey(b"\7" * 32))
+        assert world.outbox is not None
+        world.outbox.sign([statement(OWN, 1, NOW)], time_ms=NOW)
+        world.outbox.sync()
+        async with world.running() as task:
+            await asyncio.sleep(0)
+            assert not task.done()
+
+    run(main)
+
+
+def test_outbox_that_lost_a_batch_disables_the_gateway_alone_at_once_and_after_a_restart(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World(tmp_path / "outbox", key_of(OWN, "source"))
+        async with world.running() as task:
+            world.commit(world.batch(7, source=OWN))  # signed with our key, somewhere else
+            with pytest.raises(RpcError, match="replace the key") as caught:
+                await world.gateway.submit([new_event(1)], Wait.ACCEPTED, SOON_MS)
+            assert caught.value.reason == "outbox_lost"
+            done = await world.gateway.submit_batch(world.batch(1).raw, Wait.NONE, SOON_MS)
+            assert done[0].status is SubmitStatus.PENDING, "who signs himself is served"
+            await asyncio.wait([task])
+            assert task.exception() is None
+
+    run(main)
+
+
+def test_outbox_that_cannot_be_written_disables_the_gateway_alone(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World(tmp_path / "outbox", key_of(OWN, "source"))
+        assert world.outbox is not None
+        world.outbox._log._file = FullDisk()
+        async with world.running() as task:
+            (result,) = await world.gateway.submit([new_event(1)], Wait.ACCEPTED, SOON_MS)
+            assert result.status is SubmitStatus.PENDING
+            await asyncio.wait([task])
+            assert task.exception() is None
+            with pytest.raises(RpcError) as caught:
+                await world.gateway.submit([new_event(2)], Wait.ACCEPTED, SOON_MS)
+            assert caught.value.reason == "storage"
+
+    run(main)
+
+
+def test_outbox_that_cannot_be_opened_is_what_the_answer_says(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World(tmp_path / "outbox", None, StorageError("damaged"))
+        with pytest.raises(RpcError, match="damaged"):
+            await world.gateway.submit([new_event(1)], Wait.ACCEPTED, SOON_MS)
+
+    run(main)
+
+
+def test_accepted_event_of_a_known_key_is_committed(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World(tmp_path / "outbox", key_of(OWN, "source"))
+        async with world.running():
+            (result,) = await world.gateway.submit([new_event(1)], Wait.ACCEPTED, 5_000)
+            assert result.status is SubmitStatus.PENDING
+            assert world.outbox is not None
+            world.commit(parse_batch(world.outbox.pending[0]))
+            (again,) = await world.gateway.submit([new_event(1)], Wait.COMMITTED, SOON_MS)
+            assert (again.status, again.height) == (SubmitStatus.COMMITTED, 1)
+
+    run(main)
