@@ -28,6 +28,7 @@ ATTRIBUTE_LENGTH_MAX = 1024
 NAME_LENGTH_MAX = 256
 TEXT_LENGTH_MAX = 32_768
 TEXT_PIECES_MAX = 256  # comments and CDATA cut a text in pieces; joining very many would take quadratic time
+_SHOWN_MAX = 40
 
 HEADER = "AppHdr"
 DOCUMENT = "Document"
@@ -43,7 +44,7 @@ class Node:
         self.line = line
         self.currency = currency
         self.text = ""
-        self.pieces = 0  # of text so far; -1 once a child has ended, as no element has both
+        self.pieces = 0  # of text so far; -1 once a child has begun, as no element has both
         self.children: dict[str, list[Node]] = {}
 
     def all(self, tag: str) -> list[Node]:
@@ -170,7 +171,23 @@ class _Reader:
         node = Node(tag, self._expat.CurrentLineNumber, attributes.get("Ccy"))
         if not self._root_depth:
             self._start_outside(node, namespace, depth)
+        if self._open:
+            self._begin_child(self._open[-1])
         self._open.append(node)
+
+    def _begin_child(self, parent: Node) -> None:
+        """Take note that an element has children; text beside them would be read in part, and its amount be another."""
+        if parent.pieces > 0 and parent.text.strip():
+            raise self._mixed(parent)
+        parent.pieces = -1
+
+    def _mixed(self, node: Node) -> XmlError:
+        return XmlError(
+            "text and elements mixed",
+            where=f"{self._where}:{self._expat.CurrentLineNumber}",
+            expected=f"either text or elements in {node.tag[-_SHOWN_MAX:]}",
+            got="both",
+        )
 
     def _split(self, name: str) -> tuple[str, str]:
         """Return namespace and local name, and remember them: a file has few names, many times."""
@@ -206,8 +223,6 @@ class _Reader:
         opened = self._open
         node = opened.pop()
         depth = len(opened) + 1
-        if opened:
-            opened[-1].pieces = -1
         if self._root_depth:
             if depth == self._root_depth:
                 self._end_root(node)
@@ -250,6 +265,8 @@ class _Reader:
     def _characters(self, text: str) -> None:
         node = self._open[-1]
         if node.pieces < 0:
+            if text.strip():
+                raise self._mixed(node)
             return  # white space between children
         node.text += text
         node.pieces += 1

@@ -53,6 +53,23 @@ def test_an_attack_is_refused_with_its_line(name: str) -> None:
     assert time.process_time() - began < 2, "an attack costs next to nothing"
 
 
+MIXED = {
+    "an amount around an element": ('<IntrBkSttlmAmt Ccy="CNY">', "1<b>2</b>"),
+    "an amount around an empty element": ('<IntrBkSttlmAmt Ccy="CNY">', "12<b/>"),
+    "a reference after an element": ("<EndToEndId>", "<x/>"),
+    "a reference around an element": ("<EndToEndId>", "E2E<x/>"),
+    "text among elements": ("<CdtTrfTxInf>", "text"),
+}
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_text_and_elements_mixed_are_refused_and_not_read_in_part(name: str) -> None:
+    before, added = MIXED[name]
+    assert PLAIN.count(before) == 1
+    with pytest.raises(XmlError, match="text and elements mixed"):
+        parse_iso20022(PLAIN.replace(before, before + added).encode(), where="f.xml")
+
+
 @pytest.mark.parametrize("skip_bad", [False, True])
 def test_an_unsafe_file_is_refused_even_where_bad_messages_may_be_left_out(skip_bad: bool) -> None:
     with pytest.raises(XmlError, match="forbidden"):
