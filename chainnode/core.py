@@ -14,6 +14,7 @@ from typing import Final, assert_never
 
 from chainnode.allowance import Allowance
 from chainnode.application import LedgerApplication
+from chainnode.opening import genesis_hash, previous_validators, replica_tip
 from consensus import messages as wire
 from consensus.catch_up import status_of
 from consensus.effects import (
@@ -51,7 +52,6 @@ from consensus.ports import LogHead, Signer
 from consensus.records import decode_record, encode_record
 from consensus.replica import Replica
 from consensus.state import Parameters, ReplicaState
-from consensus.state import Tip as ReplicaTip
 from consensus.verify import Verified, Verifier, WrongEpoch, verify, verify_committed
 from ledger.batches import BATCH_SIZE_MAX, ParsedBatch, parse_batch, verify_batch
 from ledger.chain import Chain, CommitResult
@@ -73,8 +73,6 @@ IDS_MAX: Final = 1_024
 IDS_A_MESSAGE: Final = 128
 ANNOUNCED_MAX: Final = 2_048
 NEEDED_MAX: Final = 4_096
-HASHES_KEPT: Final = 32
-CERTIFICATES_KEPT: Final = wire.WINDOW
 
 WIRE_KINDS: Final[dict[int, tuple[str, int, bool]]] = {
     **{kind: (type_.__name__, size, type_ is not Blocks) for kind, (type_, size) in wire.KINDS.items()},
@@ -149,16 +147,17 @@ class NodeCore:
         self._turn = Turn()
         self._arrived_ms: TimeMs | None = None
         self._stepped_ms = TimeMs(0)
+        validators = chain.validators_after(chain.tip_hash)
         checkpoint = reader.checkpoint()
         stable = chain.height if checkpoint is not None and checkpoint.size == chain.log_size else 0
         self.replica = Replica(
             name=name,
             chain_id=chain.chain_id,
             origin=chain.genesis.origin,
-            genesis_hash=_genesis_hash(reader),
-            validators=chain.validators_after(chain.tip_hash),
-            previous_validators=None,
-            tip=_replica_tip(chain, reader),
+            genesis_hash=genesis_hash(reader),
+            validators=validators,
+            previous_validators=previous_validators(reader, chain.header, validators.epoch),
+            tip=replica_tip(chain, reader),
             head=LogHead(chain.log_size, chain.log_root),
             head_epoch=chain.header.epoch,
             application=self.application,
@@ -443,24 +442,3 @@ def _ids(payload: bytes) -> tuple[bytes, ...]:
 
 
 _EVIDENCE_KIND: Final = next(kind for kind, (type_, _) in wire.KINDS.items() if type_ is Evidence)
-
-
-def _genesis_hash(reader: LedgerReader) -> Hash:
-    genesis = reader.block(0)
-    assert genesis is not None, "opening a chain writes its genesis block"
-    return genesis.hash
-
-
-def _replica_tip(chain: Chain, reader: LedgerReader) -> ReplicaTip:
-    """Return the newest block with the certificates and hashes of the last ones, from the store."""
-    certificates = []
-    recent = {chain.height: chain.tip_hash}
-    for height in range(max(1, chain.height - HASHES_KEPT + 1), chain.height + 1):
-        block = reader.block(height)
-        assert block is not None, f"block {height} below the tip is in the store"
-        recent[block.header.height] = block.hash
-        if block.certificate is not None:
-            certificates.append(block.certificate)
-    return ReplicaTip(
-        chain.height, chain.tip_hash, chain.header.time_ms, tuple(certificates[-CERTIFICATES_KEPT:]), recent
-    )
