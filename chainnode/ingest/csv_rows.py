@@ -40,7 +40,9 @@ def parse_csv(data: bytes, context: IngestContext, *, where: str, skip_bad: bool
         expected = (
             "columns " + ", ".join(sorted(REQUIRED)) + " and no others than " + ", ".join(sorted(COLUMNS - REQUIRED))
         )
-        raise FormatError("wrong columns", where=f"{where}:1", expected=expected, got=", ".join(names))
+        # Where names are missing this may be no header but a row, and a row is private.
+        got = f"{len(names)} others" if missing else ", ".join(names)
+        raise FormatError("wrong columns", where=f"{where}:1", expected=expected, got=got)
     try:
         text = data.removeprefix(b"\xef\xbb\xbf").decode()
     except UnicodeDecodeError as error:

@@ -35,8 +35,10 @@ _SMALLEST = len("000201") + len(_CRC_HEAD) + 4
 _ACCOUNTS = frozenset(f"{number:02d}" for number in range(2, 52))
 _TEMPLATES = frozenset(f"{number:02d}" for number in (*range(26, 52), *range(80, 100)))
 _MANDATORY = (FORMAT, CATEGORY, CURRENCY, COUNTRY, NAME, CITY)
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _RULES: dict[str, tuple[re.Pattern[str], str]] = {
     FORMAT: (re.compile("01"), "01"),
+    UNIONPAY: (re.compile("[0-9A-Za-z]{31}"), "31 characters: acquirer (8), forwarder (8), merchant (15)"),
     INITIATION: (re.compile("1[12]"), "11 (static) or 12 (dynamic)"),
     CATEGORY: (re.compile("[0-9]{4}"), "4 digits"),
     CURRENCY: (re.compile("[0-9]{3}"), "3 digits"),
@@ -101,11 +103,13 @@ def _parse(payload: str) -> QrCode:
         payload.encode()
     except UnicodeEncodeError:
         raise QrError("payload is not text", expected="Unicode characters", got="half of a surrogate pair") from None
+    if _UNPRINTABLE.search(payload):
+        raise QrError("control character", expected="text", got="a character that none can see")
     if not payload.startswith(FORMAT + "02"):
-        raise QrError("payload has another beginning", expected="the format indicator 000201", got=repr(payload[:6]))
+        raise QrError("payload has another beginning", expected="the format indicator 000201", got="another")
     objects = parse_objects(payload)
     if next(reversed(objects)) != CRC or len(objects[CRC]) != 4:
-        raise QrError("payload has no CRC at its end", expected="6304 and 4 hex digits", got=repr(payload[-8:]))
+        raise QrError("payload has no CRC at its end", expected="6304 and 4 hex digits", got="another end")
     computed = crc_of(payload[:-4])
     if objects[CRC].upper() != computed:
         raise QrError("CRC does not match", where="63", expected=computed, got=objects[CRC])
@@ -123,7 +127,9 @@ def parse_objects(text: str) -> dict[str, str]:
         head = text[position : position + 4]
         if len(head) < 4 or not (head.isascii() and head.isdigit()):
             expected = "2 digits of id and 2 of length"
-            raise QrError("malformed data object", where=f"character {position}", expected=expected, got=repr(head))
+            raise QrError(
+                "malformed data object", where=f"character {position}", expected=expected, got="something else"
+            )
         number, length = head[:2], int(head[2:])
         value = text[position + 4 : position + 4 + length]
         if length == 0 or len(value) < length:
@@ -145,7 +151,7 @@ def _check_objects(objects: Mapping[str, str]) -> None:
     for number, (pattern, expected) in _RULES.items():
         value = objects.get(number)
         if value is not None and pattern.fullmatch(value) is None:
-            raise QrError("malformed value", where=number, expected=expected, got=repr(value[:20]))
+            raise QrError("malformed value", where=number, expected=expected, got=f"{len(value)} characters")
     tip = objects.get(TIP)
     for number, needed in ((TIP_FIXED, "02"), (TIP_PERCENT, "03")):
         if (number in objects) != (tip == needed):

@@ -102,7 +102,8 @@ def detect_format(data: bytes, *, where: str) -> str:
         if adapter.name != "emvqr" and adapter.detect(head):
             return adapter.name
     hint = "a bare QR payload goes into a JSON line" if head.startswith(b"000201") else "name it with --format"
-    raise FormatError("format not recognised", where=where, expected=", ".join(FORMATS), got=head[:16], hint=hint)
+    got = f"{len(data)} bytes of something else"
+    raise FormatError("format not recognised", where=where, expected=", ".join(FORMATS), got=got, hint=hint)
 
 
 def ingest(

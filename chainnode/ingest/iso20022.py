@@ -31,6 +31,7 @@ from primitives.errors import InputError
 
 TRANSACTIONS_MAX = 1_000_000
 VERSION_MIN = 2
+_SHOWN_MAX = 60
 
 Read = Callable[[Node, list[Node], GroupHeader], list[ParsedPayment]]
 
@@ -65,7 +66,9 @@ MESSAGE_TYPES: tuple[MessageType, ...] = (
 )
 _BY_ROOT = {kind.root: kind for kind in MESSAGE_TYPES}
 _PATHS = {kind.root: kind.path for kind in MESSAGE_TYPES}
-_IDENTIFIER = re.compile(r"(?:.*[:/])?([a-z]{4}\.[0-9]{3})\.([0-9]{3})\.([0-9]{2})")
+# ISO's own, or of a market infrastructure that follows its form (urn:cnaps:std:cnaps:2010:tech:xsd:), or SWIFT's.
+_NAMESPACE = re.compile(r"urn:(?:[a-z0-9]+:std:[a-z0-9]+:[0-9]{4,5}:tech:xsd:|swift:xsd:)\$?[A-Za-z0-9._]+")
+_IDENTIFIER = re.compile(r"(?:.*[:/$])?([a-z]{4}\.[0-9]{3})\.([0-9]{3})\.([0-9]{2})")
 
 
 @dataclass(slots=True)
@@ -209,6 +212,13 @@ class _Collector:
 
 def _message_type(kind: MessageType, root: Node, namespace: str, header: Node | None) -> str:
     """Return the message's identifier such as pacs.008.001.08, as namespace or application header give it."""
+    if namespace and _NAMESPACE.fullmatch(namespace) is None:
+        raise MessageError(
+            "namespace is no payment message's",
+            where=line_of(root),
+            expected=f"urn:iso:std:iso:20022:tech:xsd:{kind.name}...",
+            got=repr(namespace[:_SHOWN_MAX]),
+        )
     declared = "" if header is None else header.text_at("MsgDefIdr")
     for source, identifier in (("namespace", namespace), ("MsgDefIdr", declared)):
         match = _IDENTIFIER.fullmatch(identifier)

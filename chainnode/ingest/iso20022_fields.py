@@ -11,7 +11,7 @@ import re
 from chainnode.ingest.errors import MessageError
 from chainnode.ingest.iso20022_xml import Node
 from chainnode.ingest.parsed import Agent, Amount, Party
-from chainnode.ingest.references import agent_code, check_bic, check_cnaps, check_lei, check_uetr
+from chainnode.ingest.references import agent_code, check_bic, check_cnaps, check_iban, check_lei, check_uetr
 from ledger.currencies import EXPONENTS, minor_units
 from ledger.payments import AgentRole, AgentScheme, Channel
 from ledger.times import parse_date
@@ -23,7 +23,6 @@ _UNITS = tuple(int("1".ljust(SUM_DECIMALS - exponent + 1, "0")) for exponent in 
 _SUM = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,17}))?", re.ASCII)
 _CHANNELS = {"HVPS": Channel.HVPS, "BEPS": Channel.BEPS, "CIPS": Channel.CIPS}
 _CNAPS_SYSTEMS = ("", "CNAPS")
-_SHOWN_MAX = 40
 
 
 def line_of(node: Node) -> str:
@@ -82,9 +81,8 @@ def read_sum(node: Node) -> int:
     match = _SUM.fullmatch(text)
     fraction = (match.group(2) or "").rstrip("0") if match else ""
     if match is None or len(fraction) > SUM_DECIMALS:
-        raise MessageError(
-            "not a control sum", where=line_of(node), expected="a decimal number", got=repr(text[:_SHOWN_MAX])
-        )
+        got = f"{len(text)} characters"
+        raise MessageError("not a control sum", where=line_of(node), expected="a decimal number", got=got)
     return int(match.group(1)) * _UNITS[0] + int(fraction.ljust(SUM_DECIMALS, "0"))
 
 
@@ -141,8 +139,14 @@ def read_party(node: Node, name: str) -> Party:
     party = node.one(name)
     text = "" if party is None else party.text_at("Nm") or party.text_at("Pty", "Nm")
     account = node.one(name + "Acct", "Id")
-    number = "" if account is None else account.text_at("IBAN") or account.text_at("Othr", "Id")
-    return Party(text, number)
+    return Party(text, "" if account is None else _account_number(account))
+
+
+def _account_number(account: Node) -> str:
+    iban = account.one("IBAN")
+    if iban is None:
+        return account.text_at("Othr", "Id")
+    return check_iban(iban.text.strip(), where=line_of(iban))
 
 
 def read_remittance(node: Node) -> str:
@@ -162,7 +166,7 @@ def read_reason(node: Node | None) -> str:
         return ""
     code = optional_text(reason, "Cd")
     if code and (len(code) != 4 or not code.isascii() or not code.isalnum() or code != code.upper()):
-        raise MessageError("not a reason code", where=line_of(reason), expected="4 capitals or digits", got=code)
+        raise MessageError("not a reason code", where=line_of(reason), expected="4 capitals or digits", got="another")
     return code or "NARR"  # a proprietary reason is free text and stays at the bank
 
 

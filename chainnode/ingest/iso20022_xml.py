@@ -28,7 +28,7 @@ ATTRIBUTE_LENGTH_MAX = 1024
 NAME_LENGTH_MAX = 256
 TEXT_LENGTH_MAX = 32_768
 TEXT_PIECES_MAX = 256  # comments and CDATA cut a text in pieces; joining very many would take quadratic time
-_SHOWN_MAX = 40
+_SHOWN_MAX = 60
 
 HEADER = "AppHdr"
 DOCUMENT = "Document"
@@ -145,6 +145,7 @@ class _Reader:
         self._unit_depth = 0  # and at its transactions
         self._unit_path: tuple[str, ...] = ()
         self._namespace = ""
+        self._document_namespace = ""
         self._names: dict[str, tuple[str, str]] = {}
         expat.buffer_text = True
         expat.ordered_attributes = False
@@ -204,11 +205,19 @@ class _Reader:
         in_document = bool(self._open) and self._open[-1].tag == DOCUMENT
         if node.tag == DOCUMENT:
             self._source_start = self._expat.CurrentByteIndex
+            self._document_namespace = namespace
         elif node.tag in self._roots and self._finished is None:
             self._root_depth = depth
             self._unit_path = self._roots[node.tag]
             self._unit_depth = depth + len(self._unit_path)
             self._namespace = namespace
+            if in_document and self._document_namespace not in ("", namespace):
+                raise XmlError(
+                    "Document of another namespace than its message",
+                    where=f"{self._where}:{node.line}",
+                    expected=repr(namespace[:_SHOWN_MAX]),
+                    got=repr(self._document_namespace[:_SHOWN_MAX]),
+                )
             if not in_document:
                 self._source_start = self._expat.CurrentByteIndex
             self.messages += 1

@@ -140,6 +140,10 @@ REFUSED = {
     "too many decimals": swap("540523.72", "540623.721"),
     "too long an amount": swap("540523.72", "541412345678901.23"),
     "too long a name": swap("5912LOTUS GARDEN", "5926" + "X" * 26),
+    "a line feed in a name": swap("5912LOTUS GARDEN", "5912LOTUS\nGARDEN"),
+    "an escape in a city": swap("6007BEIJING", "6007BEIJ\x1bNG"),
+    "a UnionPay merchant of one character": swap("15313125156431251564000010000000000", "15013"),
+    "a UnionPay merchant of 32 characters": swap("15313125156431251564000010000000000", "1532" + "3" * 32),
     "too long a city": swap("6007BEIJING", "6016" + "X" * 16),
     "another way to begin": swap("010212", "010213"),
     "a fixed tip without its indicator": swap("5802CN", "56041.505802CN"),
@@ -175,7 +179,9 @@ def test_no_changed_character_goes_unnoticed(index: int, character: str) -> None
 
 @given(
     name=st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=25),
-    language=st.text(st.characters(codec="utf-8"), min_size=1, max_size=25),
+    language=st.text(
+        st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1, max_size=25
+    ),
     amount=st.one_of(st.none(), st.integers(1, 10**12 - 1)),
     currency=st.sampled_from(["CNY", "JPY", "BHD", "EUR"]),
     extra=st.dictionaries(

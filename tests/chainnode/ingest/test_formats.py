@@ -201,3 +201,51 @@ def test_csv_may_use_semicolons() -> None:
     rows = [row.split(",")[:6] for row in sample("plain-bank-c").decode().splitlines()]
     data = "\n".join(";".join(row) for row in rows).encode()
     assert len(ingest(data, context_of("bank-c"), where="c").drafts) == 2
+
+
+PRIVATE = "6222020200112233445"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        f"{PRIVATE} is the account\n",
+        f"time,amount,currency,reference,debtor_agent\n2026-04-13T10:30:00+08:00,1.00,CNY,R,{PRIVATE}\n",
+        "000201" + PRIVATE,
+        json.dumps(
+            {
+                "payload": "00020101021115" + PRIVATE,
+                "reporter": "bank-a",
+                "side": "debtor",
+                "debtor_agent": "BKAACNBJXXX",
+                "time": "2026-04-13T10:30:00+08:00",
+                "reference": "R",
+            }
+        ),
+        json.dumps(
+            {
+                "payment": {
+                    "time": "2026-04-13T10:30:00+08:00",
+                    "amount": "1.00",
+                    "currency": "CNY",
+                    "reference": "R",
+                    "debtor_agent": "BKAACNBJXXX",
+                    "uetr": PRIVATE,
+                }
+            }
+        ),
+    ],
+    ids=["no format", "account as agent", "bare payload", "payload", "account as uetr"],
+)
+def test_what_is_wrong_is_told_without_what_was_private(data: str) -> None:
+    with pytest.raises(InputError) as caught:
+        ingest(data.encode(), context_of("bank-a"), where="f")
+    told = str(caught.value)
+    for text in (PRIVATE, PRIVATE[-8:], PRIVATE[:8], PRIVATE[:8].encode().hex()):
+        assert text not in told
+
+
+def test_a_row_where_the_header_should_be_is_not_repeated() -> None:
+    with pytest.raises(FormatError, match="wrong columns") as caught:
+        ingest(f"{PRIVATE},1.00,CNY\n".encode(), context_of("bank-a"), where="f", format_name="csv")
+    assert PRIVATE not in str(caught.value)

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from chainnode.ingest.errors import MessageError
+from chainnode.ingest.errors import MessageError, XmlError
 from chainnode.ingest.iso20022 import Parsed, parse_iso20022
 from chainnode.ingest.parsed import ParsedPayment
 from ledger.payments import AgentRole, AgentScheme, Channel, Status, uetr_text
@@ -117,6 +117,55 @@ def test_a_message_without_namespace_is_known_by_its_header_or_at_least_its_root
     assert single(body).message_type == "pacs.008"
     header = "<AppHdr><MsgDefIdr>pacs.008.001.10</MsgDefIdr></AppHdr>"
     assert single(f"<E>{header}{body}</E>").message_type == "pacs.008.001.10"
+
+
+NAMESPACE = "urn:iso:std:iso:20022:tech:xsd:pacs.008.001.08"
+
+
+@pytest.mark.parametrize(
+    "namespace",
+    [NAMESPACE, "urn:cnaps:std:cnaps:2010:tech:xsd:hvps.111.001.01", "urn:swift:xsd:$pacs.008.001.08"],
+)
+def test_a_namespace_is_isos_or_of_a_market_that_follows_its_form(namespace: str) -> None:
+    text = PLAIN.replace(NAMESPACE, namespace)
+    if "hvps" in namespace:
+        with pytest.raises(MessageError, match="namespace of another message"):
+            parse(text)
+    else:
+        assert single(text).message_type == "pacs.008.001.08"
+
+
+@pytest.mark.parametrize(
+    "namespace", ["http://example.com/foo", "http://example.com/pacs.008.001.08", "urn:x", NAMESPACE + "/x", "pacs.008"]
+)
+def test_any_other_namespace_is_refused(namespace: str) -> None:
+    with pytest.raises(MessageError, match="namespace is no payment message's"):
+        parse(PLAIN.replace(NAMESPACE, namespace))
+
+
+def test_a_document_of_another_namespace_than_its_message_is_refused() -> None:
+    inner = PLAIN.replace("<FIToFICstmrCdtTrf>", f'<FIToFICstmrCdtTrf xmlns="{NAMESPACE}">')
+    assert single(inner).message_type == "pacs.008.001.08"
+    with pytest.raises(XmlError, match="Document of another namespace"):
+        parse(inner.replace(f'<Document xmlns="{NAMESPACE}"', '<Document xmlns="http://example.com/foo"'))
+
+
+def with_iban(text: str) -> str:
+    return re.sub(r"<Othr>\s*<Id>[^<]*</Id>\s*</Othr>", f"<IBAN>{text}</IBAN>", PLAIN, count=1)
+
+
+@pytest.mark.parametrize("iban", ["GB82WEST12345698765432", "NO9386011117947", "MT84MALT011000012345MTLCAST001S"])
+def test_an_iban_with_right_check_digits_is_an_account(iban: str) -> None:
+    assert single(with_iban(f" {iban} ")).debtor.account == iban
+
+
+@pytest.mark.parametrize(
+    "iban", ["GB83WEST12345698765432", "GB82 WEST 1234 5698 7654 32", "GB82", "gb82WEST12345698765432"]
+)
+def test_a_wrong_iban_is_refused_and_not_repeated(iban: str) -> None:
+    with pytest.raises(InputError, match="IBAN") as caught:
+        parse(with_iban(iban))
+    assert iban not in str(caught.value)
 
 
 def test_a_message_without_document_element_is_read() -> None:
