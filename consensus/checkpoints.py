@@ -74,7 +74,7 @@ def on_vote(state: ReplicaState, vote: CheckpointVote) -> None:
     checkpoints = state.checkpoints
     if not checkpoints.stable_height <= vote.height <= state.tip.height + BUFFER_HEIGHTS:
         return
-    votes = checkpoints.votes.setdefault(vote.validator, {})
+    votes = checkpoints.votes.setdefault((vote.epoch, vote.validator), {})
     held = votes.get(vote.height)
     if held is not None and held.time_s >= vote.time_s:
         return
@@ -103,8 +103,8 @@ def settle(state: ReplicaState, height: Height) -> None:
             groups.setdefault((vote.epoch, vote.size, vote.root), []).append(vote)
     for group in groups.values():
         validators = state.set_of(group[0].epoch)
-        if validators is None:
-            continue
+        if validators is None or (group[0].epoch == state.epoch) is not (height > state.barrier_height):
+            continue  # an epoch's validators cosign up to its barrier and no further
         oldest = min(vote.time_s for vote in group)
         newer = height > checkpoints.stable_height or oldest > checkpoints.stable_time_s
         if len(group) >= validators.quorum and newer:
@@ -114,8 +114,10 @@ def settle(state: ReplicaState, height: Height) -> None:
 def _make_stable(state: ReplicaState, group: list[CheckpointVote], oldest_s: int) -> None:
     checkpoints, first = state.checkpoints, group[0]
     checkpoints.stable_height, checkpoints.stable_time_s = first.height, oldest_s
-    for votes in checkpoints.votes.values():
+    for key, votes in list(checkpoints.votes.items()):
         for height in [held for held in votes if held < first.height]:
             del votes[height]
+        if not votes:
+            del checkpoints.votes[key]
     cosignatures = tuple((vote.validator, vote.time_s, vote.signature) for vote in group)
     state.emit(CheckpointStable(first.epoch, first.height, first.size, first.root, cosignatures))

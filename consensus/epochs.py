@@ -5,7 +5,7 @@ from __future__ import annotations
 from consensus.effects import ViewEntered
 from consensus.state import ReplicaState
 from primitives.block import Block, BlockHeader
-from primitives.ids import View
+from primitives.ids import TimeMs, View
 
 
 def is_barrier(state: ReplicaState, block: Block) -> bool:
@@ -13,7 +13,7 @@ def is_barrier(state: ReplicaState, block: Block) -> bool:
     return block.header.next_validators != state.validators.hash
 
 
-def after_delivery(state: ReplicaState, header: BlockHeader) -> bool:
+def after_delivery(state: ReplicaState, header: BlockHeader, now_ms: TimeMs) -> bool:
     """Enter the next epoch where the delivered block changed the set; return whether it did."""
     if header.next_validators == state.validators.hash:
         return False
@@ -23,9 +23,13 @@ def after_delivery(state: ReplicaState, header: BlockHeader) -> bool:
     state.previous_validators, state.validators = state.validators, validators
     state.view, state.active, state.new_view = View(0), True, None
     state.view_changes.clear()
+    state.vowed_ms.clear()
+    state.accused.clear()
+    state.barrier_height = header.height
     state.chosen.clear()
     state.slots.clear()
     state.early.clear()
     state.attempts = 0
+    state.application.view_entered(now_ms)
     state.emit(ViewEntered(state.epoch, state.view, True, "a new epoch"))
     return True

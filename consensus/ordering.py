@@ -18,7 +18,7 @@ from primitives.block import Block, CommittedBlock
 from primitives.ids import Hash, Height, TimeMs
 from primitives.votes import COMMIT, PREPARE, QuorumCertificate, vote_statement
 
-CERTIFICATES_KEPT: Final = WINDOW
+CERTIFICATES_KEPT: Final = 4 * WINDOW
 HASHES_KEPT: Final = 4 * WINDOW
 
 
@@ -361,7 +361,7 @@ def _commit_block(state: ReplicaState, slot: Slot, committed: CommittedBlock, no
     state.block_due_ms = TimeMs(0)
     state.emit(Delivered(committed, certificate.view))
     state.moves += 1
-    barrier = epochs.after_delivery(state, header)
+    barrier = epochs.after_delivery(state, header, now_ms)
     checkpoints.after_delivery(state, header, parent_time, head, barrier, now_ms)
     following = state.slots.get(Height(header.height + 1))
     if following is not None and following.proposal is not None:

@@ -10,7 +10,7 @@ from typing import Final
 from consensus.messages import CheckpointVote, NewView, PrePrepare, ViewChange, Vote
 from primitives.encoding import Record, decode, encode
 from primitives.errors import StorageError
-from primitives.ids import Hash
+from primitives.ids import Epoch, Hash, Height
 from primitives.votes import QuorumCertificate
 
 RECORD_BYTES_MAX: Final = 16 * 1024 * 1024
@@ -53,12 +53,19 @@ class Cosigned(Record):
     vote: CheckpointVote
 
 
+class Reached(Record):
+    """How far this replica had delivered when its log was cut: votes up to there are no longer in it."""
+
+    epoch: Epoch
+    height: Height
+
+
 class _Framed(Record):
     kind: int
     body: bytes
 
 
-TYPES: Final[tuple[type[Record], ...]] = (Proposed, Prepared, Committed, ViewChanged, ViewStarted, Cosigned)
+TYPES: Final[tuple[type[Record], ...]] = (Proposed, Prepared, Committed, ViewChanged, ViewStarted, Cosigned, Reached)
 """The kinds of record, each under its place here; the order is part of the format."""
 
 

@@ -29,7 +29,7 @@ from consensus.messages import (
     Vote,
 )
 from consensus.ports import Application, LogHead, Signer
-from consensus.records import Committed, Cosigned, Prepared, Proposed, ViewChanged, ViewStarted
+from consensus.records import Committed, Cosigned, Prepared, Proposed, Reached, ViewChanged, ViewStarted
 from consensus.state import CheckpointHead, Parameters, ReplicaState, Tip
 from consensus.verify import Verification, Verifier
 from primitives.block import Block
@@ -78,6 +78,8 @@ class Replica:
         )
         self.state.checkpoints.head = CheckpointHead(head_epoch, tip.height, head.size, head.root)
         self.state.checkpoints.stable_height = stable_height
+        if head_epoch != validators.epoch:
+            self.state.barrier_height = tip.height
 
     def verification(self, verifier: Verifier = verify_ed25519) -> Verification:
         """Return what incoming messages are to be verified against now."""
@@ -98,7 +100,7 @@ class Replica:
             _restore_slot(state, record)
         if state.new_view is not None:
             view_change.adopt(state, choose(state.new_view.view_changes, state.genesis_hash))
-        state.progress_ms = now_ms
+        state.progress_ms = state.ticked_ms = now_ms
         state.checkpoints.due_ms = TimeMs(now_ms + state.parameters.checkpoint_quiet_ms)
         for message in _stored_messages(state):
             state.emit(Broadcast(message))
@@ -108,7 +110,7 @@ class Replica:
     def live_records(self) -> list[Record]:
         """Return the records that a restart still needs, in order: what the write-ahead log may be cut down to."""
         state = self.state
-        records: list[Record] = []
+        records: list[Record] = [Reached(state.epoch, max(state.tip.height, state.floor))]
         if state.checkpoints.own is not None:
             records.append(Cosigned(state.checkpoints.own))
         if state.new_view is not None:
@@ -159,6 +161,8 @@ class Replica:
 
     def _receive(self, peer: str, message: Message, now_ms: TimeMs) -> None:
         state = self.state
+        if peer in state.validators.indexes:
+            state.heard_ms[peer] = now_ms
         honest = True
         match message:
             case PrePrepare():
@@ -228,6 +232,8 @@ def _restore_floor(state: ReplicaState, records: list[Record]) -> None:
                 floor, epoch = max(floor, cosigned.height), cosigned.epoch
             case ViewChanged(change):
                 floor, epoch = max(floor, change.delivered_height), change.epoch
+            case Reached(epoch, height):
+                floor = max(floor, height)
             case _:
                 continue
         if epoch > state.epoch:

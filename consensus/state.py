@@ -102,7 +102,7 @@ class Checkpoints:
     `own` is the newest cosignature signed here; `due_ms` the time at which the newest block is signed if none follows.
     """
 
-    votes: dict[int, dict[Height, CheckpointVote]] = field(default_factory=dict)
+    votes: dict[tuple[Epoch, int], dict[Height, CheckpointVote]] = field(default_factory=dict)
     own: CheckpointVote | None = None
     head: CheckpointHead | None = None
     stable_height: Height = field(default_factory=lambda: Height(0))
@@ -146,6 +146,10 @@ class ReplicaState:
     view_changes: dict[int, ViewChange] = field(default_factory=dict)
     chosen: dict[Height, Block] = field(default_factory=dict)
     slots: dict[Height, Slot] = field(default_factory=dict)
+    heard_ms: dict[str, TimeMs] = field(default_factory=dict)
+    vowed_ms: dict[int, TimeMs] = field(default_factory=dict)
+    ticked_ms: TimeMs = field(default_factory=lambda: TimeMs(0))
+    barrier_height: Height = field(default_factory=lambda: Height(0))
     early: dict[Height, PrePrepare] = field(default_factory=dict)
     certified_height: Height = field(default_factory=lambda: Height(0))
     floor: Height = field(default_factory=lambda: Height(0))

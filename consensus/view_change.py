@@ -6,13 +6,18 @@ above 0 without its valid, stored NEW-VIEW. Source: PBFT section 4.4; the choice
 
 from __future__ import annotations
 
+from typing import Final
+
 from consensus import ordering
 from consensus.choice import Choice, choose
 from consensus.effects import Broadcast, Send, ViewEntered
-from consensus.messages import BUFFER_HEIGHTS, NewView, Status, ViewChange
+from consensus.messages import BUFFER_HEIGHTS, WINDOW, NewView, Status, ViewChange
 from consensus.records import ViewChanged, ViewStarted
 from consensus.state import ReplicaState
 from primitives.ids import Hash, Height, TimeMs, View
+
+HEARD_PERCENT: Final = 150
+"""Percent of the interval of status after which a validator that said nothing counts as not heard."""
 
 
 def start(state: ReplicaState, view: View, why: str, now_ms: TimeMs) -> None:
@@ -30,7 +35,7 @@ def start(state: ReplicaState, view: View, why: str, now_ms: TimeMs) -> None:
     )
     for slot in state.slots.values():
         slot.leave_view()
-    delivered = tuple(held for held in state.tip.certificates if held.epoch >= state.epoch - 1)
+    delivered = tuple(held for held in state.tip.certificates[-WINDOW:] if held.epoch >= state.epoch - 1)
     unsigned = ViewChange(state.epoch, view, me, delivered, claims, b"")
     signature = state.signer.sign_vote(unsigned.statement(state.chain_id))
     change = ViewChange(state.epoch, view, me, delivered, claims, signature)
@@ -53,6 +58,7 @@ def on_view_change(state: ReplicaState, change: ViewChange, peer: str, now_ms: T
     if held is not None and held.view >= change.view:
         return  # one of each validator, the highest
     state.view_changes[change.validator] = change
+    state.vowed_ms[change.validator] = now_ms
     above = sorted(held.view for held in state.view_changes.values() if held.view > state.view)
     if len(above) >= state.validators.f + 1:
         start(state, above[0], "f+1 validators moved on", now_ms)
@@ -102,7 +108,7 @@ def on_new_view(state: ReplicaState, message: NewView, now_ms: TimeMs) -> None:
 def enter(state: ReplicaState, message: NewView, now_ms: TimeMs) -> None:
     """Make a view active: NEW-VIEW is written first; its choice binds all proposals at the chosen heights."""
     choice = choose(message.view_changes, state.genesis_hash)
-    contradiction = _contradiction(state, choice)
+    contradiction = _contradiction(state, message, choice)
     if contradiction is not None:
         state.halt(contradiction)
         return
@@ -137,20 +143,40 @@ def adopt(state: ReplicaState, choice: Choice) -> None:
                 state.application.discard(block_hash)
 
 
-def _contradiction(state: ReplicaState, choice: Choice) -> str | None:
-    """Return how a choice contradicts what I delivered: then more than f validators are malicious."""
+def _contradiction(state: ReplicaState, message: NewView, choice: Choice) -> str | None:
+    """Return how a choice contradicts what I delivered: then more than f validators are malicious.
+
+    Only a block committed in an earlier view binds a NEW-VIEW. An old one that comes late may well have chosen a block
+    that a later view dropped, because it was never committed.
+    """
+    committed = {held.height: (held.epoch, held.view) for held in state.tip.certificates}
     named: list[tuple[Height, Hash]] = [(item.height, item.block_hash) for item in choice.certificates]
     named += [(block.header.height, block.header.hash()) for block in choice.blocks]
     for height, block_hash in named:
         delivered = state.tip.recent.get(height)
-        if delivered is not None and delivered != block_hash:
+        earlier = committed.get(height, (message.epoch, message.view)) < (message.epoch, message.view)
+        if earlier and delivered is not None and delivered != block_hash:
             return f"a NEW-VIEW chose another block at the delivered height {height}"
     return None
 
 
 def on_tick(state: ReplicaState, now_ms: TimeMs) -> None:
-    """Run the timer while there is something to order and nothing commits."""
+    """Run the timer while there is something to order and nothing commits.
+
+    It does not end a view while this node was itself asleep, or hears from too few to change the view with: who leaves
+    alone can't vote until the others follow, and the others do not miss it.
+    """
     if state.me is None:
+        return
+    asleep = now_ms - state.ticked_ms > state.parameters.status_interval_ms
+    state.ticked_ms = now_ms
+    if state.deadline_ms is not None and (asleep or not _hears_a_quorum(state, now_ms)):
+        state.deadline_ms = TimeMs(max(state.deadline_ms, now_ms + state.parameters.status_interval_ms))
+    leader = state.validators.validators[state.validators.leader(state.view)].name
+    if state.active and not state.leads and not _heard(state, leader, now_ms):
+        state.application.view_entered(now_ms)  # what was offered to a leader out of reach was not offered
+    if state.active and (stranded := _stranded(state, now_ms)) is not None:
+        start(state, stranded, "a validator waits there alone", now_ms)
         return
     if state.active:
         waiting = bool(state.slots) and any(slot.proposal is not None for slot in state.slots.values())
@@ -164,6 +190,33 @@ def on_tick(state: ReplicaState, now_ms: TimeMs) -> None:
             return
     if state.deadline_ms is not None and now_ms >= state.deadline_ms:
         start(state, View(state.view + 1), f"no progress in {state.timeout_ms()} ms", now_ms)
+
+
+def _hears_a_quorum(state: ReplicaState, now_ms: TimeMs) -> bool:
+    """Say whether enough validators were heard of late that, with me, they could start a view."""
+    heard = sum(1 for name in state.validators.indexes if _heard(state, name, now_ms))
+    return heard + 1 >= state.validators.quorum
+
+
+def _heard(state: ReplicaState, name: str, now_ms: TimeMs) -> bool:
+    """Say whether a validator was heard of late."""
+    at_ms = state.heard_ms.get(name)
+    return at_ms is not None and now_ms - at_ms <= HEARD_PERCENT * state.parameters.status_interval_ms // 100
+
+
+def _stranded(state: ReplicaState, now_ms: TimeMs) -> View | None:
+    """Return a view just above mine in which a validator has waited for the longest time-out: the others follow it.
+
+    It vowed to vote in no lower one, so until a view change the group would have to do without it. Only near views
+    count, and only after so long: a malicious validator gains one view change a minute.
+    """
+    since = now_ms - state.parameters.timeout_max_ms
+    near = [
+        change.view
+        for index, change in state.view_changes.items()
+        if state.view < change.view <= state.view + state.validators.n and state.vowed_ms.get(index, now_ms) <= since
+    ]
+    return min(near, default=None)
 
 
 def answer_status(state: ReplicaState, peer: str, status: Status) -> None:

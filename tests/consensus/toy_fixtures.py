@@ -59,6 +59,7 @@ START_MS = TimeMs(1_700_000_000_000)
 CHAIN_ID = leaf_hash(b"toy chain")
 ORIGIN = "toy"
 TICK_MS = 50
+LONGEST_STEP_MS = 500
 
 
 def validator_of(name: str) -> Validator:
@@ -315,12 +316,19 @@ class Group:
             if node.replica is not None:
                 self.perform(node, node.replica.step(BatchesArrived(), self.now))
 
-    def tick(self, ms: int = TICK_MS) -> None:
-        """Let time pass in one step for everybody, without delivering anything."""
-        self.now = TimeMs(self.now + ms)
-        for node in self.nodes:
-            if node.replica is not None:
-                self.perform(node, node.replica.step(Tick(), self.now))
+    def tick(self, ms: int = TICK_MS, *, heard: bool = True) -> None:
+        """Let time pass for everybody, without delivering anything; the clocks tick at least each half second.
+
+        With `heard`, as in most tests, everybody counts as heard of, whatever was delivered.
+        """
+        end = self.now + ms
+        while self.now < end:
+            self.now = TimeMs(min(end, self.now + LONGEST_STEP_MS))
+            for node in self.nodes:
+                if node.replica is not None:
+                    if heard:
+                        node.replica.state.heard_ms = dict.fromkeys(node.replica.state.validators.indexes, self.now)
+                    self.perform(node, node.replica.step(Tick(), self.now))
 
     def deliver(self) -> None:
         """Deliver messages in order until none is left; dropped ones are lost."""
