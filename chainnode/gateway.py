@@ -2,15 +2,15 @@
 
 Here: gathering, the outbox of the node's own source key, batches that other sources signed themselves, and waiting for
 commits. Not here: JSON (`rpc`), which batches a block takes (`ledger.pool`). `accepted` is said only once the signed
-batch is synced in the outbox; those bytes are offered again until the chain has them, across restarts. What ails the
-outbox or its key ends the signing here and nothing else: the node goes on as a validator.
+batch is synced, in the outbox or the ledger's store; what the outbox holds is offered again until the chain has it,
+across restarts. What ails the outbox or its key ends the signing here and nothing else: the node goes on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -57,6 +57,13 @@ class BatchPlace(NamedTuple):
     previous: Hash
 
 
+class Tracked(NamedTuple):
+    """The events of a batch on its way, and since when."""
+
+    ids: tuple[EventId, ...]
+    since_ms: TimeMs
+
+
 @dataclass(slots=True)
 class _Waiter:
     """One call that waits for a number of events to be accepted or committed."""
@@ -77,6 +84,7 @@ class _Entry:
 
     data: bytes | None
     accepted: bool = False
+    recorded: bool = False  # ordered before it came here: that place counts, not the one that is waited for
     waiters: list[_Waiter] = field(default_factory=list)
 
 
@@ -109,10 +117,12 @@ class NodeGateway:
         self._wake = wake
         self._events: dict[EventId, _Entry] = {}
         self._queue: deque[EventId] = deque()
-        self._batches: dict[Hash, tuple[EventId, ...]] = {}
+        self._batches: dict[Hash, Tracked] = {}
         self._numbers: dict[tuple[bytes, int], BatchPlace] = {}
         self._refused: OrderedDict[EventId, SubmitResult] = OrderedDict()
         self._settled: OrderedDict[EventId, SubmitResult] = OrderedDict()
+        self._unsynced: deque[tuple[int, tuple[EventId, ...]]] = deque()  # by the store's ticket
+        self._synced = -1
         self._work = asyncio.Event()
         self._fault: ChainError | None = None
         if fault is not None:
@@ -134,9 +144,8 @@ class NodeGateway:
             ids.append(event_id)
             results.append(refused)
         self._work.set()
-        self._metrics.gateway_pending.set(len(self._events))
         await self._wait(waiter, timeout_ms)
-        return [found or self._standing(event_id) for found, event_id in zip(results, ids, strict=True)]
+        return self._counted([found or self._standing(item) for found, item in zip(results, ids, strict=True)])
 
     async def submit_batch(self, batch: bytes, wait: Wait, timeout_ms: int) -> list[SubmitResult]:
         """Offer a batch that its source has signed."""
@@ -162,11 +171,12 @@ class NodeGateway:
                 raise _number_used(error.what, error.where, error.expected, error.got) from None
             self._track(parsed)
             self._wake()
+        self._accept_synced(chain.ticket, parsed.ids)
         waiter = _Waiter(wait, 0, asyncio.get_running_loop().create_future())
         for event_id in dict.fromkeys(parsed.ids):
             self._join(event_id, waiter)
         await self._wait(waiter, timeout_ms)
-        return [self._standing(event_id) for event_id in parsed.ids]
+        return self._counted([self._standing(event_id) for event_id in parsed.ids])
 
     def status(self, event_id: EventId) -> SubmitResult:
         """Return where an event stands that the ledger does not hold."""
@@ -185,17 +195,28 @@ class NodeGateway:
 
     # --- what the node calls
 
+    @property
+    def pending(self) -> int:
+        """The number of events on their way."""
+        return len(self._events)
+
+    def synced(self, ticket: int) -> None:
+        """Tell who waits for it that the store holds the rows up to this ticket of the chain's."""
+        self._synced = max(self._synced, ticket)
+        while self._unsynced and self._unsynced[0][0] <= self._synced:
+            self._accept(self._unsynced.popleft()[1])
+
     def committed(self, result: CommitResult) -> None:
         """Tell who waits, once a block's rows are synced."""
         first = 0
         for batch in result.batches:
-            ids = self._batches.pop(batch.hash, None)
-            for index, event_id in enumerate(ids or (), first):
-                self._remember(event_id, result, index)
-                entry = self._events.pop(event_id, None)
-                for waiter in entry.waiters if entry is not None else ():
-                    if waiter.wait is not Wait.NONE:
-                        waiter.one_less()
+            tracked = self._batches.pop(batch.hash, None)
+            if tracked is not None:
+                self._metrics.commit_latency.observe(max(0, self._now_ms() - tracked.since_ms) / 1_000)
+            for index, event_id in enumerate(batch.ids if self._events else (), first):
+                # Where another batch brought the event first, that place counts; unless it was not applied there.
+                if event_id in self._events and (tracked is not None or result.outcomes[index].applied):
+                    self._ordered(event_id, result, index)
             first += batch.header.count
             self._drop_rivals(batch)
         while len(self._settled) > SETTLED_KEPT:
@@ -203,24 +224,43 @@ class NodeGateway:
         if self._outbox is not None and any(item.header.source == self._outbox.source for item in result.batches):
             self._settle()
 
+    def _ordered(self, event_id: EventId, result: CommitResult, index: int) -> None:
+        """Tell who waits, and keep the place where an event was applied: to read the store again would take longer."""
+        entry = self._events.pop(event_id)
+        outcome, height = result.outcomes[index], result.header.height
+        if outcome.applied and not entry.recorded:
+            self._settled[event_id] = SubmitResult(event_id, SubmitStatus.COMMITTED, outcome, height, index)
+        for waiter in entry.waiters:
+            waiter.one_less()
+
     def _drop_rivals(self, ordered: ParsedBatch) -> None:
         """Refuse the events of batches that can never be ordered any more: their source signed a number twice."""
         source, number = ordered.header.source, ordered.header.number
         rival = self._numbers.pop((source, number), None)
         if rival is not None and rival.hash != ordered.hash:
-            self._refuse_batch(rival.hash, number)
+            self._refuse_batch(rival.hash, _other_ordered(number))
         follower = self._numbers.get((source, number + 1))
         lost = follower is not None and follower.previous != ordered.hash
         while lost and follower is not None:  # and with it all that follow it
             number += 1
             del self._numbers[source, number]
-            self._refuse_batch(follower.hash, number)
+            self._refuse_batch(follower.hash, _other_ordered(number))
             follower = self._numbers.get((source, number + 1))
 
-    def _refuse_batch(self, batch_hash: Hash, number: int) -> None:
-        message = f"another batch of the source's number {number}, or of one before it, was ordered"
-        for event_id in self._batches.pop(batch_hash, ()):
-            self._refuse_pending(event_id, Refusal("number_used", message))
+    def _drop_let_go(self) -> None:
+        """Refuse the events of batches that the node let go because they cannot be ordered, as of a revoked source."""
+        own = set() if self._outbox is None else {batch_hash for batch_hash, _ in self._outbox.pending_by_hash}
+        for batch_hash in [item for item in self._batches if item not in own]:
+            if not self._core.chain.has_batch(batch_hash):
+                for key in [key for key, place in self._numbers.items() if place.hash == batch_hash]:
+                    del self._numbers[key]
+                message = "the node could not order the batch and let it go"
+                self._refuse_batch(batch_hash, Refusal("batch_dropped", message, retryable=True))
+
+    def _refuse_batch(self, batch_hash: Hash, refusal: Refusal) -> None:
+        tracked = self._batches.pop(batch_hash, None)
+        for event_id in tracked.ids if tracked is not None else ():
+            self._refuse_pending(event_id, refusal)
 
     def _refuse_pending(self, event_id: EventId, refusal: Refusal) -> None:
         entry = self._events.pop(event_id, None)
@@ -233,20 +273,14 @@ class NodeGateway:
         while len(self._refused) > REFUSED_KEPT:
             self._refused.popitem(last=False)
 
-    def _remember(self, event_id: EventId, result: CommitResult, index: int) -> None:
-        """Keep where an event was applied, for those who wait: a thousand readings of the store would take longer."""
-        outcome = result.outcomes[index]
-        if outcome.applied and event_id not in self._settled:
-            height = result.header.height
-            self._settled[event_id] = SubmitResult(event_id, SubmitStatus.COMMITTED, outcome, height, index)
-
     async def run(self) -> None:
-        """Gather, sign, sync and offer, until cancelled; returns where nothing can be signed (any more)."""
+        """Gather, sign, sync and offer, until cancelled."""
         loop = asyncio.get_running_loop()
         offered = float("-inf")
-        while (outbox := self._outbox) is not None:
+        while True:
             if loop.time() >= offered + OFFER_AGAIN_S:
                 offered = loop.time()
+                self._drop_let_go()
                 self._offer_again()
             try:
                 async with asyncio.timeout(OFFER_AGAIN_S):
@@ -255,10 +289,10 @@ class NodeGateway:
                 continue
             if len(self._queue) < self._settings.batch_events_max and self._settings.linger_ms:
                 await asyncio.sleep(self._settings.linger_ms / 1_000)
-            events = self._next_events()
+            events, outbox = self._next_events(), self._outbox
             if not self._queue:
                 self._work.clear()
-            if not events:
+            if not events or outbox is None:
                 continue
             try:
                 raw = outbox.sign([data for _, data in events], time_ms=self._now_ms())
@@ -266,7 +300,7 @@ class NodeGateway:
             except (ChainError, OSError) as error:
                 # Whether the disk has it is not known: the events stay pending, and the next start tells.
                 self._disable(error if isinstance(error, ChainError) else StorageError("outbox unusable", got=error))
-                return
+                continue
             self._offer(raw, [event_id for event_id, _ in events])
 
     def _disable(self, error: ChainError) -> None:
@@ -362,6 +396,11 @@ class NodeGateway:
         outcome: Outcome = self._reader.outcome(place.height, place.index)
         return SubmitResult(event_id, SubmitStatus.COMMITTED, outcome, Height(place.height), place.index)
 
+    def _counted(self, results: list[SubmitResult]) -> list[SubmitResult]:
+        for status, count in Counter(result.status for result in results).items():
+            self._metrics.submissions.labels(status.lower()).inc(count)
+        return results
+
     def _full(self, detail: str = "too many events wait to be ordered") -> RpcError:
         return RpcError(
             Code.LIMIT_EXCEEDED,
@@ -391,12 +430,29 @@ class NodeGateway:
         return all(self._reader.position(event_id) is not None for event_id in batch.ids)
 
     def _track(self, batch: ParsedBatch) -> None:
-        self._batches[batch.hash] = batch.ids
+        self._batches.setdefault(batch.hash, Tracked(batch.ids, self._now_ms()))
         header = batch.header
         self._numbers[header.source, header.number] = BatchPlace(batch.hash, Hash(header.previous))
         for event_id in batch.ids:
-            entry = self._events.setdefault(event_id, _Entry(None))
+            if event_id not in self._events:
+                self._events[event_id] = _Entry(None, recorded=self._reader.position(event_id) is not None)
+
+    def _accept_synced(self, ticket: int, ids: tuple[EventId, ...]) -> None:
+        """Accept events once the store holds the rows up to the ticket, which may be now."""
+        if ticket <= self._synced:
+            self._accept(ids)
+        else:
+            self._unsynced.append((ticket, ids))
+
+    def _accept(self, ids: Sequence[EventId]) -> None:
+        for event_id in ids:
+            entry = self._events.get(event_id)
+            if entry is None:
+                continue
             entry.accepted = True
+            for waiter in [waiter for waiter in entry.waiters if waiter.wait is Wait.ACCEPTED]:
+                entry.waiters.remove(waiter)
+                waiter.one_less()
 
     def _recover(self) -> None:
         """Know again what was accepted before a restart: it is pending, and the same event is not signed anew."""
@@ -404,7 +460,9 @@ class NodeGateway:
             return
         self._settle()
         for raw in self._outbox.pending if self._outbox is not None else ():
-            self._track(parse_batch(raw))
+            batch = parse_batch(raw)
+            self._track(batch)
+            self._accept(batch.ids)
 
     def _next_events(self) -> list[tuple[EventId, bytes]]:
         taken: list[tuple[EventId, bytes]] = []
@@ -422,15 +480,8 @@ class NodeGateway:
     def _offer(self, raw: bytes, ids: list[EventId]) -> None:
         """Offer a batch that is synced in the outbox, and tell who waited for that."""
         batch = parse_batch(raw)
-        self._batches[batch.hash] = batch.ids
-        for event_id in ids:
-            entry = self._events.get(event_id)
-            if entry is None:
-                continue
-            entry.accepted = True
-            for waiter in [waiter for waiter in entry.waiters if waiter.wait is Wait.ACCEPTED]:
-                entry.waiters.remove(waiter)
-                waiter.one_less()
+        self._track(batch)
+        self._accept(ids)
         self._push(batch)
 
     def _push(self, batch: ParsedBatch) -> bool:
@@ -466,6 +517,10 @@ class NodeGateway:
             self._outbox.settle(number, previous)
         except ChainError as error:
             self._disable(error)
+
+
+def _other_ordered(number: int) -> Refusal:
+    return Refusal("number_used", f"another batch of the source's number {number}, or of one before it, was ordered")
 
 
 def _number_used(what: str, where: str | None, expected: object, got: object) -> RpcError:
