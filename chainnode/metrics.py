@@ -66,13 +66,12 @@ class NodeMetrics:
         self.view_changes = self._counter(
             "chainnode_view_changes_total", "Views left, by what made this node leave.", "reason"
         )
-        self.votes = self._counter("chainnode_votes_total", "Votes signed, by phase.", "phase")
         self.evidence = self._counter(
             "chainnode_evidence_total", "Contradicting signed pairs seen, by validator.", "validator"
         )
         self.checkpoint_size = self._gauge("chainnode_checkpoint_size", "Log size of the newest stable checkpoint.")
         self.commit_latency = self._histogram(
-            "chainnode_commit_latency_seconds", "From a batch's arrival at this node to its delivery.", LATENCY_SECONDS
+            "chainnode_commit_latency_seconds", "From a batch's submission here to its commit.", LATENCY_SECONDS
         )
         self.block_interval = self._histogram(
             "chainnode_block_interval_seconds", "Between two deliveries of a block.", LATENCY_SECONDS
@@ -133,6 +132,11 @@ class NodeMetrics:
     def count_dropped(self, reason: str, count: int = 1) -> None:
         """Count messages that were refused or dropped."""
         self.dropped.labels(self.reason_label(reason, of="dropped")).inc(count)
+
+    def count_messages(self, direction: str, kind: str, count: int, size: int) -> None:
+        """Count messages of `size` bytes of payload that came `in`, or were queued to go `out`."""
+        self.messages.labels(direction, kind).inc(count)
+        self.message_bytes.labels(direction).inc(count * size)
 
     def count_disconnect(self, reason: str) -> None:
         """Count a link that ended."""

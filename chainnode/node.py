@@ -94,6 +94,7 @@ class Node:
         self._stopping = asyncio.Event()
         self._dirty = asyncio.Event()
         self._fault: Exception | None = None
+        self._delivered: float | None = None
         self._io = ThreadPoolExecutor(1, "disk")
         self._outbox_io = ThreadPoolExecutor(1, "outbox")
         self._index_io = ThreadPoolExecutor(1, "index")
@@ -237,7 +238,14 @@ class Node:
 
     def _render_metrics(self) -> bytes:
         state = self.core.replica.state
+        pool = self.core.application.pool
         self.metrics.peers.set(len(self.network.peers()))
+        self.metrics.certified_height.set(max(state.certified_height, state.tip.height))
+        self.metrics.log_size.set(self.core.chain.log_size)
+        self.metrics.pool_batches.set(len(pool))
+        self.metrics.pool_bytes.set(pool.size_bytes)
+        self.metrics.wal_bytes.set(self.wal.size_bytes)
+        self.metrics.gateway_pending.set(self.gateway.pending)
         self.metrics.position(
             height=state.tip.height,
             view=state.view,
@@ -263,7 +271,9 @@ class Node:
         while True:
             self.core.on_tick(wall_clock_ms())
             self._dirty.set()
+            slept = time.monotonic()
             await asyncio.sleep(TICK_S)
+            self.metrics.loop_lag.observe(max(0.0, time.monotonic() - slept - TICK_S))
 
     async def _flush_forever(self) -> None:
         """Write and sync what a turn produced, then send, then answer; inputs go on being taken meanwhile."""
@@ -282,6 +292,7 @@ class Node:
                 self._fail(error)
                 return
             self._send(turn)
+            self.gateway.synced(ticket)
             self._answer(turn)
             if turn.halted is not None:
                 log.critical("halted", reason=turn.halted)
@@ -319,10 +330,16 @@ class Node:
 
     def _send(self, turn: Turn) -> None:
         for message in turn.outgoing:
-            if message.peer is None:
-                self.network.broadcast(message.kind, message.payload)
+            try:
+                if message.peer is None:
+                    copies = self.network.broadcast(message.kind, message.payload)
+                else:
+                    copies = int(self.network.send(message.peer, message.kind, message.payload))
+            except UsageError as error:  # one message that is too large must not cost all that follow
+                self.metrics.count_dropped("unsendable")
+                log.error("unsendable", kind=WIRE_KINDS[message.kind][0], error=str(error))
             else:
-                self.network.send(message.peer, message.kind, message.payload)
+                self.metrics.count_messages("out", WIRE_KINDS[message.kind][0], copies, len(message.payload))
 
     def _answer(self, turn: Turn) -> None:
         for result in turn.commits:
@@ -336,11 +353,14 @@ class Node:
 
     def _count(self, result: CommitResult) -> None:
         rejected = sum(1 for outcome in result.outcomes if not outcome.applied)
+        delivered = time.monotonic()
+        if self._delivered is not None:
+            self.metrics.block_interval.observe(delivered - self._delivered)
+        self._delivered = delivered
         self.metrics.blocks.inc()
         self.metrics.batches.inc(len(result.batches))
         self.metrics.events.labels("applied").inc(len(result.outcomes) - rejected)
         self.metrics.events.labels("rejected").inc(rejected)
-        self.metrics.log_size.set(result.log_size)
 
     def _note(self, notice: ViewEntered | EvidenceFound | Refused | CheckpointStable) -> None:
         match notice:
@@ -350,8 +370,9 @@ class Node:
                     self.metrics.view_changes.labels("timer").inc()
                 log.info("view_entered" if active else "view_change", epoch=epoch, to_view=view, why=why)
             case EvidenceFound(evidence):
-                validators = self.core.replica.state.validators
-                name = validators.validators[evidence.first.validator].name
+                # Of the set of its own epoch: the one of now may be smaller, or name another at this index.
+                accused = self.core.replica.state.set_of(evidence.first.epoch)
+                name = "other" if accused is None else accused.validators[evidence.first.validator].name
                 self.metrics.evidence.labels(name).inc()
                 log.error("evidence", validator=name, height_accused=evidence.first.height)
             case Refused(reason, detail):
@@ -381,19 +402,19 @@ class Node:
 
     def on_message(self, peer: str, kind: int, payload: bytes) -> None:
         """Take a peer's message."""
+        self.metrics.count_messages("in", WIRE_KINDS[kind][0], 1, len(payload))
         self.core.on_message(peer, kind, payload, wall_clock_ms())
         self._dirty.set()
 
     def on_connected(self, peer: str) -> None:
         """A peer is linked: say where we stand."""
-        log.info("peer_connected", peer=peer)
         self.core.connected(peer)
         self._dirty.set()
 
     def on_disconnected(self, peer: str, reason: str) -> None:
         """A peer is gone."""
+        del reason  # the network logs and counts it
         self.core.disconnected(peer, wall_clock_ms())
-        log.info("peer_disconnected", peer=peer, reason=reason)
 
 
 def _parameters(config: NodeConfig, chain: Chain) -> Parameters:

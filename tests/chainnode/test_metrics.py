@@ -1,9 +1,12 @@
 """Metrics: named as Prometheus' own linter wants them, and of bounded number."""
 
 import re
+from pathlib import Path
 
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
+import chainnode.metrics as module
 from chainnode.metrics import NodeMetrics
 
 METRICS = NodeMetrics(node="bank-a", member="bank-a", version="0.1.0", start_time_s=12.0)
@@ -52,3 +55,11 @@ def test_peer_cannot_grow_the_registry_with_its_reasons() -> None:
     assert text.count("chainnode_messages_dropped_total{") <= 257
     assert 'chainnode_messages_dropped_total{reason="other"} 744.0' in text
     assert 'chainnode_disconnects_total{reason="other"} 1.0' in text
+
+
+def test_every_metric_is_set_somewhere() -> None:
+    sources = "\n".join(path.read_text() for path in Path(module.__file__).parent.glob("*.py"))
+    verbs = r"(\.labels\(.*\))?\.(set|inc|observe)\("
+    held = [name for name, value in vars(METRICS).items() if isinstance(value, MetricWrapperBase)]
+    assert len(held) > 20
+    assert [name for name in held if not re.search(rf"(self|metrics)\.{name}{verbs}", sources)] == []

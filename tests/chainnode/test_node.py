@@ -6,12 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from chainnode.config import load_config
+from chainnode.core import BATCH, WIRE_KINDS, Outgoing, Turn
 from chainnode.home import Home
 from chainnode.localnet import Localnet
 from chainnode.logs import Position
 from chainnode.node import Node
+from consensus.effects import EvidenceFound
+from consensus.messages import Evidence, Vote
+from primitives.ids import ZERO_HASH, Epoch, Height, View
 
 NOW_MS = 1_790_000_000_000
 
@@ -41,3 +46,49 @@ def test_outbox_that_is_damaged_does_not_keep_the_validator_from_starting(home: 
         home.outbox.unlink()
         if sound is not None:
             home.outbox.write_bytes(sound)
+
+
+def test_message_that_is_too_large_is_dropped_and_those_after_it_are_sent(node: Node) -> None:
+    size_max = WIRE_KINDS[2][1]
+    sent: list[bytes] = []
+    node.network.send = lambda peer, kind, payload: not sent.append(payload)  # type: ignore[method-assign,func-returns-value]
+    turn = Turn(outgoing=[Outgoing(None, 2, bytes(size_max + 1)), Outgoing("bank-b", BATCH, b"x")])
+    node._send(turn)
+    assert sent == [b"x"]
+    text = node._render_metrics().decode()
+    assert 'chainnode_messages_dropped_total{reason="unsendable"} 1.0' in text
+    assert 'chainnode_messages_total{direction="out",kind="Batch"} 1.0' in text
+
+
+def evidence(epoch: int, validator: int) -> EvidenceFound:
+    votes = [
+        Vote(1, Epoch(epoch), View(0), Height(1), block_hash, validator, bytes(64))
+        for block_hash in (ZERO_HASH, type(ZERO_HASH)(b"\1" * 32))
+    ]
+    return EvidenceFound(Evidence(votes[0], votes[1]))
+
+
+def test_evidence_is_counted_by_the_set_of_its_epoch_or_as_of_another(node: Node) -> None:
+    node._note(evidence(0, 2))
+    node._note(evidence(7, 6))  # of a set that is larger than ours and not known any more
+    text = node._render_metrics().decode()
+    assert 'chainnode_evidence_total{validator="bank-c"} 1.0' in text
+    assert 'chainnode_evidence_total{validator="other"} 1.0' in text
+
+
+def test_link_is_logged_by_the_network_alone(node: Node) -> None:
+    with structlog.testing.capture_logs() as logs:
+        node.on_connected("bank-b")
+        node.on_disconnected("bank-b", "closed")
+    assert logs == []
+
+
+def test_what_comes_in_and_what_is_rendered_is_measured(node: Node) -> None:
+    node.on_connected("bank-b")
+    status = [item for item in node.core.take_turn().outgoing if item.kind == 6]
+    node.on_message("bank-b", 6, status[0].payload)
+    text = node._render_metrics().decode()
+    assert 'chainnode_messages_total{direction="in",kind="Status"} 1.0' in text
+    assert f'chainnode_message_bytes_total{{direction="in"}} {len(status[0].payload):.1f}' in text
+    assert f"chainnode_wal_bytes {node.wal.size_bytes:.1f}" in text
+    assert "chainnode_log_size 1.0" in text
