@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Final, assert_never
 
 from chainnode.allowance import Allowance
 from chainnode.application import LedgerApplication
 from chainnode.opening import genesis_hash, previous_validators, replica_tip
+from chainnode.relevance import asks_for_a_new_view, is_certified, tells_something
 from consensus import messages as wire
 from consensus.catch_up import status_of
 from consensus.effects import (
@@ -37,13 +38,13 @@ from consensus.effects import (
     ViewEntered,
 )
 from consensus.messages import (
+    BLOCKS_PER_FETCH_MAX,
     Blocks,
     Evidence,
     FetchBlocks,
     FetchProposals,
     Message,
     Status,
-    Vote,
     decode_message,
     encode_message,
     kind_of,
@@ -247,10 +248,10 @@ class NodeCore:
     # --- peers' messages
 
     def _on_consensus(self, peer: str, message: Message, now_ms: TimeMs) -> None:
-        if isinstance(message, Vote) and message.height <= self.replica.state.tip.height:
-            return  # late: it is delivered
         if isinstance(message, Blocks):
             self._on_blocks(peer, message, now_ms)
+            return
+        if not self._relevant(peer, message, now_ms):
             return
         try:
             verified = verify(message, self.replica.verification(self._verifier))
@@ -259,6 +260,12 @@ class NodeCore:
             return
         if self._allowed(peer, message, now_ms):
             self._step(Received(peer, verified), now_ms)
+
+    def _relevant(self, peer: str, message: Message, now_ms: TimeMs) -> bool:
+        """Say whether a message is worth its verification; one that is late and has an answer is so now and then."""
+        if asks_for_a_new_view(self.replica.state, message):
+            return self._allowance.due(peer, kind_of(message), now_ms)
+        return tells_something(self.replica.state, message)
 
     def _allowed(self, peer: str, message: Message, now_ms: TimeMs) -> bool:
         """Say whether a message may be answered: requests once a turn, a status once in half of its interval."""
@@ -269,10 +276,12 @@ class NodeCore:
     def _on_blocks(self, peer: str, message: Blocks, now_ms: TimeMs) -> None:
         """Take committed blocks, those of one epoch at a time: its end changes the set that the next are verified by.
 
-        Only batches that a certified block names are held: nobody fills this disk with others.
+        Only batches that a certified block names are held, and only of heights that this node would ask for now: nobody
+        fills this disk with others.
         """
-        offered = {batch.hash: batch for batch in map(parse_batch, message.batches)}
-        blocks = [item for item in message.blocks if item.block.header.height > self.chain.height]
+        base = self.chain.height
+        blocks = [item for item in message.blocks if base < item.block.header.height <= base + BLOCKS_PER_FETCH_MAX]
+        offered = {batch.hash: batch for batch in map(parse_batch, message.batches)} if blocks else {}
         while blocks:
             verified = self._verified_blocks(blocks)
             for batch_hash in (item for committed in verified for item in committed.block.batch_hashes):
@@ -287,15 +296,12 @@ class NodeCore:
             blocks = blocks[len(verified) :]
 
     def _verified_blocks(self, blocks: list[CommittedBlock]) -> list[CommittedBlock]:
-        """Return the blocks up to the first of an epoch whose set is not known yet; raises as `verify_committed`."""
-        verified: list[CommittedBlock] = []
-        for committed in blocks:
-            try:
+        """Return the blocks up to the first of another epoch than this one; raises as `verify_committed`."""
+        present = list(takewhile(lambda item: item.block.header.epoch == self.replica.state.epoch, blocks))
+        for committed in present:
+            if not is_certified(self.replica.state, committed):
                 verify_committed(committed, self.replica.verification(self._verifier))
-            except WrongEpoch:
-                break
-            verified.append(committed)
-        return verified
+        return present
 
     def _arrived(self, batch_hash: Hash) -> None:
         """Stop asking for a batch: it came, by whatever way."""

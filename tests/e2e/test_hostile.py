@@ -260,17 +260,13 @@ LINKED: dict[str, tuple[Message_, str]] = {
     ),
     "a vote for the next height by a key of nobody": (
         said(
-            lambda world: Vote(
-                COMMIT, Epoch(0), View(0), Height(world.tip.height + 500), Hash(bytes(32)), ME, bytes(64)
-            )
+            lambda world: Vote(COMMIT, Epoch(0), View(0), Height(world.tip.height + 8), Hash(bytes(32)), ME, bytes(64))
         ),
         "bad_signature",
     ),
     "a vote of a validator that there is none of": (
         said(
-            lambda world: Vote(
-                COMMIT, Epoch(0), View(0), Height(world.tip.height + 500), Hash(bytes(32)), 77, bytes(64)
-            )
+            lambda world: Vote(COMMIT, Epoch(0), View(0), Height(world.tip.height + 8), Hash(bytes(32)), 77, bytes(64))
         ),
         "bad_signature",
     ),
@@ -285,7 +281,9 @@ LINKED: dict[str, tuple[Message_, str]] = {
         "bad_signature",
     ),
     "a cosignature by nobody": (
-        said(lambda world: CheckpointVote(Epoch(0), Height(1), 5, Hash(bytes(32)), 1, ME, bytes(64))),
+        said(
+            lambda world: CheckpointVote(Epoch(0), Height(world.tip.height + 8), 5, Hash(bytes(32)), 1, ME, bytes(64))
+        ),
         "bad_signature",
     ),
     "evidence of two equal votes": (
