@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 import structlog
 
 from chainnode.config import GatewaySection
 from chainnode.core import NodeCore
 from chainnode.metrics import NodeMetrics
+from chainnode.pending import Entry, PendingEvents, Waiter
 from chainnode.source_outbox import SourceOutbox
 from ledger.batches import ParsedBatch, check_event, parse_batch, verify_batch
 from ledger.chain import CommitResult
@@ -41,51 +41,11 @@ from rpc.ports import NewEvent, Refusal, SourcePosition, SubmitResult, SubmitSta
 KIND_LIMIT: Final = 256
 EXPIRY_MARGIN_MS: Final = 60_000
 BATCH_FILL_BYTES: Final = 2 * 1024 * 1024
-REFUSED_KEPT: Final = 4_096
-SETTLED_KEPT: Final = 32_768  # two of the largest blocks
 OFFER_AGAIN_S: Final = 2.0
 OFFERED_AGAIN_MAX: Final = 256
 RETRY_AFTER_MS: Final = 500
 
 log = structlog.get_logger("gateway")
-
-
-class BatchPlace(NamedTuple):
-    """A batch of a source's number, and the one that it follows."""
-
-    hash: Hash
-    previous: Hash
-
-
-class Tracked(NamedTuple):
-    """The events of a batch on its way, and since when."""
-
-    ids: tuple[EventId, ...]
-    since_ms: TimeMs
-
-
-@dataclass(slots=True)
-class _Waiter:
-    """One call that waits for a number of events to be accepted or committed."""
-
-    wait: Wait
-    count: int
-    done: asyncio.Future[None]
-
-    def one_less(self) -> None:
-        self.count -= 1
-        if self.count <= 0 and not self.done.done():
-            self.done.set_result(None)
-
-
-@dataclass(slots=True)
-class _Entry:
-    """An event on its way: its bytes until they are signed, and who waits for it."""
-
-    data: bytes | None
-    accepted: bool = False
-    recorded: bool = False  # ordered before it came here: that place counts, not the one that is waited for
-    waiters: list[_Waiter] = field(default_factory=list)
 
 
 class NodeGateway:
@@ -115,14 +75,8 @@ class NodeGateway:
         self._metrics = metrics
         self._now_ms = now_ms
         self._wake = wake
-        self._events: dict[EventId, _Entry] = {}
+        self._pending = PendingEvents(lambda event_id: self._reader.position(event_id) is not None)
         self._queue: deque[EventId] = deque()
-        self._batches: dict[Hash, Tracked] = {}
-        self._numbers: dict[tuple[bytes, int], BatchPlace] = {}
-        self._refused: OrderedDict[EventId, SubmitResult] = OrderedDict()
-        self._settled: OrderedDict[EventId, SubmitResult] = OrderedDict()
-        self._unsynced: deque[tuple[int, tuple[EventId, ...]]] = deque()  # by the store's ticket
-        self._synced = -1
         self._work = asyncio.Event()
         self._fault: ChainError | None = None
         if fault is not None:
@@ -134,11 +88,11 @@ class NodeGateway:
     async def submit(self, events: Sequence[NewEvent], wait: Wait, timeout_ms: int) -> list[SubmitResult]:
         """Sign and offer events; return where each stands when all are as far as `wait` says, or after the time-out."""
         self._check_door()
-        if len(self._events) + len(events) > self._settings.pending_events_max:
+        if len(self._pending) + len(events) > self._settings.pending_events_max:
             raise self._full()
         results: list[SubmitResult | None] = []
         ids: list[EventId] = []
-        waiter = _Waiter(wait, 0, asyncio.get_running_loop().create_future())
+        waiter = Waiter(wait, 0, asyncio.get_running_loop().create_future())
         for event in events:
             event_id, refused = self._take(event, waiter)
             ids.append(event_id)
@@ -156,12 +110,12 @@ class NodeGateway:
         if chain.has_batch(parsed.hash):
             if not self._is_recorded(parsed):
                 # Sent again because it was not committed in time: perhaps no peer has it.
-                self._track(parsed)
+                self._pending.track(parsed, self._now_ms())
                 self._core.offer_again(parsed, self._now_ms())
                 self._wake()
         else:
             self._check_number(parsed)
-            if len(self._events) + len(parsed.ids) > self._settings.pending_events_max:
+            if len(self._pending) + len(parsed.ids) > self._settings.pending_events_max:
                 raise self._full()
             try:
                 self._core.submit_batch(parsed, self._now_ms())
@@ -169,20 +123,18 @@ class NodeGateway:
                 raise self._full(str(error)) from None
             except NumberTaken as error:
                 raise _number_used(error.what, error.where, error.expected, error.got) from None
-            self._track(parsed)
+            self._pending.track(parsed, self._now_ms())
             self._wake()
-        self._accept_synced(chain.ticket, parsed.ids)
-        waiter = _Waiter(wait, 0, asyncio.get_running_loop().create_future())
+        self._pending.accept_synced(chain.ticket, parsed.ids)
+        waiter = Waiter(wait, 0, asyncio.get_running_loop().create_future())
         for event_id in dict.fromkeys(parsed.ids):
-            self._join(event_id, waiter)
+            self._pending.join(event_id, waiter)
         await self._wait(waiter, timeout_ms)
         return self._counted([self._standing(event_id) for event_id in parsed.ids])
 
     def status(self, event_id: EventId) -> SubmitResult:
         """Return where an event stands that the ledger does not hold."""
-        if event_id in self._events:
-            return SubmitResult(event_id, SubmitStatus.PENDING)
-        return self._refused.get(event_id, SubmitResult(event_id, SubmitStatus.UNKNOWN))
+        return self._pending.status(event_id)
 
     def source_position(self, source: SourceKey) -> SourcePosition | None:
         """Return where a source stands in the committed chain."""
@@ -198,80 +150,19 @@ class NodeGateway:
     @property
     def pending(self) -> int:
         """The number of events on their way."""
-        return len(self._events)
+        return len(self._pending)
 
     def synced(self, ticket: int) -> None:
         """Tell who waits for it that the store holds the rows up to this ticket of the chain's."""
-        self._synced = max(self._synced, ticket)
-        while self._unsynced and self._unsynced[0][0] <= self._synced:
-            self._accept(self._unsynced.popleft()[1])
+        self._pending.synced(ticket)
 
     def committed(self, result: CommitResult) -> None:
         """Tell who waits, once a block's rows are synced."""
-        first = 0
-        for batch in result.batches:
-            tracked = self._batches.pop(batch.hash, None)
-            if tracked is not None:
-                self._metrics.commit_latency.observe(max(0, self._now_ms() - tracked.since_ms) / 1_000)
-            for index, event_id in enumerate(batch.ids if self._events else (), first):
-                # Where another batch brought the event first, that place counts; unless it was not applied there.
-                if event_id in self._events and (tracked is not None or result.outcomes[index].applied):
-                    self._ordered(event_id, result, index)
-            first += batch.header.count
-            self._drop_rivals(batch)
-        while len(self._settled) > SETTLED_KEPT:
-            self._settled.popitem(last=False)
+        now_ms = self._now_ms()
+        for tracked in self._pending.committed(result):
+            self._metrics.commit_latency.observe(max(0, now_ms - tracked.since_ms) / 1_000)
         if self._outbox is not None and any(item.header.source == self._outbox.source for item in result.batches):
             self._settle()
-
-    def _ordered(self, event_id: EventId, result: CommitResult, index: int) -> None:
-        """Tell who waits, and keep the place where an event was applied: to read the store again would take longer."""
-        entry = self._events.pop(event_id)
-        outcome, height = result.outcomes[index], result.header.height
-        if outcome.applied and not entry.recorded:
-            self._settled[event_id] = SubmitResult(event_id, SubmitStatus.COMMITTED, outcome, height, index)
-        for waiter in entry.waiters:
-            waiter.one_less()
-
-    def _drop_rivals(self, ordered: ParsedBatch) -> None:
-        """Refuse the events of batches that can never be ordered any more: their source signed a number twice."""
-        source, number = ordered.header.source, ordered.header.number
-        rival = self._numbers.pop((source, number), None)
-        if rival is not None and rival.hash != ordered.hash:
-            self._refuse_batch(rival.hash, _other_ordered(number))
-        follower = self._numbers.get((source, number + 1))
-        lost = follower is not None and follower.previous != ordered.hash
-        while lost and follower is not None:  # and with it all that follow it
-            number += 1
-            del self._numbers[source, number]
-            self._refuse_batch(follower.hash, _other_ordered(number))
-            follower = self._numbers.get((source, number + 1))
-
-    def _drop_let_go(self) -> None:
-        """Refuse the events of batches that the node let go because they cannot be ordered, as of a revoked source."""
-        own = set() if self._outbox is None else {batch_hash for batch_hash, _ in self._outbox.pending_by_hash}
-        for batch_hash in [item for item in self._batches if item not in own]:
-            if not self._core.chain.has_batch(batch_hash):
-                for key in [key for key, place in self._numbers.items() if place.hash == batch_hash]:
-                    del self._numbers[key]
-                message = "the node could not order the batch and let it go"
-                self._refuse_batch(batch_hash, Refusal("batch_dropped", message, retryable=True))
-
-    def _refuse_batch(self, batch_hash: Hash, refusal: Refusal) -> None:
-        tracked = self._batches.pop(batch_hash, None)
-        for event_id in tracked.ids if tracked is not None else ():
-            self._refuse_pending(event_id, refusal)
-
-    def _refuse_pending(self, event_id: EventId, refusal: Refusal) -> None:
-        entry = self._events.pop(event_id, None)
-        self._refuse(SubmitResult(event_id, SubmitStatus.REFUSED, refusal=refusal))
-        for waiter in entry.waiters if entry is not None else ():
-            waiter.one_less()
-
-    def _refuse(self, result: SubmitResult) -> None:
-        self._refused[result.event_id] = result
-        while len(self._refused) > REFUSED_KEPT:
-            self._refused.popitem(last=False)
 
     async def run(self) -> None:
         """Gather, sign, sync and offer, until cancelled."""
@@ -308,8 +199,8 @@ class NodeGateway:
         log.error("gateway_disabled", reason=error.reason, error=str(error))
         self._fault, self._outbox = error, None
         self._work.set()
-        for event_id in [event_id for event_id in self._queue if event_id in self._events]:
-            self._refuse_pending(event_id, Refusal(error.reason, str(error)))
+        for event_id in [event_id for event_id in self._queue if event_id in self._pending.events]:
+            self._pending.refuse_pending(event_id, Refusal(error.reason, str(error)))
         self._queue.clear()
 
     # --- taking events
@@ -329,7 +220,7 @@ class NodeGateway:
                 hint="submit signed batches",
             )
 
-    def _take(self, new: NewEvent, waiter: _Waiter) -> tuple[EventId, SubmitResult | None]:
+    def _take(self, new: NewEvent, waiter: Waiter) -> tuple[EventId, SubmitResult | None]:
         """Return the event's id, and its refusal where the door refuses it; otherwise it is on its way."""
         event = Event(
             self._member,
@@ -349,14 +240,14 @@ class NodeGateway:
         except ChainError as error:
             event_id = id_of_event(data, new.kind if 0 < new.kind < KIND_LIMIT else 0)
             result = SubmitResult(event_id, SubmitStatus.REFUSED, refusal=Refusal(error.reason, str(error)))
-            self._refuse(result)
+            self._pending.refuse(result)
             return event_id, result
-        if event_id not in self._events:
+        if event_id not in self._pending.events:
             if self._reader.position(event_id) is not None:
                 return event_id, None
-            self._events[event_id] = _Entry(data)
+            self._pending.events[event_id] = Entry(data)
             self._queue.append(event_id)
-        self._join(event_id, waiter)
+        self._pending.join(event_id, waiter)
         return event_id, None
 
     def _expiry_of(self, kind: int) -> int:
@@ -368,16 +259,7 @@ class NodeGateway:
         ahead_ms = chain.policy_after(chain.tip_hash).event_expiry_ahead_ms_max
         return int(self._now_ms()) + max(ahead_ms - EXPIRY_MARGIN_MS, ahead_ms // 2)
 
-    def _join(self, event_id: EventId, waiter: _Waiter) -> None:
-        entry = self._events.get(event_id)
-        if entry is None or waiter.wait is Wait.NONE or (waiter.wait is Wait.ACCEPTED and entry.accepted):
-            return
-        if waiter in entry.waiters:
-            return
-        entry.waiters.append(waiter)
-        waiter.count += 1
-
-    async def _wait(self, waiter: _Waiter, timeout_ms: int) -> None:
+    async def _wait(self, waiter: Waiter, timeout_ms: int) -> None:
         if waiter.count <= 0:
             return
         try:
@@ -387,7 +269,7 @@ class NodeGateway:
             return
 
     def _standing(self, event_id: EventId) -> SubmitResult:
-        settled = self._settled.get(event_id)
+        settled = self._pending.settled(event_id)
         if settled is not None:
             return settled
         place = self._reader.position(event_id)
@@ -429,30 +311,9 @@ class NodeGateway:
         """Say whether the store answers for these events; a block whose rows are being written does not count yet."""
         return all(self._reader.position(event_id) is not None for event_id in batch.ids)
 
-    def _track(self, batch: ParsedBatch) -> None:
-        self._batches.setdefault(batch.hash, Tracked(batch.ids, self._now_ms()))
-        header = batch.header
-        self._numbers[header.source, header.number] = BatchPlace(batch.hash, Hash(header.previous))
-        for event_id in batch.ids:
-            if event_id not in self._events:
-                self._events[event_id] = _Entry(None, recorded=self._reader.position(event_id) is not None)
-
-    def _accept_synced(self, ticket: int, ids: tuple[EventId, ...]) -> None:
-        """Accept events once the store holds the rows up to the ticket, which may be now."""
-        if ticket <= self._synced:
-            self._accept(ids)
-        else:
-            self._unsynced.append((ticket, ids))
-
-    def _accept(self, ids: Sequence[EventId]) -> None:
-        for event_id in ids:
-            entry = self._events.get(event_id)
-            if entry is None:
-                continue
-            entry.accepted = True
-            for waiter in [waiter for waiter in entry.waiters if waiter.wait is Wait.ACCEPTED]:
-                entry.waiters.remove(waiter)
-                waiter.one_less()
+    def _drop_let_go(self) -> None:
+        own = set() if self._outbox is None else {batch_hash for batch_hash, _ in self._outbox.pending_by_hash}
+        self._pending.drop_let_go(lambda batch_hash: batch_hash in own or self._core.chain.has_batch(batch_hash))
 
     def _recover(self) -> None:
         """Know again what was accepted before a restart: it is pending, and the same event is not signed anew."""
@@ -461,15 +322,15 @@ class NodeGateway:
         self._settle()
         for raw in self._outbox.pending if self._outbox is not None else ():
             batch = parse_batch(raw)
-            self._track(batch)
-            self._accept(batch.ids)
+            self._pending.track(batch, self._now_ms())
+            self._pending.accept(batch.ids)
 
     def _next_events(self) -> list[tuple[EventId, bytes]]:
         taken: list[tuple[EventId, bytes]] = []
         size = 0
         while self._queue and len(taken) < self._settings.batch_events_max and size < BATCH_FILL_BYTES:
             event_id = self._queue.popleft()
-            entry = self._events.get(event_id)
+            entry = self._pending.events.get(event_id)
             if entry is None or entry.data is None:
                 continue
             taken.append((event_id, entry.data))
@@ -480,8 +341,8 @@ class NodeGateway:
     def _offer(self, raw: bytes, ids: list[EventId]) -> None:
         """Offer a batch that is synced in the outbox, and tell who waited for that."""
         batch = parse_batch(raw)
-        self._track(batch)
-        self._accept(ids)
+        self._pending.track(batch, self._now_ms())
+        self._pending.accept(ids)
         self._push(batch)
 
     def _push(self, batch: ParsedBatch) -> bool:
@@ -517,10 +378,6 @@ class NodeGateway:
             self._outbox.settle(number, previous)
         except ChainError as error:
             self._disable(error)
-
-
-def _other_ordered(number: int) -> Refusal:
-    return Refusal("number_used", f"another batch of the source's number {number}, or of one before it, was ordered")
 
 
 def _number_used(what: str, where: str | None, expected: object, got: object) -> RpcError:
