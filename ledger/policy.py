@@ -21,12 +21,15 @@ POLICY_SIZE_MAX = 4_096
 
 DAY_MS = 86_400_000
 MIB = 1 << 20
+BLOCK_BYTES_FLOOR = 128 * 1024
+"""The largest event (64 KiB) in a batch of its own always fits a block."""
 
 
 class Policy(Record):
     """The figures in force; they change only by an event, and a block is judged by those after its parent.
 
-    Blocks: `block_bytes_max`, `block_events_max` and `block_batches_max` bound what one block may carry;
+    Blocks: `block_bytes_max`, `block_events_max` and `block_batches_max` bound what one block may carry, at most what
+    the messages of the protocol carry (`consensus.messages`, `consensus.verify`);
     `block_time_lag_ms_max` and `block_time_drift_ms_max` how far a fresh proposal's time may lie behind and ahead of a
     voter's clock; a block is a checkpoint where its time falls in a later slot of `checkpoint_slot_ms` than its
     parent's. Events: `event_expiry_ahead_ms_max` bounds how far after the block's time an event may expire, and
@@ -35,9 +38,9 @@ class Policy(Record):
     A day is 86,400,000 ms.
     """
 
-    block_bytes_max: Annotated[int, Meta(ge=64 * 1024, le=64 * MIB)] = 8 * MIB
-    block_events_max: Annotated[int, Meta(ge=1, le=1 << 20)] = 16_384
-    block_batches_max: Annotated[int, Meta(ge=1, le=4_096)] = 256
+    block_bytes_max: Annotated[int, Meta(ge=BLOCK_BYTES_FLOOR, le=8 * MIB)] = 8 * MIB
+    block_events_max: Annotated[int, Meta(ge=1, le=16_384)] = 16_384
+    block_batches_max: Annotated[int, Meta(ge=1, le=256)] = 256
     block_time_lag_ms_max: Annotated[int, Meta(ge=100, le=600_000)] = 10_000
     block_time_drift_ms_max: Annotated[int, Meta(ge=100, le=600_000)] = 2_000
     checkpoint_slot_ms: Annotated[int, Meta(ge=10, le=60_000)] = 200

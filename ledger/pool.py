@@ -2,7 +2,10 @@
 
 A batch stays until a committed block takes its number, so the batches of a dropped branch wait again by themselves.
 Every member has a place of its own of bounded size, and of each block a fair share: one that floods delays nobody else.
-The pool is local: nothing in it affects what is valid. Source: architecture §5 (Against censorship).
+A source's next batch always enters, and batches that only follow a missing number give way to those that can be
+ordered: a member whose place is full of these neither silences its other sources nor gets a leader deposed that lacks
+what the others hold. The pool is local: nothing in it affects what is valid. Source: architecture §5 (Against
+censorship).
 """
 
 import heapq
@@ -11,6 +14,8 @@ from dataclasses import dataclass
 
 from ledger.batches import ParsedBatch
 from ledger.chain import Chain
+from ledger.execution import BlockRefused
+from ledger.policy import Policy
 from primitives.errors import ChainError, InputError
 from primitives.ids import Hash, SourceKey, TimeMs
 
@@ -37,12 +42,22 @@ class NumberTaken(InputError):
     reason = "number_taken"
 
 
+class ExceedsPolicy(BlockRefused):
+    """A batch larger than a whole block may be; governance may have changed that since it was signed."""
+
+    reason = "exceeds_policy"
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """A batch in the pool and since when it is there."""
 
     batch: ParsedBatch
     added_ms: TimeMs
+
+
+_Turn = tuple[int, TimeMs, bytes, ParsedBatch]
+"""How many numbers a batch is ahead of its source's next at the tip, since when it is next, its source, itself."""
 
 
 class Pool:
@@ -53,10 +68,13 @@ class Pool:
     ) -> None:
         self._batches_max = member_batches_max
         self._bytes_max = member_bytes_max
-        self._sources: dict[bytes, dict[int, Waiting]] = {}
+        # By number and previous hash: a batch that follows another one cannot take the place of the one that fits.
+        self._sources: dict[bytes, dict[tuple[int, bytes], Waiting]] = {}
+        self._ordered_ms: dict[bytes, TimeMs] = {}  # of waiting sources: when their last batch was ordered
         self._hashes: dict[Hash, Waiting] = {}
         self._count: dict[str, int] = {}
         self._bytes: dict[str, int] = {}
+        self._evicted: list[Hash] = []
 
     def __len__(self) -> int:
         return len(self._hashes)
@@ -76,53 +94,41 @@ class Pool:
     def check_room(self, chain: Chain, batch: ParsedBatch) -> bool:
         """Say whether the batch would be new here, or raise why it cannot enter.
 
-        Raises BlockRefused (foreign chain, unregistered source), NumberTaken, PoolFull.
+        Raises ExceedsPolicy, BlockRefused (foreign chain, unregistered source), NumberTaken, PoolFull.
         """
-        if batch.hash in self._hashes:
-            return False
-        header = batch.header
-        chain.check_admission(chain.tip_hash, batch)
-        next_number, previous = chain.next_number(chain.tip_hash, header.source)
-        where = f"source {header.source.hex()[:16]} of {header.member}"
-        if header.number < next_number:
-            raise NumberTaken("batch number ordered already", where=where, expected=next_number, got=header.number)
-        if header.number == next_number and header.previous != previous:
-            raise NumberTaken("batch follows another batch", where=where, expected=previous, got=header.previous)
-        rival = self._sources.get(header.source, {}).get(header.number)
-        if rival is not None:
-            raise NumberTaken(
-                f"batch number {header.number} used twice", where=where, expected=rival.batch.hash, got=batch.hash
-            )
-        count, size = self._count.get(header.member, 0), self._bytes.get(header.member, 0)
-        if count + 1 > self._batches_max:
-            raise PoolFull(header.member, f"at most {self._batches_max} batches", f"{count} waiting")
-        if size + batch.size > self._bytes_max:
-            raise PoolFull(header.member, f"at most {self._bytes_max} bytes", f"{size} waiting and {batch.size} more")
-        return True
+        return self._who_gives_way(chain, batch) is not None
 
     def add(self, chain: Chain, batch: ParsedBatch, now_ms: TimeMs) -> bool:
         """Take a verified batch in and say whether it was new; raises as `check_room` does."""
-        if not self.check_room(chain, batch):
+        giving_way = self._who_gives_way(chain, batch)
+        if giving_way is None:
             return False
+        self.drop(giving_way)
+        self._evicted += giving_way
         self._put(batch, now_ms)
         return True
+
+    def take_evicted(self) -> list[Hash]:
+        """Return the batches that gave way to others since the last call."""
+        evicted, self._evicted = self._evicted, []
+        return evicted
 
     def take_back(self, chain: Chain, batch: ParsedBatch, now_ms: TimeMs) -> None:
         """Take in a batch of a dropped branch, whatever the limits: it was in a proposal, which bounds how many."""
         next_number, _ = chain.next_number(chain.tip_hash, batch.header.source)
         rivals = self._sources.get(batch.header.source, {})
-        if batch.header.number >= next_number and batch.header.number not in rivals:
+        if batch.header.number >= next_number and _place(batch) not in rivals:
             self._put(batch, now_ms)
 
-    def committed(self, batches: Iterable[ParsedBatch]) -> None:
-        """Let go of all batches whose numbers these committed batches took, rivals of another hash included."""
+    def committed(self, batches: Iterable[ParsedBatch], now_ms: TimeMs = TimeMs(0)) -> None:  # noqa: B008  an int
+        """Let go of all batches whose numbers these committed batches took, and of those that follow a rival."""
         for batch in batches:
-            numbers = self._sources.get(batch.header.source, {})
-            for number in [number for number in numbers if number <= batch.header.number]:
-                self._remove(numbers[number].batch)
-            following = numbers.get(batch.header.number + 1)
-            if following is not None and following.batch.header.previous != batch.hash:
-                self._remove(following.batch)  # it follows a rival and can never be ordered
+            number, source = batch.header.number, batch.header.source
+            for place, waiting in list(self._sources.get(source, {}).items()):
+                if place[0] <= number or (place[0] == number + 1 and place[1] != batch.hash):
+                    self._remove(waiting.batch)
+            if source in self._sources:
+                self._ordered_ms[source] = now_ms
 
     def drop(self, batch_hashes: Iterable[Hash]) -> None:
         """Let go of these batches."""
@@ -136,13 +142,12 @@ class Pool:
         return [SourceKey(source) for source in self._sources]
 
     def next_of(self, chain: Chain, parent: Hash, source: bytes) -> Waiting | None:
-        """Return the batch that is this source's next after `parent`, if it waits."""
-        numbers = self._sources.get(source)
-        if numbers is None:
+        """Return the batch that is this source's next after `parent`, if it waits and a block can hold it."""
+        places = self._sources.get(source)
+        if places is None:
             return None
-        number, previous = chain.next_number(parent, source)
-        waiting = numbers.get(number)
-        return waiting if waiting is not None and waiting.batch.header.previous == previous else None
+        waiting = places.get(chain.next_number(parent, source))
+        return waiting if waiting is not None and _exceeded(chain.policy_after(parent), waiting.batch) is None else None
 
     def orderable(self, chain: Chain, parent: Hash) -> Iterator[Waiting]:
         """Yield, source by source, the batch that is its source's next after `parent`."""
@@ -162,14 +167,17 @@ class Pool:
     def select(self, chain: Chain, parent: Hash) -> list[ParsedBatch]:
         """Return the batches of a block on `parent`, in order, within the policy's limits after `parent`.
 
-        The member that has the fewest bytes in the block comes next, until nothing fits. Who is first among equals
-        moves on with each height. A source's batches keep their order; where a number is missing, the rest waits.
+        The member that has the fewest bytes in the block comes next, until nothing fits; of those that have none yet,
+        the one whose batch has been next for longest. Who is first among equals moves on with each height. A member's
+        sources take turns alike. A source's batches keep their order; where a number is missing, the rest waits.
         """
         policy = chain.policy_after(parent)
         height = chain.header_of(parent).height + 1
         queues = self._queues(chain, parent)
         members = sorted(queues)
-        heap = [(0, (rank - height) % len(members), member) for rank, member in enumerate(members)]
+        heap = [
+            (0, *queues[member][0][:2], (rank - height) % len(members), member) for rank, member in enumerate(members)
+        ]
         heapq.heapify(heap)
         batches_left, events_left, bytes_left = (
             policy.block_batches_max,
@@ -178,41 +186,108 @@ class Pool:
         )
         chosen: list[ParsedBatch] = []
         while heap and batches_left:
-            taken, rank, member = heapq.heappop(heap)
-            batch = next(queues[member], None)
-            if batch is None or batch.size > bytes_left or batch.header.count > events_left:
-                continue
-            chosen.append(batch)
-            batches_left, events_left, bytes_left = (
-                batches_left - 1,
-                events_left - batch.header.count,
-                bytes_left - batch.size,
-            )
-            heapq.heappush(heap, (taken + batch.size, rank, member))
+            taken, _, _, rank, member = heapq.heappop(heap)
+            queue = queues[member]
+            ahead, _, source, batch = heapq.heappop(queue)
+            if batch.size <= bytes_left and batch.header.count <= events_left:
+                chosen.append(batch)
+                taken += batch.size
+                batches_left, events_left, bytes_left = (
+                    batches_left - 1,
+                    events_left - batch.header.count,
+                    bytes_left - batch.size,
+                )
+                following = self._sources[source].get((batch.header.number + 1, batch.hash))
+                if following is not None:
+                    heapq.heappush(queue, (ahead + 1, self._since(following), source, following.batch))
+            if queue:
+                heapq.heappush(heap, (taken, *queue[0][:2], rank, member))
         return chosen
 
-    def _queues(self, chain: Chain, parent: Hash) -> dict[str, Iterator[ParsedBatch]]:
-        """Return, by member, its orderable batches: sources in order of their keys, each in order of numbers."""
-        heads: dict[str, list[Waiting]] = {}
+    def _queues(self, chain: Chain, parent: Hash) -> dict[str, list[_Turn]]:
+        """Return, by member, a heap of its sources' next batches."""
+        queues: dict[str, list[_Turn]] = {}
         for waiting in self.orderable(chain, parent):
-            heads.setdefault(waiting.batch.header.member, []).append(waiting)
-        return {member: self._queue(waiting) for member, waiting in heads.items()}
+            header = waiting.batch.header
+            ahead = header.number - chain.next_number(chain.tip_hash, header.source)[0]
+            turn = (ahead, self._since(waiting), header.source, waiting.batch)
+            heapq.heappush(queues.setdefault(header.member, []), turn)
+        return queues
 
-    def _queue(self, heads: list[Waiting]) -> Iterator[ParsedBatch]:
-        """Yield the batches of one member, the longest waiting source first, then its following numbers."""
-        for head in sorted(heads, key=lambda waiting: (waiting.added_ms, waiting.batch.header.source)):
-            numbers = self._sources[head.batch.header.source]
-            current: Waiting | None = head
-            while current is not None:
-                yield current.batch
-                following = numbers.get(current.batch.header.number + 1)
-                linked = following is not None and following.batch.header.previous == current.batch.hash
-                current = following if linked else None
+    def _since(self, waiting: Waiting) -> TimeMs:
+        """Return since when a source's next batch is that: what `chainnode.fairness` counts from too."""
+        return max(waiting.added_ms, self._ordered_ms.get(waiting.batch.header.source, TimeMs(0)))
+
+    def _who_gives_way(self, chain: Chain, batch: ParsedBatch) -> list[Hash] | None:
+        """Return which batches give way to a new one, None where it is not new; raises as `check_room` says."""
+        if batch.hash in self._hashes:
+            return None
+        header = batch.header
+        exceeded = _exceeded(chain.policy_after(chain.tip_hash), batch)
+        where = f"source {header.source.hex()[:16]} of {header.member}"
+        if exceeded is not None:
+            limit, got, what = exceeded
+            raise ExceedsPolicy(
+                "batch above the chain's policy", where=where, expected=f"at most {limit} {what} in a block", got=got
+            )
+        chain.check_admission(chain.tip_hash, batch)
+        next_number, previous = chain.next_number(chain.tip_hash, header.source)
+        if header.number < next_number:
+            raise NumberTaken("batch number ordered already", where=where, expected=next_number, got=header.number)
+        if header.number == next_number and header.previous != previous:
+            raise NumberTaken("batch follows another batch", where=where, expected=previous, got=header.previous)
+        rival = self._sources.get(header.source, {}).get(_place(batch))
+        if rival is not None:
+            raise NumberTaken(
+                f"batch number {header.number} used twice", where=where, expected=rival.batch.hash, got=batch.hash
+            )
+        count, size = self._count.get(header.member, 0) + 1, self._bytes.get(header.member, 0) + batch.size
+        if count <= self._batches_max and size <= self._bytes_max:
+            return []
+        is_next = header.number == next_number
+        giving_way: list[Hash] = []
+        if is_next or header.previous in self._hashes:
+            linked = self._linked(chain, batch)
+            if batch.hash in linked:
+                for gap in self._gaps(header.member, linked):
+                    giving_way.append(gap.hash)
+                    count, size = count - 1, size - gap.size
+                    if count <= self._batches_max and size <= self._bytes_max:
+                        return giving_way
+        if is_next:
+            return giving_way  # at most one of each registered source stands above the limits
+        if count > self._batches_max:
+            raise PoolFull(header.member, f"at most {self._batches_max} batches", f"{count - 1} waiting")
+        raise PoolFull(
+            header.member, f"at most {self._bytes_max} bytes", f"{size - batch.size} waiting and {batch.size} more"
+        )
+
+    def _linked(self, chain: Chain, new: ParsedBatch) -> set[bytes]:
+        """Return the batches of a member that can be ordered from the tip on, once a new one of it is among them."""
+        linked: set[bytes] = set()
+        for source in {*self._sources, new.header.source}:
+            places = {place: waiting.batch for place, waiting in self._sources.get(source, {}).items()}
+            if source == new.header.source:
+                places[_place(new)] = new
+            if next(iter(places.values())).header.member != new.header.member:
+                continue
+            place: tuple[int, bytes] = chain.next_number(chain.tip_hash, source)
+            while (batch := places.get(place)) is not None:
+                place = (place[0] + 1, batch.hash)
+                linked.add(batch.hash)
+        return linked
+
+    def _gaps(self, member: str, linked: set[bytes]) -> list[ParsedBatch]:
+        """Return the other batches of a member, the highest numbers first."""
+        gaps = [item.batch for item in self._hashes.values() if item.batch.header.member == member]
+        return sorted(
+            (batch for batch in gaps if batch.hash not in linked), key=lambda batch: (-batch.header.number, batch.hash)
+        )
 
     def _put(self, batch: ParsedBatch, now_ms: TimeMs) -> None:
         header = batch.header
         waiting = Waiting(batch, now_ms)
-        self._sources.setdefault(header.source, {})[header.number] = waiting
+        self._sources.setdefault(header.source, {})[_place(batch)] = waiting
         self._hashes[batch.hash] = waiting
         self._count[header.member] = self._count.get(header.member, 0) + 1
         self._bytes[header.member] = self._bytes.get(header.member, 0) + batch.size
@@ -220,11 +295,25 @@ class Pool:
     def _remove(self, batch: ParsedBatch) -> None:
         header = batch.header
         del self._hashes[batch.hash]
-        numbers = self._sources[header.source]
-        del numbers[header.number]
-        if not numbers:
+        places = self._sources[header.source]
+        del places[_place(batch)]
+        if not places:
             del self._sources[header.source]
+            self._ordered_ms.pop(header.source, None)
         self._count[header.member] -= 1
         self._bytes[header.member] -= batch.size
         if not self._count[header.member]:
             del self._count[header.member], self._bytes[header.member]
+
+
+def _place(batch: ParsedBatch) -> tuple[int, bytes]:
+    return batch.header.number, batch.header.previous
+
+
+def _exceeded(policy: Policy, batch: ParsedBatch) -> tuple[int, int, str] | None:
+    """Return the limit of a block that a batch alone exceeds, how far it goes, and of what."""
+    if batch.header.count > policy.block_events_max:
+        return policy.block_events_max, batch.header.count, "events"
+    if batch.size > policy.block_bytes_max:
+        return policy.block_bytes_max, batch.size, "bytes"
+    return None

@@ -172,7 +172,7 @@ def test_unregistered_foreign_and_mismatched_sources_cannot_enter(ledger: Ledger
     [
         (Policy(block_batches_max=2), [1, 1, 1], "too many batches"),
         (Policy(block_events_max=10), [6, 5], "too many events"),
-        (Policy(block_bytes_max=64 * 1024), [400, 400, 400], "too many bytes"),
+        (Policy(block_bytes_max=128 * 1024), [800, 800, 800], "too many bytes"),
     ],
 )
 def test_block_over_a_limit_of_the_policy_is_refused(policy: Policy, sizes: list[int], message: str) -> None:

@@ -1,14 +1,22 @@
 """The pool: bounded per member, fair in blocks, in order of numbers."""
 
+import msgspec
 import pytest
 
-from ledger.batches import ParsedBatch
+from consensus.messages import KINDS as WIRE_KINDS
+from consensus.messages import Blocks, PrePrepare
+from consensus.verify import BATCHES_PER_BLOCK_MAX
+from ledger.batches import BATCH_EVENTS_MAX, ParsedBatch, build_batch, parse_batch
+from ledger.events import EVENT_SIZE_MAX
 from ledger.execution import BlockRefused
-from ledger.policy import Policy
-from ledger.pool import NumberTaken, Pool, PoolFull
+from ledger.genesis import GenesisSource
+from ledger.members import Role
+from ledger.policy import Policy, check_policy
+from ledger.pool import ExceedsPolicy, NumberTaken, Pool, PoolFull
 from ledger.store import MemoryStore
+from primitives.errors import InputError
 from primitives.ids import ZERO_HASH, Hash, TimeMs
-from tests.ledger.chain_fixtures import NAMES, Ledger
+from tests.ledger.chain_fixtures import KINDS, NAMES, START_MS, Bank, Ledger, Note, key_of
 
 
 @pytest.fixture
@@ -92,17 +100,30 @@ def test_first_place_among_equals_moves_on_with_the_height() -> None:
     [
         (Policy(block_events_max=10), 2),
         (Policy(block_batches_max=3), 3),
-        (Policy(block_bytes_max=64 * 1024), 3),
+        (Policy(block_bytes_max=128 * 1024), 3),
     ],
 )
 def test_selection_keeps_the_limits_of_the_policy(policy: Policy, expected: int) -> None:
     ledger = Ledger(MemoryStore(), policy)
     pool = Pool()
-    size = 300 if policy.block_bytes_max == 64 * 1024 else 4
+    size = 600 if policy.block_bytes_max == 128 * 1024 else 4
     put(pool, ledger, *[ledger.banks["bank-a"].notes(size) for _ in range(6)])
     chosen = pool.select(ledger.chain, ledger.chain.tip_hash)
     assert len(chosen) == expected
     ledger.build(*chosen)
+
+
+def gaps(bank: Bank, count: int, start: int = 10**6) -> list[ParsedBatch]:
+    """Return batches of far numbers that follow nothing."""
+    event = bank.event(Note("gap"))
+    raw = [
+        build_batch(
+            [event], chain_id=bank.chain_id, member=bank.name, key=bank.key, number=start + index,
+            previous=Hash(b"\1" * 32), time_ms=TimeMs(START_MS),
+        )
+        for index in range(count)
+    ]  # fmt: skip
+    return [parse_batch(item, KINDS) for item in raw]
 
 
 def test_members_place_is_bounded_in_batches_and_bytes_and_others_keep_theirs(ledger: Ledger) -> None:
@@ -118,6 +139,118 @@ def test_members_place_is_bounded_in_batches_and_bytes_and_others_keep_theirs(le
         put(pool, ledger, second)
         assert pool.size_bytes == first.size + second.size
     put(by_count, ledger, ledger.banks["bank-b"].notes(10))
+
+
+def test_a_place_full_of_gaps_gives_way_to_what_can_be_ordered_the_highest_first(ledger: Ledger) -> None:
+    pool = Pool(member_batches_max=3)
+    bank = ledger.banks["bank-a"]
+    far = gaps(bank, 3)
+    put(pool, ledger, *far)
+    first, second, third = (bank.notes(1) for _ in range(3))
+    with pytest.raises(PoolFull):
+        pool.add(ledger.chain, third, TimeMs(0))
+    put(pool, ledger, first, second)
+    assert pool.take_evicted() == [far[2].hash, far[1].hash]
+    assert pool.take_evicted() == []
+    put(pool, ledger, third)
+    assert selected(pool, ledger) == [("bank-a", number) for number in range(3)]
+    with pytest.raises(PoolFull):
+        pool.add(ledger.chain, bank.notes(1), TimeMs(0))
+
+
+def test_a_sources_next_batch_enters_a_place_that_is_full_of_its_members_others(ledger: Ledger) -> None:
+    pool = Pool(member_batches_max=2)
+    bank = ledger.banks["bank-a"]
+    first, second, third = (bank.notes(1) for _ in range(3))
+    ledger.add(first, second, third)
+    put(pool, ledger, second, third)
+    put(pool, ledger, first)
+    assert len(selected(pool, ledger)) == 3, "none of those that can be ordered had to go"
+
+
+def test_a_batch_that_follows_nothing_cannot_take_the_place_of_the_one_that_fits(ledger: Ledger) -> None:
+    pool = Pool()
+    bank = ledger.banks["bank-a"]
+    (wrong,) = gaps(bank, 1, start=1)
+    first, second = bank.notes(1), bank.notes(1)
+    put(pool, ledger, wrong, second, first)
+    assert len(selected(pool, ledger)) == 2
+    ledger.extend(first)
+    pool.committed([first], TimeMs(1))
+    assert wrong.hash not in pool
+    assert second.hash in pool
+
+
+@pytest.mark.parametrize("policy", [Policy(block_bytes_max=128 * 1024), Policy(block_events_max=1_000)])
+def test_a_batch_above_the_policy_is_refused_at_the_door(policy: Policy) -> None:
+    ledger = Ledger(MemoryStore(), policy)
+    big = ledger.banks["bank-a"].batch([ledger.banks["bank-a"].event(Note("x" * 200)) for _ in range(1_001)])
+    pool = Pool()
+    with pytest.raises(ExceedsPolicy, match="batch above the chain's policy: expected at most"):
+        pool.check_room(ledger.chain, big)
+    with pytest.raises(InputError):
+        pool.add(ledger.chain, big, TimeMs(0))
+    pool.take_back(ledger.chain, big, TimeMs(0))  # as if the policy was another when it came
+    assert not pool.anything_to_order(ledger.chain, ledger.chain.tip_hash), "no block could ever hold it"
+
+
+def test_a_members_sources_take_turns_however_much_waits_of_one(ledger: Ledger) -> None:
+    more = GenesisSource(key_of("bank-a/2", "source").public, (Role.BANK,))
+    first, *others = ledger.genesis.members
+    first = msgspec.structs.replace(first, sources=(*first.sources, more))
+    ledger.genesis = msgspec.structs.replace(ledger.genesis, members=(first, *others))
+    ledger.store = MemoryStore()
+    ledger.reopen()
+    backlog, late = Bank("bank-a", ledger.genesis.chain_id), Bank("bank-a", ledger.genesis.chain_id)
+    late.key = key_of("bank-a/2", "source")
+    pool = Pool()
+    put(pool, ledger, *[backlog.notes(1) for _ in range(40)])
+    lone = late.notes(1)
+    put(pool, ledger, lone, now_ms=5)
+    assert lone in pool.select(ledger.chain, ledger.chain.tip_hash)[:2]
+
+
+def test_the_batch_that_is_next_for_longest_comes_first_among_members() -> None:
+    ledger = Ledger(MemoryStore(), Policy(block_batches_max=1))
+    pool = Pool()
+    for at_ms, name in enumerate(("bank-c", "bank-a", "bank-d", "bank-b")):
+        put(pool, ledger, ledger.banks[name].notes(1), ledger.banks[name].notes(1), now_ms=at_ms)
+    order = []
+    for step in range(8):
+        (batch,) = pool.select(ledger.chain, ledger.chain.tip_hash)
+        order.append(batch.header.member[-1])
+        ledger.extend(batch)
+        pool.committed([batch], TimeMs(10 + step))
+    assert "".join(order) == "cadbcadb"
+
+
+def test_a_batch_that_does_not_fit_leaves_its_room_to_the_next() -> None:
+    limited = Ledger(MemoryStore(), Policy(block_events_max=10))
+    pool = Pool()
+    put(pool, limited, limited.banks["bank-a"].notes(6), now_ms=0)
+    put(pool, limited, limited.banks["bank-b"].notes(6), now_ms=1)
+    put(pool, limited, limited.banks["bank-c"].notes(4), now_ms=2)
+    assert selected(pool, limited) == [("bank-a", 0), ("bank-c", 0)]
+
+
+def test_what_the_policy_may_allow_fits_the_protocols_messages() -> None:
+    largest = Policy(block_bytes_max=8 << 20, block_events_max=16_384, block_batches_max=BATCHES_PER_BLOCK_MAX)
+    smallest = Policy(block_bytes_max=128 * 1024, block_events_max=1, block_batches_max=1)
+    sizes = dict(WIRE_KINDS.values())
+    check_policy(largest)
+    check_policy(smallest)
+    assert largest.block_bytes_max + sizes[PrePrepare] * 4 < sizes[Blocks]
+    assert largest.block_batches_max * 40 < sizes[PrePrepare] // 2
+    assert smallest.block_bytes_max > EVENT_SIZE_MAX + 4_096
+    assert largest.block_events_max >= BATCH_EVENTS_MAX
+    for above in (
+        Policy(block_batches_max=BATCHES_PER_BLOCK_MAX + 1),
+        Policy(block_bytes_max=largest.block_bytes_max + 1),
+        Policy(block_bytes_max=smallest.block_bytes_max - 1),
+        Policy(block_events_max=largest.block_events_max + 1),
+    ):
+        with pytest.raises(InputError, match="out of range"):
+            check_policy(above)
 
 
 def test_batch_again_is_not_new_and_another_of_its_number_is_refused(ledger: Ledger) -> None:
