@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chainnode.fairness import Offer, OfferBook, Room
+from chainnode.fairness import Offer, OfferBook, Room, Taken
 from consensus.ports import Invalid, LogHead, Missing, Ready, Verdict
 from ledger.batches import ParsedBatch
 from ledger.chain import BatchesMissing, Chain, CommitResult, ParentUnknown
@@ -29,6 +29,14 @@ class _Flight:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """An executed block that is not delivered: when it first was, and whether that was to vote for it."""
+
+    at_ms: TimeMs
+    voted: bool
+
+
 class LedgerApplication:
     """Owns the chain and the pool of one node; `take_rows` and `take_commits` hand over what a turn produced."""
 
@@ -41,6 +49,7 @@ class LedgerApplication:
         self._rows: list[Put] = []
         self._commits: list[CommitResult] = []
         self._in_flight: dict[Hash, _Flight] = {}
+        self._seen: dict[Hash, _Seen] = {}
         self._moved: dict[SourceKey, None] = {}  # sources whose next batch may be another than when it was last noted
 
     # --- what the core calls
@@ -54,6 +63,7 @@ class LedgerApplication:
             return False
         self._now_ms = now_ms
         self.pool.add(self.chain, batch, now_ms)
+        self._drop_evicted()
         self._rows.extend(self.chain.add_batch(batch))
         self._moved[SourceKey(batch.header.source)] = None
         self._note_offers(now_ms)
@@ -71,6 +81,7 @@ class LedgerApplication:
                 self._moved[SourceKey(batch.header.source)] = None
             except (PoolFull, NumberTaken, BlockRefused):
                 continue  # it stays in the store while a block in flight may name it
+        self.pool.take_evicted()  # and so do these
 
     def add_fetched(self, batch: ParsedBatch) -> bool:
         """Hold a verified batch that a block named; local limits do not apply. Return whether it was new."""
@@ -80,6 +91,7 @@ class LedgerApplication:
         self._moved[SourceKey(batch.header.source)] = None
         try:
             self.pool.add(self.chain, batch, self._now_ms)
+            self._drop_evicted()
         except PoolFull:
             self.pool.take_back(self.chain, batch, self._now_ms)
         except (NumberTaken, BlockRefused):
@@ -128,6 +140,10 @@ class LedgerApplication:
             return Missing(tuple(missing.hashes))
         except (BlockRefused, ParentUnknown) as refusal:
             return Invalid(str(refusal))
+        # The replica executes a block once to vote for it and again to deliver it; one that it caught up on, once.
+        block_hash = block.header.hash()
+        seen = self._seen.get(block_hash)
+        self._seen[block_hash] = _Seen(self._now_ms, False) if seen is None else _Seen(seen.at_ms, True)
         return Ready()
 
     def deliver(self, committed: CommittedBlock) -> LogHead:
@@ -138,9 +154,11 @@ class LedgerApplication:
         self._rows.extend(result.puts)
         self._commits.append(result)
         self._judge(result, policy)
-        self.pool.committed(result.batches)
+        self.pool.committed(result.batches, self._now_ms)
         self._take_back(result.returned, self._now_ms)
         self._in_flight.pop(result.block_hash, None)
+        self._seen.pop(result.block_hash, None)
+        self._forget_dropped()
         self._moved.update((SourceKey(batch.header.source), None) for batch in result.batches)
         self._note_offers(self._now_ms)
         return LogHead(self.chain.log_size, self.chain.log_root)
@@ -148,7 +166,7 @@ class LedgerApplication:
     def discard(self, block_hash: Hash) -> None:
         """Forget an undelivered block's execution."""
         self._take_back(self.chain.discard(block_hash), self._now_ms)
-        self._in_flight.pop(block_hash, None)
+        self._forget_dropped()
 
     def something_to_order(self) -> bool:
         """Say whether a batch waits that the next block could take."""
@@ -184,6 +202,15 @@ class LedgerApplication:
         if stale:
             self._rows.extend(self.chain.drop_batches(stale))
 
+    def _forget_dropped(self) -> None:
+        """Let go of what is known of blocks that the chain does not hold any more."""
+        self._in_flight = {item: flight for item, flight in self._in_flight.items() if self.chain.knows(item)}
+        self._seen = {item: seen for item, seen in self._seen.items() if self.chain.knows(item)}
+
+    def _drop_evicted(self) -> None:
+        """Let go of batches that gave way in the pool; held but not waiting, they would never be asked for again."""
+        self._rows.extend(self.chain.drop_batches(self.pool.take_evicted()))
+
     def _take_back(self, batch_hashes: tuple[Hash, ...], now_ms: TimeMs) -> None:
         """Let the batches of a dropped branch wait again."""
         for batch_hash in batch_hashes:
@@ -200,14 +227,33 @@ class LedgerApplication:
             waiting = self.pool.next_of(self.chain, self.chain.tip_hash, source)
             if waiting is not None:
                 batch = waiting.batch
-                self.offers.offered(source, Offer(batch.hash, batch.header.count, batch.size, now_ms))
+                self.offers.offered(source, _offer_of(batch, now_ms))
 
     def _judge(self, result: CommitResult, policy: Policy) -> None:
-        room = Room(
-            policy.block_events_max - result.header.event_count,
-            policy.block_bytes_max - sum(batch.size for batch in result.batches),
-            policy.block_batches_max - len(result.batches),
+        proposed_ms = self._proposed_ms(result)
+        self.offers.delivered(
+            [_taken_of(batch, proposed_ms) for batch in result.batches],
+            proposed_ms,
+            Room(policy.block_events_max, policy.block_bytes_max, policy.block_batches_max),
+            self._timeout_ms,
         )
-        taken = {SourceKey(batch.header.source): batch.hash for batch in result.batches}
-        # By both clocks: the leader's may be ahead, so that a block looks proposed long after an offer that it missed.
-        self.offers.delivered(taken, min(result.header.time_ms, self._now_ms), room, self._timeout_ms)
+
+    def _proposed_ms(self, result: CommitResult) -> TimeMs:
+        """Return when a block was proposed at the earliest.
+
+        By both clocks: the leader's may be ahead, so that a block looks proposed long after an offer that it missed.
+        And no more than a time-out before this node executed it to vote: dating it back does not excuse the leader.
+        """
+        seen = self._seen.get(result.block_hash)
+        proposed_ms = min(result.header.time_ms, self._now_ms if seen is None else seen.at_ms)
+        if seen is not None and seen.voted:
+            proposed_ms = TimeMs(max(proposed_ms, seen.at_ms - self._timeout_ms))
+        return proposed_ms
+
+
+def _offer_of(batch: ParsedBatch, now_ms: TimeMs) -> Offer:
+    return Offer(batch.hash, batch.header.member, batch.header.count, batch.size, now_ms)
+
+
+def _taken_of(batch: ParsedBatch, proposed_ms: TimeMs) -> Taken:
+    return Taken(SourceKey(batch.header.source), batch.header.member, batch.header.count, batch.size, proposed_ms)
