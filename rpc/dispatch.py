@@ -22,10 +22,12 @@ from rpc.access import token_required
 from rpc.errors import Code, RpcError, from_chain_error, internal_error, shown, unavailable
 from rpc.jsonrpc import Call, Failure, Malformed, Request, Response, Success
 from rpc.ports import CallObserver, Services
-from rpc.registry import Access, AnyMethod, Work
+from rpc.registry import Access, AnyMethod, Unsettled, Work
 
 READ_THREADS_MAX = 4
 READ_TIMEOUT_S = 20
+# How often a read that has not settled is asked again.
+READ_AGAIN_S = 0.1
 # A gateway answers at its own time-out with the present status; past this grace it is stuck.
 WAIT_GRACE_S = 5
 RESPONSE_BYTES_MAX = 32 * 1024 * 1024
@@ -97,7 +99,7 @@ class Dispatcher:
 
     def _waits(self, call: Call | Malformed) -> bool:
         method = self._methods.get(call.method) if isinstance(call, Call) else None
-        return method is not None and method.work is Work.WAITING
+        return method is not None and method.work in (Work.WAITING, Work.PATIENT)
 
     def _assemble(self, request: Request, responses: list[Response], caller: Caller) -> Answer:
         bodies: list[bytes] = []
@@ -166,14 +168,26 @@ class Dispatcher:
         try:
             async with asyncio.timeout(limit_s):
                 if not waits:
-                    async with self._threads:
-                        return await asyncio.to_thread(method.answer, self._services, params)
+                    return await self._settled(method, params)
                 result: Any = method.answer(self._services, params)  # Any: the table forgot the method's result
                 return await result if isawaitable(result) else result
         except TimeoutError:
             raise unavailable(
                 "timed_out", f"no answer within {limit_s:g} s", hint="ask for the status before sending again"
             ) from None
+
+    async def _settled(self, method: AnyMethod, params: msgspec.Struct) -> object:
+        """Return what a method answers in a thread; one that has not settled is asked again while it may wait."""
+        wait_s = min(method.wait_ms, self._services.wait_timeout_ms) / 1_000
+        until_s = time.monotonic() + wait_s
+        while True:
+            async with self._threads:
+                found: Any = await asyncio.to_thread(method.answer, self._services, params)  # Any: as in `_run`
+            if not isinstance(found, Unsettled):
+                return found
+            if time.monotonic() + READ_AGAIN_S > until_s:
+                return found.answer
+            await asyncio.sleep(READ_AGAIN_S)
 
 
 def _answerable(error: Exception, call: Call, caller: Caller) -> RpcError:

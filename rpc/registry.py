@@ -28,16 +28,28 @@ class Access(Enum):
 
 
 class Work(Enum):
-    """How a method is run: at once on the loop, in a thread (more than a few milliseconds), or as it waits."""
+    """How a method is run: at once on the loop, in a thread (more than a few milliseconds), in a thread again and again
+    until it has settled or its patience ends, or as a coroutine that waits."""
 
     INLINE = "inline"
     THREAD = "thread"
+    PATIENT = "patient"
     WAITING = "waiting"
 
 
 @dataclass(frozen=True, slots=True)
+class Unsettled(Generic[R]):
+    """An answer of a patient method that may be better in a moment; it is given if it was not."""
+
+    answer: R
+
+
+@dataclass(frozen=True, slots=True)
 class Method(Generic[P, R]):
-    """One method of the API. `answer` is a plain function, or for `Work.WAITING` a coroutine function."""
+    """One method of the API. `answer` is a plain function, or for `Work.WAITING` a coroutine function.
+
+    `wait_ms` is the patience of a method of `Work.PATIENT`.
+    """
 
     name: str
     params: type[P]
@@ -47,8 +59,9 @@ class Method(Generic[P, R]):
     access: Access
     work: Work
     errors: tuple[Code, ...]
-    answer: Callable[[Services, P], R | Awaitable[R]]
+    answer: Callable[[Services, P], R | Unsettled[R] | Awaitable[R]]
     decoder: msgspec.json.Decoder[P] = field(repr=False)
+    wait_ms: int = 0
 
 
 AnyMethod = Method[Any, Any]  # Any: a table of methods cannot name each one's types
@@ -71,6 +84,17 @@ def method(
     return describe
 
 
+def patient_method(
+    name: str, *, params: type[P], result: type[R], wait_ms: int, errors: tuple[Code, ...] = ()
+) -> Callable[[Callable[[Services, P], R | Unsettled[R]]], Method[P, R]]:
+    """Make a reading method of a plain function that is asked again for up to `wait_ms` while it has not settled."""
+
+    def describe(answer: Callable[[Services, P], R | Unsettled[R]]) -> Method[P, R]:
+        return _method(name, params, result, Access.READ, Work.PATIENT, errors, answer, wait_ms)
+
+    return describe
+
+
 def waiting_method(
     name: str, *, params: type[P], result: type[R], access: Access, errors: tuple[Code, ...] = ()
 ) -> Callable[[Callable[[Services, P], Awaitable[R]]], Method[P, R]]:
@@ -89,14 +113,15 @@ def _method(
     access: Access,
     work: Work,
     errors: tuple[Code, ...],
-    answer: Callable[[Services, P], R | Awaitable[R]],
+    answer: Callable[[Services, P], R | Unsettled[R] | Awaitable[R]],
+    wait_ms: int = 0,
 ) -> Method[P, R]:
     text = (answer.__doc__ or "").strip()
     assert text, f"{name} has no docstring"
     summary, _, rest = text.partition("\n")
     description = " ".join(rest.split())
     decoder = msgspec.json.Decoder(params)
-    return Method(name, params, result, summary, description, access, work, errors, answer, decoder)
+    return Method(name, params, result, summary, description, access, work, errors, answer, decoder, wait_ms)
 
 
 def table(*groups: tuple[AnyMethod, ...]) -> dict[str, AnyMethod]:

@@ -98,6 +98,13 @@ def base64_bytes(text: str, where: str) -> bytes:
 T = TypeVar("T")
 
 
+def order_of_cursor(given: Order, asked: Order | None) -> Order:
+    """Return the order of the list that gave a cursor; -32602 where another is asked for."""
+    if asked is not None and asked != given:
+        raise invalid_params("the cursor is of a list in another order", where="$.cursor", expected=asked, got=given)
+    return given
+
+
 def make_cursor(method: str, *position: int | str) -> str:
     """Return an opaque cursor: the method that it belongs to and where its next page starts."""
     raw = msgspec.msgpack.encode((method, position))

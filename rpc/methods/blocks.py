@@ -21,6 +21,7 @@ from rpc.types import (
     Time,
     base64_text,
     make_cursor,
+    order_of_cursor,
     read_cursor,
     time_text,
 )
@@ -149,7 +150,7 @@ class GetBlocks(Params, frozen=True):
 
     start: HeightParam | None = None
     limit: Limit = LIMIT_DEFAULT
-    order: Order = "desc"
+    order: Order | None = None
     cursor: Cursor | None = None
 
 
@@ -165,17 +166,21 @@ class BlocksResult(Result, frozen=True):
 def get_blocks(services: Services, params: GetBlocks) -> BlocksResult:
     """Blocks from a height on: the newest first, or with order `asc` from the earliest."""
     tip = tip_of(services)
-    descending = params.order == "desc"
+    order = params.order or "desc"
     if params.cursor is not None:
         if params.start is not None:
             raise invalid_params("a page has one start", expected="start or cursor", got="both")
-        start, descending = read_cursor(params.cursor, "ledger_getBlocks", tuple[Offset, bool])
+        start, given = read_cursor(params.cursor, "ledger_getBlocks", tuple[Offset, Order])
+        order = order_of_cursor(given, params.order)
     else:
-        start = height_of(params.start if params.start is not None else ("latest" if descending else "earliest"), tip)
+        start = height_of(
+            params.start if params.start is not None else ("latest" if order == "desc" else "earliest"), tip
+        )
+    descending = order == "desc"
     blocks = [block_result(block, tip) for block in services.reads.blocks(start, params.limit, descending=descending)]
     after = start - len(blocks) if descending else start + len(blocks)
     more = 0 <= after <= tip.height and bool(blocks)
-    cursor = make_cursor("ledger_getBlocks", after, descending) if more else None
+    cursor = make_cursor("ledger_getBlocks", after, order) if more else None
     return BlocksResult(blocks, cursor, int(tip.height))
 
 

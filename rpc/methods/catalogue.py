@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from rpc import openrpc
-from rpc.methods import blocks, capabilities, certificates, events, net, payments, proofs, submit
+from rpc.methods import blocks, capabilities, certificate_status, certificates, events, net, payments, proofs, submit
 from rpc.ports import Services
 from rpc.registry import AnyMethod, method, table
 from rpc.types import NoParams
@@ -26,6 +26,7 @@ METHODS: dict[str, AnyMethod] = table(
     submit.METHODS,
     capabilities.METHODS,
     certificates.METHODS,
+    certificate_status.METHODS,
     payments.METHODS,
     net.METHODS,
     (discover,),

@@ -1,7 +1,7 @@
-"""cert_*: certificates, their status at a height or time, and their history.
+"""cert_get, cert_list, cert_history: certificates and their history.
 
 Here: the ledger's records as JSON has them. Not here: status as a function of record and time
-(`ledger.certificate_records`), proofs (`ledger.status_proofs`). Source: domain §3.
+(`ledger.certificate_records`), `cert_getStatus` and its proof (`rpc.methods.certificate_status`). Source: domain §3.
 """
 
 from __future__ import annotations
@@ -18,12 +18,9 @@ from ledger.certificate_records import (
     certificate_key,
     status_at,
 )
-from ledger.reader import StateValue, Tip
+from ledger.reader import StateValue
 from ledger.state import STATE_VALUE_SIZE_MAX
-from ledger.status_proofs import make_status_proof
-from ledger.times import parse_time
 from primitives.encoding import decode
-from primitives.errors import InputError
 from rpc.errors import Code, invalid_params, not_found
 from rpc.methods.events import EventResult, events_at
 from rpc.methods.heights import height_of, index_of, tip_of
@@ -32,7 +29,6 @@ from rpc.registry import method
 from rpc.types import (
     LIMIT_DEFAULT,
     Cursor,
-    HeightNumber,
     HeightParam,
     Limit,
     Offset,
@@ -41,6 +37,7 @@ from rpc.types import (
     Result,
     Time,
     make_cursor,
+    order_of_cursor,
     read_cursor,
     time_text,
 )
@@ -238,94 +235,12 @@ def _time_or_none(time_ms: int | None) -> str | None:
     return None if time_ms is None else time_text(time_ms)
 
 
-class GetCertificateStatus(Params, frozen=True):
-    """A certificate, at a height or at a time that has come (RFC 3339 UTC)."""
-
-    number: CertificateNumber
-    at: HeightNumber | str = "latest"
-
-
-class CertificateStatusResult(Result, frozen=True):
-    """A certificate's status at a time, as the record of then said it; None where there was no such certificate.
-
-    `height` is the last block not after that time. `hindsight` is what the newest record says of the same time, where
-    it says something else: a revocation may name an earlier time from which the certificate counts as invalid. `proof`
-    is a status proof for `chainnode verify`, None until a stable checkpoint covers the height.
-    """
-
-    number: str
-    exists: bool
-    status: StatusWords | None
-    hindsight: StatusWords | None
-    height: int
-    time: Time
-    proof: str | None
-    as_of: int
-
-
-@method(
-    "cert_getStatus",
-    params=GetCertificateStatus,
-    result=CertificateStatusResult,
-    errors=(Code.NOT_FOUND,),
-    in_thread=True,
-)
-def get_certificate_status(services: Services, params: GetCertificateStatus) -> CertificateStatusResult:
-    """What a certificate was worth at a height or at a time, and whether there was one at all."""
-    tip = tip_of(services)
-    height, time_ms = _moment(services, params.at, tip)
-    key = certificate_key(params.number)
-    value = services.reads.state_value(key, height)
-    assert value is not None, "heights up to the tip have a state"
-    at_ms = value.header.time_ms if time_ms is None else time_ms
-    certificate = certificate_of(value)
-    status = None if certificate is None else status_words(status_at(certificate, at_ms))
-    hindsight = _hindsight(services, key, at_ms)
-    return CertificateStatusResult(
-        number=params.number,
-        exists=certificate is not None,
-        status=status,
-        hindsight=None if hindsight == status else hindsight,
-        height=height,
-        time=time_text(at_ms),
-        proof=make_status_proof(services.reads, key, height),
-        as_of=int(tip.height),
-    )
-
-
-def _moment(services: Services, at: int | str, tip: Tip) -> tuple[int, int | None]:
-    """Return the height that `at` means and, where it is a time, that time in milliseconds."""
-    if isinstance(at, int):
-        return height_of(at, tip), None
-    if at in ("earliest", "latest"):
-        return 0 if at == "earliest" else int(tip.height), None
-    time_ms = parse_time(at, where="$.at")
-    if time_ms > services.now_ms():
-        raise invalid_params("a time that has not come", where="$.at", expected="a time up to now", got=at)
-    height = services.reads.height_at_time(time_ms)
-    if height is None:
-        raise not_found("a time before the chain began", where="$.at", got=at)
-    return height, time_ms
-
-
-def _hindsight(services: Services, key: str, at_ms: int) -> StatusWords | None:
-    """Return what the newest record says of a time, None where it does not reach back so far."""
-    newest = services.reads.state_value(key)
-    certificate = None if newest is None else certificate_of(newest)
-    if certificate is None:
-        return None
-    try:
-        return status_words(status_at(certificate, at_ms))
-    except InputError:  # only the record as of then speaks for that time
-        return None
-
-
 class ListCertificates(Params, frozen=True):
-    """Certificates in the order of their numbers, of one holder or of all."""
+    """Certificates, of one holder or of all, upwards by number unless `order` says otherwise."""
 
     holder: Annotated[str, msgspec.Meta(max_length=64)] | None = None
     limit: Limit = LIMIT_DEFAULT
-    order: Order = "asc"
+    order: Order | None = None
     cursor: Cursor | None = None
 
 
@@ -351,17 +266,20 @@ class CertificatesResult(Result, frozen=True):
 
 @method("cert_list", params=ListCertificates, result=CertificatesResult, errors=(Code.UNAVAILABLE,), in_thread=True)
 def list_certificates(services: Services, params: ListCertificates) -> CertificatesResult:
-    """Certificates by number, of one holder or of all, with their present status."""
+    """Certificates by number, of one holder or of all, with their present status.
+
+    Upwards, unless `order` says otherwise.
+    """
     index = index_of(services)
     as_of = index.height()
     after = None
+    order = params.order or "asc"
     if params.cursor is not None:
-        (after,) = read_cursor(params.cursor, "cert_list", tuple[str])
-    numbers = index.certificates(
-        holder=params.holder, after=after, count=params.limit, descending=params.order == "desc"
-    )
+        after, given = read_cursor(params.cursor, "cert_list", tuple[str, Order])
+        order = order_of_cursor(given, params.order)
+    numbers = index.certificates(holder=params.holder, after=after, count=params.limit, descending=order == "desc")
     listed = [item for item in (_listed(services, number, as_of) for number in numbers) if item is not None]
-    cursor = make_cursor("cert_list", numbers[-1]) if len(numbers) == params.limit else None
+    cursor = make_cursor("cert_list", numbers[-1], order) if len(numbers) == params.limit else None
     return CertificatesResult(listed, cursor, int(as_of))
 
 
@@ -415,4 +333,4 @@ def certificate_history(services: Services, params: CertificateHistory) -> Histo
     return HistoryEventsResult(params.number, events_at(services, places), cursor, int(as_of))
 
 
-METHODS = (get_certificate, get_certificate_status, list_certificates, certificate_history)
+METHODS = (get_certificate, list_certificates, certificate_history)

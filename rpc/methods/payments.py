@@ -26,6 +26,7 @@ from rpc.types import (
     Params,
     Result,
     make_cursor,
+    order_of_cursor,
     read_cursor,
 )
 
@@ -81,20 +82,25 @@ class ListPayments(Params, frozen=True):
 
     member: Annotated[str, msgspec.Meta(max_length=64)] | None = None
     limit: Limit = LIMIT_DEFAULT
-    order: Order = "desc"
+    order: Order | None = None
     cursor: Cursor | None = None
 
 
 @method("payment_list", params=ListPayments, result=StatementsResult, errors=(Code.UNAVAILABLE,), in_thread=True)
 def list_payments(services: Services, params: ListPayments) -> StatementsResult:
-    """Payment statements in the order of the log, of one member or of all."""
+    """Payment statements in the order of the log, of one member or of all.
+
+    The newest first, unless `order` says otherwise.
+    """
     index = index_of(services)
     as_of = index.height()
     after: int | None = None
+    order = params.order or "desc"
     if params.cursor is not None:
-        (after,) = read_cursor(params.cursor, "payment_list", tuple[Offset])
-    places = index.payments(member=params.member, after=after, count=params.limit, descending=params.order == "desc")
-    cursor = make_cursor("payment_list", places[-1].log_index) if len(places) == params.limit else None
+        after, given = read_cursor(params.cursor, "payment_list", tuple[Offset, Order])
+        order = order_of_cursor(given, params.order)
+    places = index.payments(member=params.member, after=after, count=params.limit, descending=order == "desc")
+    cursor = make_cursor("payment_list", places[-1].log_index, order) if len(places) == params.limit else None
     return StatementsResult(events_at(services, places), cursor, int(as_of))
 
 

@@ -193,7 +193,12 @@ class MemoryNode:
 
     def checkpoint(self) -> str:
         """Make the present tip a stable checkpoint."""
-        text = Checkpoint(self.genesis.origin, self.chain.log_size, self.chain.log_root).text()
+        return self.checkpoint_at(self.chain.log_size)
+
+    def checkpoint_at(self, size: int) -> str:
+        """Make the first `size` leaves a stable checkpoint."""
+        root = self.reader.log_root(size)
+        text = Checkpoint(self.genesis.origin, size, root).text()
         time_s = self.now // 1_000
         cosigned = [
             (index, time_s, key_of(bank, "cosign").sign(cosign_statement(text, time_s)))
@@ -204,8 +209,8 @@ class MemoryNode:
             validator_set(self.genesis),
             "node-bank-a",
             key_of("bank-a", "log"),
-            self.chain.log_size,
-            self.chain.log_root,
+            size,
+            root,
             cosigned,
         )
         self.store.write(checkpoint_rows(self.store, note), sync=True)

@@ -51,7 +51,7 @@ meaningful = st.sampled_from(
         "none",
         "AAAA",
         "FTP-2026-06-000123",
-        make_cursor("ledger_getBlocks", 3, True),
+        make_cursor("ledger_getBlocks", 3, "desc"),
     ]
 )
 values = st.recursive(

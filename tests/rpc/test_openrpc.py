@@ -11,11 +11,22 @@ import msgspec
 import pytest
 
 from rpc.errors import Code
-from rpc.methods import blocks, capabilities, catalogue, certificates, events, net, payments, proofs, submit
+from rpc.methods import (
+    blocks,
+    capabilities,
+    catalogue,
+    certificate_status,
+    certificates,
+    events,
+    net,
+    payments,
+    proofs,
+    submit,
+)
 from rpc.methods.catalogue import METHODS, document
 from rpc.registry import Method
 
-MODULES = (blocks, capabilities, catalogue, certificates, events, net, payments, proofs, submit)
+MODULES = (blocks, capabilities, catalogue, certificate_status, certificates, events, net, payments, proofs, submit)
 NEEDED = {
     "ledger_submit",
     "ledger_submitBatch",

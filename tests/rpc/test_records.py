@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 from ledger.receipts import verify
 from ledger.status_proofs import certificate_status, verify_status
 from ledger.times import parse_time
+from rpc.methods.catalogue import METHODS
+from rpc.methods.certificate_status import CHECKPOINT_WAIT_MS
 from rpc.types import make_cursor
 
 APPLICATION = "bank-a.0001"
@@ -116,7 +119,8 @@ async def test_a_revocation_from_an_earlier_time_shows_in_hindsight(client, node
 
 
 async def test_a_status_proof_verifies_offline_for_presence_absence_and_a_time(client, node, granted) -> None:
-    assert (await client.call("cert_getStatus", [NUMBER]))["proof"] is None
+    waiting = await client.call("cert_getStatus", [NUMBER])
+    assert (waiting["proof"], waiting["proof_pending"]["proved_height"]) == (None, None)
     node.commit_events(1)
     node.checkpoint()
     _, policy, _ = await client.get("/policy")
@@ -133,6 +137,93 @@ async def test_a_status_proof_verifies_offline_for_presence_absence_and_a_time(c
     verdict = verify_status(answer["proof"], policy.decode())
     found = certificate_status(verdict, NUMBER, parse_time(moment))
     assert (answer["height"], found.status.value) == (6, answer["status"]["status"])
+
+
+REVOKE = ("cb", "source", "certificate.revoke", {"number": NUMBER, "reason": "fraud", "invalid_from": None})
+
+
+def proved(answer: dict[str, Any], policy: str, number: str = NUMBER) -> tuple[int, str | None]:
+    """Return the height and status that an answer's proof proves."""
+    verdict = verify_status(answer["proof"], policy)
+    found = certificate_status(verdict, number)
+    return verdict.height, None if found is None else found.status.value
+
+
+async def test_the_present_status_is_proved_where_the_checkpoint_reaches_while_blocks_follow(
+    client, node, granted
+) -> None:
+    node.checkpoint()
+    policy = (await client.get("/policy"))[1].decode()
+    for ahead in range(1, 4):
+        node.commit_events(1, first=ahead)
+        for params in ({}, {"at": "latest"}):
+            answer = await client.call("cert_getStatus", {"number": NUMBER} | params)
+            assert proved(answer, policy) == (6, "valid")
+            assert (answer["height"], answer["as_of"], answer["proof_pending"]) == (6, 6 + ahead, None)
+            assert answer["time"] == answer["status"]["time"]
+            assert answer["time"] == (await client.call("ledger_getBlock", [6]))["header"]["time"]
+        absent = await client.call("cert_getStatus", ["FTP-2026-06-000009"])
+        assert (absent["exists"], proved(absent, policy, "FTP-2026-06-000009")) == (False, (6, None))
+        exact = await client.call("cert_getStatus", [NUMBER, 6 + ahead])
+        assert (exact["height"], exact["proof"], exact["proof_pending"]["retryable"]) == (6 + ahead, None, True)
+        assert exact["proof_pending"]["proved_height"] == 6
+
+
+async def test_a_checkpoint_in_the_middle_of_a_block_covers_the_block_before(client, node, granted) -> None:
+    node.checkpoint()
+    size = node.chain.log_size
+    node.commit_events(3)
+    node.checkpoint_at(size + 2)
+    policy = (await client.get("/policy"))[1].decode()
+    assert proved(await client.call("cert_getStatus", [NUMBER]), policy) == (6, "valid")
+
+
+async def test_a_change_that_no_checkpoint_covers_is_told_without_a_proof(
+    client, node, services, server, submit, granted
+) -> None:
+    node.checkpoint()
+    server._dispatcher._services = replace(services, wait_timeout_ms=150)
+    await submit(*REVOKE)
+    answer = await client.call("cert_getStatus", [NUMBER])
+    assert (answer["status"]["status"], answer["status"]["valid"], answer["proof"]) == ("revoked", False, None)
+    assert (answer["height"], answer["as_of"]) == (7, 7)
+    pending = answer["proof_pending"]
+    assert (pending["reason"], pending["retryable"], pending["proved_height"]) == ("checkpoint_pending", True, 6)
+    assert 0 < pending["retry_after_ms"] <= 1_500
+
+
+async def test_a_term_that_ended_since_the_checkpoint_is_told_without_a_proof(
+    client, node, services, server, granted
+) -> None:
+    node.checkpoint()
+    server._dispatcher._services = replace(services, wait_timeout_ms=0)
+    node.now += 4 * 366 * 86_400_000
+    node.commit_events(1)
+    answer = await client.call("cert_getStatus", [NUMBER])
+    assert (answer["status"]["status"], answer["proof"], answer["height"]) == ("expired", None, 7)
+
+
+async def test_a_change_is_waited_for_until_a_checkpoint_covers_it(client, node, submit, granted, monkeypatch) -> None:
+    node.checkpoint()
+    await submit(*REVOKE)
+    read, reads = node.reader.checkpoint, []
+
+    def checkpoint(size_min: int = 0):
+        reads.append(size_min)
+        if len(reads) == 4:  # meanwhile the chain goes on
+            node.checkpoint()
+            node.commit_events(1)
+        return read(size_min)
+
+    monkeypatch.setattr(node.reader, "checkpoint", checkpoint)
+    policy = (await client.get("/policy"))[1].decode()
+    answer = await client.call("cert_getStatus", [NUMBER])
+    assert proved(answer, policy) == (7, "revoked")
+    assert (answer["status"]["status"], answer["height"], answer["as_of"]) == ("revoked", 7, 8)
+
+
+def test_a_status_waits_for_a_checkpoint_for_no_longer_than_a_person_would() -> None:
+    assert METHODS["cert_getStatus"].wait_ms == CHECKPOINT_WAIT_MS <= 1_500
 
 
 @pytest.mark.parametrize(
@@ -166,6 +257,22 @@ async def test_certificates_are_listed_in_pages_by_number(client, submit, grante
     assert (await client.call("cert_list", {"holder": "bank-b"}))["certificates"] == []
     listed = (await client.call("cert_list", {"holder": "bank-a"}))["certificates"]
     assert [item["status"]["status"] for item in listed] == ["valid"] * 3
+
+
+async def test_a_cursor_goes_on_in_its_own_order_and_in_no_other(client, node, submit, granted) -> None:
+    for step in life("FTP-2026-06-000002", "bank-a.0002"):
+        await submit(*step)
+    node.member, node.key_use = "bank-a", "source"
+    node.commit_events(2)
+    for name, items in (("cert_list", "certificates"), ("payment_list", "statements"), ("ledger_getBlocks", "blocks")):
+        for order, other in (("asc", "desc"), ("desc", "asc")):
+            both = (await client.call(name, {"limit": 2, "order": order}))[items]
+            cursor = (await client.call(name, {"limit": 1, "order": order}))["cursor"]
+            for params in ({}, {"order": order}):
+                assert (await client.call(name, {"limit": 1, "cursor": cursor} | params))[items] == both[1:]
+            error = await client.error(name, {"limit": 1, "cursor": cursor, "order": other})
+            assert (error["code"], error["data"]["where"]) == (-32602, "$.cursor")
+            assert (error["data"]["expected"], error["data"]["got"]) == (other, order)
 
 
 async def test_a_history_holds_every_event_rejected_ones_too(client, submit, granted) -> None:
@@ -226,8 +333,6 @@ async def test_statements_are_listed_newest_first_of_one_member_or_all(client, n
 
 
 async def test_a_node_without_an_index_says_so(client, services, server) -> None:
-    from dataclasses import replace
-
     server._dispatcher._services = replace(services, index=None)
     for method in ("payment_list", "cert_list"):
         error = await client.error(method)
@@ -252,10 +357,10 @@ async def test_a_receipt_verifies_offline_under_the_policy_that_is_served(client
 @pytest.mark.parametrize("place", [-1, 2**53, 2**63, 2**64 - 1, "x", None, 1.5])
 async def test_a_cursor_that_somebody_made_up_is_refused(client, place: Any) -> None:
     forged = {
-        "ledger_getBlocks": ({}, (place, True)),
+        "ledger_getBlocks": ({}, (place, "desc")),
         "ledger_getBlockEvents": ({"height": 0}, (0, place)),
         "payment_get": ({"uetr": UETR}, (UETR, place)),
-        "payment_list": ({}, (place,)),
+        "payment_list": ({}, (place, "desc")),
         "cert_history": ({"number": NUMBER}, (NUMBER, place)),
     }
     for method, (params, position) in forged.items():
