@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,13 @@ from chainnode.logs import Position
 from chainnode.node import Node
 from consensus.effects import EvidenceFound
 from consensus.messages import Evidence, Vote
-from primitives.ids import ZERO_HASH, Epoch, Height, View
+from ledger import rows
+from ledger.batches import build_batch, parse_batch
+from ledger.certificate_bodies import Accept
+from ledger.events import Event
+from primitives.encoding import encode
+from primitives.ids import ZERO_HASH, Epoch, Height, TimeMs, View
+from rpc.ports import Wait
 
 NOW_MS = 1_790_000_000_000
 
@@ -92,3 +99,31 @@ def test_what_comes_in_and_what_is_rendered_is_measured(node: Node) -> None:
     assert f'chainnode_message_bytes_total{{direction="in"}} {len(status[0].payload):.1f}' in text
     assert f"chainnode_wal_bytes {node.wal.size_bytes:.1f}" in text
     assert "chainnode_log_size 1.0" in text
+
+
+def test_batch_is_answered_accepted_when_the_flush_has_written_it_and_not_before(node: Node) -> None:
+    key, member = node._keys.source, node.config.node.member
+    assert key is not None
+    event = encode(Event(member, bytes(16), NOW_MS, 2, 1, encode(Accept("bank-a.1"))))
+    raw = build_batch(
+        [event],
+        chain_id=node.genesis.chain_id,
+        member=member,
+        key=key,
+        number=0,
+        previous=ZERO_HASH,
+        time_ms=TimeMs(NOW_MS),
+    )
+    written = rows.batch_key(parse_batch(raw).hash)
+
+    async def main() -> None:
+        answer = asyncio.create_task(node.gateway.submit_batch(raw, Wait.ACCEPTED, 20_000))
+        await asyncio.sleep(0)
+        assert node._store.get(written) is None
+        assert not answer.done()
+        flush = asyncio.create_task(node._flush_forever())
+        await asyncio.wait_for(answer, 5)
+        assert node._store.get(written) == raw
+        flush.cancel()
+
+    asyncio.run(main())
