@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from chainnode.client import CallRefused, NodeClient
+from chainnode.client import CallRefused, NodeClient, TimedOut, Unreachable
 from chainnode.files import locked
 from chainnode.identity import KeyFile
 from chainnode.source_outbox import SourceOutbox
@@ -32,7 +32,9 @@ from primitives.ids import EventId, Hash
 CHUNK_EVENTS = 1_000
 CHUNK_BYTES = 2 * 1024 * 1024
 RETRY_DEFAULT_MS = 500
-POLL_S = 0.05
+RETRY_PATIENCE_S = 30.0
+POLL_S = 0.02
+CALL_S_MIN = 0.5  # a node that is well answers within this, so the last call before the end is not made in vain
 HOUR_MS = 3_600_000
 EXPIRY_SLOT_MS = 12 * HOUR_MS
 
@@ -66,8 +68,11 @@ class Door(Protocol):
 
     member: str
 
-    def send(self, events: Sequence[NewEvent], wait: str) -> list[Json]:
+    def send(self, events: Sequence[NewEvent], wait: str, *, patience_s: float = RETRY_PATIENCE_S) -> list[Json]:
         """Send events; return for each, in order, where it stands: id, status, outcome, height, reason, message."""
+
+    def settle(self) -> None:
+        """Take note of what was committed meanwhile."""
 
 
 class GatewayDoor:
@@ -77,12 +82,15 @@ class GatewayDoor:
         self._client = client
         self.member = member
 
-    def send(self, events: Sequence[NewEvent], wait: str) -> list[Json]:
+    def send(self, events: Sequence[NewEvent], wait: str, *, patience_s: float = RETRY_PATIENCE_S) -> list[Json]:
         """Send events; what the door refuses comes back as Refused, the others go on."""
         rows = [event_row(event) for event in events]
-        answer = retried(lambda: self._client.call("ledger_submit", events=rows, wait=wait))
+        answer = retried(lambda: self._client.call("ledger_submit", events=rows, wait=wait), patience_s=patience_s)
         found: list[Json] = answer["events"]
         return found
+
+    def settle(self) -> None:
+        """Do nothing: the node's gateway takes note itself."""
 
 
 class KeyDoor:
@@ -97,35 +105,37 @@ class KeyDoor:
 
     def resend(self) -> int:
         """Settle with the chain and send again what it does not have; returns the number of those batches."""
-        self._settle()
+        self.settle()
         pending = self._outbox.pending
         for raw in pending:
-            self._offer(raw, "committed")
+            self._offer(raw, "accepted", RETRY_PATIENCE_S)
         if pending:
-            self._settle()
+            self.settle()
         return len(pending)
 
-    def send(self, events: Sequence[NewEvent], wait: str) -> list[Json]:
+    def send(self, events: Sequence[NewEvent], wait: str, *, patience_s: float = RETRY_PATIENCE_S) -> list[Json]:
         """Sign the events that the chain does not know as one batch, keep it, and send it."""
         made = [self._make(event) for event in events]
-        known = {identity: self._client.call("ledger_getStatus", event_id=identity.hex()) for identity, _ in made}
+        rows = self._client.call_many("ledger_getStatus", [{"event_id": identity.hex()} for identity, _ in made])
+        known = {identity: row for (identity, _), row in zip(made, rows, strict=True)}
         fresh = {identity: data for identity, data in made if known[identity]["status"] in ("Unknown", "Refused")}
         if fresh:
             raw = self._outbox.sign(list(fresh.values()), time_ms=self._now_ms())
             self._outbox.sync()
-            for row in self._offer(raw, wait):
+            for row in self._offer(raw, wait, patience_s):
                 known[EventId(Hash(bytes.fromhex(row["id"])))] = row
             if wait == "committed":
-                self._settle()
+                self.settle()
         return [known[identity] for identity, _ in made]
 
-    def _offer(self, raw: bytes, wait: str) -> list[Json]:
+    def _offer(self, raw: bytes, wait: str, patience_s: float) -> list[Json]:
         batch = base64.b64encode(raw).decode()
-        answer = retried(lambda: self._client.call("ledger_submitBatch", batch=batch, wait=wait))
+        answer = retried(lambda: self._client.call("ledger_submitBatch", batch=batch, wait=wait), patience_s=patience_s)
         rows: list[Json] = answer["events"]
         return rows
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Drop from the outbox what the chain has."""
         found = self._client.call("ledger_getSource", source=self._key.public)
         if found["member"] != self._key.member:
             raise UsageError("the key belongs to another member", expected=found["member"], got=self._key.member)
@@ -184,7 +194,12 @@ def chunks(events: Sequence[NewEvent]) -> Iterator[list[NewEvent]]:
         yield group
 
 
-def retried(call: Callable[[], Json], *, patience_s: float = 30.0, clock: Callable[[], float] = time.monotonic) -> Json:
+def retried(
+    call: Callable[[], Json],
+    *,
+    patience_s: float = RETRY_PATIENCE_S,
+    clock: Callable[[], float] = time.monotonic,
+) -> Json:
     """Return what a call gives; one that the node refuses for the moment is made again for `patience_s`."""
     end = clock() + patience_s
     while True:
@@ -197,13 +212,67 @@ def retried(call: Callable[[], Json], *, patience_s: float = 30.0, clock: Callab
             time.sleep(pause_s)
 
 
+def send_within(client: NodeClient, door: Door, events: Sequence[NewEvent], *, timeout_s: float) -> list[Json]:
+    """Send events and wait until they are committed or the time is over; return where each stands then.
+
+    They are accepted first and asked for afterwards, so a time-out takes nobody's id away. What the node did not even
+    acknowledge in time comes back as Unknown.
+    """
+    end = time.monotonic() + timeout_s
+    client.limit(max(timeout_s, CALL_S_MIN))
+    try:
+        rows = door.send(events, "accepted", patience_s=max(timeout_s, 0.0))
+    except TimedOut:
+        message = "no answer in time: not known whether it was accepted"
+        return [{"id": None, "status": "Unknown", "message": message} for _ in events]
+    rows = await_committed(client, rows, timeout_s=end - time.monotonic())
+    if any(row["status"] == "Pending" for row in rows):
+        return [_told(row) for row in rows]
+    door.settle()
+    return rows
+
+
+def _told(row: Json) -> Json:
+    if row["status"] != "Pending":
+        return row
+    return {**row, "message": f"accepted, not committed yet; ask again with `chainnode get {row['id']}`"}
+
+
 def await_committed(client: NodeClient, rows: list[Json], *, timeout_s: float) -> list[Json]:
     """Ask again for the events that are still pending until they are committed or the time is over."""
     end = time.monotonic() + timeout_s
     rows = list(rows)
-    for place, row in enumerate(rows):
-        while row["status"] == "Pending" and time.monotonic() < end:
-            time.sleep(POLL_S)
-            row = {**row, **client.call("ledger_getStatus", event_id=row["id"])}
-        rows[place] = row
+    places = [place for place, row in enumerate(rows) if row["status"] == "Pending"]
+    while places:
+        left_s = end - time.monotonic()
+        # One block mostly takes all of them: ask for one until it is there, then, and at the end, for the others.
+        asked = places[:1] if left_s > 0 else places
+        client.limit(max(left_s, CALL_S_MIN))
+        try:
+            found = client.call_many("ledger_getStatus", [{"event_id": rows[place]["id"]} for place in asked])
+        except (TimedOut, Unreachable):
+            break  # they are accepted: that stands, whatever becomes of the node
+        except CallRefused as refused:
+            if not refused.retryable:
+                raise
+            found = [rows[place] for place in asked]
+        for place, row in zip(asked, found, strict=True):
+            rows[place] = {**rows[place], **row}
+        if left_s <= 0:
+            break
+        if rows[places[0]]["status"] == "Pending":
+            time.sleep(min(POLL_S, left_s))
+        else:
+            places = _refreshed(client, rows, places[1:])
     return rows
+
+
+def _refreshed(client: NodeClient, rows: list[Json], places: list[int]) -> list[int]:
+    """Ask for several rows once; return the places of those that are still pending."""
+    try:
+        found = client.call_many("ledger_getStatus", [{"event_id": rows[place]["id"]} for place in places])
+    except (TimedOut, Unreachable, CallRefused):
+        return places
+    for place, row in zip(places, found, strict=True):
+        rows[place] = {**rows[place], **row}
+    return [place for place in places if rows[place]["status"] == "Pending"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,15 @@ import click
 
 from chainnode.cli.context import settings
 from chainnode.cli.main import Group
-from chainnode.cli.output import say, show, show_page
+from chainnode.cli.output import records, say, show, show_page
 from chainnode.cli.submit import member_of_settings, open_door, send_all, timeout_option, wait_option
 from primitives.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from ledger.certificate_bodies import Body, Evidence, Product
+
+PROVED_WITHIN_S = 30.0
+POLL_S = 0.1
 
 evidence_option = click.option(
     "--evidence",
@@ -85,11 +89,11 @@ def _send(body: Body, what: str, wait: str, timeout_s: float) -> int:
         decode(type(body), data, size_max=len(data))
     except EncodingError as error:
         raise UsageError(f"{what} cannot be sent so", got=error.got) from None
-    client = settings().client(timeout_s=timeout_s + 10, token=True)
+    client = settings().client(timeout_s=timeout_s, token=True)
     # Chosen here, so that a call that is sent twice is one event.
     event = NewEvent(ROWS[type(body)].kind, SCHEMA, data, what, reference=secrets.token_bytes(16))
-    with open_door(client) as door:
-        return 1 if send_all(client, door, [event], wait=wait, timeout_s=timeout_s) else 0
+    with records(None) as out, open_door(client) as door:
+        return send_all(client, door, [event], out, wait=wait, timeout_s=timeout_s)
 
 
 def _product(name: str, model: str, version: str) -> Product:
@@ -331,18 +335,51 @@ def history(number: str, limit: int, cursor: str | None) -> None:
 @click.argument("number")
 @click.option("--at", "moment", help="At this time (RFC 3339) or height. [default: now]")
 @click.option("--proof", "target", type=click.Path(path_type=Path), help="Write the status proof to this file.")
-def status(number: str, moment: str | None, target: Path | None) -> int:
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(0, 3600),
+    default=PROVED_WITHIN_S,
+    show_default=True,
+    help="Seconds to wait for a checkpoint that proves it.",
+)
+def status(number: str, moment: str | None, target: Path | None, timeout_s: float) -> int:
     """Show what certificate NUMBER is worth, now or at a time or height. Status 6 where there is none."""
     params: dict[str, Any] = {"number": number}
     if moment is not None:
         params["at"] = int(moment) if moment.isascii() and moment.isdigit() else moment
-    found = settings().client().call("cert_getStatus", **params)
-    if target is not None:
+    if target is None:
+        found = settings().client().call("cert_getStatus", **params)
+    else:
         from chainnode.files import write_file
 
-        if not isinstance(found.get("proof"), str):
-            raise UsageError("this node gives no status proof", got=number, hint="use `chainnode prove` for its events")
+        found = _proved_status(params, timeout_s)
         write_file(target, found["proof"].encode())
         say(f"status proof written to {target}")
     show(found if settings().machine else {name: value for name, value in found.items() if name != "proof"})
     return 0 if found["exists"] else 6
+
+
+def _proved_status(params: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+    """Return a status with its proof, there once a checkpoint covers it; `TimedOut` where none does in time."""
+    from chainnode.client import UNAVAILABLE, CallRefused, TimedOut
+
+    client = settings().client()
+    end = time.monotonic() + timeout_s
+    while True:
+        try:
+            found: dict[str, Any] = client.call("cert_getStatus", **params)
+            if isinstance(found.get("proof"), str):
+                return found
+        except CallRefused as refused:
+            if refused.code != UNAVAILABLE or time.monotonic() >= end:
+                raise
+        if time.monotonic() >= end:
+            raise TimedOut(
+                "no status proof yet",
+                where=params["number"],
+                expected=f"a checkpoint that covers it within {timeout_s:g} s",
+                got="none",
+                hint="ask again, or use `chainnode prove` for the certificate's events",
+            )
+        time.sleep(POLL_S)

@@ -50,6 +50,31 @@ def show_page(answer: Row, rows: Sequence[Row], columns: Sequence[str]) -> None:
         say(f"more follows: --cursor {answer['cursor']}")
 
 
+class Records:
+    """Records that come one by one; `add` prints each at once, but for `-o json`, which is one document at the end."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+
+    def add(self, row: Row, text: str) -> None:
+        """Take one record, with what a person reads of it."""
+        if settings().output == "json":
+            self.rows.append(row)
+        else:
+            line(row, text)
+
+
+@contextmanager
+def records(wrap: str | None) -> Iterator[Records]:
+    """Print what is added meanwhile; `wrap` names the field of the document's list, None prints the only record."""
+    found = Records()
+    try:
+        yield found
+    finally:
+        if found.rows:
+            _json({wrap: found.rows} if wrap is not None else found.rows[0], lines=False)
+
+
 def line(row: Row, text: str) -> None:
     """Print one record of a stream: a JSON object a line for programs, `text` for a person."""
     if settings().machine:
@@ -120,7 +145,7 @@ def _table(rows: Sequence[Row], columns: Sequence[str]) -> None:
 
 
 def _draws(stream: Any) -> bool:
-    return bool(stream.isatty())
+    return stream is not None and bool(stream.isatty())
 
 
 class Progress(Protocol):

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chainnode.cli.context import settings
-from chainnode.cli.output import line, progress, say
-from primitives.errors import InputError, UsageError
+from chainnode.cli.output import Records, progress, records, say
+from primitives.errors import ChainError, InputError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from chainnode.client import NodeClient
@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from chainnode.ingest.drafts import Ingested
     from chainnode.submission import Door, NewEvent
 
-FORMATS = ("auto", "jsonl", "csv", "iso20022", "iso8583", "emvqr")
+FORMATS = ("auto", "jsonl", "csv", "iso20022", "emvqr")
 WAITS = ("committed", "accepted", "none")
 REFERENCE_BYTES = 16
 INPUT_BYTES_MAX = 256 * 1024 * 1024
+GOOD, BAD, LATE = "good", "bad", "late"
+NOT_SENT = "not sent, the time was over; submit it again"
+AGAIN = "submitting the same again is safe: payments, and events with a reference of their own, are never taken twice"
 
 wait_option = click.option(
     "--wait", type=click.Choice(WAITS), default="committed", show_default=True, help="What to wait for."
@@ -51,28 +54,46 @@ def submit(
     """Submit the events of FILEs; `-` reads standard input.
 
     With --home the node signs for its member; with --as KEYFILE that key signs here. A file of which one message is bad
-    is refused as a whole; the other files go on. Status 1 if any event was refused or rejected.
+    is refused as a whole; the other files go on. Status 1 if any event was refused or rejected, else 5 if any was not
+    committed within --timeout: what was accepted is pending then, and submitting it again does no harm.
     """
     context = make_ingest_context(clear_amounts=clear_amounts)
+    with records("events") as out:
+        events, bad = _events_of(files, form, context, out, skip_bad=skip_bad)
+        if dry_run:
+            for event in events:
+                _preview(event, context.reporter.member, out)
+            return 1 if bad else 0
+        if not events:
+            return 1 if bad else 0
+        client = settings().client(timeout_s=timeout_s, token=True)
+        with open_door(client) as door:
+            status = send_all(client, door, events, out, wait=wait, timeout_s=timeout_s)
+        return 1 if bad else status
+
+
+def _events_of(
+    files: tuple[str, ...], form: str, context: IngestContext, out: Records, *, skip_bad: bool
+) -> tuple[list[NewEvent], int]:
+    """Return the events of all files and how many files and messages were refused, after telling of each."""
+    from chainnode.files import NotFound
+
     bad = 0
     events: list[NewEvent] = []
     for name in files:
         try:
             found = _read(name, form, context, skip_bad=skip_bad)
         except InputError as error:
-            bad += _refuse(name, error)
+            bad += _refuse(name, error, out)
             continue
-        bad += sum(_refuse(name, error) for error in found.refused)
+        except (NotFound, StorageError) as error:
+            if len(files) == 1:
+                raise
+            bad += _refuse(name, error, out)
+            continue
+        bad += sum(_refuse(name, error, out) for error in found.refused)
         events += _new_events(found)
-    if dry_run:
-        for event in events:
-            _preview(event, context.reporter.member)
-        return 1 if bad else 0
-    if events:
-        client = settings().client(timeout_s=timeout_s + 10, token=True)
-        with open_door(client) as door:
-            bad += send_all(client, door, events, wait=wait, timeout_s=timeout_s)
-    return 1 if bad else 0
+    return events, bad
 
 
 def _read(name: str, form: str, context: IngestContext, *, skip_bad: bool) -> Ingested:
@@ -139,17 +160,17 @@ def _new_events(found: Ingested) -> list[NewEvent]:
     ]
 
 
-def _refuse(name: str, error: InputError) -> int:
+def _refuse(name: str, error: ChainError, out: Records) -> int:
     row = {"id": None, "status": "Refused", "outcome": None, "height": None}
-    line({**row, "file": name, "reason": error.reason, "message": str(error)}, f"refused    {error}")
+    out.add({**row, "file": name, "reason": error.reason, "message": str(error)}, f"refused    {error}")
     return 1
 
 
-def _preview(event: NewEvent, member: str) -> None:
+def _preview(event: NewEvent, member: str, out: Records) -> None:
     from chainnode.submission import event_row
 
     row = {"where": event.where, "member": member, **event_row(event)}
-    line(row, f"{row['kind']}  {event.where}  {len(event.body)} bytes")
+    out.add(row, f"{row['kind']}  {event.where}  {len(event.body)} bytes")
 
 
 @contextmanager
@@ -165,26 +186,39 @@ def open_door(client: NodeClient) -> Iterator[Door]:
     yield GatewayDoor(client, client.call("net_status")["member"])
 
 
-def send_all(client: NodeClient, door: Door, events: list[NewEvent], *, wait: str, timeout_s: float) -> int:
-    """Send events in groups, print where each stands, and return how many were refused or rejected."""
-    from chainnode.submission import await_committed, chunks
+def send_all(
+    client: NodeClient, door: Door, events: list[NewEvent], out: Records, *, wait: str, timeout_s: float
+) -> int:
+    """Send events in groups, print where each stands, and return the status: 1 some refused, 5 some not yet there."""
+    from chainnode.submission import chunks, send_within
 
-    bad = 0
-    with progress("submitting", len(events)) as bar:
-        for group in chunks(events):
-            rows = door.send(group, wait)
-            if wait == "committed":
-                rows = await_committed(client, rows, timeout_s=timeout_s)
-            for event, row in zip(group, rows, strict=True):
-                bad += not _print_result(event, row, wait)
-            bar.advance(len(group))
+    end = time.monotonic() + timeout_s
+    standings: list[str] = []
+    try:
+        with progress("submitting", len(events)) as bar:
+            for group in chunks(events):
+                left_s = end - time.monotonic()
+                if standings and left_s <= 0:
+                    rows = [{"id": None, "status": "Unknown", "message": NOT_SENT} for _ in group]
+                elif wait == "committed":
+                    rows = send_within(client, door, group, timeout_s=left_s)
+                else:
+                    client.limit(max(left_s, 0.1))
+                    rows = door.send(group, wait, patience_s=left_s)
+                for event, row in zip(group, rows, strict=True):
+                    standings.append(_print_result(event, row, wait, out))
+                bar.advance(len(group))
+    except KeyboardInterrupt:
+        say(f"{len(standings)} of {len(events)} events were answered; {AGAIN}")
+        raise
+    good = standings.count(GOOD)
     if not settings().machine:
-        say(f"{len(events) - bad} of {len(events)} events {'committed' if wait == 'committed' else 'taken'}")
-    return bad
+        say(f"{good} of {len(events)} events {'committed' if wait == 'committed' else 'taken'}")
+    return 1 if BAD in standings else 5 if LATE in standings else 0
 
 
-def _print_result(event: NewEvent, row: dict[str, Any], wait: str) -> bool:
-    """Print one event's result; returns whether it is as good as was waited for."""
+def _print_result(event: NewEvent, row: dict[str, Any], wait: str, out: Records) -> str:
+    """Print one event's result; returns whether it is as good as was waited for, refused or rejected, or late."""
     keys = ("id", "status", "outcome", "height", "index", "reason", "message")
     result = {key: row.get(key) for key in keys}
     outcome = row.get("outcome") or {}
@@ -195,8 +229,10 @@ def _print_result(event: NewEvent, row: dict[str, Any], wait: str) -> bool:
     word = "applied" if applied else "rejected" if outcome else str(row["status"]).lower()
     why = f" {outcome.get('rule')}: {outcome.get('detail')}" if outcome and not applied else ""
     why = why or (f" {row['message']}" if row.get("message") else "")
-    line({**result, "where": event.where}, f"{word:<10} {row['id']}  {event.where}{why}")
-    return good
+    out.add({**result, "where": event.where}, f"{word:<10} {row['id'] or '-'}  {event.where}{why}")
+    if good:
+        return GOOD
+    return LATE if row["status"] in ("Pending", "Unknown") else BAD
 
 
 def make_ingest_context(*, clear_amounts: bool) -> IngestContext:

@@ -3,13 +3,14 @@
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
 import pytest
 
-from chainnode.client import CallRefused, NodeClient, TimedOut, Unreachable
+from chainnode.client import BATCH_CALLS, CallRefused, NodeClient, TimedOut, Unreachable
 from primitives.errors import UsageError
 
 
@@ -19,6 +20,10 @@ class FakeNode(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if isinstance(request, list):
+            answers = [{"jsonrpc": "2.0", "id": one["id"], "result": one["params"]["n"]} for one in reversed(request)]
+            self.send(200, json.dumps([one for one in answers if one["result"] != 13]).encode())
+            return
         FakeNode.seen.append({"authorization": self.headers.get("Authorization"), **request})
         match request["method"]:
             case "echo":
@@ -34,6 +39,9 @@ class FakeNode(BaseHTTPRequestHandler):
                 self.answer(200, {"jsonrpc": "2.0", "id": 99, "result": 1})
             case "page":
                 self.send(200, b"<html>router</html>")
+            case "silence":
+                time.sleep(0.3)
+                self.close_connection = True
             case "list":
                 self.send(200, b"[]")
 
@@ -120,3 +128,26 @@ def test_node_that_never_answers_times_out() -> None:
 def test_bad_endpoint_is_refused(endpoint: str) -> None:
     with pytest.raises(UsageError, match="not an endpoint"):
         NodeClient(endpoint)
+
+
+def test_many_calls_are_answered_in_their_order_and_none_may_be_left_out(endpoint: str) -> None:
+    client = NodeClient(endpoint)
+    numbers = list(range(20, 20 + 2 * BATCH_CALLS + 1))
+    assert client.call_many("echo", [{"n": number} for number in numbers]) == numbers
+    assert client.call_many("echo", []) == []
+    with pytest.raises(Unreachable, match="a batch without an answer"):
+        client.call_many("echo", [{"n": 12}, {"n": 13}])
+
+
+def test_limit_holds_for_a_connection_that_is_open(endpoint: str) -> None:
+    client = NodeClient(endpoint)
+    client.call("echo")
+    client.limit(0.05)
+    started = time.monotonic()
+    with pytest.raises(TimedOut, match=r"within 0\.05 s"):
+        client.call("silence")
+    assert time.monotonic() - started < 1
+
+
+def test_path_of_a_parameter_is_told_as_its_name() -> None:
+    assert str(CallRefused({"message": "no block at this height yet: got 9 ($.height)"})).endswith("got 9 (height)")

@@ -1,5 +1,6 @@
 """Sending events: groups that fit a request, patience with a node that is full, and a key's own numbering."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,18 @@ from typing import Any
 import pytest
 
 import chainnode.submission as module
-from chainnode.client import CallRefused
+from chainnode.client import CallRefused, TimedOut
 from chainnode.identity import new_key
-from chainnode.submission import CHUNK_EVENTS, NewEvent, await_committed, chunks, key_door, retried
+from chainnode.submission import (
+    CHUNK_EVENTS,
+    GatewayDoor,
+    NewEvent,
+    await_committed,
+    chunks,
+    key_door,
+    retried,
+    send_within,
+)
 from ledger.batches import parse_batch, verify_batch
 from ledger.certificate_bodies import Accept
 from primitives.encoding import encode
@@ -45,6 +55,12 @@ class FakeNode:
             case "ledger_submitBatch":
                 return self.take(params["batch"])
         raise AssertionError(method)
+
+    def call_many(self, method: str, calls: list[dict[str, Any]]) -> list[Any]:
+        return [self.call(method, **params) for params in calls]
+
+    def limit(self, timeout_s: float) -> None:
+        pass
 
     def take(self, text: str) -> dict[str, Any]:
         import base64
@@ -134,7 +150,7 @@ def test_key_of_another_member_or_use_is_refused(tmp_path: Path) -> None:
 
 
 def test_pending_events_are_asked_for_until_they_are_committed() -> None:
-    class Later:
+    class Later(FakeNode):
         answers = iter([{"status": "Pending"}, {"status": "Committed", "height": 4}])
 
         def call(self, method: str, /, **params: Any) -> Any:
@@ -143,3 +159,41 @@ def test_pending_events_are_asked_for_until_they_are_committed() -> None:
 
     rows = await_committed(Later(), [{"id": "x", "status": "Pending"}], timeout_s=5)  # type: ignore[arg-type]
     assert rows == [{"id": "x", "status": "Committed", "height": 4}]
+
+
+class Stuck(FakeNode):
+    """Accepts, and never commits more than `committed` of what it has accepted."""
+
+    def __init__(self, committed: int = 0, silent_to: str = "") -> None:
+        super().__init__()
+        self.committed = committed
+        self.silent_to = silent_to
+
+    def call(self, method: str, /, **params: Any) -> Any:
+        if method == self.silent_to:
+            raise TimedOut("no answer in time")
+        match method:
+            case "ledger_submit":
+                assert params["wait"] == "accepted"
+                return {"events": [{"id": f"{n:064x}", "status": "Pending"} for n in range(len(params["events"]))]}
+            case "ledger_getStatus":
+                done = int(params["event_id"], 16) < self.committed
+                return {"id": params["event_id"], "status": "Committed" if done else "Pending"}
+        raise AssertionError(method)
+
+
+@pytest.mark.parametrize("silent_to", ["", "ledger_getStatus"])
+def test_time_out_leaves_every_event_its_id_and_says_how_to_ask_again(silent_to: str) -> None:
+    node = Stuck(committed=1, silent_to=silent_to)
+    started = time.monotonic()
+    rows = send_within(node, GatewayDoor(node, "cb"), [event(n) for n in range(3)], timeout_s=0.1)  # type: ignore[arg-type]
+    assert time.monotonic() - started < 2
+    assert [row["id"] for row in rows] == [f"{n:064x}" for n in range(3)]
+    assert [row["status"] for row in rows] == ["Pending" if silent_to else "Committed", "Pending", "Pending"]
+    assert rows[2]["message"] == f"accepted, not committed yet; ask again with `chainnode get {rows[2]['id']}`"
+
+
+def test_node_that_does_not_answer_at_all_leaves_events_unknown() -> None:
+    node = Stuck(silent_to="ledger_submit")
+    rows = send_within(node, GatewayDoor(node, "cb"), [event(0)], timeout_s=0.1)  # type: ignore[arg-type]
+    assert [(row["id"], row["status"]) for row in rows] == [(None, "Unknown")]
