@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 DEFAULT_ENDPOINT = "http://127.0.0.1:7401"
 DEFAULT_LOCALNET = "var/localnet"
+HASH_DIGITS = 64
 OUTPUTS = ("table", "json", "jsonl")
 
 
@@ -52,9 +53,17 @@ class Settings:
         return Home(self.home)
 
     def load_config(self, home: Home) -> LoadedConfig:
-        """Return a home's settings, merged."""
+        """Return a home's settings, merged. Raises `NotFound` where it is no node's home."""
         from chainnode.config import load_config
+        from chainnode.files import NotFound
 
+        if not home.config.is_file():
+            raise NotFound(
+                "not a node's home",
+                where=str(home.root),
+                expected=str(home.config.relative_to(home.root)),
+                hint="make one with `chainnode init`, or name it with --home or $CHAINNODE_HOME",
+            )
         return load_config(home.config, os.environ, self.config_flags)
 
     def client(self, *, timeout_s: float = 30.0, token: bool = False) -> NodeClient:
@@ -64,10 +73,9 @@ class Settings:
         endpoint, token_path = self.endpoint, self.token_file
         if self.home is not None:
             home = self.require_home()
-            if home.config.is_file():
-                rpc = self.load_config(home).config.rpc
-                endpoint = endpoint or f"{'https' if rpc.tls_certificate_file else 'http'}://{rpc.listen}"
-                token_path = token_path or home.resolve(rpc.token_file)
+            rpc = self.load_config(home).config.rpc
+            endpoint = endpoint or f"{'https' if rpc.tls_certificate_file else 'http'}://{rpc.listen}"
+            token_path = token_path or home.resolve(rpc.token_file)
         elif endpoint is None or token:
             found, its_token = self._localnet_node(endpoint)
             endpoint, token_path = endpoint or found, token_path or its_token
@@ -116,6 +124,18 @@ def settings() -> Settings:
     found = click.get_current_context().find_object(Settings)
     assert found is not None
     return found
+
+
+def event_id_of(text: str) -> str:
+    """Return an argument that names an event as the node takes it; `UsageError` for what cannot be an id."""
+    return hash_of(text, "an event's id")
+
+
+def hash_of(text: str, what: str) -> str:
+    """Return 32 bytes in hex, in small letters; `UsageError` for anything else."""
+    if len(text) != HASH_DIGITS or not set(text.lower()) <= set("0123456789abcdef"):
+        raise UsageError(f"not {what}", expected=f"{HASH_DIGITS} hex digits", got=f"{len(text)} characters")
+    return text.lower()
 
 
 def _store(name: str) -> Any:  # Any: click's callback type

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from chainnode.client import NOT_FOUND, UNAVAILABLE, CallRefused, TimedOut, Unhealthy, Unreachable
+from chainnode.client import INVALID_PARAMS, NOT_FOUND, UNAVAILABLE, CallRefused, TimedOut, Unhealthy, Unreachable
 from chainnode.files import NotFound
 from primitives.errors import ChainError, UsageError
 
@@ -23,6 +23,7 @@ class Exit(IntEnum):
     UNHEALTHY = 5
     NOT_FOUND = 6
     INTERRUPTED = 130
+    CLOSED = 141
 
 
 class VerificationFailed(ChainError):
@@ -50,6 +51,8 @@ def exit_of(error: ChainError) -> Exit:
             return Exit.NOT_FOUND
         case CallRefused(code=code) if code == UNAVAILABLE:
             return Exit.UNHEALTHY
+        case CallRefused(code=code) if code == INVALID_PARAMS:
+            return Exit.USAGE
         case Missing() | NotFound():
             return Exit.NOT_FOUND
         case UsageError():

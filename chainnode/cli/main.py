@@ -43,6 +43,8 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "demo": ("other", "demo", "", ""),
 }
 PROGRAM = "chainnode"
+STDOUT = 1
+CLOSED = 141  # Exit.CLOSED, whose module is too heavy for --help
 
 
 class Group(click.Group):
@@ -129,10 +131,16 @@ root = LazyRoot(
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit status; writes to stdout and stderr, never raises."""
     options = Settings(color=not os.environ.get("NO_COLOR"))
+    stdout = sys.stdout
     try:
         result = root.main(list(arguments), PROGRAM, standalone_mode=False, obj=options)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where a closed pipe is still ours to tell
     except click.exceptions.Exit as stop:
         return stop.exit_code
+    except SystemExit as stop:
+        # click's answer to a closed pipe is to wrap the streams and end with status 1.
+        return _closed() if sys.stdout is not stdout else int(stop.code or 0)
     except click.UsageError as error:
         page = f" (see `{error.ctx.command_path} --help`)" if error.ctx is not None else ""
         return _tell(options, "usage", f"{error.format_message().rstrip('.')}{page}", 2)
@@ -141,12 +149,17 @@ def run(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return _tell(options, "interrupted", "interrupted", 130)
     except BrokenPipeError:
-        # Whoever read our output has had enough (`| head`); keep the interpreter from complaining at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _closed()
     except Exception as error:  # noqa: BLE001  the process ends here: every error becomes one line and a status
         return _failed(options, error)
     return result if isinstance(result, int) and not isinstance(result, bool) else 0
+
+
+def _closed() -> int:
+    """Return the status for output that nobody reads any more (`| head`): the one of a process that SIGPIPE ends."""
+    # Keeps the interpreter from complaining at its end of what it could not flush.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+    return CLOSED
 
 
 def _failed(options: Settings, error: Exception) -> int:

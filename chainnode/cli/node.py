@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ from primitives.errors import UsageError
 
 if TYPE_CHECKING:
     from chainnode.config import LoadedConfig
+
+READY_WITHIN_S = 5.0
 
 set_option = click.option(
     "--set",
@@ -90,7 +93,8 @@ def init(
         chain = read_genesis(genesis)
         hosts = [host_of(loaded.p2p.listen)]
         join_chain(home, chain, name=loaded.node.name, member=loaded.node.member, hosts=hosts, now_ms=_now_ms())
-        say(f"joined to chain {chain.chain} ({chain.chain_id.hex()}); run `chainnode start --home {home.root}`")
+        start = f"chainnode start --home {shlex.quote(str(home.root))}"
+        say(f"joined to chain {chain.chain} ({chain.chain_id.hex()}); run `{start}`")
     show({"home": str(home.root), "entry": str(home.entry) if home.entry.exists() else None})
 
 
@@ -112,10 +116,34 @@ def start(overrides: tuple[str, ...]) -> None:
 
 @click.command()
 def status() -> int:
-    """Show where a node stands. Status 5 while it is catching up."""
+    """Show where a node stands. Status 5 while it is catching up or, with --home, says that it is not ready."""
     found = settings().client().call("net_status")
+    why = _not_ready()
+    if why is not None:
+        found = {**found, "ready": not why}
     show(found)
-    return 5 if found.get("catching_up") else 0
+    if why:
+        say(why)
+    return 5 if why or found.get("catching_up") else 0
+
+
+def _not_ready() -> str | None:
+    """Return what the node of --home says against being ready, empty for nothing, None where that is not known."""
+    from chainnode.client import CallRefused, NodeClient, TimedOut, Unreachable
+
+    options = settings()
+    if options.home is None or options.endpoint is not None:
+        return None
+    client = NodeClient(options.load_config(options.require_home()).config.ops.listen, timeout_s=READY_WITHIN_S)
+    try:
+        client.get("/readyz")
+    except CallRefused as refused:
+        return str(refused)
+    except (Unreachable, TimedOut):
+        return None
+    finally:
+        client.close()
+    return ""
 
 
 @click.group(cls=Group)

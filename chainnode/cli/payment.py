@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from chainnode.cli.context import settings
+from chainnode.cli.context import hash_of, settings
 from chainnode.cli.main import Group
 from chainnode.cli.output import show_page
 from chainnode.client import NOT_FOUND, CallRefused
@@ -24,7 +24,7 @@ def payment() -> None:
 def show_payment(payment_id: str) -> None:
     """Show every statement about PAYMENT: its UETR, the pair key of its two banks, or one statement's event id."""
     client = settings().client()
-    name = payment_id.lower()
+    name = payment_id.lower() if "-" in payment_id else hash_of(payment_id, "a payment's UETR, pair key or event id")
     if "-" in name:
         found = client.call("payment_get", uetr=name)
     else:

@@ -5,15 +5,20 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Any
+from shlex import quote
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from chainnode.cli.context import settings
+from chainnode.cli.context import event_id_of, settings
 from chainnode.cli.main import Group
 from chainnode.cli.output import join, say, show
 from primitives.errors import InputError
+
+if TYPE_CHECKING:
+    from chainnode.cli.exits import VerificationFailed
 
 FILE_BYTES_MAX = 16 * 1024 * 1024
 COVERED_WITHIN_S = 90.0
@@ -34,14 +39,14 @@ POLL_S = 0.1
 )
 def prove(event_id: str, target: Path | None, timeout_s: float) -> None:
     """Fetch the receipt of EVENT_ID: event, proof and cosigned checkpoint (a .tlog-proof)."""
-    text = fetch_receipt(event_id.lower(), timeout_s)
+    text = fetch_receipt(event_id_of(event_id), timeout_s)
     if target is None:
         click.echo(text, nl=False)
         return
     from chainnode.files import write_file
 
     write_file(target, text.encode())
-    say(f"receipt written to {target}; verify it with `chainnode verify {target} --policy POLICY`")
+    say(f"receipt written to {target}; verify it with `chainnode verify {quote(str(target))} --policy POLICY`")
     if settings().machine:
         show({"event_id": event_id, "file": str(target)})
 
@@ -69,23 +74,23 @@ def fetch_receipt(event_id: str, timeout_s: float) -> str:
 @click.option("--certificate", "number", help="FILE is a status proof: it must be of this certificate.")
 @click.option("--at", "moment", help="And speak for this time, RFC 3339. [default: its block's]")
 def verify(file: Path, policy_file: Path, number: str | None, moment: str | None) -> None:
-    """Verify the receipt in FILE against a policy, offline. Status 3 where anything does not hold.
+    """Verify the receipt in FILE (`-`: standard input) against a policy, offline. Status 3 where it does not hold.
 
     A status proof is verified for the certificate that --certificate names: its status, or that there is none.
     """
-    from chainnode.cli.exits import VerificationFailed
+    from ledger.trust_policy import parse_policy
 
-    proof, policy = _text(file), _text(policy_file)
+    name = "standard input" if str(file) == "-" else str(file)
+    policy = _text(policy_file)
+    try:
+        parse_policy(policy)
+    except InputError as error:
+        raise _refused(str(policy_file), error, "get the policy again from somebody whom you trust") from None
+    proof = _text(file)
     try:
         row = _receipt_row(proof, policy) if number is None else _status_row(proof, policy, number, moment)
     except InputError as error:
-        raise VerificationFailed(
-            error.what,
-            where=f"{file}{': ' + error.where if error.where else ''}",
-            expected=error.expected,
-            got=error.got,
-            hint="do not rely on it",
-        ) from None
+        raise _refused(name, error, "do not rely on it") from None
     if settings().machine:
         show(row)
         return
@@ -95,11 +100,24 @@ def verify(file: Path, policy_file: Path, number: str | None, moment: str | None
     show({name: value for name, value in row.items() if name not in ("verified", "cosigned", "cosigners", "outcome")})
 
 
+def _refused(name: str, error: InputError, hint: str) -> VerificationFailed:
+    """Return an error of what a file holds, with the file's name."""
+    from chainnode.cli.exits import VerificationFailed
+
+    where = f"{name}{': ' + error.where if error.where else ''}"
+    return VerificationFailed(error.what, where=where, expected=error.expected, got=error.got, hint=hint)
+
+
 def _text(path: Path) -> str:
     from chainnode.cli.exits import VerificationFailed
     from chainnode.files import read_file
 
-    data = read_file(path, size_max=FILE_BYTES_MAX)
+    if str(path) == "-":
+        data = sys.stdin.buffer.read(FILE_BYTES_MAX + 1)
+        if len(data) > FILE_BYTES_MAX:
+            raise InputError("input too large", where="standard input", expected=f"at most {FILE_BYTES_MAX} bytes")
+    else:
+        data = read_file(path, size_max=FILE_BYTES_MAX)
     try:
         return data.decode()
     except UnicodeDecodeError as error:

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from chainnode.cli.context import settings
+from chainnode.cli.context import HASH_DIGITS, event_id_of, hash_of, settings
 from chainnode.cli.output import line, show
+from primitives.errors import UsageError
 
 POLL_S = 0.25
 
@@ -17,7 +18,7 @@ POLL_S = 0.25
 @click.argument("event_id")
 def get(event_id: str) -> None:
     """Show event EVENT_ID: who said what, where it stands, and what became of it."""
-    show(settings().client().call("ledger_getEvent", event_id=event_id.lower()))
+    show(settings().client().call("ledger_getEvent", event_id=event_id_of(event_id)))
 
 
 @click.command()
@@ -26,13 +27,22 @@ def get(event_id: str) -> None:
 def block(height: str, events: bool) -> None:
     """Show the block at HEIGHT (a number, earliest or latest), or of a hash."""
     client = settings().client()
-    params: dict[str, Any] = {"height": int(height) if height.isascii() and height.isdigit() else height}
-    if len(height) == 64:
-        params = {"hash": height.lower()}
-    found = client.call("ledger_getBlock", **params)
+    found = client.call("ledger_getBlock", **_block_named(height))
     if events:
         found["events"] = _events(found["header"]["height"])
     show(found)
+
+
+def _block_named(text: str) -> dict[str, Any]:
+    """Return the parameter that an argument means: a height, a word, or a hash."""
+    if len(text) == HASH_DIGITS:
+        return {"hash": hash_of(text, "a block's hash")}
+    if text in ("earliest", "latest"):
+        return {"height": text}
+    if not text.isascii() or not text.isdigit():
+        expected = f"a height, earliest, latest, or a hash of {HASH_DIGITS} hex digits"
+        raise UsageError("names no block", expected=expected, got=text[:HASH_DIGITS])
+    return {"height": int(text)}
 
 
 def _events(height: int) -> list[Any]:  # Any: JSON of a node
