@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -232,3 +233,94 @@ def test_log_whose_header_was_never_synced_counts_as_not_made(tmp_path: Path) ->
         log.close()
         assert path.read_bytes() == encode_header(CHAIN)
         assert not WriteAheadLog(path, CHAIN).created
+
+
+class DiskCalls:
+    """Notes, in order, which files and directories of a folder were synced, at which size, replaced or closed."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.noted: list[tuple[str, str, int]] = []
+        for name in ("fdatasync", "fsync", "close"):
+            monkeypatch.setattr(os, name, self._watched(name, getattr(os, name)))
+        replace = os.replace
+
+        def replaced(source: Path, target: Path) -> None:
+            self.noted.append(("replace", Path(source).name, Path(target).stat().st_size))
+            replace(source, target)
+
+        monkeypatch.setattr(os, "replace", replaced)
+
+    def _watched(self, name: str, call: Callable[[int], None]) -> Callable[[int], None]:
+        def watched(fd: int) -> None:
+            found = os.fstat(fd)
+            names = {path.stat().st_ino: path.name for path in (self.folder, *self.folder.iterdir())}
+            is_folder = found.st_ino == self.folder.stat().st_ino
+            self.noted.append((name, names.get(found.st_ino, "gone"), 0 if is_folder else found.st_size))
+            call(fd)
+
+        return watched
+
+    def take(self) -> list[tuple[str, str, int]]:
+        noted, self.noted = self.noted, []
+        return noted
+
+
+def test_every_write_is_on_the_disk_when_it_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "consensus.wal"
+    disk = DiskCalls(tmp_path, monkeypatch)
+    log = WriteAheadLog(path, CHAIN)
+    began = [("fdatasync", path.name, HEADER_BYTES), ("fsync", tmp_path.name, 0), ("close", tmp_path.name, 0)]
+    assert disk.take() == began, "the file and its name"
+    log.append([b"a"])
+    assert disk.take() == []
+    for record in (b"b", b"c"):
+        log.append([record])
+        log.sync()
+        assert disk.take() == [("fdatasync", path.name, log.size_bytes)]
+    log.close()
+    path.write_bytes(path.read_bytes()[:-1])
+    disk.take()
+    assert WriteAheadLog(path, CHAIN).torn_bytes > 0
+    assert disk.take() == [("fdatasync", path.name, path.stat().st_size)], "the cut"
+
+
+def test_a_rewrite_is_on_the_disk_before_the_old_log_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "consensus.wal"
+    log = WriteAheadLog(path, CHAIN)
+    log.append([b"x" * 10_000])
+    log.sync()
+    before = log.size_bytes
+    disk = DiskCalls(tmp_path, monkeypatch)
+    log.rewrite([b"kept", b"too"])
+    after = len(build([[b"kept", b"too"]]))
+    assert disk.take() == [
+        ("fdatasync", "consensus.wal.new", after),
+        ("replace", "consensus.wal.new", before),
+        ("fsync", tmp_path.name, 0),
+        ("close", tmp_path.name, 0),
+        ("close", "gone", before),
+    ]
+    assert log.size_bytes == after
+
+
+@pytest.mark.parametrize("fails", ["fdatasync", "fsync", "replace"])
+def test_a_rewrite_that_did_not_reach_the_disk_ends_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    path = tmp_path / "consensus.wal"
+    log = WriteAheadLog(path, CHAIN)
+    log.append([b"old"])
+    log.sync()
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, fails, fail)
+        with pytest.raises(StorageError, match="cannot be written"):
+            log.rewrite([b"new"])
+    log.append([b"later"])
+    with pytest.raises(StorageError, match="failed before"):
+        log.sync()
+    assert WriteAheadLog(path, CHAIN).replay() == ([b"new"] if fails == "fsync" else [b"old"])

@@ -3,7 +3,10 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import plyvel
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,6 +82,39 @@ def test_leveldb_keeps_rows_over_a_restart(tmp_path: Path) -> None:
     assert second.get(b"a") == b"1"
     second.close()
     second.close()
+
+
+class WatchedDatabase:
+    """A plyvel database that notes how each batch is begun, and that it is written."""
+
+    def __init__(self, opened: Any, noted: list[object]) -> None:
+        self._opened = opened
+        self._noted = noted
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._opened, name)
+
+    def write_batch(self, **settings: object) -> Any:
+        batch = self._opened.write_batch(**settings)
+        self._noted.append(settings)
+        return SimpleNamespace(put=batch.put, delete=batch.delete, write=lambda: self._written(batch))
+
+    def _written(self, batch: Any) -> None:
+        batch.write()
+        self._noted.append("written")
+
+
+def test_leveldb_is_told_to_sync_what_is_to_be_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noted: list[object] = []
+    opened = plyvel.DB
+    monkeypatch.setattr(plyvel, "DB", lambda *args, **settings: WatchedDatabase(opened(*args, **settings), noted))
+    store = LevelDBStore(tmp_path / "db")
+    assert noted == [{"sync": True}, "written"], "the format of a new store"
+    for sync in (True, False):
+        noted.clear()
+        store.write([(b"a", b"1"), (b"b", None)], sync=sync)
+        assert noted == [{"sync": sync}, "written"]
+    store.close()
 
 
 def test_directory_in_use_is_refused_by_name(tmp_path: Path) -> None:

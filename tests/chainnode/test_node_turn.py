@@ -1,0 +1,161 @@
+"""The turn of the node's loop: what is said or answered was written and synced before, rows before records."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+
+from chainnode.config import load_config
+from chainnode.core import Turn
+from chainnode.home import Home
+from chainnode.localnet import Localnet
+from chainnode.logs import Position
+from chainnode.node import Node
+from primitives.errors import StorageError, UsageError
+
+ROWS = [(b"row", b"value")]
+RECORDS = [b"vote"]
+TICKET = 7
+PATIENCE_S = 5.0
+NOW_MS = 1_790_000_000_000
+
+
+class Recorded:
+    """A node whose disk, network and gateway note in `steps` what they are told; `gate` holds up the disk."""
+
+    def __init__(self, node: Node, replaced: pytest.MonkeyPatch) -> None:
+        self.node = node
+        self.steps: list[tuple[object, ...]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.at_disk = threading.Event()
+        self.broken: str | None = None
+        self.core = MagicMock()
+        self.core.live_records.return_value = [b"live"]
+        self.core.chain.ticket = TICKET
+        self.core.chain.written = self.noting("settled")
+        self.wal = MagicMock(size_bytes=10)
+        for name in ("append", "sync", "rewrite"):
+            setattr(self.wal, name, self.noting(name, slow=True))
+        doubles = {
+            "core": self.core,
+            "wal": self.wal,
+            "metrics": MagicMock(),
+            "network": MagicMock(send=self.noting("send"), broadcast=self.noting("broadcast")),
+            "gateway": MagicMock(synced=self.noting("accepted"), committed=self.noting("committed")),
+            "_store": MagicMock(write=self.noting("rows", slow=True)),
+        }
+        for name, double in doubles.items():
+            replaced.setattr(node, name, double)
+
+    def noting(self, name: str, *, slow: bool = False) -> Any:
+        def note(*args: object, **settings: object) -> int:
+            if slow:
+                self.at_disk.set()
+                assert self.gate.wait(PATIENCE_S)
+            if self.broken == name:
+                raise StorageError("the disk is gone")
+            self.steps.append((name, *args, *settings.items()))
+            return 1
+
+        return note
+
+    def start(self, turn: Turn) -> asyncio.Task[None]:
+        """Let the loop take a turn, which must end it."""
+        self.core.take_turn.side_effect = [turn]
+        self.node._dirty.set()
+        return asyncio.create_task(self.node._flush_forever())
+
+    async def run(self, turn: Turn) -> list[str]:
+        """Return the names of the steps of a turn."""
+        async with asyncio.timeout(PATIENCE_S):
+            await self.start(turn)
+        return [str(step[0]) for step in self.steps]
+
+
+def full_turn(**fields: Any) -> Turn:
+    """Return a turn in which everything happens, and which ends the loop."""
+    message = SimpleNamespace(peer=None, kind=1, payload=b"to all")
+    letter = SimpleNamespace(peer="node-bank-b", kind=2, payload=b"to one")
+    result = MagicMock(outcomes=[], batches=[])
+    everything: dict[str, Any] = {"rows": ROWS, "records": RECORDS, "outgoing": [message, letter], "commits": [result]}
+    return Turn(**everything | fields, halted="the test is over")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    net = Localnet(tmp_path_factory.mktemp("turn") / "net")
+    return Home(Path(net.found(4, base_port=None, now_ms=NOW_MS, step=lambda _: None).nodes[0].home))
+
+
+@pytest.fixture
+def recorded(home: Home) -> Iterator[Recorded]:
+    node = Node(home, load_config(home.config).config, Position())
+    with pytest.MonkeyPatch.context() as replaced:
+        found = Recorded(node, replaced)
+        yield found
+        found.gate.set()
+    node._close()
+
+
+SAID = ["settled", "broadcast", "send", "accepted", "committed"]
+
+
+async def test_a_turn_is_written_and_synced_rows_first_then_sent_then_answered(recorded: Recorded) -> None:
+    assert await recorded.run(full_turn()) == ["rows", "append", "sync", *SAID]
+    assert recorded.steps[0] == ("rows", ROWS, ("sync", True))
+    assert recorded.steps[1] == ("append", RECORDS)
+    assert recorded.steps[3] == ("settled", TICKET)
+
+
+async def test_rows_are_on_the_disk_before_the_log_is_rewritten(recorded: Recorded) -> None:
+    recorded.wal.size_bytes = recorded.node.config.consensus.wal_bytes_max
+    assert await recorded.run(full_turn()) == ["rows", "rewrite", *SAID]
+    assert recorded.steps[:2] == [("rows", ROWS, ("sync", True)), ("rewrite", [b"live"])]
+
+
+@pytest.mark.parametrize(
+    ("fields", "steps"),
+    [
+        ({"rows": []}, ["append", "sync", *SAID]),
+        ({"records": []}, ["rows", *SAID]),
+        ({"rows": [], "records": []}, SAID[1:]),
+    ],
+)
+async def test_what_a_turn_does_not_hold_is_not_written(
+    recorded: Recorded, fields: dict[str, Any], steps: list[str]
+) -> None:
+    assert await recorded.run(full_turn(**fields)) == steps
+
+
+async def test_nothing_is_said_while_the_disk_is_at_work(recorded: Recorded) -> None:
+    recorded.gate.clear()
+    task = recorded.start(full_turn())
+    assert await asyncio.to_thread(recorded.at_disk.wait, PATIENCE_S)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert recorded.steps == []
+    recorded.gate.set()
+    async with asyncio.timeout(PATIENCE_S):
+        await task
+    assert [step[0] for step in recorded.steps][-len(SAID) :] == SAID
+
+
+@pytest.mark.parametrize("broken", ["rows", "append", "sync"])
+async def test_nothing_is_said_of_what_the_disk_did_not_take_and_the_node_ends(recorded: Recorded, broken: str) -> None:
+    recorded.broken = broken
+    assert not set(SAID) & set(await recorded.run(full_turn()))
+    assert isinstance(recorded.node._fault, StorageError)
+    assert recorded.node._stopping.is_set()
+
+
+async def test_a_halt_is_told_to_the_others_and_ends_the_node(recorded: Recorded) -> None:
+    assert await recorded.run(full_turn()) == ["rows", "append", "sync", *SAID]
+    assert isinstance(recorded.node._fault, UsageError)
