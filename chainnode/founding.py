@@ -22,6 +22,7 @@ from chainnode.config import render_toml, split_address
 from chainnode.files import PRIVATE_FILE_MODE, read_file, read_secret, write_file
 from chainnode.home import Home
 from chainnode.identity import Use, new_key, read_key, write_key, write_token
+from chainnode.source_outbox import SourceOutbox
 from chainnode.wal import WriteAheadLog
 from ledger.genesis import GENESIS_SIZE_MAX, Genesis
 from ledger.genesis_json import genesis_from_json, genesis_to_json
@@ -191,6 +192,10 @@ def join_chain(home: Home, genesis: Genesis, *, name: str, member: str, hosts: S
     if home.vote_key.exists():
         # Made now, so that a missing log later means that votes were lost.
         WriteAheadLog(home.wal, genesis.chain_id).close()
+    if home.source_key.exists():
+        # Likewise: a missing outbox later means that nobody knows which numbers this key has signed.
+        source = read_key(home.source_key, "source").signing_key
+        SourceOutbox(home.outbox, chain_id=genesis.chain_id, member=member, key=source).close()
     write_file(home.genesis, genesis_to_json(genesis))
 
 

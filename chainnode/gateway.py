@@ -24,7 +24,7 @@ from chainnode.pending import Entry, PendingEvents, Waiter
 from chainnode.source_outbox import SourceOutbox
 from ledger.batches import ParsedBatch, check_event, parse_batch, verify_batch
 from ledger.chain import CommitResult
-from ledger.events import REFERENCE_SIZE, TIME_MS_MAX, Event
+from ledger.events import EVENT_SIZE_MAX, REFERENCE_SIZE, TIME_MS_MAX, Event
 from ledger.events import event_id as id_of_event
 from ledger.execution import BlockRefused
 from ledger.members import source_grant
@@ -41,6 +41,7 @@ from rpc.ports import NewEvent, Refusal, SourcePosition, SubmitResult, SubmitSta
 KIND_LIMIT: Final = 256
 EXPIRY_MARGIN_MS: Final = 60_000
 BATCH_FILL_BYTES: Final = 2 * 1024 * 1024
+BATCH_OVERHEAD_BYTES: Final = 8 * 1024
 OFFER_AGAIN_S: Final = 2.0
 OFFERED_AGAIN_MAX: Final = 256
 RETRY_AFTER_MS: Final = 500
@@ -326,9 +327,13 @@ class NodeGateway:
             self._pending.accept(batch.ids)
 
     def _next_events(self) -> list[tuple[EventId, bytes]]:
+        """Take as many waiting events as a batch may hold that a block of the present policy can take whole."""
+        policy = self._core.chain.policy_after(self._core.chain.tip_hash)
+        count_max = min(self._settings.batch_events_max, policy.block_events_max)
+        fill_bytes = min(BATCH_FILL_BYTES, policy.block_bytes_max - EVENT_SIZE_MAX - BATCH_OVERHEAD_BYTES)
         taken: list[tuple[EventId, bytes]] = []
         size = 0
-        while self._queue and len(taken) < self._settings.batch_events_max and size < BATCH_FILL_BYTES:
+        while self._queue and len(taken) < count_max and size < fill_bytes:
             event_id = self._queue.popleft()
             entry = self._pending.events.get(event_id)
             if entry is None or entry.data is None:

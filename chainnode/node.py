@@ -24,7 +24,7 @@ from chainnode.home import Home
 from chainnode.identity import NodeKeys, load_node_keys, read_token
 from chainnode.logs import Position
 from chainnode.metrics import NodeMetrics
-from chainnode.source_outbox import SourceOutbox
+from chainnode.source_outbox import OutboxLost, SourceOutbox
 from chainnode.version import VERSION
 from chainnode.views import LiveNodeView
 from chainnode.wal import WriteAheadLog, was_begun
@@ -158,6 +158,12 @@ class Node:
         if self._keys.source is None:
             return None, None
         chain_id, member = self.genesis.chain_id, self.config.node.member
+        if not self.home.outbox.exists():
+            return None, OutboxLost(
+                "the source key's outbox is missing",
+                where=str(self.home.outbox),
+                hint="nobody knows which numbers the key has signed: replace keys/source.key and register the new one",
+            )
         try:
             return SourceOutbox(self.home.outbox, chain_id=chain_id, member=member, key=self._keys.source), None
         except ChainError as error:

@@ -55,6 +55,18 @@ def test_outbox_that_is_damaged_does_not_keep_the_validator_from_starting(home: 
             home.outbox.write_bytes(sound)
 
 
+def test_gateway_signs_nothing_where_the_outbox_that_init_made_is_missing(home: Home) -> None:
+    sound = home.outbox.read_bytes()
+    home.outbox.unlink()
+    try:
+        node = Node(home, load_config(home.config).config, Position())
+        assert node.outbox is None
+        assert not home.outbox.exists()
+        node._close()
+    finally:
+        home.outbox.write_bytes(sound)
+
+
 def test_message_that_is_too_large_is_dropped_and_those_after_it_are_sent(node: Node) -> None:
     size_max = WIRE_KINDS[2][1]
     sent: list[bytes] = []
