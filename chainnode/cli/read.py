@@ -16,9 +16,24 @@ POLL_S = 0.25
 
 @click.command()
 @click.argument("event_id")
-def get(event_id: str) -> None:
-    """Show event EVENT_ID: who said what, where it stands, and what became of it."""
-    show(settings().client().call("ledger_getEvent", event_id=event_id_of(event_id)))
+def get(event_id: str) -> int:
+    """Show event EVENT_ID: who said what, where it stands, and what became of it. Status 5 while it is pending."""
+    from chainnode.client import NOT_FOUND, CallRefused
+
+    name = event_id_of(event_id)
+    client = settings().client()
+    try:
+        show(client.call("ledger_getEvent", event_id=name))
+        return 0
+    except CallRefused as refused:
+        if refused.code != NOT_FOUND:
+            raise
+        # It is in no block: this node's gateway may have accepted or refused it.
+        standing = client.call("ledger_getStatus", event_id=name)
+        if standing["status"] not in ("Pending", "Refused"):
+            raise
+    show(standing)
+    return 5 if standing["status"] == "Pending" else 1
 
 
 @click.command()

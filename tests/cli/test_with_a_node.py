@@ -224,6 +224,23 @@ def test_what_a_node_says_of_a_parameter_is_told_as_an_argument(
     assert "got -1 (height)" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("standing", "status"),
+    [("Pending", Exit.UNHEALTHY), ("Refused", Exit.ERROR), ("Unknown", Exit.NOT_FOUND)],
+)
+def test_event_in_no_block_is_shown_as_it_stands(
+    standing: str, status: Exit, node: Node, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node.answers["ledger_getEvent"] = lambda _: {"code": -32001, "message": "no such event"}
+    node.answers["ledger_getStatus"] = lambda params: {"id": params["event_id"], "status": standing}
+    assert run(["--home", str(home), "-o", "json", "get", "ab" * 32]) == status
+    captured = capsys.readouterr()
+    if status is Exit.NOT_FOUND:
+        assert "no such event" in captured.err
+    else:
+        assert json.loads(captured.out) == {"id": "ab" * 32, "status": standing}
+
+
 def test_home_that_is_none_is_refused(node: Node, address: str, capsys: pytest.CaptureFixture[str]) -> None:
     for command in (["status"], ["block", "latest"], ["submit", SAMPLE], ["config", "show"]):
         assert run(["--home", "/no/such/dir", *command, "--endpoint", f"http://{address}"]) == Exit.NOT_FOUND
