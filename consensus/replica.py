@@ -100,7 +100,7 @@ class Replica:
             _restore_slot(state, record)
         if state.new_view is not None:
             view_change.adopt(state, choose(state.new_view.view_changes, state.genesis_hash))
-        state.progress_ms = state.ticked_ms = now_ms
+        state.progress_ms = state.ticked_ms = state.latest_ms = now_ms
         state.checkpoints.due_ms = TimeMs(now_ms + state.parameters.checkpoint_quiet_ms)
         for message in _stored_messages(state):
             state.emit(Broadcast(message))
@@ -132,6 +132,7 @@ class Replica:
         state = self.state
         if state.halted is not None:
             return []
+        state.note_time(now_ms)
         match event:
             case Received():
                 self._receive(event.peer, event.message.message, now_ms)

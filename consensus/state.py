@@ -148,6 +148,7 @@ class ReplicaState:
     slots: dict[Height, Slot] = field(default_factory=dict)
     heard_ms: dict[str, TimeMs] = field(default_factory=dict)
     vowed_ms: dict[int, TimeMs] = field(default_factory=dict)
+    latest_ms: TimeMs = field(default_factory=lambda: TimeMs(0))
     ticked_ms: TimeMs = field(default_factory=lambda: TimeMs(0))
     barrier_height: Height = field(default_factory=lambda: Height(0))
     early: dict[Height, PrePrepare] = field(default_factory=dict)
@@ -230,6 +231,26 @@ class ReplicaState:
         if self.halted is None:
             self.halted = reason
             self.effects.append(Halt(reason))
+
+    def note_time(self, now_ms: TimeMs) -> None:
+        """Take note of the clock; where it was set back, set back with it every time that something waits for.
+
+        Otherwise a status due by the wrong clock would leave this node unheard for as long as the clock had been ahead.
+        """
+        back_ms = self.latest_ms - now_ms
+        self.latest_ms = now_ms
+        if back_ms <= 0:
+            return
+        for name in ("status_due_ms", "fetch_due_ms", "progress_ms", "proposed_ms", "ticked_ms"):
+            setattr(self, name, TimeMs(getattr(self, name) - back_ms))
+        if self.deadline_ms is not None:
+            self.deadline_ms = TimeMs(self.deadline_ms - back_ms)
+        if self.checkpoints.due_ms is not None:
+            self.checkpoints.due_ms = TimeMs(self.checkpoints.due_ms - back_ms)
+        self.heard_ms = {name: TimeMs(at_ms - back_ms) for name, at_ms in self.heard_ms.items()}
+        self.vowed_ms = {index: TimeMs(at_ms - back_ms) for index, at_ms in self.vowed_ms.items()}
+        for slot in self.slots.values():
+            slot.voted_ms = TimeMs(slot.voted_ms - back_ms)
 
     def timeout_ms(self) -> int:
         """Return the current time-out: doubled per view change without progress, capped."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from consensus.effects import Delivered, Halt
-from consensus.messages import Blocks, ViewChange
+from consensus.effects import Broadcast, Delivered, Halt, Tick
+from consensus.messages import Blocks, Status, ViewChange
 from consensus.records import Reached, encode_record
 from consensus.replica import Received
+from primitives.ids import TimeMs
 from tests.consensus.toy_fixtures import (
     Group,
     batch_of,
@@ -112,3 +113,14 @@ def test_a_validator_far_ahead_is_never_joined_alone() -> None:
         group.nodes[index].replica.step(Received("v3", verified(far)), group.now)
     group.tick(3 * group.nodes[0].replica.state.parameters.timeout_max_ms)
     assert [group.nodes[index].replica.state.view for index in (0, 1, 2)] == [0, 0, 0]
+
+
+def test_a_clock_set_back_does_not_keep_a_node_silent_until_it_is_there_again() -> None:
+    group = Group()
+    node = group.nodes[2]
+    right = group.now
+    for ahead_ms in (0, 30_000):
+        node.replica.step(Tick(), TimeMs(right + ahead_ms))
+    said = node.replica.step(Tick(), TimeMs(right + 100)) + node.replica.step(Tick(), TimeMs(right + 1_200))
+    assert any(isinstance(effect, Broadcast) and isinstance(effect.message, Status) for effect in said)
+    assert node.replica.state.status_due_ms <= right + 3_000
