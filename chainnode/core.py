@@ -157,7 +157,7 @@ class NodeCore:
             origin=chain.genesis.origin,
             genesis_hash=genesis_hash(reader),
             validators=validators,
-            previous_validators=previous_validators(reader, chain.header, validators.epoch),
+            previous_validators=previous_validators(chain),
             tip=replica_tip(chain, reader),
             head=LogHead(chain.log_size, chain.log_root),
             head_epoch=chain.header.epoch,

@@ -8,11 +8,8 @@ from __future__ import annotations
 from consensus.ordering import CERTIFICATES_KEPT, HASHES_KEPT
 from consensus.state import Tip
 from ledger.chain import Chain
-from ledger.members import VALIDATORS_KEY
+from ledger.members import read_validators_of
 from ledger.reader import LedgerReader
-from ledger.state import STATE_VALUE_SIZE_MAX
-from primitives.block import BlockHeader
-from primitives.encoding import decode
 from primitives.errors import StorageError
 from primitives.ids import Epoch, Hash
 from primitives.validators import ValidatorSet
@@ -38,29 +35,16 @@ def replica_tip(chain: Chain, reader: LedgerReader) -> Tip:
     return Tip(chain.height, chain.tip_hash, chain.header.time_ms, tuple(certificates[-CERTIFICATES_KEPT:]), recent)
 
 
-def previous_validators(reader: LedgerReader, tip: BlockHeader, epoch: Epoch) -> ValidatorSet | None:
-    """Return the set of the epoch before `epoch`, None in the first: VIEW-CHANGEs rest on its certificates for a while.
+def previous_validators(chain: Chain) -> ValidatorSet | None:
+    """Return the set of the epoch before, None in the first: VIEW-CHANGEs rest on its certificates for a while.
 
-    The state after a barrier's parent names the set that the barrier was voted by. `StorageError` where it does not.
+    `StorageError` where the state does not name it.
     """
+    state = chain.state_after(chain.tip_hash)
+    epoch = chain.validators_after(chain.tip_hash).epoch
     if epoch == 0:
         return None
-    parent = _barrier(reader, tip, epoch) - 1
-    value = reader.state_value(VALIDATORS_KEY, parent)
-    raw = None if value is None else value.value
-    found = None if raw is None else decode(ValidatorSet, raw, size_max=STATE_VALUE_SIZE_MAX)
+    found = read_validators_of(state, Epoch(epoch - 1))
     if found is None or found.epoch != epoch - 1:
-        raise StorageError("the validators of the epoch before", where=f"state after block {parent}")
+        raise StorageError("the validators of the epoch before", where=f"state after block {chain.height}")
     return found
-
-
-def _barrier(reader: LedgerReader, tip: BlockHeader, epoch: Epoch) -> int:
-    """Return the height of the last block of an earlier epoch; epochs never fall, so halving finds it."""
-    low, high = 0, int(tip.height)
-    while low < high:
-        middle = (low + high + 1) // 2
-        header = reader.header(middle)
-        if header is None:
-            raise StorageError("block missing", where=f"height {middle}", hint="run `chainnode fsck`")
-        low, high = (middle, high) if header.epoch < epoch else (low, middle - 1)
-    return low

@@ -16,7 +16,6 @@ from msgspec import Meta
 
 from ledger.catalogue import ALWAYS_NEEDED, CATALOGUES_MAX, Catalogue, catalogue_key
 from ledger.members import (
-    VALIDATORS_KEY,
     Agent,
     CaCertificate,
     Member,
@@ -27,6 +26,7 @@ from ledger.members import (
     Source,
     Text,
     member_key,
+    put_validators,
     source_key,
 )
 from ledger.policy import POLICY_KEY, Policy, check_policy
@@ -144,9 +144,8 @@ def initial_state(genesis: Genesis) -> dict[bytes, bytes]:
     rows.put(POLICY_KEY, genesis.policy)
     for catalogue in genesis.catalogues:
         rows.put(catalogue_key(catalogue.version), catalogue)
-    values = {key: value for key, value in rows.changes.items() if value is not None}
-    values[VALIDATORS_KEY.encode()] = encode(validator_set(genesis))
-    return dict(sorted(values.items()))
+    put_validators(rows, validator_set(genesis))
+    return {key: value for key, value in sorted(rows.changes.items()) if value is not None}
 
 
 def parse_address(address: str) -> tuple[str, int]:

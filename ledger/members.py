@@ -1,8 +1,8 @@
 """Members of the consortium in the state: their roles, keys and codes, and what a signing key may do.
 
-Here: the records of the rows `member/<id>`, `source/<hex>` and `validators`, and the lookups that permission checks
-use. Which role may submit which kind stands with each kind (`KindSpec.roles`); how the rows come to be, in
-`ledger.genesis`. Admission and exclusion of members are governance and have no kinds yet. Source: domain §2.
+Here: the records of the rows `member/<id>`, `source/<hex>`, `validators` and `validators/<epoch>`, and the lookups that
+permission checks use. Which role may submit which kind stands with each kind (`KindSpec.roles`); how the rows come to
+be, in `ledger.genesis`. Admission and exclusion of members are governance and have no kinds yet. Source: domain §2.
 
 A right hangs on the roles in the state: a member acts under its roles, and a source (a signing key of the member) under
 those of them that it was given, so that a bank's payment gateway cannot grant certificates.
@@ -17,9 +17,9 @@ from typing import Annotated
 from msgspec import Meta
 
 from ledger.kinds import KindSpec
-from ledger.state import StateReader
-from primitives.encoding import Record
-from primitives.ids import MemberId, SourceKey
+from ledger.state import StateReader, Transaction
+from primitives.encoding import Record, encode
+from primitives.ids import Epoch, MemberId, SourceKey
 from primitives.validators import ValidatorSet
 
 VALIDATORS_KEY = "validators"
@@ -119,6 +119,26 @@ def read_validators(state: StateReader) -> ValidatorSet:
     validators = state.get(VALIDATORS_KEY, ValidatorSet)
     assert validators is not None, "the state holds no validators"
     return validators
+
+
+def validators_key(epoch: int) -> str:
+    """Return the state key of an epoch's validator set, which stays when the epoch is over."""
+    return f"{VALIDATORS_KEY}/{epoch:010d}"
+
+
+def read_validators_of(state: StateReader, epoch: Epoch) -> ValidatorSet | None:
+    """Return the validator set of an epoch up to the newest, None of one that there is not: keys of later ones differ.
+
+    What an epoch's validators signed can be judged for good with it, years after they left.
+    """
+    return state.get(validators_key(epoch), ValidatorSet)
+
+
+def put_validators(state: Transaction, validators: ValidatorSet) -> None:
+    """Make this the set that votes from the next block on, and keep it under its epoch."""
+    raw = encode(validators)
+    state.changes[VALIDATORS_KEY.encode()] = raw
+    state.changes[validators_key(validators.epoch).encode()] = raw
 
 
 def source_grant(state: StateReader, source: bytes) -> SourceGrant | None:

@@ -16,7 +16,7 @@ from ledger.chain import Chain
 from ledger.events import Event
 from ledger.genesis import validator_set
 from ledger.kinds import ApplyContext, KindSpec, assemble
-from ledger.members import VALIDATORS_KEY
+from ledger.members import put_validators, read_validators_of, validators_key
 from ledger.pool import Pool
 from ledger.reader import LedgerReader
 from ledger.state import Transaction
@@ -47,7 +47,7 @@ def set_of(epoch: int) -> ValidatorSet:
 
 def _apply(context: ApplyContext, state: Transaction, body: NextSet) -> None:
     del context
-    state.changes[VALIDATORS_KEY.encode()] = encode(set_of(body.epoch))
+    put_validators(state, set_of(body.epoch))
 
 
 KINDS = assemble((KindSpec(200, "test.next_set", {1: NextSet}, changes_state=True, apply=_apply),))
@@ -158,13 +158,17 @@ def test_after_all_restarted_behind_an_epochs_change_a_view_change_is_taken(patt
     assert core.replica.state.view_changes == {2: change}
 
 
-def test_a_store_whose_state_names_another_epoch_is_damaged() -> None:
+@pytest.mark.parametrize("pattern", ["", "..|.", "||."])
+def test_the_state_keeps_the_set_of_every_epoch(pattern: str) -> None:
+    chain = world_of(pattern).chain
+    state = chain.state_after(chain.tip_hash)
+    epochs = pattern.count("|") + 1
+    assert [read_validators_of(state, Epoch(epoch)) for epoch in range(epochs)] == list(map(set_of, range(epochs)))
+    assert read_validators_of(state, Epoch(epochs)) is None
+
+
+def test_a_store_whose_state_lacks_the_epoch_before_is_damaged() -> None:
     world = world_of("..|.")
-    reader = LedgerReader(world.store, GENESIS)
-    header = reader.header(4)
-    assert header is not None
+    world.store.write([(rows.state_row_key(validators_key(0).encode()), None)], sync=True)
     with pytest.raises(StorageError, match="epoch before"):
-        previous_validators(reader, header, Epoch(3))
-    world.store.write([(rows.block_key(height), None) for height in (1, 2)], sync=True)
-    with pytest.raises(StorageError, match="missing"):
-        previous_validators(reader, header, Epoch(1))
+        previous_validators(Chain(world.store, GENESIS, KINDS))

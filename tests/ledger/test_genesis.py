@@ -202,7 +202,7 @@ def test_the_first_state_has_a_row_for_everything_that_is_governed() -> None:
     expected |= {
         f"source/{public_key(f'{name} {desk}').hex()}" for name, (_, desks) in OTHERS.items() for desk in desks
     }
-    expected |= {"policy", "catalogue/1", "catalogue/2", "validators"}
+    expected |= {"policy", "catalogue/1", "catalogue/2", "validators", "validators/0000000000"}
     assert set(rows) == {key.encode() for key in expected}
     assert list(rows) == sorted(rows)
     assert rows[b"policy"] == encode(Policy())
