@@ -1,14 +1,12 @@
-"""A toy application and a group of replicas over it: messages wait in a queue that the test delivers, drops or keeps.
+"""A group of replicas over the toy application: messages wait in a queue that the test delivers, drops or keeps.
 
-A batch is any 32-byte hash. Executing a block hashes its batches onto the parent's state; a batch that is registered in
-`ToyApplication.set_changes` changes the validator set. Every step is watched by the monitors of `consensus.invariants`.
+Every step is watched by the monitors of `consensus.invariants`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from hashlib import sha256
 from itertools import groupby
 
 from consensus.effects import (
@@ -42,175 +40,31 @@ from consensus.messages import (
     decode_message,
     kind_of,
 )
-from consensus.ports import Invalid, LogHead, Missing, Ready, Verdict
+from consensus.ports import Ready
 from consensus.records import decode_record, encode_record
 from consensus.replica import Replica
 from consensus.state import Parameters, ReplicaState, Tip
 from consensus.verify import Verification, Verified, WrongEpoch, verify
-from primitives.block import Block, BlockHeader, CommittedBlock, batches_hash
+from primitives.block import Block, CommittedBlock
 from primitives.encoding import encode
-from primitives.hashing import PROTOCOL_VERSION, SUITE, leaf_hash
-from primitives.ids import ZERO_HASH, Epoch, Hash, Height, TimeMs, View
-from primitives.validators import Validator, ValidatorSet
+from primitives.ids import Epoch, Hash, Height, TimeMs, View
+from primitives.validators import ValidatorSet
 from primitives.votes import COMMIT, PREPARE, QuorumCertificate, vote_statement
 from sim.signatures import StandInSigner, stand_in_signature, stand_in_verify
+from sim.toy import (
+    CHAIN_ID,
+    ORIGIN,
+    START_MS,
+    ToyApplication,
+    batch_of,
+    genesis_of,
+    header_of,
+    validator_of,
+    validators_of,
+)
 
-START_MS = TimeMs(1_700_000_000_000)
-CHAIN_ID = leaf_hash(b"toy chain")
-ORIGIN = "toy"
 TICK_MS = 50
 LONGEST_STEP_MS = 500
-
-
-def validator_of(name: str) -> Validator:
-    keys = [sha256(f"{use} {name}".encode()).digest() for use in ("vote", "cosign", "log")]
-    return Validator(name, name, *keys)
-
-
-def validators_of(count: int, epoch: int = 0) -> ValidatorSet:
-    return ValidatorSet(Epoch(epoch), tuple(validator_of(f"v{index}") for index in range(count)))
-
-
-def batch_of(number: int) -> Hash:
-    return leaf_hash(f"batch {number}".encode())
-
-
-def header_of(
-    parent: BlockHeader, batches: tuple[Hash, ...], *, time_ms: int, epoch: int, proposer: int, next_validators: Hash
-) -> BlockHeader:
-    state_root = leaf_hash(parent.state_root + b"".join(batches))
-    return BlockHeader(
-        suite=SUITE,
-        version=PROTOCOL_VERSION,
-        chain_id=CHAIN_ID,
-        height=Height(parent.height + 1),
-        epoch=Epoch(epoch),
-        parent=parent.hash(),
-        time_ms=TimeMs(time_ms),
-        proposer=proposer,
-        batches_hash=batches_hash(batches),
-        first_index=parent.height,
-        event_count=len(batches),
-        outcomes_root=ZERO_HASH,
-        log_root=state_root,
-        state_root=state_root,
-        batch_logs_root=ZERO_HASH,
-        next_validators=next_validators,
-    )
-
-
-def genesis_of(validators: ValidatorSet) -> BlockHeader:
-    return BlockHeader(
-        SUITE, PROTOCOL_VERSION, CHAIN_ID, Height(0), Epoch(0), ZERO_HASH, START_MS, 0, batches_hash(()), 0, 0,
-        ZERO_HASH, ZERO_HASH, ZERO_HASH, ZERO_HASH, validators.hash,
-    )  # fmt: skip
-
-
-class ToyApplication:
-    """Keeps committed blocks in `chain`; `waiting` is what it would propose, `held` what it can execute."""
-
-    def __init__(self, validators: ValidatorSet) -> None:
-        self.genesis = genesis_of(validators)
-        self.sets = {validators.hash: validators}
-        self.set_changes: dict[Hash, ValidatorSet] = {}
-        self.chain: list[CommittedBlock] = []
-        self.headers: dict[Hash, BlockHeader] = {self.genesis.hash(): self.genesis}
-        self.executed: dict[Hash, Block] = {}
-        self.held: set[Hash] = set()
-        self.waiting: list[Hash] = []
-        self.poison: set[Hash] = set()
-        self.accuses = False
-        self.lax = False
-        self.validated: list[Hash] = []
-
-    def change_set(self, batch: Hash, validators: ValidatorSet) -> None:
-        self.set_changes[batch] = validators
-        self.sets[validators.hash] = validators
-
-    @property
-    def tip(self) -> BlockHeader:
-        return self.chain[-1].block.header if self.chain else self.genesis
-
-    def _ordered(self, parent: Hash) -> set[Hash]:
-        ordered = {item for committed in self.chain for item in committed.block.batch_hashes}
-        while parent in self.executed:
-            ordered.update(self.executed[parent].batch_hashes)
-            parent = self.executed[parent].header.parent
-        return ordered
-
-    def _open(self, parent: Hash) -> list[Hash]:
-        ordered = self._ordered(parent)
-        return [item for item in self.waiting if item not in ordered]
-
-    def _header(self, parent: BlockHeader, batches: tuple[Hash, ...], **fields: int) -> BlockHeader:
-        changed = [self.set_changes[item] for item in batches if item in self.set_changes]
-        following = changed[-1].hash if changed else parent.next_validators
-        return header_of(parent, batches, next_validators=following, **fields)
-
-    def propose(self, parent: Hash, height: Height, epoch: Epoch, proposer: int, time_ms: TimeMs) -> Block | None:
-        batches = tuple(self._open(parent)[:1])
-        if not batches:
-            return None
-        assert parent in self.headers, "a proposal stands on an executed block"
-        header = self._header(self.headers[parent], batches, time_ms=time_ms, epoch=epoch, proposer=proposer)
-        assert header.height == height
-        block = Block(header, batches)
-        self.executed[header.hash()] = block
-        self.headers[header.hash()] = header
-        return block
-
-    def validate(self, block: Block) -> Verdict:
-        header = block.header
-        self.validated.append(header.hash())
-        parent = self.headers.get(header.parent)
-        if self.lax:
-            lacking = tuple(item for item in block.batch_hashes if item not in self.held)
-            return Missing(lacking) if lacking else Ready()
-        if parent is None:
-            return Invalid("the parent is not known")
-        missing = tuple(item for item in block.batch_hashes if item not in self.held)
-        if missing:
-            return Missing(missing)
-        own = self._header(
-            parent, block.batch_hashes, time_ms=header.time_ms, epoch=header.epoch, proposer=header.proposer
-        )
-        if own != header or self.poison & set(block.batch_hashes):
-            return Invalid("the roots differ")
-        self.executed[header.hash()] = block
-        self.headers[header.hash()] = header
-        return Ready()
-
-    def deliver(self, committed: CommittedBlock) -> LogHead:
-        header = committed.block.header
-        assert header.hash() in self.executed, "a delivered block was executed"
-        assert header.parent == self.tip.hash()
-        self.chain.append(committed)
-        del self.executed[header.hash()]
-        self.waiting = [item for item in self.waiting if item not in committed.block.batch_hashes]
-        return self.head()
-
-    def head(self) -> LogHead:
-        return LogHead(2 * self.tip.height + 1, leaf_hash(self.tip.hash()))
-
-    def discard(self, block_hash: Hash) -> None:
-        self.executed.pop(block_hash, None)
-        for child in [key for key, block in self.executed.items() if block.header.parent == block_hash]:
-            self.discard(child)
-
-    def something_to_order(self) -> bool:
-        return bool(self._open(self.tip.hash()))
-
-    def waiting_bytes(self, parent: Hash) -> int:
-        return 1_000_000 * len(self._open(parent))
-
-    def view_entered(self, now_ms: TimeMs) -> None:
-        self.accuses = False
-
-    def passed_over(self, now_ms: TimeMs, timeout_ms: int) -> bool:
-        return self.accuses
-
-    def validators(self) -> ValidatorSet:
-        return self.sets[self.tip.next_validators]
 
 
 @dataclass(frozen=True)
