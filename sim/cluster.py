@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
-from random import Random
 from typing import Final
 
-from chainnode.core import NodeCore, Observer, Outgoing, Turn
+from chainnode.core import NodeCore, Observer, Outgoing
 from consensus import messages
-from consensus.effects import CheckpointStable, Delivered, Effect, EvidenceFound, ViewEntered
+from consensus.effects import CheckpointStable, Delivered, Effect, EvidenceFound, Halt, Refused, ViewEntered
 from consensus.invariants import ClusterMonitor, ReplicaMonitor, require
 from consensus.state import Parameters, ReplicaState
 from ledger.batches import parse_batch
@@ -25,16 +24,18 @@ from ledger.pool import Pool
 from ledger.reader import LedgerReader
 from ledger.store import MemoryStore
 from primitives.errors import InputError
-from primitives.ids import Hash, Height, TimeMs
+from primitives.ids import TimeMs
 from sim.disk import Disk, Written
+from sim.journal import Arrived, Happened, Journal, Lost, Sent, describe
 from sim.malicious import Behaviour
 from sim.network import Network, Weather
+from sim.node import SimNode, Tracer, Write
 from sim.recording import Recording
 from sim.signatures import StandInSigner, stand_in_verify
+from sim.streams import Streams
 from sim.workload import START_MS, Source, bank_of, genesis_of
 
 TICK_MS: Final = 25
-SYNC_MS_MAX: Final = 4
 RECORDS_MAX: Final = 400
 RESUBMIT_MS: Final = 2_000
 SIGNED_KINDS: Final = frozenset(
@@ -45,14 +46,21 @@ SIGNED_KINDS: Final = frozenset(
 """What binds its signer, and so must be on the sender's disk before it leaves."""
 
 
+Script = Callable[[int, int, int, bytes], tuple[int, ...] | None]
+"""Decides a message by (sender, receiver, kind, payload): the delays of its copies in ms (none: it is lost), or None
+to let the weather decide. Cut links stay cut."""
+
+
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A message reaches a node."""
+    """A message reaches a node; one that was `injected` may be refused, whoever is named as its sender."""
 
+    number: int
     sender: int
     receiver: int
     kind: int
     payload: bytes
+    injected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,40 +87,6 @@ class Offer:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
-    """A turn on its way to the disk, the store's ticket that it settles, and the log's replacement where it is due."""
-
-    turn: Turn
-    ticket: int
-    rewrite: list[bytes] | None
-
-
-@dataclass(slots=True)
-class SimNode:
-    """One node: its disk outlives it, its core does not. Its `doom` strikes when it next writes records."""
-
-    index: int
-    disk: Disk
-    monitor: ReplicaMonitor
-    malicious: Behaviour | None = None
-    core: NodeCore | None = None
-    life: int = 0
-    writing: Write | None = None
-    answered: dict[Height, Hash] = field(default_factory=dict)
-    stable: Height = field(default_factory=lambda: Height(0))
-    skew_ms: int = 0
-    sync_ms_max: int = SYNC_MS_MAX
-    refusals: int = 0
-    doom: Callable[[], None] | None = None
-    recording: Recording | None = None
-
-    @property
-    def honest(self) -> bool:
-        """Whether the invariants are held against this node."""
-        return self.malicious is None
-
-
 class Cluster:
     """The virtual world: `step` takes the next event; `now_ms` is the world's time."""
 
@@ -122,29 +96,43 @@ class Cluster:
         count: int = 4,
         weather: Weather | None = None,
         *,
+        seats: Sequence[int | None] | None = None,
         malicious: Mapping[int, Behaviour] | None = None,
         recorded: int | None = None,
+        journal: Journal | None = None,
+        tracer: Tracer | None = None,
+        script: Script | None = None,
     ) -> None:
-        """Begin a run: `malicious` nodes send what their behaviour makes of it, a `recorded` one keeps its inputs."""
-        self.random = Random(seed)  # noqa: S311  a simulation must be repeatable
+        """Begin a run of `count` validators, all of them started.
+
+        `seats` names the validator that each node is, where there are more nodes than validators: None is an observer,
+        and a seat that is taken twice has twins, two replicas of one name and key. `malicious` nodes send what their
+        behaviour makes of it; a `recorded` one keeps its inputs. `script` decides deliveries instead of the weather.
+        """
+        self.streams = Streams(seed)
         self.now_ms = START_MS
         self.genesis: Genesis = genesis_of(count)
         self.chain_id = self.genesis.chain_id
-        self.network = Network(self.random, weather or Weather())
+        self.network = Network(self.streams, weather or Weather())
         self.watch = ClusterMonitor(Chain(MemoryStore(), self.genesis).tip_hash)
         self.sources = [Source(bank_of(index), self.chain_id) for index in range(count)]
         self.parameters = Parameters()
-        self.nodes = [
-            SimNode(index, Disk(), ReplicaMonitor(bank_of(index), self.watch), (malicious or {}).get(index))
-            for index in range(count)
-        ]
+        self.journal = journal
+        self.tracer = tracer
+        self.script = script
+        self.nodes: list[SimNode] = []
+        for index, seat in enumerate(range(count) if seats is None else seats):
+            name = f"observer-{index}" if seat is None else bank_of(seat)
+            monitor = ReplicaMonitor(name, self.watch)
+            self.nodes.append(SimNode(index, name, seat, Disk(), monitor, (malicious or {}).get(index)))
         self.log: list[str] = []
         self.steps = 0
+        self._letters = 0
         self._recorded = recorded
         self._highest = 0
         self._queue: list[tuple[int, int, object]] = []
         self._sequence = 0
-        self._validators = validator_set(self.genesis)
+        self.genesis_validators = validator_set(self.genesis)
         for node in self.nodes:
             self.start(node.index)
 
@@ -184,14 +172,17 @@ class Cluster:
 
     def open_core(self, index: int, disk: Disk, observe: Observer | None) -> NodeCore:
         """Return a core of a node on a disk, as a node opens it."""
-        validator = self._validators.validators[index]
+        node = self.nodes[index]
+        validator = None if node.seat is None else self.genesis_validators.validators[node.seat]
+        keys = (b"", b"") if validator is None else (validator.vote_key, validator.cosign_key)
         return NodeCore(
-            name=bank_of(index),
+            name=node.name,
             chain=Chain(disk.store, self.genesis),
             pool=Pool(),
             reader=LedgerReader(disk.store, self.genesis),
-            signer=StandInSigner(validator.vote_key, validator.cosign_key),
+            signer=StandInSigner(*keys),
             parameters=self.parameters,
+            learner=validator is None,
             verifier=stand_in_verify,
             observe=observe,
         )
@@ -206,17 +197,19 @@ class Cluster:
         require(
             all(height <= core.chain.height for height in node.answered),
             "what was answered `committed` is never lost",
-            (bank_of(index), core.chain.height, max(node.answered, default=0)),
+            (node.name, core.chain.height, max(node.answered, default=0)),
         )
         node.life += 1
         for other in self.nodes:
-            if other is not node and other.core is not None:
+            if other.name != node.name and other.core is not None:
                 self._connect(node, other)
                 self._connect(other, node)
         if node.recording is not None:
             node.recording.note("restore", tuple(node.disk.records), self._clock(node))
         core.restore(list(node.disk.records), self._clock(node))
-        self.note(f"{bank_of(index)} starts at height {core.chain.height}")
+        self.note(f"{node.name} starts at height {core.chain.height}", index)
+        if self.tracer is not None:
+            self.tracer.started(index, core.replica.state)
         self.schedule(self.now_ms + TICK_MS, Tick(index, node.life))
         self._begin_write(node)
 
@@ -228,22 +221,35 @@ class Cluster:
         write = node.writing or self._taken(node)
         node.disk.write(write.turn, written, write.rewrite)
         node.monitor.crashed(rows=written >= Written.ROWS, records=written >= Written.ALL)
-        node.core, node.writing = None, None
+        node.core, node.writing, node.effects = None, None, []
         node.life += 1
-        self.note(f"{bank_of(index)} crashes, its disk keeps {written.name.lower()} of its turn")
+        self.note(f"{node.name} crashes, its disk keeps {written.name.lower()} of its turn", index)
+        if self.tracer is not None:
+            self.tracer.crashed(index, write.effects, written)
+        if any(other.name == node.name and other.core is not None for other in self.nodes):
+            return  # its twin still answers to that name
         for other in self.nodes:
             if other.core is not None:
                 if other.recording is not None:
-                    other.recording.note("disconnected", bank_of(index), self._clock(other))
-                other.core.disconnected(bank_of(index), self._clock(other))
+                    other.recording.note("disconnected", node.name, self._clock(other))
+                other.core.disconnected(node.name, self._clock(other))
+
+    def inject(self, sender: int, receiver: int, kind: int, payload: bytes, delay_ms: int = 1) -> None:
+        """Let a crafted message arrive as if `sender` had sent it: no weather, no script, but cuts hold.
+
+        The receiver may refuse it (counted in its `refusals`), whoever the sender is; the sender need not run.
+        """
+        number = self._sent(sender, receiver, kind, payload)
+        self.schedule(self.now_ms + delay_ms, Arrival(number, sender, receiver, kind, payload, injected=True))
 
     def heights(self) -> list[int]:
         """Return the committed height of each node that runs, -1 of one that does not."""
         return [-1 if node.core is None else node.core.chain.height for node in self.nodes]
 
-    def note(self, text: str) -> None:
-        """Add a line to the run's story."""
+    def note(self, text: str, node: int | None = None) -> None:
+        """Add a line to the run's story; `node` is whose it is."""
         self.log.append(f"{self.now_ms - START_MS:>8} ms  {text}")
+        self._happened(node, text)
 
     def digest(self) -> str:
         """Return a hash of the run's story and of all disks: equal for equal seeds."""
@@ -258,21 +264,27 @@ class Cluster:
     def _connect(self, node: SimNode, other: SimNode) -> None:
         assert node.core is not None, "only a running node is linked"
         if node.recording is not None:
-            node.recording.note("connected", bank_of(other.index))
-        node.core.connected(bank_of(other.index))
+            node.recording.note("connected", other.name)
+        node.core.connected(other.name)
 
     def _arrive(self, event: Arrival) -> None:
-        node = self.nodes[event.receiver]
+        node, sender = self.nodes[event.receiver], self.nodes[event.sender]
         if node.core is None or not self.network.linked(event.sender, event.receiver):
+            self._lost(event.number, "down" if node.core is None else "cut")
             return
-        peer, now_ms = bank_of(event.sender), self._clock(node)
+        peer, now_ms = sender.name, self._clock(node)
+        if self.journal is not None:
+            self.journal.add(Arrived(event.number, self._elapsed_ms))
         if node.recording is not None:
             node.recording.note("on_message", peer, event.kind, event.payload, now_ms)
         try:
             node.core.on_message(peer, event.kind, event.payload, now_ms)
         except InputError as error:
-            require(not self.nodes[event.sender].honest, "an honest node's message is taken", f"{peer}: {error}")
+            excused = event.injected or not sender.honest
+            require(excused, "an honest node's message is taken", f"{peer}: {error}")
             node.refusals += 1
+            if self.journal is not None:
+                self._happened(node.index, f"refuses {describe(event.kind, event.payload)}: {error}")
         self._begin_write(node)
 
     def _tick(self, event: Tick) -> None:
@@ -314,7 +326,8 @@ class Cluster:
         rewrite = node.core.live_records() if len(node.disk.records) > RECORDS_MAX else None
         if node.recording is not None:
             node.recording.turn(turn, rewrite)
-        return Write(turn, node.core.chain.ticket, rewrite)
+        effects, node.effects = tuple(node.effects), []
+        return Write(turn, node.core.chain.ticket, rewrite, effects)
 
     def _begin_write(self, node: SimNode) -> None:
         """Start to write the current turn unless one is under way."""
@@ -328,7 +341,7 @@ class Cluster:
             doom, node.doom = node.doom, None
             doom()
             return
-        done = self.now_ms + self.random.randint(0, node.sync_ms_max)
+        done = self.now_ms + self.streams.of(f"disk {node.index}").randint(0, node.sync_ms_max)
         self.schedule(done, Synced(node.index, node.life))
 
     def _synced(self, event: Synced) -> None:
@@ -341,8 +354,10 @@ class Cluster:
             node.recording.note("written", write.ticket)
         node.core.chain.written(write.ticket)
         if node.honest:
-            require(write.turn.halted is None, "no honest node halts", (bank_of(node.index), write.turn.halted))
+            require(write.turn.halted is None, "no honest node halts", (node.name, write.turn.halted))
             node.monitor.synced()
+        if self.tracer is not None:
+            self.tracer.synced(node.index, write.effects)
         for result in write.turn.commits:
             node.answered[result.header.height] = result.block_hash
         for notice in write.turn.notices:
@@ -355,27 +370,67 @@ class Cluster:
     def _send(self, node: SimNode, message: Outgoing) -> None:
         if message.kind in SIGNED_KINDS and node.honest:
             require(message.payload in node.disk.promised, "no send before its write", (node.index, message.kind))
-        peers = [index for index in range(len(self.nodes)) if index != node.index]
-        if message.peer is not None:
-            peers = [index for index in peers if bank_of(index) == message.peer]
+        peers = [other.index for other in self.nodes if other.name != node.name and message.peer in (None, other.name)]
         letters = [(receiver, message.kind, message.payload) for receiver in peers]
         if node.malicious is not None:
-            letters = node.malicious.twist(letters, self.random)
+            letters = node.malicious.twist(letters, self.streams.of(f"malicious {node.index}"))
         for receiver, kind, payload in letters:
-            for at_ms in self.network.arrivals(node.index, receiver, self.now_ms):
-                self.schedule(at_ms, Arrival(node.index, receiver, kind, payload))
+            number = self._sent(node.index, receiver, kind, payload)
+            if not self.network.linked(node.index, receiver):
+                self._lost(number, "cut")
+                continue
+            scripted = None if self.script is None else self.script(node.index, receiver, kind, payload)
+            delays = self.network.delays(node.index, receiver) if scripted is None else scripted
+            for delay_ms in delays:
+                self.schedule(self.now_ms + delay_ms, Arrival(number, node.index, receiver, kind, payload))
+            if not delays:
+                self._lost(number, "weather" if scripted is None else "script")
 
     def _observe(self, node: SimNode, state: ReplicaState, effects: Sequence[Effect]) -> None:
         if node.honest:
             node.monitor.after_step(state, effects)
+        if self.tracer is not None:
+            node.effects.extend(effects)
         for effect in effects:
-            if isinstance(effect, ViewEntered):
-                verb = "enters" if effect.active else "leaves for"
-                self.note(f"{bank_of(node.index)} {verb} view {effect.view}: {effect.why}")
-            elif isinstance(effect, EvidenceFound):
-                self.note(f"{bank_of(node.index)} finds evidence against validator {effect.evidence.first.validator}")
-            elif isinstance(effect, Delivered):
-                height = effect.committed.block.header.height
-                if height > self._highest:
-                    self._highest = height
-                    self.note(f"{bank_of(node.index)} is the first to deliver height {height}, of view {effect.view}")
+            match effect:
+                case ViewEntered():
+                    verb = "enters" if effect.active else "leaves for"
+                    self.note(f"{node.name} {verb} view {effect.view}: {effect.why}", node.index)
+                case EvidenceFound(evidence):
+                    self.note(f"{node.name} finds evidence against validator {evidence.first.validator}", node.index)
+                case Halt(reason):
+                    self.note(f"{node.name} halts: {reason}", node.index)
+                case Delivered(committed, view):
+                    self._note_delivery(node, committed.block.header.height, view)
+                case Refused(reason, detail) if self.journal is not None:
+                    self._happened(node.index, f"{node.name} refuses ({reason}): {detail}")
+                case _:
+                    pass
+
+    def _note_delivery(self, node: SimNode, height: int, view: int) -> None:
+        if height > self._highest:
+            self._highest = height
+            self.note(f"{node.name} is the first to deliver height {height}, of view {view}", node.index)
+        elif self.journal is not None:
+            self._happened(node.index, f"{node.name} delivers height {height}, of view {view}")
+
+    # --- the journal
+
+    @property
+    def _elapsed_ms(self) -> int:
+        return self.now_ms - START_MS
+
+    def _happened(self, node: int | None, text: str) -> None:
+        if self.journal is not None:
+            self.journal.add(Happened(self._elapsed_ms, node, text))
+
+    def _sent(self, sender: int, receiver: int, kind: int, payload: bytes) -> int:
+        """Return the number of a message that leaves now."""
+        self._letters += 1
+        if self.journal is not None:
+            self.journal.add(Sent(self._letters, self._elapsed_ms, sender, receiver, kind, payload))
+        return self._letters
+
+    def _lost(self, number: int, why: str) -> None:
+        if self.journal is not None:
+            self.journal.add(Lost(number, self._elapsed_ms, why))

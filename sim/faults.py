@@ -13,9 +13,10 @@ from random import Random
 from typing import Final
 
 from primitives.ids import TimeMs
-from sim.cluster import SYNC_MS_MAX, Cluster
+from sim.cluster import Cluster
 from sim.disk import Written
 from sim.network import CALM, Weather
+from sim.node import SYNC_MS_MAX
 from sim.workload import START_MS, bank_of
 
 SKEW_CALM_MS: Final = 200

@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
+from sim.streams import Streams
+
+COPIES_MAX = 4
+REPLAY_MS_MAX = 2_000
+
 
 @dataclass(frozen=True, slots=True)
 class Weather:
@@ -23,9 +28,9 @@ CALM = Weather(loss=0.0, replay=0.0, delay_ms=5, tail_ms=20, tail_share=0.0)
 class Network:
     """Decides which messages arrive and when; links may be cut in one direction."""
 
-    def __init__(self, random: Random, weather: Weather) -> None:
+    def __init__(self, streams: Streams, weather: Weather) -> None:
         self.weather = weather
-        self._random = random
+        self._streams = streams
         self._cut: set[tuple[int, int]] = set()
 
     def partition(self, groups: list[set[int]]) -> None:
@@ -44,17 +49,18 @@ class Network:
         """Say whether a link is up."""
         return (sender, receiver) not in self._cut
 
-    def arrivals(self, sender: int, receiver: int, now_ms: int) -> list[int]:
-        """Return the times at which a message arrives: none if lost, several if replayed."""
-        if not self.linked(sender, receiver) or self._random.random() < self.weather.loss:
-            return []
-        times = [now_ms + self._delay_ms()]
-        while self._random.random() < self.weather.replay and len(times) < 4:
-            times.append(now_ms + self._delay_ms() + self._random.randint(0, 2_000))
-        return times
+    def delays(self, sender: int, receiver: int) -> tuple[int, ...]:
+        """Return after how many ms the copies of a message arrive: none if lost, several if replayed."""
+        random, weather = self._streams.link(sender, receiver), self.weather
+        if random.random() < weather.loss:
+            return ()
+        delays = [self._delay_ms(random)]
+        while random.random() < weather.replay and len(delays) < COPIES_MAX:
+            delays.append(self._delay_ms(random) + random.randint(0, REPLAY_MS_MAX))
+        return tuple(delays)
 
-    def _delay_ms(self) -> int:
-        delay = self._random.randint(1, max(1, self.weather.delay_ms))
-        if self._random.random() < self.weather.tail_share:
-            delay += self._random.randint(0, self.weather.tail_ms)
+    def _delay_ms(self, random: Random) -> int:
+        delay = random.randint(1, max(1, self.weather.delay_ms))
+        if random.random() < self.weather.tail_share:
+            delay += random.randint(0, self.weather.tail_ms)
         return delay
