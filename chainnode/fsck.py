@@ -17,7 +17,8 @@ from chainnode.founding import read_genesis
 from chainnode.home import Home
 from chainnode.identity import read_key
 from chainnode.source_outbox import Mark, parse_record
-from chainnode.wal import scan, was_begun
+from chainnode.wal import was_begun
+from chainnode.wal_format import scan
 from consensus.records import decode_record
 from ledger import rows
 from ledger.batches import parse_batch, verify_batch

@@ -24,6 +24,7 @@ from chainnode.home import Home
 from chainnode.identity import NodeKeys, load_node_keys, read_token
 from chainnode.logs import Position
 from chainnode.metrics import NodeMetrics
+from chainnode.opening import must_follow
 from chainnode.source_outbox import OutboxLost, SourceOutbox
 from chainnode.version import VERSION
 from chainnode.views import LiveNodeView
@@ -131,7 +132,7 @@ class Node:
             reader=self.reader,
             signer=KeySigner(self._keys),
             parameters=_parameters(config, chain),
-            learner=lost_log or self._keys.vote is None,
+            learner=must_follow(has_vote_key=self._keys.vote is not None, log_begun=not lost_log),
         )
         self.outbox, fault = self._open_outbox()
         self.gateway = NodeGateway(

@@ -1,4 +1,4 @@
-"""What a replica starts from, read from the store: its newest block, and the validators of the epoch before.
+"""What a replica starts from: whether it may vote, its newest block, and the validators of the epoch before.
 
 Not here: what the write-ahead log gives back (`consensus.replica`), and the ledger's own standing (`ledger.chain`).
 """
@@ -13,6 +13,11 @@ from ledger.reader import LedgerReader
 from primitives.errors import StorageError
 from primitives.ids import Epoch, Hash
 from primitives.validators import ValidatorSet
+
+
+def must_follow(*, has_vote_key: bool, log_begun: bool) -> bool:
+    """Say whether a node may only follow: it has no voting key, or nobody knows any more what that key has signed."""
+    return not has_vote_key or not log_begun
 
 
 def genesis_hash(reader: LedgerReader) -> Hash:

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chainnode.wal import (
+from chainnode.wal import WriteAheadLog
+from chainnode.wal_format import (
     HEADER_BYTES,
     LogDamaged,
-    WriteAheadLog,
     encode_body,
     encode_frame,
     encode_header,

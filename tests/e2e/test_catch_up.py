@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from chainnode.wal import FRAME_OVERHEAD_BYTES, HEADER_BYTES
+from chainnode.wal_format import FRAME_OVERHEAD_BYTES, HEADER_BYTES
 from tests.e2e.network_fixtures import NAMES, Network, network, until
 from tests.e2e.traffic_fixtures import Source, source_of, submit
 
