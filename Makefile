@@ -12,7 +12,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test check lint types layers docs sim fuzz bench bench-floor e2e format lock
+.PHONY: help setup demo test check lint types layers docs sim twins fuzz bench bench-floor e2e format lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,10 @@ docs: setup ## check links, anchors, named files and commands of the documentati
 
 sim: setup ## run the simulated cluster (SEEDS=n SEED_START=k)
 	@$(BIN)/python -m sim $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED_START),--seed-start $(SEED_START)) $(ARGS)
+
+twins: setup ## run scenarios in which one validator's key runs twice (SEEDS=n SEED_START=k, ALL=1 for every schedule)
+	@$(BIN)/python -m sim.twins --jobs $(WORKERS) $(if $(ALL),--all) $(if $(SEEDS),--seeds $(SEEDS)) \
+		$(if $(SEED_START),--seed-start $(SEED_START)) $(ARGS)
 
 fuzz: setup ## run the property tests with many more examples (EXAMPLES=n)
 	@CHAINNODE_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup \

@@ -135,7 +135,7 @@ def _vote(state: ReplicaState, now_ms: TimeMs) -> None:
         slot = state.slots.get(Height(height))
         if slot is None or slot.proposal is None or slot.refused:
             return
-        block_hash = slot.proposal.block.header.hash()
+        block_hash = slot.hash_of(slot.proposal)
         if not _execute(state, slot, slot.proposal.block, parent_hash, parent_time):
             return
         if parent_prepared and not _has_prepared(state, slot):
@@ -239,7 +239,7 @@ def _propose(state: ReplicaState, now_ms: TimeMs) -> None:
     while (slot := state.slots.get(Height(height))) is not None and slot.proposal is not None:
         if slot.refused or epochs.is_barrier(state, slot.proposal.block):
             return
-        parent_hash, parent_time = slot.proposal.block.header.hash(), slot.proposal.block.header.time_ms
+        parent_hash, parent_time = slot.hash_of(slot.proposal), slot.proposal.block.header.time_ms
         height += 1
     if not state.in_window(Height(height)):
         return

@@ -64,10 +64,13 @@ class Slot:
     commits: Tally = field(default_factory=Tally)
     claim: Claim | None = None
     certificate: QuorumCertificate | None = None
+    hashed: tuple[PrePrepare, Hash] | None = None
 
-    def hash(self) -> Hash | None:
-        """Return the hash of the current view's proposal."""
-        return None if self.proposal is None else self.proposal.block.header.hash()
+    def hash_of(self, proposal: PrePrepare) -> Hash:
+        """Return the hash of a proposal's block; the last one is remembered, since every step asks for it."""
+        if self.hashed is None or self.hashed[0] is not proposal:
+            self.hashed = (proposal, proposal.block.header.hash())
+        return self.hashed[1]
 
     def keep(self, block_hash: Hash, block: Block) -> None:
         """Remember a block of this height until one is delivered; bounded, the claimed one is never dropped."""
