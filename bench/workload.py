@@ -15,7 +15,8 @@ from collections.abc import Iterable
 from hashlib import sha256, shake_256
 from pathlib import Path
 
-from ledger.batches import BatchHeader, batch_statement, build_batch
+from ledger.batch_headers import BatchHeader, batch_statement
+from ledger.batches import build_batch
 from ledger.events import Event
 from ledger.payments import (
     PAYMENT_STATEMENT,

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ledger import rows
-from ledger.batches import BatchHeader, ParsedBatch
+from ledger.batch_headers import BatchHeader
+from ledger.batches import ParsedBatch
 from ledger.log_tiles import EMPTY_TIP, Added, LogTip, TileReader, tile_rows
 from ledger.rows import BatchLeafRow, MemberLogRow, SourceTip
 from ledger.store import Put, StagedStore, Store

@@ -13,44 +13,19 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from ledger.events import EVENT_SIZE_MAX, KIND_BYTES, Event, EventTimeMs, Member, check_event_size
+from ledger.batch_headers import BATCH_EVENTS_MAX, BatchHeader, Bytes64, batch_statement
+from ledger.events import EVENT_SIZE_MAX, KIND_BYTES, Event, check_event_size
 from ledger.kinds import KindSpec
 from ledger.registry import KINDS
 from primitives import merkle
 from primitives.encoding import Record, decode, decoder_of, encode
 from primitives.errors import EncodingError, InputError, SignatureError
-from primitives.hashing import SUITE, domain_hash, statement
+from primitives.hashing import SUITE
 from primitives.ids import EventId, Hash, TimeMs
 from primitives.keys import SigningKey, verify
 
-BATCH_EVENTS_MAX = 1_024
 BATCH_SIZE_MAX = 4 << 20
-NUMBER_MAX = (1 << 63) - 1
 DECODING_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError)
-
-Bytes32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
-Bytes64 = Annotated[bytes, Meta(min_length=64, max_length=64)]
-
-
-class BatchHeader(Record):
-    """What the source signs: who, which number, what came before (zero hash for number 0), how many events, their root.
-
-    `time_ms` is the source's own claim; no rule depends on it.
-    """
-
-    suite: int
-    chain_id: Bytes32
-    member: Member
-    source: Bytes32
-    number: Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
-    previous: Bytes32
-    count: Annotated[int, Meta(ge=1, le=BATCH_EVENTS_MAX)]
-    root: Bytes32
-    time_ms: EventTimeMs
-
-    def hash(self) -> Hash:
-        """Return the batch's hash."""
-        return domain_hash("batch", encode(self))
 
 
 class Batch(Record):
@@ -236,11 +211,6 @@ def verify_batch(parsed: ParsedBatch) -> None:
             where=f"batch {parsed.header.number} of {parsed.header.member}",
             expected=f"a signature by {parsed.header.source.hex()}",
         )
-
-
-def batch_statement(header: BatchHeader) -> bytes:
-    """Return the bytes that the source signs."""
-    return statement("batch", header)
 
 
 def build_batch(

@@ -6,6 +6,7 @@ the limits). An event that breaks a rule ends with that rule as its outcome and 
 policy are those of the state after the parent. Source: architecture §2.2, §4 and §5.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from ledger.outcomes import (
     EXPIRED,
     EXPIRES_TOO_LATE,
     NOT_PERMITTED,
+    TOO_MANY_IN_BLOCK,
     Outcome,
     outcomes_root,
     rejected,
@@ -32,6 +34,9 @@ from primitives.errors import InputError
 from primitives.hashing import PROTOCOL_VERSION, SUITE
 from primitives.ids import Epoch, EventId, Hash, Height, MemberId, SourceKey, TimeMs
 from primitives.validators import ValidatorSet
+
+DEAR_EVENTS_A_MEMBER_MAX = 8
+"""Events of one member in a block whose kind verifies signatures when applied: bounds what a block can cost."""
 
 
 class BlockRefused(InputError):
@@ -86,8 +91,9 @@ def execute(
     forget_expired(view, time_ms)
     outcomes: list[Outcome] = []
     leaves: list[EventId] = []
+    dear: Counter[str] = Counter()
     for batch, grant in zip(batches, grants, strict=True):
-        outcomes += _run_batch(batch, grant, view, parent.policy, kinds, height, TimeMs(time_ms))
+        outcomes += _run_batch(batch, grant, view, parent.policy, kinds, height, TimeMs(time_ms), dear)
         leaves += batch.ids
     update = MapUpdate(read_node)
     authenticated = {key: value for key, value in view.changes.items() if not key.startswith(DERIVED_PREFIX)}
@@ -203,8 +209,12 @@ def _run_batch(
     kinds: Mapping[int, KindSpec],
     height: Height,
     time_ms: TimeMs,
+    dear: Counter[str],
 ) -> list[Outcome]:
-    """Return the outcomes of a batch's events, having applied those that change the state to `view`."""
+    """Return the outcomes of a batch's events, having applied those that change the state to `view`.
+
+    `dear` counts the dear events of each member in the block.
+    """
     latest = time_ms + policy.event_expiry_ahead_ms_max
     # Only kinds that change the state are bounded: their references are remembered until they expire. A record may
     # never expire, so that the id of a bank's message depends on the message alone.
@@ -224,7 +234,10 @@ def _run_batch(
             outcome = rejected(NOT_PERMITTED, f"{kinds[event.kind].name} needs the role {needed}")
         elif index not in stateful:
             outcome = APPLIED
+        elif kinds[event.kind].is_dear and dear[event.member] >= DEAR_EVENTS_A_MEMBER_MAX:
+            outcome = rejected(TOO_MANY_IN_BLOCK, f"at most {DEAR_EVENTS_A_MEMBER_MAX} of a member; submit it again")
         else:
+            dear[event.member] += kinds[event.kind].is_dear
             context = ApplyContext(
                 member=MemberId(event.member),
                 source=SourceKey(batch.header.source),
@@ -235,6 +248,7 @@ def _run_batch(
                 height=height,
                 time_ms=time_ms,
                 policy=policy,
+                chain_id=Hash(batch.header.chain_id),
             )
             outcome = _apply(context, event.expires_ms, kinds[event.kind], stateful[index].body, view)
         outcomes.append(outcome)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from primitives.encoding import Record
-from primitives.ids import EventId, Height, MemberId, SourceKey, TimeMs
+from primitives.ids import EventId, Hash, Height, MemberId, SourceKey, TimeMs
 
 if TYPE_CHECKING:
     from ledger.policy import Policy
@@ -48,6 +48,7 @@ class ApplyContext:
     height: Height
     time_ms: TimeMs
     policy: Policy
+    chain_id: Hash
 
 
 # The body is typed Any because a function applies the records of its own kind only; the registry pairs them.
@@ -64,7 +65,8 @@ class KindSpec:
     every registered source may). `apply` raises RuleBroken, and then none of its changes stay; it is None for kinds
     that are only recorded. `check_shape` is pure and raises InputError. Kinds with `changes_state` are deduplicated
     by (member, reference) before `apply` is called. `quick_checks` may say by schema number, of many bodies at once and
-    cheaply, that each would be decoded and pass `check_shape`; a no settles nothing.
+    cheaply, that each would be decoded and pass `check_shape`; a no settles nothing. A kind that `is_dear` verifies
+    signatures when it is applied: a block applies a few of each member, and the rest end as `too_many_in_block`.
     """
 
     kind: int
@@ -75,6 +77,7 @@ class KindSpec:
     check_shape: CheckShape | None = None
     roles: frozenset[str] = frozenset()
     quick_checks: Mapping[int, QuickCheck] = field(default_factory=dict)
+    is_dear: bool = False
 
 
 def assemble(*groups: tuple[KindSpec, ...]) -> dict[int, KindSpec]:

@@ -30,6 +30,7 @@ NOT_PERMITTED = "not_permitted"
 KIND_NOT_ENABLED = "kind_not_enabled"
 DUPLICATE = "duplicate"
 CONFLICT = "conflict"
+TOO_MANY_IN_BLOCK = "too_many_in_block"
 
 
 class Outcome(Record):

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ledger import rows, smt
-from ledger.batches import Batch, BatchHeader
+from ledger.batch_headers import BatchHeader
+from ledger.batches import Batch
 from ledger.events import Event, event_id, event_leaf
 from ledger.genesis import Genesis
 from ledger.log_tiles import TILE_WIDTH, TileReader, check_size

@@ -16,7 +16,7 @@ from typing import Annotated, TypeVar
 
 from msgspec import Meta
 
-from ledger.batches import BatchHeader, batch_statement
+from ledger.batch_headers import BatchHeader, batch_statement
 from ledger.events import EVENT_SIZE_MAX, Event, event_id
 from ledger.outcomes import OutcomeProof, verify_outcome
 from ledger.reader import LedgerReader, Position

@@ -25,7 +25,7 @@ from typing import Annotated, TypeVar
 
 from msgspec import Meta
 
-from ledger.batches import BatchHeader
+from ledger.batch_headers import BatchHeader
 from ledger.outcomes import Outcome
 from ledger.store import prefix_stop
 from primitives.encoding import Record, decode

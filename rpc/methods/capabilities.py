@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ledger.batches import BATCH_EVENTS_MAX, BATCH_SIZE_MAX
+from ledger.batch_headers import BATCH_EVENTS_MAX
+from ledger.batches import BATCH_SIZE_MAX
 from ledger.events import EVENT_SIZE_MAX
 from ledger.registry import KINDS
 from primitives.hashing import PROTOCOL_VERSION, SUITE

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from ledger.batches import BATCH_EVENTS_MAX, BATCH_SIZE_MAX
+from ledger.batch_headers import BATCH_EVENTS_MAX
+from ledger.batches import BATCH_SIZE_MAX
 from ledger.event_json import body_from_json
 from ledger.times import parse_time
 from primitives.errors import InputError

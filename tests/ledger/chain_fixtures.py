@@ -6,6 +6,7 @@ from hashlib import sha256
 from ledger.batches import ParsedBatch, build_batch, parse_batch, verify_batch
 from ledger.chain import Chain, CommitResult
 from ledger.events import Event
+from ledger.evidence import EVIDENCE_KINDS
 from ledger.genesis import Genesis, GenesisMember, GenesisSource, GenesisValidator
 from ledger.kinds import ApplyContext, KindSpec, RuleBroken, assemble
 from ledger.members import Role
@@ -70,7 +71,8 @@ KINDS = assemble(
         KindSpec(NOTE, "test.note", {1: Note}, changes_state=False, check_shape=_check_note),
         KindSpec(SET, "test.set", {1: SetValue}, changes_state=True, apply=_set),
         KindSpec(OFFICIAL, "test.official", {1: Note}, changes_state=False, roles=frozenset({"regulator"})),
-    )
+    ),
+    EVIDENCE_KINDS,
 )
 
 

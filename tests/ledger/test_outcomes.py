@@ -19,7 +19,7 @@ from ledger.policy import Policy
 from ledger.references import Seen, remember, seen_key
 from ledger.store import MemoryStore
 from primitives.errors import ProofError
-from primitives.ids import EventId, Height, MemberId, SourceKey, TimeMs
+from primitives.ids import ZERO_HASH, EventId, Height, MemberId, SourceKey, TimeMs
 from primitives.merkle import EMPTY_ROOT
 from tests.ledger.chain_fixtures import NOTE, OFFICIAL, SET, START_MS, Ledger, Note, SetValue, Value
 
@@ -144,6 +144,7 @@ def test_expired_reference_counts_for_nothing_even_before_it_is_removed(ledger: 
         height=Height(1),
         time_ms=TimeMs(1_000),
         policy=Policy(),
+        chain_id=ZERO_HASH,
     )
     remember(view, context, 2_000)
     with pytest.raises(RuleBroken, match="duplicate"):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from ledger.batches import batch_statement
+from ledger.batch_headers import batch_statement
 from ledger.chain import CommitResult
 from ledger.genesis import validator_set
 from ledger.reader import LedgerReader, checkpoint_rows
