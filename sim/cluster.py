@@ -27,12 +27,12 @@ from primitives.errors import InputError
 from primitives.ids import TimeMs
 from sim.disk import Disk, Written
 from sim.journal import Arrived, Happened, Journal, Lost, Sent, describe
-from sim.malicious import Behaviour
 from sim.network import Network, Weather
 from sim.node import SimNode, Tracer, Write
 from sim.recording import Recording
 from sim.signatures import StandInSigner, stand_in_verify
 from sim.streams import Streams
+from sim.twister import Behaviour, Letter
 from sim.workload import START_MS, Source, bank_of, genesis_of
 
 TICK_MS: Final = 25
@@ -204,6 +204,8 @@ class Cluster:
             if other.name != node.name and other.core is not None:
                 self._connect(node, other)
                 self._connect(other, node)
+        if node.malicious is not None:
+            node.malicious.attach(core)
         if node.recording is not None:
             node.recording.note("restore", tuple(node.disk.records), self._clock(node))
         core.restore(list(node.disk.records), self._clock(node))
@@ -271,6 +273,9 @@ class Cluster:
         node, sender = self.nodes[event.receiver], self.nodes[event.sender]
         if node.core is None or not self.network.linked(event.sender, event.receiver):
             self._lost(event.number, "down" if node.core is None else "cut")
+            return
+        if node.malicious is not None and not node.malicious.takes(event.kind, event.payload):
+            self._lost(event.number, "ignored")
             return
         peer, now_ms = sender.name, self._clock(node)
         if self.journal is not None:
@@ -371,10 +376,10 @@ class Cluster:
         if message.kind in SIGNED_KINDS and node.honest:
             require(message.payload in node.disk.promised, "no send before its write", (node.index, message.kind))
         peers = [other.index for other in self.nodes if other.name != node.name and message.peer in (None, other.name)]
-        letters = [(receiver, message.kind, message.payload) for receiver in peers]
+        letters = [Letter(receiver, message.kind, message.payload) for receiver in peers]
         if node.malicious is not None:
             letters = node.malicious.twist(letters, self.streams.of(f"malicious {node.index}"))
-        for receiver, kind, payload in letters:
+        for receiver, kind, payload, late_ms in letters:
             number = self._sent(node.index, receiver, kind, payload)
             if not self.network.linked(node.index, receiver):
                 self._lost(number, "cut")
@@ -382,7 +387,7 @@ class Cluster:
             scripted = None if self.script is None else self.script(node.index, receiver, kind, payload)
             delays = self.network.delays(node.index, receiver) if scripted is None else scripted
             for delay_ms in delays:
-                self.schedule(self.now_ms + delay_ms, Arrival(number, node.index, receiver, kind, payload))
+                self.schedule(self.now_ms + late_ms + delay_ms, Arrival(number, node.index, receiver, kind, payload))
             if not delays:
                 self._lost(number, "weather" if scripted is None else "script")
 

@@ -15,8 +15,8 @@ from consensus.invariants import ReplicaMonitor
 from consensus.state import ReplicaState
 from primitives.ids import Hash, Height
 from sim.disk import Disk, Written
-from sim.malicious import Behaviour
 from sim.recording import Recording
+from sim.twister import Behaviour
 
 SYNC_MS_MAX = 4
 

@@ -17,8 +17,9 @@ from ledger.batches import parse_batch
 from ledger.genesis import validator_set
 from sim.cluster import Cluster, Offer
 from sim.faults import Fault, Strike, draw_strikes, draw_weather, heal, plan
-from sim.malicious import BEHAVIOURS, Behaviour
+from sim.malicious import BEHAVIOURS
 from sim.network import Weather
+from sim.twister import Behaviour
 from sim.workload import START_MS, bank_of, genesis_of
 
 CHAOS_MS: Final = 20_000

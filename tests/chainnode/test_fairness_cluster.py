@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -20,6 +19,7 @@ from primitives.ids import Epoch, Hash, Height, TimeMs
 from sim.cluster import Cluster, Offer
 from sim.disk import Disk
 from sim.network import CALM
+from sim.twister import Twister
 from sim.workload import START_MS, Source, bank_of, genesis_of, key_of, statement
 
 Propose = Callable[[Hash, Height, Epoch, int, TimeMs], Block | None]
@@ -61,7 +61,7 @@ def misbehave(
 ) -> None:
     """Let the first leader propose as told; it keeps the protocol otherwise."""
     monkeypatch.setattr(application, "propose", propose)
-    cluster.nodes[0].malicious = SimpleNamespace(twist=lambda letters, _: letters)
+    cluster.nodes[0].malicious = Twister(cluster.genesis_validators.validators[0], cluster.chain_id)
 
 
 def ordered(cluster: Cluster, source: int) -> list[bool]:

@@ -18,9 +18,9 @@ from primitives.votes import COMMIT
 from sim.cluster import Cluster, Offer
 from sim.disk import Written
 from sim.journal import Arrived, Happened, Journal, Lost, Sent, describe
-from sim.malicious import Twister
 from sim.network import CALM, Weather
 from sim.run import build, draw, run
+from sim.twister import Twister
 from sim.workload import START_MS
 
 VOTE = next(kind for kind, (name, _, _) in WIRE_KINDS.items() if name == "Vote")
