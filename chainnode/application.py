@@ -196,6 +196,10 @@ class LedgerApplication:
         """Return the set that votes on the next height."""
         return self.chain.validators_after(self.chain.tip_hash)
 
+    def missing_rules(self) -> str | None:
+        """Return why no block can follow here."""
+        return self.chain.missing_rules()
+
     def drop_stale(self) -> None:
         """Let go of batches that nobody can order any more; only while no block is in flight that may name them."""
         stale = [item for item in self.chain.batches.waiting if item not in self.pool]

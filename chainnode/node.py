@@ -71,6 +71,11 @@ class KeySigner:
     def __init__(self, keys: NodeKeys) -> None:
         self._vote, self._cosign = keys.vote, keys.cosign
 
+    @property
+    def vote_key(self) -> bytes:
+        """The voting key's public part; empty for an observer."""
+        return b"" if self._vote is None else self._vote.public
+
     def sign_vote(self, statement: bytes) -> bytes:
         """Return the voting key's signature."""
         return _required(self._vote).sign(statement)

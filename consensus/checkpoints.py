@@ -48,7 +48,7 @@ def _cosign(state: ReplicaState, now_ms: TimeMs) -> None:
     checkpoints, head = state.checkpoints, state.checkpoints.head
     checkpoints.due_ms = TimeMs(now_ms + state.parameters.checkpoint_idle_ms)
     validators = None if head is None else state.set_of(head.epoch)  # who leaves still cosigns the barrier
-    me = None if validators is None or state.learner else validators.indexes.get(state.name)
+    me = None if validators is None else state.index_in(validators)
     if head is None or me is None:
         return
     own, time_s = checkpoints.own, now_ms // 1000

@@ -328,6 +328,9 @@ def deliver(state: ReplicaState, now_ms: TimeMs) -> None:
             state.halt(f"the certified block {slot.height} does not execute alike here: {verdict.detail}")
             return
         _commit_block(state, slot, CommittedBlock(block, certificate), now_ms)
+        missing = state.application.missing_rules()
+        if missing is not None:
+            state.halt(missing)
 
 
 def _fetch_block(state: ReplicaState, certificate: QuorumCertificate, now_ms: TimeMs) -> None:

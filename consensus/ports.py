@@ -73,9 +73,16 @@ class Application(Protocol):
     def validators(self) -> ValidatorSet:
         """Return the set that votes on the next height, as of the delivered block."""
 
+    def missing_rules(self) -> str | None:
+        """Return why no block can follow the delivered one here: they need rules that this build lacks; else None."""
+
 
 class Signer(Protocol):
     """One validator's voting and cosigning keys; deterministic."""
+
+    @property
+    def vote_key(self) -> bytes:
+        """The voting key's public part, empty where there is none: the set must name it for this node to vote."""
 
     def sign_vote(self, statement: bytes) -> bytes:
         """Return the voting key's signature."""

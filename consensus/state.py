@@ -177,7 +177,14 @@ class ReplicaState:
     @property
     def me(self) -> int | None:
         """My index among the validators, or None where I have no vote (an observer, a learner, one that left)."""
-        return None if self.learner else self.validators.indexes.get(self.name)
+        return self.index_in(self.validators)
+
+    def index_in(self, validators: ValidatorSet) -> int | None:
+        """Return my index in a set, by name and voting key: after a re-keying the old key and the new share a name."""
+        index = None if self.learner else validators.indexes.get(self.name)
+        if index is None or validators.validators[index].vote_key != self.signer.vote_key:
+            return None
+        return index
 
     @property
     def epoch(self) -> Epoch:

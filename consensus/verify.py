@@ -34,13 +34,14 @@ from consensus.messages import (
 from primitives import keys
 from primitives.block import Block, CommittedBlock, batches_hash
 from primitives.errors import InputError, SignatureError
-from primitives.hashing import PROTOCOL_VERSION, SUITE
+from primitives.hashing import RULES_FIRST, SUITE
 from primitives.ids import Epoch, Hash
 from primitives.notes import Checkpoint, cosign_statement
 from primitives.validators import Validator, ValidatorSet
 from primitives.votes import COMMIT, PHASES, PREPARE, QuorumCertificate, check_certificate_shape, vote_statement
 
 HEIGHT_MAX: Final = 2**53
+RULES_MAX: Final = 2**16 - 1
 BATCHES_PER_BLOCK_MAX: Final = 256
 
 
@@ -124,8 +125,10 @@ def check_block(block: Block, chain_id: Hash) -> None:
     """Raise `InputError` unless a block's header is of this chain and protocol and names its list of batches."""
     header = block.header
     where = f"block {header.height}"
-    if header.suite != SUITE or header.version != PROTOCOL_VERSION:
-        raise InputError("a block of another protocol version", where=where, expected=PROTOCOL_VERSION)
+    if header.suite != SUITE:
+        raise InputError("a block of another suite", where=where, expected=SUITE, got=header.suite)
+    # Which version a block carries is the chain's to say, by the state after its parent: execution judges it.
+    _check_range("rules version", header.version, RULES_FIRST, RULES_MAX)
     if header.chain_id != chain_id:
         raise InputError("a block of another chain", where=where, expected=bytes(chain_id), got=bytes(header.chain_id))
     _check_range("height", header.height, 1, HEIGHT_MAX)

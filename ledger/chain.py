@@ -16,13 +16,14 @@ from ledger import rows
 from ledger.batches import ParsedBatch
 from ledger.chain_rows import commit_rows, genesis_rows, load_standing
 from ledger.committed_state import CommittedState
-from ledger.execution import BlockRefused, Executed, Standing, admitted, execute
+from ledger.execution import BlockRefused, Executed, Standing, admitted, check_kinds, execute
 from ledger.genesis import Genesis
 from ledger.held_batches import HeldBatches
 from ledger.kinds import KindSpec
 from ledger.outcomes import Outcome
 from ledger.policy import Policy
 from ledger.registry import KINDS
+from ledger.rules import RULES_SUPPORTED, RulesUnknown, missing_rules
 from ledger.state import StateView
 from ledger.store import Put, StagedStore, Store
 from primitives.block import Block, BlockHeader, batches_hash
@@ -77,18 +78,29 @@ class CommitResult:
 class Chain:
     """The committed tip and at most OVERLAYS_MAX executed blocks above it, none more than WINDOW heights up."""
 
-    def __init__(self, store: Store, genesis: Genesis, kinds: Mapping[int, KindSpec] = KINDS) -> None:
+    def __init__(
+        self,
+        store: Store,
+        genesis: Genesis,
+        kinds: Mapping[int, KindSpec] = KINDS,
+        rules: Sequence[int] = RULES_SUPPORTED,
+    ) -> None:
         """Open the chain that `store` holds, or begin one: then the rows of the genesis block are written at once.
 
-        Raises StorageError where the store holds another chain or is damaged.
+        `rules` are the versions by which blocks can be executed here. Raises StorageError where the store holds another
+        chain or is damaged, RulesUnknown where its next block follows rules that are none of these.
         """
         self.genesis = genesis
         self.chain_id = genesis.chain_id
         self._store = StagedStore(store)
         self._kinds = kinds
+        self._rules = tuple(rules)
         if store.get(rows.TIP_KEY) is None:
             store.write(genesis_rows(genesis), sync=True)
         self._tip = load_standing(self._store, self.chain_id)
+        missing = self.missing_rules()
+        if missing is not None:
+            raise RulesUnknown(missing)
         self._overlays: dict[Hash, Executed] = {}
         self.batches = HeldBatches(self._store, kinds)
 
@@ -144,6 +156,10 @@ class Chain:
         """Return the state after this block, for reading."""
         return StateView(self._standing(block_hash).state)
 
+    def missing_rules(self) -> str | None:
+        """Return why no block can follow the committed ones here: they need rules that this build lacks; else None."""
+        return missing_rules(self._tip.rules, self.height + 1, self._rules)
+
     def next_number(self, parent: Hash, source: bytes) -> tuple[int, Hash]:
         """Return the number and the previous hash of the batch that a source must bring after `parent`."""
         tip = self._standing(parent).batch_logs.source_tip(source)
@@ -152,6 +168,7 @@ class Chain:
     def check_admission(self, parent: Hash, batch: ParsedBatch) -> None:
         """Raise BlockRefused where the batch's chain or source could not enter a block after `parent`."""
         standing = self._standing(parent)
+        check_kinds(standing, batch, self._kinds)
         admitted(standing, StateView(standing.state), batch)
 
     # -- batches
@@ -293,6 +310,7 @@ class Chain:
             batches=batches,
             read_node=lambda node: self._read_node(parent.hash, node),
             kinds=self._kinds,
+            supported=self._rules,
         )
 
     def _read_node(self, above: Hash, node: bytes) -> bytes | None:

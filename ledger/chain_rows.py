@@ -15,6 +15,7 @@ from ledger.log_tiles import EMPTY_TIP, TileReader, tile_rows
 from ledger.members import read_validators
 from ledger.outcomes import Outcome, outcomes_root
 from ledger.policy import read_policy
+from ledger.rules import read_rules
 from ledger.smt import EMPTY, MapUpdate
 from ledger.state import MemoryState, StateView
 from ledger.store import MemoryStore, Put, StagedStore
@@ -22,7 +23,7 @@ from primitives import merkle
 from primitives.block import Block, BlockHeader, CommittedBlock, batches_hash
 from primitives.encoding import encode
 from primitives.errors import StorageError
-from primitives.hashing import PROTOCOL_VERSION, SUITE
+from primitives.hashing import RULES_FIRST, SUITE
 from primitives.ids import ZERO_HASH, Epoch, EventId, Hash, Height, TimeMs
 from primitives.votes import QuorumCertificate
 
@@ -34,7 +35,7 @@ def genesis_block(genesis: Genesis) -> tuple[Block, MapUpdate]:
     state_root = update.apply(EMPTY, state)
     header = BlockHeader(
         suite=SUITE,
-        version=PROTOCOL_VERSION,
+        version=RULES_FIRST,
         chain_id=genesis.chain_id,
         height=Height(0),
         epoch=Epoch(0),
@@ -138,4 +139,5 @@ def load_standing(store: StagedStore, chain_id: Hash) -> Standing:
         batch_logs=load_batch_logs(store),
         validators=read_validators(state),
         policy=read_policy(state),
+        rules=read_rules(state),
     )

@@ -26,12 +26,14 @@ from ledger.outcomes import (
     rejected,
 )
 from ledger.policy import POLICY_KEY, Policy, read_policy
+from ledger.recent_blocks import note_block
 from ledger.references import forget_expired, remember
+from ledger.rules import RULES_KEY, RULES_SUPPORTED, Rules, missing_rules, read_rules
 from ledger.smt import MapUpdate, ReadNode
 from ledger.state import DERIVED_PREFIX, StateSource, StateView, Transaction
 from primitives.block import Block, BlockHeader, batches_hash
 from primitives.errors import InputError
-from primitives.hashing import PROTOCOL_VERSION, SUITE
+from primitives.hashing import SUITE
 from primitives.ids import Epoch, EventId, Hash, Height, MemberId, SourceKey, TimeMs
 from primitives.validators import ValidatorSet
 
@@ -56,6 +58,7 @@ class Standing:
     batch_logs: BatchLogs
     validators: ValidatorSet
     policy: Policy
+    rules: Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,29 +85,32 @@ def execute(
     batches: Sequence[ParsedBatch],
     read_node: ReadNode,
     kinds: Mapping[int, KindSpec],
+    supported: Sequence[int] = RULES_SUPPORTED,
 ) -> Executed:
-    """Return the block of these batches on top of `parent`. Raises BlockRefused."""
+    """Return the block of these batches on top of `parent`, by the rules in force there. Raises BlockRefused."""
     height = Height(parent.header.height + 1)
     _check_place(parent, time_ms, epoch, proposer)
-    grants = _admit(parent, batches)
+    rules = _rules_of(parent, supported)
+    grants = _admit(parent, batches, kinds)
     view = StateView(parent.state)
+    note_block(view, parent.header.height, parent.hash)
     forget_expired(view, time_ms)
     outcomes: list[Outcome] = []
     leaves: list[EventId] = []
     dear: Counter[str] = Counter()
     for batch, grant in zip(batches, grants, strict=True):
-        outcomes += _run_batch(batch, grant, view, parent.policy, kinds, height, TimeMs(time_ms), dear)
+        outcomes += _run_batch(batch, grant, view, parent, kinds, TimeMs(time_ms), dear)
         leaves += batch.ids
     update = MapUpdate(read_node)
     authenticated = {key: value for key, value in view.changes.items() if not key.startswith(DERIVED_PREFIX)}
     state_root = update.apply(parent.header.state_root, authenticated)
-    validators, policy = _governed(parent, view)
+    validators, policy, schedule = _governed(parent, view)
     with_events, added = parent.log.extend(leaves)
     batch_logs, growth = parent.batch_logs.extend(batches)
     hashes = tuple(batch.hash for batch in batches)
     header = BlockHeader(
         suite=SUITE,
-        version=PROTOCOL_VERSION,
+        version=rules,
         chain_id=parent.header.chain_id,
         height=height,
         epoch=Epoch(epoch),
@@ -124,7 +130,7 @@ def execute(
     log, header_added = with_events.extend([block_hash])
     return Executed(
         block=Block(header, hashes),
-        after=Standing(header, block_hash, view, log, batch_logs, validators, policy),
+        after=Standing(header, block_hash, view, log, batch_logs, validators, policy, schedule),
         view=view,
         nodes=update.nodes,
         log_before=parent.log,
@@ -145,7 +151,16 @@ def _check_place(parent: Standing, time_ms: int, epoch: int, proposer: int) -> N
         raise BlockRefused("proposer", where=where, expected=f"an index below {parent.validators.n}", got=proposer)
 
 
-def _admit(parent: Standing, batches: Sequence[ParsedBatch]) -> list[SourceGrant]:
+def _rules_of(parent: Standing, supported: Sequence[int]) -> int:
+    """Return the version of the rules that a block on `parent` carries; BlockRefused where this build lacks them."""
+    height = parent.header.height + 1
+    missing = missing_rules(parent.rules, height, supported)
+    if missing is not None:
+        raise BlockRefused("rules not known", where=f"block {height}", got=missing)
+    return parent.rules.at(height)
+
+
+def _admit(parent: Standing, batches: Sequence[ParsedBatch], kinds: Mapping[int, KindSpec]) -> list[SourceGrant]:
     """Return each batch's grant; BlockRefused unless all are of registered sources, next in number, within limits."""
     where = f"block {parent.header.height + 1}"
     policy = parent.policy
@@ -162,6 +177,7 @@ def _admit(parent: Standing, batches: Sequence[ParsedBatch]) -> list[SourceGrant
     for batch in batches:
         header = batch.header
         source = header.source
+        check_kinds(parent, batch, kinds)
         if source not in known:
             known[source] = admitted(parent, view, batch)
             tip = parent.batch_logs.source_tip(source)
@@ -178,6 +194,19 @@ def _admit(parent: Standing, batches: Sequence[ParsedBatch]) -> list[SourceGrant
             )
         tips[source] = (header.number + 1, batch.hash)
     return [known[batch.header.source] for batch in batches]
+
+
+def check_kinds(standing: Standing, batch: ParsedBatch, kinds: Mapping[int, KindSpec]) -> None:
+    """Raise BlockRefused where a batch holds an event of a kind that comes with later rules than the next block's."""
+    rules = standing.rules.at(standing.header.height + 1)
+    for kind in sorted(batch.kinds):
+        if kinds[kind].rules_min > rules:
+            raise BlockRefused(
+                f"{kinds[kind].name} is of later rules",
+                where=f"batch {batch.header.number} of source {batch.header.source.hex()[:16]}",
+                expected=f"rules version {kinds[kind].rules_min}",
+                got=rules,
+            )
 
 
 def admitted(standing: Standing, view: StateView, batch: ParsedBatch) -> SourceGrant:
@@ -205,9 +234,8 @@ def _run_batch(
     batch: ParsedBatch,
     grant: SourceGrant,
     view: StateView,
-    policy: Policy,
+    parent: Standing,
     kinds: Mapping[int, KindSpec],
-    height: Height,
     time_ms: TimeMs,
     dear: Counter[str],
 ) -> list[Outcome]:
@@ -215,6 +243,7 @@ def _run_batch(
 
     `dear` counts the dear events of each member in the block.
     """
+    policy, height = parent.policy, Height(parent.header.height + 1)
     latest = time_ms + policy.event_expiry_ahead_ms_max
     # Only kinds that change the state are bounded: their references are remembered until they expire. A record may
     # never expire, so that the id of a bank's message depends on the message alone.
@@ -239,6 +268,9 @@ def _run_batch(
         else:
             dear[event.member] += kinds[event.kind].is_dear
             context = ApplyContext(
+                chain_id=parent.header.chain_id,
+                epoch=parent.validators.epoch,
+                rules=parent.rules.at(height),
                 member=MemberId(event.member),
                 source=SourceKey(batch.header.source),
                 roles=grant.roles,
@@ -248,7 +280,6 @@ def _run_batch(
                 height=height,
                 time_ms=time_ms,
                 policy=policy,
-                chain_id=Hash(batch.header.chain_id),
             )
             outcome = _apply(context, event.expires_ms, kinds[event.kind], stateful[index].body, view)
         outcomes.append(outcome)
@@ -273,9 +304,10 @@ def _apply(context: ApplyContext, expires_ms: int, spec: KindSpec, body: object,
     return APPLIED
 
 
-def _governed(parent: Standing, view: StateView) -> tuple[ValidatorSet, Policy]:
-    """Return the validators and the policy after the block, decoded anew only where it changed them."""
+def _governed(parent: Standing, view: StateView) -> tuple[ValidatorSet, Policy, Rules]:
+    """Return the validators, policy and rules after the block, decoded anew only where it changed them."""
     changed = view.changes
     validators = read_validators(view) if VALIDATORS_KEY.encode() in changed else parent.validators
     policy = read_policy(view) if POLICY_KEY.encode() in changed else parent.policy
-    return validators, policy
+    rules = read_rules(view) if RULES_KEY.encode() in changed else parent.rules
+    return validators, policy, rules

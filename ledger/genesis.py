@@ -26,11 +26,11 @@ from ledger.members import (
     Source,
     Text,
     member_key,
-    put_validators,
     source_key,
 )
+from ledger.nodes import Address, NodeName, put_set
 from ledger.policy import POLICY_KEY, Policy, check_policy
-from ledger.shape_errors import CHAIN_NAME_PATTERN, NODE_NAME_PATTERN
+from ledger.shape_errors import CHAIN_NAME_PATTERN
 from ledger.state import EmptyState, Transaction
 from primitives.encoding import Record, decode, encode
 from primitives.errors import EncodingError, InputError, SignatureError
@@ -45,9 +45,7 @@ SOURCES_A_MEMBER_MAX = 64
 OFFICERS_A_MEMBER_MAX = 64
 AGENTS_A_MEMBER_MAX = 256
 ChainName = Annotated[str, Meta(pattern=CHAIN_NAME_PATTERN)]
-NodeName = Annotated[str, Meta(pattern=NODE_NAME_PATTERN)]
 GenesisTimeMs = Annotated[int, Meta(ge=0, le=253_402_300_799_999)]
-Address = Annotated[str, Meta(max_length=300)]
 # A host name or IPv4 address, or an IPv6 address in brackets; then the port.
 _ADDRESS = re.compile(
     r"\A(?:([A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)|\[([0-9A-Fa-f:.]{2,45})\]):([0-9]{1,5})\Z"
@@ -144,7 +142,7 @@ def initial_state(genesis: Genesis) -> dict[bytes, bytes]:
     rows.put(POLICY_KEY, genesis.policy)
     for catalogue in genesis.catalogues:
         rows.put(catalogue_key(catalogue.version), catalogue)
-    put_validators(rows, validator_set(genesis))
+    put_set(rows, validator_set(genesis), {v.name: v.address for v in genesis.validators})
     return {key: value for key, value in sorted(rows.changes.items()) if value is not None}
 
 

@@ -29,7 +29,6 @@ from ledger.genesis import (
     MEMBERS_MAX,
     OFFICERS_A_MEMBER_MAX,
     SOURCES_A_MEMBER_MAX,
-    Address,
     ChainName,
     Genesis,
     GenesisError,
@@ -37,10 +36,10 @@ from ledger.genesis import (
     GenesisSource,
     GenesisTimeMs,
     GenesisValidator,
-    NodeName,
     check_genesis,
 )
 from ledger.members import Agent, CaCertificate, MemberName, Officer, OfficerRole, Role, Text
+from ledger.nodes import Address, NodeName
 from ledger.policy import Policy, policy_figures, policy_of
 from ledger.shape_errors import KEY_HEX_PATTERN, expected_of, split_error, value_at
 from primitives.errors import InputError

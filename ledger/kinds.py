@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from primitives.encoding import Record
-from primitives.ids import EventId, Hash, Height, MemberId, SourceKey, TimeMs
+from primitives.hashing import RULES_FIRST
+from primitives.ids import Epoch, EventId, Hash, Height, MemberId, SourceKey, TimeMs
 
 if TYPE_CHECKING:
     from ledger.policy import Policy
@@ -36,9 +37,13 @@ class ApplyContext:
     """Where an event stands: all that a rule may know besides the state and the body.
 
     `roles` are the member's, `source_roles` those of the key that signed the batch (never more than its member has);
-    both, as `policy`, come from the state after the block's parent. `time_ms` is the block's time.
+    both, as `policy`, come from the state after the block's parent. `time_ms` is the block's time, `epoch` its
+    validators', `rules` the version of the rules that it follows.
     """
 
+    chain_id: Hash
+    epoch: Epoch
+    rules: int
     member: MemberId
     source: SourceKey
     roles: frozenset[str]
@@ -48,7 +53,6 @@ class ApplyContext:
     height: Height
     time_ms: TimeMs
     policy: Policy
-    chain_id: Hash
 
 
 # The body is typed Any because a function applies the records of its own kind only; the registry pairs them.
@@ -66,7 +70,8 @@ class KindSpec:
     that are only recorded. `check_shape` is pure and raises InputError. Kinds with `changes_state` are deduplicated
     by (member, reference) before `apply` is called. `quick_checks` may say by schema number, of many bodies at once and
     cheaply, that each would be decoded and pass `check_shape`; a no settles nothing. A kind that `is_dear` verifies
-    signatures when it is applied: a block applies a few of each member, and the rest end as `too_many_in_block`.
+    signatures when it is applied: a block applies a few of each member, and the rest end as `too_many_in_block`. No
+    block by rules before `rules_min` may hold an event of the kind.
     """
 
     kind: int
@@ -78,6 +83,7 @@ class KindSpec:
     roles: frozenset[str] = frozenset()
     quick_checks: Mapping[int, QuickCheck] = field(default_factory=dict)
     is_dear: bool = False
+    rules_min: int = RULES_FIRST
 
 
 def assemble(*groups: tuple[KindSpec, ...]) -> dict[int, KindSpec]:

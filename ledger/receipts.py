@@ -20,6 +20,7 @@ from ledger.batch_headers import BatchHeader, batch_statement
 from ledger.events import EVENT_SIZE_MAX, Event, event_id
 from ledger.outcomes import OutcomeProof, verify_outcome
 from ledger.reader import LedgerReader, Position
+from ledger.rules import RULES_SUPPORTED
 from ledger.tlog_proofs import PROOF_SIZE_MAX, TlogProof, parse_tlog_proof
 from ledger.trust_policy import (
     CheckedCheckpoint,
@@ -33,7 +34,7 @@ from primitives import merkle
 from primitives.block import BlockHeader, batches_hash
 from primitives.encoding import Record, decode, encode
 from primitives.errors import EncodingError, ProofError
-from primitives.hashing import PROTOCOL_VERSION, SUITE
+from primitives.hashing import SUITE
 from primitives.ids import EventId, Hash, Height, MemberId, SourceKey, TimeMs
 from primitives.keys import verify as verify_signature
 
@@ -197,11 +198,12 @@ def _check_header(receipt: Receipt, log_index: int, checked: CheckedCheckpoint) 
 
 def check_header(header: BlockHeader, path: tuple[bytes, ...], checked: CheckedCheckpoint) -> None:
     """Raise ProofError unless the header is of this log's chain and stands in it at the place that it names."""
-    if (header.suite, header.version) != (SUITE, PROTOCOL_VERSION):
+    if header.suite != SUITE or header.version not in RULES_SUPPORTED:
         raise ProofError(
-            "block of an unknown suite or version",
-            expected=f"{SUITE}, {PROTOCOL_VERSION}",
+            "block of an unknown suite or rules version",
+            expected=f"{SUITE}, {' or '.join(map(str, RULES_SUPPORTED))}",
             got=f"{header.suite}, {header.version}",
+            hint="verify with a newer release",
         )
     checkpoint = checked.checkpoint
     if not checkpoint.origin.endswith(f"/{header.chain_id.hex()}"):

@@ -13,6 +13,9 @@ from primitives.ids import Hash
 
 SUITE = 1
 PROTOCOL_VERSION = 1
+"""Of the messages between nodes and the frames around them."""
+RULES_FIRST = 1
+"""The version of the rules by which every chain begins; which one a block carries is the chain's (`ledger.rules`)."""
 DOMAIN = b"chainnode/v1/"
 
 

@@ -25,6 +25,11 @@ class StandInSigner:
     def __init__(self, vote_key: bytes, cosign_key: bytes) -> None:
         self._vote_key, self._cosign_key = vote_key, cosign_key
 
+    @property
+    def vote_key(self) -> bytes:
+        """The voting key's public part."""
+        return self._vote_key
+
     def sign_vote(self, statement: bytes) -> bytes:
         """Return the voting key's signature."""
         return stand_in_signature(self._vote_key, statement)

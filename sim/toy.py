@@ -190,6 +190,10 @@ class ToyApplication:
         del now_ms, timeout_ms
         return self.accuses
 
+    def missing_rules(self) -> str | None:
+        """Return nothing: a toy has one set of rules."""
+        return None
+
     def validators(self) -> ValidatorSet:
         """Return the set after the newest delivered block."""
         return self.sets[self.tip.next_validators]

@@ -123,7 +123,7 @@ BAD: dict[str, Callable[[], Message]] = {
     "a proposal with another block under the signature": lambda: changed(proposal_of(BLOCK, 0), block=BLOCKS[1]),
     "a proposal whose batches are not those of its header": lambda: proposal_of(Block(BLOCK.header, (batch_of(9),)), 0),
     "a proposal of another chain": lambda: proposal_of(headed(chain_id=batch_of(1)), 0),
-    "a proposal of another protocol version": lambda: proposal_of(headed(version=2), 0),
+    "a proposal of another protocol version": lambda: proposal_of(headed(version=0), 0),
     "a proposal of another suite": lambda: proposal_of(headed(suite=2), 0),
     "a proposal at height 0": lambda: proposal_of(headed(height=0), 0),
     "a proposal with a negative time": lambda: proposal_of(headed(time_ms=-1), 0),

@@ -28,7 +28,8 @@ from ledger.kinds import ApplyContext, RuleBroken
 from ledger.members import Member, Role, member_key
 from ledger.policy import POLICY_KEY, Policy
 from ledger.state import EmptyState, StateView, Transaction
-from primitives.ids import ZERO_HASH, EventId, Height, MemberId, SourceKey, TimeMs
+from primitives.hashing import RULES_FIRST
+from primitives.ids import ZERO_HASH, Epoch, EventId, Height, MemberId, SourceKey, TimeMs
 
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 DAY_MS = 86_400_000
@@ -88,6 +89,9 @@ class Consortium:
         """Return where the next event of a member stands; `desk` names the key that signs."""
         own: frozenset[str] = frozenset(ROLES[member])
         return ApplyContext(
+            chain_id=ZERO_HASH,
+            epoch=Epoch(0),
+            rules=RULES_FIRST,
             member=MemberId(member),
             source=SourceKey(sha256(f"{member} {desk}".encode()).digest()),
             roles=own,
@@ -97,7 +101,6 @@ class Consortium:
             height=Height(1),
             time_ms=TimeMs(self.now_ms),
             policy=self.policy,
-            chain_id=ZERO_HASH,
         )
 
     def submit(self, member: str, body: Body, desk: str = "first", roles: frozenset[str] | None = None) -> str:

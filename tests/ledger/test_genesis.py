@@ -22,6 +22,7 @@ from ledger.genesis import (
     validator_set,
 )
 from ledger.members import Role
+from ledger.nodes import USES
 from ledger.policy import Policy
 from primitives.encoding import encode
 from primitives.errors import EncodingError, InputError
@@ -203,6 +204,8 @@ def test_the_first_state_has_a_row_for_everything_that_is_governed() -> None:
         f"source/{public_key(f'{name} {desk}').hex()}" for name, (_, desks) in OTHERS.items() for desk in desks
     }
     expected |= {"policy", "catalogue/1", "catalogue/2", "validators", "validators/0000000000"}
+    expected |= {f"node/{name}" for name in BANKS}
+    expected |= {f"validator-key/{public_key(f'{name} {use}').hex()}" for name in BANKS for use in USES}
     assert set(rows) == {key.encode() for key in expected}
     assert list(rows) == sorted(rows)
     assert rows[b"policy"] == encode(Policy())

@@ -19,7 +19,8 @@ from ledger.policy import Policy
 from ledger.references import Seen, remember, seen_key
 from ledger.store import MemoryStore
 from primitives.errors import ProofError
-from primitives.ids import ZERO_HASH, EventId, Height, MemberId, SourceKey, TimeMs
+from primitives.hashing import RULES_FIRST
+from primitives.ids import ZERO_HASH, Epoch, EventId, Height, MemberId, SourceKey, TimeMs
 from primitives.merkle import EMPTY_ROOT
 from tests.ledger.chain_fixtures import NOTE, OFFICIAL, SET, START_MS, Ledger, Note, SetValue, Value
 
@@ -129,12 +130,15 @@ def test_references_are_forgotten_once_they_have_expired(ledger: Ledger) -> None
     ledger.extend(time_ms=end + 6_000)
     state = ledger.chain.state_after(ledger.chain.tip_hash)
     assert list(state.raw_scan(b"seen/")) == []
-    assert list(state.raw_scan(b"\0")) == []
+    assert list(state.raw_scan(b"\0seen/")) == []
 
 
 def test_expired_reference_counts_for_nothing_even_before_it_is_removed(ledger: Ledger) -> None:
     view = ledger.chain.state_after(ledger.chain.tip_hash)
     context = ApplyContext(
+        chain_id=ZERO_HASH,
+        epoch=Epoch(0),
+        rules=RULES_FIRST,
         member=MemberId("bank-a"),
         source=SourceKey(bytes(32)),
         roles=frozenset(),
@@ -144,14 +148,13 @@ def test_expired_reference_counts_for_nothing_even_before_it_is_removed(ledger: 
         height=Height(1),
         time_ms=TimeMs(1_000),
         policy=Policy(),
-        chain_id=ZERO_HASH,
     )
     remember(view, context, 2_000)
     with pytest.raises(RuleBroken, match="duplicate"):
         remember(view, replace(context, time_ms=TimeMs(2_000)), 3_000)
     remember(view, replace(context, time_ms=TimeMs(2_001), event_id=EventId(b"b" * 32)), 4_000)
     assert view.get(seen_key("bank-a", bytes(16)), Seen) == Seen(EventId(b"b" * 32), 4_000)
-    assert len(list(view.raw_scan(b"\0"))) == 1
+    assert len(list(view.raw_scan(b"\0seen/"))) == 1
 
 
 def test_table_of_references_survives_a_restart(ledger: Ledger) -> None:

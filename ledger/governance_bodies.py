@@ -1,0 +1,117 @@
+"""What the events of governance say: proposals and their actions, votes, readiness; and what is signed for each.
+
+Here: records and the statements that signatures cover. The rules that they are judged by are in
+`ledger.governance_rules`. The actions are a closed union of tagged records; one is added by a record here and its rule
+there. Source: architecture §5 (Epochs, Lost disks), decision record 10.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+from msgspec import Meta
+
+from ledger.events import EventTimeMs
+from ledger.members import MemberName, PublicKey
+from ledger.nodes import Address, NodeName
+from primitives.encoding import Record
+from primitives.hashing import statement
+from primitives.ids import HASH_BYTES, Hash
+
+RULES_VERSION_MAX = 65_535
+HEIGHT_MAX = 2**53
+
+Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
+Hash32 = Annotated[bytes, Meta(min_length=HASH_BYTES, max_length=HASH_BYTES)]
+BlockHeight = Annotated[int, Meta(ge=0, le=HEIGHT_MAX)]
+
+
+class ValidatorKeys(Record):
+    """A validator's new keys, each with its own signature over `key_statement`: whoever proposes them holds them."""
+
+    vote_key: PublicKey
+    cosign_key: PublicKey
+    log_key: PublicKey
+    vote_proof: Signature
+    cosign_proof: Signature
+    log_proof: Signature
+
+
+class AddValidator(Record, tag="add_validator"):
+    """A member's node becomes a validator, once it is approved and has shown that it has caught up."""
+
+    name: NodeName
+    member: MemberName
+    keys: ValidatorKeys
+    address: Address
+
+
+class RemoveValidator(Record, tag="remove_validator"):
+    """A validator leaves; `fewer_faults` says in so many words that the chain shall bear fewer faulty ones after it."""
+
+    name: NodeName
+    fewer_faults: bool
+
+
+class RekeyValidator(Record, tag="rekey_validator"):
+    """A validator gets new keys, after it lost its disk or in turn, and an address where that is not empty."""
+
+    name: NodeName
+    keys: ValidatorKeys
+    address: Address
+
+
+class ActivateRules(Record, tag="activate_rules"):
+    """Blocks from a height on follow another version of the rules."""
+
+    version: Annotated[int, Meta(ge=1, le=RULES_VERSION_MAX)]
+    height: BlockHeight
+
+
+Action: TypeAlias = AddValidator | RemoveValidator | RekeyValidator | ActivateRules
+
+
+class Propose(Record):
+    """A member proposes an action; whatever it still waits for must come by the block time `expires_ms`."""
+
+    action: Action
+    expires_ms: EventTimeMs
+
+
+class CastVote(Record):
+    """A member's vote on a proposal, signed over `vote_statement` by an officer whose role is governance."""
+
+    proposal: Hash32
+    approve: bool
+    officer: PublicKey
+    signature: Signature
+
+
+class Ready(Record):
+    """The node of an approved addition or re-keying holds the chain up to a block; signed by its new voting key."""
+
+    proposal: Hash32
+    height: BlockHeight
+    block_hash: Hash32
+    signature: Signature
+
+
+class Withdraw(Record):
+    """The proposing member takes its proposal back."""
+
+    proposal: Hash32
+
+
+def key_statement(chain_id: Hash, use: str, name: str, member: str, key: bytes) -> bytes:
+    """Return what a validator's key signs to show that it is held, and what for (`vote`, `cosign` or `log`)."""
+    return statement("validator-key", bytes(chain_id), use, name, member, key)
+
+
+def vote_statement(chain_id: Hash, proposal: bytes, approve: bool) -> bytes:
+    """Return what an officer signs to vote."""
+    return statement("governance-vote", bytes(chain_id), proposal, approve)
+
+
+def ready_statement(chain_id: Hash, proposal: bytes, height: int, block_hash: bytes) -> bytes:
+    """Return what a new voting key signs to show that its node has caught up."""
+    return statement("validator-ready", bytes(chain_id), proposal, height, block_hash)
