@@ -89,7 +89,7 @@ class World:
         )
 
     def signer(self, index: int) -> StandInSigner:
-        validator = self.cluster._validators.validators[index]
+        validator = self.cluster.genesis_validators.validators[index]
         return StandInSigner(validator.vote_key, validator.cosign_key)
 
     @property
