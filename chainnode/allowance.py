@@ -13,6 +13,9 @@ from primitives.ids import TimeMs
 SERVED_BYTES_MAX: Final = 8 * 1024 * 1024
 """What answers one peer's requests in a turn; only the answer that reaches it may go over it."""
 
+VOWS_AT_ONCE: Final = 4
+"""Rising VIEW-CHANGEs of one peer that are verified at once; then one in each pause."""
+
 
 class Allowance:
     """Counts by peer. A turn that the disk holds up lasts long, so that a bound by time alone would not bound it."""
@@ -23,6 +26,7 @@ class Allowance:
         self._asked: set[tuple[str, int]] = set()
         self._spent: dict[str, int] = {}
         self._answered_ms: dict[str, dict[int, TimeMs]] = {}
+        self._vows_ms: dict[str, int] = {}
 
     def ask(self, peer: str, kind: int) -> bool:
         """Say whether this is the peer's first request of a kind in the turn; note it."""
@@ -41,6 +45,21 @@ class Allowance:
         answered[kind] = now_ms
         return True
 
+    def vow(self, peer: str, now_ms: TimeMs) -> bool:
+        """Say whether a peer's VIEW-CHANGE, higher than its last one, may be verified now; note it.
+
+        Each holds some hundred signatures, and whoever signs one for an ever higher view is new each time. An honest
+        validator's that is turned away here comes again with its next status.
+        """
+        full_ms = self._vows_ms.get(peer, 0)  # at this time its bucket is full again
+        whole_ms = VOWS_AT_ONCE * self._pause_ms
+        if not 0 <= full_ms - now_ms <= whole_ms:
+            full_ms = now_ms  # long ago, or the clock was set back
+        if full_ms - now_ms > whole_ms - self._pause_ms:
+            return False
+        self._vows_ms[peer] = full_ms + self._pause_ms
+        return True
+
     def room(self, peer: str) -> int:
         """Return how many bytes the peer may still be given in this turn."""
         return max(0, SERVED_BYTES_MAX - self._spent.get(peer, 0))
@@ -57,3 +76,4 @@ class Allowance:
     def forget(self, peer: str) -> None:
         """A peer is gone."""
         self._answered_ms.pop(peer, None)
+        self._vows_ms.pop(peer, None)

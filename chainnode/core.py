@@ -45,6 +45,7 @@ from consensus.messages import (
     FetchProposals,
     Message,
     Status,
+    ViewChange,
     decode_message,
     encode_message,
     kind_of,
@@ -265,7 +266,9 @@ class NodeCore:
         """Say whether a message is worth its verification; one that is late and has an answer is so now and then."""
         if asks_for_a_new_view(self.replica.state, message):
             return self._allowance.due(peer, kind_of(message), now_ms)
-        return tells_something(self.replica.state, message)
+        if not tells_something(self.replica.state, message):
+            return False
+        return not isinstance(message, ViewChange) or self._allowance.vow(peer, now_ms)
 
     def _allowed(self, peer: str, message: Message, now_ms: TimeMs) -> bool:
         """Say whether a message may be answered: requests once a turn, a status once in half of its interval."""

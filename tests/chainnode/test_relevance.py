@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from chainnode.allowance import Allowance
+from chainnode.allowance import VOWS_AT_ONCE, Allowance
 from chainnode.core import NodeCore
 from consensus.messages import (
     BLOCKS_PER_FETCH_MAX,
@@ -175,13 +175,32 @@ def test_a_late_view_change_is_answered_now_and_then(world: World) -> None:
 
 
 def test_a_view_change_is_verified_once_and_a_higher_one_again(world: World) -> None:
-    def to(view: int) -> ViewChange:
-        unsigned = ViewChange(Epoch(0), View(view), 3, (), (), b"")
-        return ViewChange(
-            Epoch(0), View(view), 3, (), (), world.signer(3).sign_vote(unsigned.statement(world.chain_id))
-        )
+    assert [world.hear(vow(world, view)) for view in (9, 9, 8, 10)] == [1, 0, 0, 1]
 
-    assert [world.hear(to(9)), world.hear(to(9)), world.hear(to(8)), world.hear(to(10))] == [1, 0, 0, 1]
+
+def vow(world: World, view: int) -> ViewChange:
+    unsigned = ViewChange(Epoch(0), View(view), 3, (), (), b"")
+    return ViewChange(Epoch(0), View(view), 3, (), (), world.signer(3).sign_vote(unsigned.statement(world.chain_id)))
+
+
+def test_ever_rising_view_changes_of_a_peer_are_verified_a_few_at_once_and_then_now_and_then(world: World) -> None:
+    pause_ms = world.core.replica.state.parameters.status_interval_ms // 2
+    now_ms = TimeMs(world.cluster.now_ms + 60_000)
+    verified = [world.hear(vow(world, 1_000 + number), now_ms=now_ms) for number in range(100)]
+    assert verified == [1] * VOWS_AT_ONCE + [0] * (100 - VOWS_AT_ONCE)
+    seconds = 10
+    later = [
+        world.hear(vow(world, 10_000 + ms), now_ms=TimeMs(now_ms + ms)) for ms in range(10, seconds * 1_000 + 1, 10)
+    ]
+    assert sum(later) == seconds * 1_000 // pause_ms
+    assert world.hear(vow(world, 30_000), now_ms=TimeMs(now_ms + seconds * 1_000 + pause_ms)) == 1
+
+
+def test_a_peers_view_changes_are_heard_again_after_quiet_and_when_the_clock_was_set_back(world: World) -> None:
+    now_ms = TimeMs(world.cluster.now_ms + 60_000)
+    for number, at_ms in enumerate((now_ms, now_ms + 60_000, now_ms)):
+        rising = [vow(world, 1_000 * (number + 1) + step) for step in range(VOWS_AT_ONCE + 1)]
+        assert [world.hear(change, now_ms=TimeMs(at_ms)) for change in rising] == [1] * VOWS_AT_ONCE + [0]
 
 
 def test_evidence_against_the_accused_is_not_verified_again(world: World) -> None:
