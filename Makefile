@@ -58,8 +58,14 @@ bench: setup ## measure throughput and latency of four nodes (JSON=1 for one JSO
 bench-floor: setup ## measure what an event must cost at least (JSON=1 for one JSON object)
 	@$(BIN)/python -m bench.floor $(if $(JSON),--json) $(ARGS)
 
-e2e: setup ## run only the tests that start real processes
+e2e: setup ## run the tests with real processes, or torment them: SEED=n, MANIFESTS=24, MANIFEST=file
+	@bash scripts/setup_e2e.sh
+ifneq ($(SEED)$(MANIFESTS)$(MANIFEST),)
+	@$(BIN)/python -m torment $(if $(SEED),--seed $(SEED)) $(if $(MANIFESTS),--manifests $(MANIFESTS)) \
+		$(if $(MANIFEST),--manifest $(MANIFEST)) $(ARGS)
+else
 	@$(BIN)/python -m pytest -q -m e2e $(ARGS)
+endif
 
 format: setup ## format the code and apply safe lint fixes
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,7 +123,15 @@ class Run:
 
 def drive(net: BenchNet, lanes: Sequence[Lane], *, pause_ms: int = 0) -> Run:
     """Run a driver process over these connections and read the nodes' figures before and after."""
-    path = net.directory / "job"
+    before: list[Snapshot] = []
+    answer = send(net.directory / "job", lanes, pause_ms=pause_ms, loaded=lambda: before.extend(net.snapshots()))
+    return Run(answer, [late.since(early) for late, early in zip(net.snapshots(), before, strict=True)])
+
+
+def send(
+    path: Path, lanes: Sequence[Lane], *, pause_ms: int = 0, loaded: Callable[[], None] = lambda: None
+) -> dict[str, Any]:  # Any: the driver's JSON
+    """Run a driver process over these connections, calling `loaded` before its first request; return what it saw."""
     path.write_bytes(msgspec.msgpack.encode(Job(list(lanes), pause_ms)))
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.driver", str(path)],
@@ -136,11 +144,11 @@ def drive(net: BenchNet, lanes: Sequence[Lane], *, pause_ms: int = 0) -> Run:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n", "the driver could not load its job"
-        before = net.snapshots()
+        loaded()
         process.stdin.write("go\n")
         process.stdin.flush()
-        answer = json.loads(process.stdout.readline())
+        answer: dict[str, Any] = json.loads(process.stdout.readline())
     path.unlink()
     if answer["trouble"]:
         raise RuntimeError(f"a node's answer was not what it should be: {answer['trouble']}")
-    return Run(answer, [late.since(early) for late, early in zip(net.snapshots(), before, strict=True)])
+    return answer

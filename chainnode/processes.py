@@ -13,14 +13,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
 from primitives.errors import StorageError
 
 POLL_S = 0.02
+NAMED_S = 2.0
 PF_EXITING = 0x4  # include/linux/sched.h
 
 
@@ -32,10 +34,20 @@ class ProcessRecord(msgspec.Struct, frozen=True):
     mark: str
 
 
-def start_process(arguments: Sequence[str], *, mark: str, log: Path) -> ProcessRecord:
-    """Start this Python with arguments (of which `mark` is one) in a session of its own, output appended to `log`."""
+def start_process(
+    arguments: Sequence[str],
+    *,
+    mark: str,
+    log: Path,
+    before: Sequence[str] = (),
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> ProcessRecord:
+    """Start this Python with arguments (of which `mark` is one) in a session of its own, output appended to `log`.
+
+    `before` is a command that becomes this Python (such as `nsenter`), `variables` are added to the environment.
+    """
     assert mark in arguments
-    environment = {name: value for name, value in os.environ.items() if not _is_setting(name)}
+    environment = {name: value for name, value in os.environ.items() if not _is_setting(name)} | dict(variables)
     # Found again from any directory, installed or not.
     root = str(Path(__file__).parents[1])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
@@ -45,7 +57,7 @@ def start_process(arguments: Sequence[str], *, mark: str, log: Path) -> ProcessR
         raise StorageError("log cannot be opened", where=str(log), got=error.strerror or error) from None
     try:
         child = subprocess.Popen(  # noqa: S603  our own interpreter with our own module
-            [sys.executable, *arguments],
+            [*before, sys.executable, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=fd,
             stderr=fd,
@@ -56,7 +68,18 @@ def start_process(arguments: Sequence[str], *, mark: str, log: Path) -> ProcessR
     finally:
         os.close(fd)
     child.returncode = 0  # ours to wait for in `is_alive`; keeps Popen from warning that it still runs
+    _wait_until_named(child.pid)
     return ProcessRecord(child.pid, _started(child.pid) or 0, mark)
+
+
+def _wait_until_named(pid: int) -> None:
+    """Return once a new process has its command line: for a moment after exec it has none, and would look gone."""
+    end = time.monotonic() + NAMED_S
+    while time.monotonic() < end and _started(pid) is not None:
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/cmdline").read_bytes():
+                return
+        time.sleep(POLL_S / 10)
 
 
 def _is_setting(name: str) -> bool:

@@ -42,9 +42,12 @@ def test_no_module_imports_the_command_line() -> None:
     assert [name_of(path) for path in MODULES if "cli" in imports_of(path)] == []
 
 
-def test_nothing_shipped_imports_tests_or_benchmarks() -> None:
+def test_nothing_shipped_imports_tests_benchmarks_or_torments() -> None:
     offenders = {
-        name_of(path) for path in WITH_CLI for name in imports_of(path) if name.split(".")[0] in {"tests", "bench"}
+        name_of(path)
+        for path in WITH_CLI
+        for name in imports_of(path)
+        if name.split(".")[0] in {"tests", "bench", "torment"}
     }
     assert offenders == set()
 

@@ -1,0 +1,1 @@
+"""Torment: seeded manifests of faults that real nodes of a localnet must survive."""

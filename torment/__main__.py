@@ -1,0 +1,68 @@
+"""`python -m torment`: run manifests of seeds or files one after the other, and say how each ended.
+
+Exit status: 0 all passed, 1 something was wrong, 3 nothing was wrong but some could not be done on this machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from torment.generate import SEEDS, generate
+from torment.manifest import Manifest, read_manifest, to_json
+from torment.namespaces import enter_private_mounts
+from torment.run import Result, run, summary
+
+NOT_DONE = 3
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run what the command line asks for; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="torment", description="Torment a network of real processes.")
+    parser.add_argument("--seed", type=int, action="append", help="run the manifest of this seed; may be repeated")
+    parser.add_argument(
+        "--manifests", type=int, default=SEEDS, help="run those of seeds 1 to this (default %(default)s)"
+    )
+    parser.add_argument("--manifest", type=Path, action="append", help="run a manifest file; may be repeated")
+    parser.add_argument("--print", action="store_true", help="print the manifests and run nothing")
+    parser.add_argument("--json", type=Path, help="append a JSON line for each run to this file")
+    parser.add_argument("--keep", action="store_true", help="keep the directory of runs that passed, too")
+    options = parser.parse_args(arguments)
+    manifests = _manifests(options)
+    if options.print:
+        sys.stdout.writelines(to_json(manifest) for manifest in manifests)
+        return 0
+    enter_private_mounts(arguments)
+    results = []
+    for manifest in manifests:
+        result = run(manifest, keep=options.keep)
+        results.append(result)
+        print(summary(manifest, result), flush=True)
+        if options.json:
+            with options.json.open("ab") as file:
+                file.write(msgspec.json.encode(result.as_row()) + b"\n")
+    return _conclude(results)
+
+
+def _manifests(options: argparse.Namespace) -> list[Manifest]:
+    if options.manifest:
+        return [read_manifest(path) for path in options.manifest]
+    return [generate(seed) for seed in options.seed or range(1, options.manifests + 1)]
+
+
+def _conclude(results: Sequence[Result]) -> int:
+    by_verdict: dict[str, list[int]] = {}
+    for result in results:
+        by_verdict.setdefault(result.verdict, []).append(result.seed)
+    print("; ".join(f"{len(seeds)} {verdict}: {seeds}" for verdict, seeds in sorted(by_verdict.items())))
+    if "failed" in by_verdict:
+        return 1
+    return NOT_DONE if "not done" in by_verdict else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

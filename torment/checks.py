@@ -1,0 +1,281 @@
+"""What must hold once the faults of a run have ended: of the running network, and of each home once it is stopped.
+
+Here: holding every node to every answer that any node gave, and to the others. Not here: driving a run (`run`). Each
+check adds what is wrong to a list of complaints, so that one run tells all of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from chainnode.client import CallRefused, NodeClient, TimedOut, Unreachable
+from consensus.messages import WINDOW
+from ledger.genesis import validator_set
+from ledger.receipts import verify
+from primitives.block import BlockHeader
+from primitives.encoding import decode
+from primitives.errors import ProofError
+from primitives.ids import Epoch, Hash, Height, View
+from primitives.votes import COMMIT, QuorumCertificate, verify_certificate
+from torment.manifest import FillDisk, Flip
+from torment.nodes import Nodes
+
+HEADER_BYTES_MAX: Final = 4_096
+BLOCKS_A_PAGE: Final = 100
+LEVEL_S: Final = 60.0
+RECEIPTS_A_NODE: Final = 5
+RECEIPT_S: Final = 10.0
+RSS_MIB_MAX: Final = 512
+FDS_MAX: Final = 400
+FSCK_FAILED: Final = 3
+WITHOUT_LOG: Final = "a voting key without its write-ahead log"
+
+Json = dict[str, Any]  # Any: a node's answer
+
+
+@dataclass
+class Answers:
+    """What the load was answered: by event id, its place and outcome; who accepted it; all that was asked for."""
+
+    asked: set[str] = field(default_factory=set)
+    committed: dict[str, tuple[int, int, str]] = field(default_factory=dict)
+    accepted: dict[str, str] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
+    refusals: int = 0
+    contradictions: list[str] = field(default_factory=list)
+
+
+def read_answers(path: Path) -> Answers:
+    """Return the answers of a record; two that contradict each other are noted."""
+    found = Answers()
+    for line in path.read_text().splitlines():
+        row = json.loads(line)
+        found.asked.update(row.get("asked", ()))
+        found.refusals += "refused" in row
+        for event, status, height, index, outcome in row.get("rows", ()):
+            if status == "Pending":
+                found.accepted.setdefault(event, row["node"])
+            elif status == "Refused":
+                found.refused.add(event)
+            elif status == "Committed":
+                standing = (height, index, json.dumps(outcome, sort_keys=True))
+                known = found.committed.setdefault(event, standing)
+                if known != standing:
+                    found.contradictions.append(f"{event}: answered {known}, then {standing}")
+    return found
+
+
+class Checker:
+    """Checks one run; `complaints` is what it found, `facts` what it counted."""
+
+    def __init__(self, nodes: Nodes, answers: Answers) -> None:
+        self.nodes = nodes
+        self.answers = answers
+        self.complaints: list[str] = list(answers.contradictions)
+        self.facts: Json = {}
+
+    # --- while it runs
+
+    def while_running(self, *, learners: dict[str, int]) -> None:
+        """Check everything that nodes answer; `learners` are those that lost their vote, with a height of that time."""
+        top = self._level()
+        if top is None:
+            return
+        chains = {name: self._chain(name, top, learners) for name in self.nodes.names}
+        if len({tuple(chain) for chain in chains.values()}) != 1:
+            self.complaints.append(f"nodes hold different blocks: {_first_difference(chains)}")
+            return
+        self._answers(top)
+        self._receipts()
+
+    def _level(self) -> int | None:
+        """Return the height at which all nodes stand still together; None, with a complaint, where they do not."""
+        end = time.monotonic() + LEVEL_S
+        seen: Json = {}
+        before: set[int] = set()
+        while time.monotonic() < end:
+            seen = {name: (self.nodes.status(name) or {}).get("height") for name in self.nodes.names}
+            heights = set(seen.values())
+            if len(heights) == 1 and None not in heights and heights == before:
+                self.facts["height"] = next(iter(heights))
+                return int(self.facts["height"])
+            before = heights
+            time.sleep(0.3)
+        self.complaints.append(f"nodes are not level {LEVEL_S:g} s after the last fault: {seen}")
+        return None
+
+    def _chain(self, name: str, top: int, learners: dict[str, int]) -> list[str]:
+        """Return the hashes of a node's blocks, with links, certificates and times checked; learners abstain."""
+        genesis = self.nodes.genesis
+        validators = validator_set(genesis)
+        abstaining = {validators.indexes[learner]: height + WINDOW for learner, height in learners.items()}
+        hashes: list[str] = []
+        log_index, events, time_ms = 0, 0, 0
+        for height, block in enumerate(self._blocks(name, top)):
+            header = decode(BlockHeader, base64.b64decode(block["header_leaf"])[1:], size_max=HEADER_BYTES_MAX)
+            certificate = _certificate(block["certificate"]) if height else None
+            sound = [
+                (header.height, header.first_index) == (height, log_index),
+                header.hash().hex() == block["hash"],
+                height == 0 or header.parent.hex() == hashes[-1],
+                header.time_ms > time_ms or height == 0,
+                certificate is None or (certificate.block_hash.hex(), certificate.height) == (block["hash"], height),
+            ]
+            if not all(sound):
+                self.complaints.append(f"{name}: block {height} does not follow: {sound}")
+                return hashes
+            if certificate is not None:
+                verify_certificate(certificate, genesis.chain_id, validators)
+                for index, _ in certificate.signatures:
+                    if height > abstaining.get(index, top):
+                        self.complaints.append(f"validator {index} lost what it signed and signed block {height}")
+            log_index += header.event_count + 1
+            events += header.event_count
+            time_ms = header.time_ms
+            hashes.append(block["hash"])
+        ahead_s = time_ms / 1_000 - time.time()
+        if ahead_s > self.nodes.genesis.policy.block_time_drift_ms_max / 1_000:
+            self.complaints.append(f"the newest block is {ahead_s:.1f} s ahead of the clocks that are right")
+        self.facts["events_in_log"] = events
+        return hashes
+
+    def _blocks(self, name: str, top: int) -> list[Json]:
+        pages = [
+            self.nodes.call(name, "ledger_getBlocks", start=start, limit=BLOCKS_A_PAGE, order="asc")["blocks"]
+            for start in range(0, top + 1, BLOCKS_A_PAGE)
+        ]
+        return [block for page in pages for block in page][: top + 1]
+
+    def _answers(self, top: int) -> None:
+        """Every node has all that any answered `committed`, in one place; each event is in the log at most once."""
+        answers = self.answers
+        exempt = self.nodes.manifest.without_outbox
+        owed = {item for item, node in answers.accepted.items() if node not in exempt}
+        ids = sorted(answers.asked)
+        for name in self.nodes.names:
+            standing = self._standing(name, ids)
+            for item, known in answers.committed.items():
+                if standing.get(item) != known:
+                    self.complaints.append(f"{name}: {item} was answered {known}, stands {standing.get(item)}")
+            lost = [item for item in owed if item not in standing and item not in answers.refused]
+            if lost:
+                self.complaints.append(f"{name}: {len(lost)} events answered `accepted` are nowhere, such as {lost[0]}")
+            if len(standing) != self.facts["events_in_log"]:
+                said = f"{len(standing)} submitted events, {self.facts['events_in_log']} in the log up to {top}"
+                self.complaints.append(f"{name}: an event stands twice, or nobody submitted it: {said}")
+        self.facts["asked"] = len(ids)
+        self.facts["answered_committed"] = len(answers.committed)
+        self.facts["answered_accepted"] = len(answers.accepted)
+        self.facts["lost_with_an_outbox"] = len(
+            [item for item, node in answers.accepted.items() if node in exempt and item not in standing]
+        )
+
+    def _standing(self, name: str, ids: list[str]) -> dict[str, tuple[int, int, str]]:
+        client = NodeClient(self.nodes.rpc(name), timeout_s=30.0)
+        try:
+            rows = client.call_many("ledger_getStatus", [{"event_id": item} for item in ids])
+        finally:
+            client.close()
+        return {
+            row["id"]: (row["height"], row["index"], json.dumps(row["outcome"], sort_keys=True))
+            for row in rows
+            if row["status"] == "Committed"
+        }
+
+    def _receipts(self) -> None:
+        """A sample of events is proved by each node and verified offline under another's policy."""
+        draw = random.Random(self.nodes.manifest.seed)
+        sample = draw.sample(sorted(self.answers.committed), min(RECEIPTS_A_NODE, len(self.answers.committed)))
+        verified = 0
+        for place, name in enumerate(self.nodes.names):
+            policy = self._policy(self.nodes.names[place - 1])
+            for item in sample:
+                receipt = self._receipt(name, item)
+                if receipt is None:
+                    self.complaints.append(f"{name} gives no receipt of {item}")
+                    continue
+                try:
+                    verdict = verify(receipt, policy)
+                except ProofError as error:
+                    self.complaints.append(f"{name}: the receipt of {item} does not verify: {error}")
+                    continue
+                verified += 1
+                if verdict.event_id.hex() != item:
+                    self.complaints.append(f"{name}: the receipt of {item} is one of {verdict.event_id.hex()}")
+        self.facts["receipts_verified"] = verified
+
+    def _receipt(self, name: str, item: str) -> str | None:
+        end = time.monotonic() + RECEIPT_S
+        while time.monotonic() < end:
+            try:
+                return str(self.nodes.call(name, "ledger_getProof", event_id=item)["receipt"])
+            except (CallRefused, Unreachable, TimedOut):
+                time.sleep(0.2)  # no stable checkpoint covers it yet
+        return None
+
+    def _policy(self, name: str) -> str:
+        from urllib.request import urlopen
+
+        with urlopen(f"{self.nodes.rpc(name)}/policy", timeout=10.0) as answer:
+            return str(answer.read().decode())
+
+    # --- afterwards
+
+    def when_stopped(self) -> None:
+        """Check each home and what each node said; all nodes are stopped."""
+        for name in self.nodes.names:
+            self._fsck(name)
+            self._log(name)
+        for name, peak in self.nodes.peaks.items():
+            if peak["rss_mib"] > RSS_MIB_MAX or peak["fds"] > FDS_MAX:
+                self.complaints.append(f"{name} grew to {peak}, past {RSS_MIB_MAX} MiB or {FDS_MAX} files")
+        self.facts["peaks"] = self.nodes.peaks
+
+    def _fsck(self, name: str) -> None:
+        status, report = self.nodes.fsck(name)
+        problem = str(report.get("problem") or "")
+        manifest = self.nodes.manifest
+        expected = (name in manifest.voteless and WITHOUT_LOG in problem) or (
+            name in manifest.without_outbox and "outbox" in problem
+        )
+        if status and not (status == FSCK_FAILED and expected):
+            self.complaints.append(f"fsck of {name}: {problem or report}")
+
+    def _log(self, name: str) -> None:
+        """A node's log has JSON lines without traces, and last words only of nodes that were made to end."""
+        manifest = self.nodes.manifest
+        may_end = {item.node for item in manifest.perturbations if isinstance(item, FillDisk | Flip)}
+        for line in self.nodes.log(name).read_text("utf-8", "replace").splitlines():
+            try:
+                record = json.loads(line)
+            except ValueError:
+                if not (line.startswith("chainnode: ") and name in may_end):
+                    self.complaints.append(f"{name} said: {line[:300]}")
+                continue
+            if record.get("level") == "critical" or "frames" in record or "Traceback" in line:
+                self.complaints.append(f"{name} logged: {line[:600]}")
+
+
+def _first_difference(chains: dict[str, list[str]]) -> str:
+    for height, row in enumerate(zip(*chains.values(), strict=False)):
+        if len(set(row)) != 1:
+            return f"height {height}: {dict(zip(chains, row, strict=True))}"
+    return f"lengths {[len(chain) for chain in chains.values()]}"
+
+
+def _certificate(found: Json) -> QuorumCertificate:
+    signatures = tuple((item["validator"], bytes.fromhex(item["signature"])) for item in found["signatures"])
+    return QuorumCertificate(
+        COMMIT,
+        Epoch(found["epoch"]),
+        View(found["view"]),
+        Height(found["height"]),
+        Hash(bytes.fromhex(found["block_hash"])),
+        signatures,
+    )

@@ -1,0 +1,201 @@
+"""A manifest from a seed: the same seed, the same manifest, on every machine.
+
+Here: what can be covered (`GOALS`), which goals a seed must reach, and placing perturbations so that no node meets two
+at once and at most f lose their vote. Not here: carrying one out (`run`). Goals go round: `SEEDS` consecutive seeds
+reach each of them, and what else a seed draws is chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Final
+
+from chainnode.localnet import bank_name
+from torment.manifest import (
+    LEADER,
+    Clock,
+    Cut,
+    Damaged,
+    Delay,
+    FillDisk,
+    Flip,
+    Kill,
+    Links,
+    Load,
+    Loss,
+    Manifest,
+    Narrow,
+    Pause,
+    Perturbation,
+    PowerLoss,
+    Stop,
+    Wipe,
+    Wiped,
+    loses_outbox,
+    loses_vote,
+)
+
+SEEDS: Final = 24
+GOALS_A_SEED: Final = 3
+STRIDE: Final = 9
+MORE_MAX: Final = 3
+FIRST_AT_S: Final = 2.0
+GAP_S: Final = (0.8, 2.5)
+SETTLE_S: Final = 6.0
+QUIET_AFTER_S: Final = 3.0
+VIEW_TIMEOUTS_MS: Final = (1_000, 2_000)
+
+Draw = Callable[[Random, str, float], Perturbation]
+"""Makes a perturbation of a node that begins at a time."""
+
+
+def _s(draw: Random, low: float, high: float) -> float:
+    return round(draw.uniform(low, high), 1)
+
+
+def _flip(file: Damaged) -> Draw:
+    return lambda draw, node, at_s: Flip(
+        at_s=at_s, for_s=_s(draw, 0, 2), node=node, file=file, place=_s(draw, 0.1, 0.9)
+    )
+
+
+def _wipe(what: Wiped) -> Draw:
+    return lambda draw, node, at_s: Wipe(at_s=at_s, for_s=_s(draw, 0, 3), node=node, what=what)
+
+
+GOALS: Final[Mapping[str, Draw]] = {
+    "kill": lambda draw, node, at_s: Kill(at_s=at_s, for_s=_s(draw, 0, 4), node=node),
+    "kill_leader": lambda draw, _, at_s: Kill(at_s=at_s, for_s=_s(draw, 1, 6), node=LEADER),
+    "power_loss": lambda draw, _, at_s: PowerLoss(at_s=at_s, for_s=_s(draw, 0, 2)),
+    "pause_short": lambda draw, node, at_s: Pause(at_s=at_s, for_s=_s(draw, 0.2, 0.8), node=node),
+    "pause_long": lambda draw, node, at_s: Pause(at_s=at_s, for_s=_s(draw, 5, 9), node=node),
+    "pause_leader": lambda draw, _, at_s: Pause(at_s=at_s, for_s=_s(draw, 4, 8), node=LEADER),
+    "restart": lambda _, node, at_s: Stop(at_s=at_s, node=node),
+    "stop": lambda draw, node, at_s: Stop(at_s=at_s, for_s=_s(draw, 2, 6), node=node),
+    "wipe_all": _wipe(Wiped.ALL),
+    "wipe_ledger": _wipe(Wiped.LEDGER),
+    "wipe_log": _wipe(Wiped.LOG),
+    "wipe_index": _wipe(Wiped.INDEX),
+    "flip_table": _flip(Damaged.TABLE),
+    "flip_store_log": _flip(Damaged.STORE_LOG),
+    "flip_manifest": _flip(Damaged.MANIFEST),
+    "flip_current": _flip(Damaged.CURRENT),
+    "flip_index": _flip(Damaged.INDEX),
+    "flip_wal_head": _flip(Damaged.WAL_HEAD),
+    "flip_wal_middle": _flip(Damaged.WAL_MIDDLE),
+    "flip_wal_tail": _flip(Damaged.WAL_TAIL),
+    "flip_outbox": _flip(Damaged.OUTBOX),
+    "fill_disk": lambda draw, node, at_s: FillDisk(at_s=at_s, for_s=_s(draw, 3, 6), node=node),
+    "clock_skew": lambda draw, node, at_s: Clock(
+        at_s=at_s, for_s=_s(draw, 4, 8), node=node, offset_s=draw.choice([-1.5, -0.5, 0.5, 1.5])
+    ),
+    "clock_back": lambda draw, node, at_s: Clock(
+        at_s=at_s, for_s=_s(draw, 4, 8), node=node, offset_s=draw.choice([-3600.0, -60.0, -15.0])
+    ),
+    "clock_ahead": lambda draw, node, at_s: Clock(
+        at_s=at_s, for_s=_s(draw, 4, 8), node=node, offset_s=draw.choice([15.0, 60.0, 3600.0])
+    ),
+    "delay": lambda draw, node, at_s: Delay(
+        at_s=at_s,
+        for_s=_s(draw, 4, 8),
+        node=node,
+        delay_ms=draw.choice([50, 200, 500]),
+        jitter_ms=draw.choice([0, 100]),
+    ),
+    "delay_one_way": lambda draw, node, at_s: Delay(
+        at_s=at_s, for_s=_s(draw, 4, 8), node=node, delay_ms=draw.choice([200, 800]), jitter_ms=50, one_way=True
+    ),
+    "loss": lambda draw, node, at_s: Loss(
+        at_s=at_s, for_s=_s(draw, 4, 8), node=node, share=draw.choice([0.02, 0.1, 0.3])
+    ),
+    "cut": lambda draw, node, at_s: Cut(at_s=at_s, for_s=_s(draw, 2, 6), node=node),
+    "stall": lambda draw, node, at_s: Cut(at_s=at_s, for_s=_s(draw, 4, 9), node=node, stalled=True),
+    "cut_one_way": lambda draw, node, at_s: Cut(at_s=at_s, for_s=_s(draw, 4, 8), node=node, stalled=True, one_way=True),
+    "narrow": lambda draw, node, at_s: Narrow(
+        at_s=at_s, for_s=_s(draw, 4, 8), node=node, kib_per_second=draw.choice([8, 32, 128])
+    ),
+    "namespace_cut": lambda draw, node, at_s: Cut(at_s=at_s, for_s=_s(draw, 3, 8), node=node, stalled=True),
+    "namespace_narrow": lambda draw, node, at_s: Narrow(
+        at_s=at_s, for_s=_s(draw, 4, 8), node=node, kib_per_second=draw.choice([8, 32, 128])
+    ),
+}
+"""What a manifest can be meant to cover, by name; `namespace_…` need a namespace for each node."""
+
+_ON_NAMESPACES: Final = frozenset({"namespace_cut", "namespace_narrow"})
+_ON_PROXY: Final = frozenset({"delay", "delay_one_way", "loss", "cut", "stall", "cut_one_way", "narrow"})
+_ALL_NODES: Final = frozenset({"power_loss", "kill_leader", "pause_leader"})
+
+
+def generate(seed: int) -> Manifest:
+    """Return the manifest of a seed."""
+    draw = Random(seed)
+    wanted = _goals_of(seed)
+    links = Links.NAMESPACES if _ON_NAMESPACES & set(wanted) else Links.PROXY
+    possible = [name for name in GOALS if name not in (_ON_PROXY if links is Links.NAMESPACES else _ON_NAMESPACES)]
+    wanted = [name for name in wanted if name in possible]
+    wanted += draw.choices(possible, k=draw.randint(1, MORE_MAX))
+    draw.shuffle(wanted)
+    nodes = 7 if draw.random() < 0.2 else 4
+    names = [bank_name(index) for index in range(nodes)]
+    placed = _place(draw, wanted, names)
+    perturbations = tuple(item for _, item in placed)
+    end_s = max(item.at_s + item.for_s for item in perturbations)
+    banks = draw.sample(names, k=draw.randint(3, 4))
+    load = Load(
+        banks=tuple(sorted(banks)),
+        batches_per_second=draw.choice([1.0, 2.0, 5.0]),
+        events_a_batch=draw.choice([5, 20, 50]),
+        lone_per_second=draw.choice([2.0, 5.0, 10.0]),
+    )
+    return Manifest(
+        seed=seed,
+        nodes=nodes,
+        links=links,
+        seconds=round(end_s + QUIET_AFTER_S, 1),
+        view_timeout_ms=draw.choice(VIEW_TIMEOUTS_MS),
+        load=load,
+        goals=tuple(sorted({goal for goal, _ in placed})),
+        perturbations=perturbations,
+    )
+
+
+def _goals_of(seed: int) -> list[str]:
+    """Return what this seed must reach; those of namespaces and of the proxy are never asked of the same seed."""
+    plain = [name for name in GOALS if name not in _ON_NAMESPACES | _ON_PROXY]
+    special = [name for name in GOALS if name in _ON_PROXY | _ON_NAMESPACES]
+    # Strides keep apart what stands together: at most f nodes can lose their vote in one run.
+    asked = [plain[(seed - 1 + STRIDE * step) % len(plain)] for step in range(GOALS_A_SEED)]
+    return [*asked, special[(seed - 1) % len(special)]]
+
+
+def _place(draw: Random, wanted: list[str], names: list[str]) -> list[tuple[str, Perturbation]]:
+    """Give each goal a node and a time: no node meets two at once, and losses of votes and outboxes stay bounded."""
+    free_at = dict.fromkeys(names, FIRST_AT_S)
+    voteless: set[str] = set()
+    outboxless: set[str] = set()
+    faults_max = (len(names) - 1) // 3
+    placed: list[tuple[str, Perturbation]] = []
+    at_s = FIRST_AT_S
+    for goal in wanted:
+        node = draw.choice(names)
+        probe = GOALS[goal](draw, node, 0.0)
+        if loses_vote(probe) and node not in voteless and len(voteless) >= faults_max:
+            node = draw.choice(sorted(voteless))
+        if loses_vote(probe):
+            # Its log is lost once: what a learner writes instead is nobody's vote.
+            if node in voteless:
+                continue
+            voteless.add(node)
+        if loses_outbox(probe):
+            if node in outboxless:
+                continue
+            outboxless.add(node)
+        who = names if goal in _ALL_NODES else [node]
+        at_s = round(max(at_s, *(free_at[name] for name in who)), 1)
+        item = GOALS[goal](draw, node, at_s)
+        placed.append((goal, item))
+        for name in who:
+            free_at[name] = at_s + item.for_s + SETTLE_S
+        at_s += draw.uniform(*GAP_S)
+    return placed

@@ -1,0 +1,252 @@
+"""A manifest: what a run does to which nodes and when, under which load; one readable file replays one run.
+
+Here: the closed union of perturbations, a manifest's file, and what follows from it (which nodes may lose their vote,
+need a disk of their own or a clock that can be set). Not here: drawing one from a seed (`generate`), carrying one out
+(`run`). Times are in seconds from the start of the load.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+
+from chainnode.localnet import bank_name
+from primitives.errors import InputError
+
+LEADER = "leader"
+"""Names whoever leads when a perturbation begins."""
+
+FILE_BYTES_MAX = 1 << 20
+
+
+class Links(StrEnum):
+    """What stands between the nodes: a proxy in every link's path, or a network namespace for each node."""
+
+    PROXY = "proxy"
+    NAMESPACES = "namespaces"
+
+
+class Wiped(StrEnum):
+    """What is gone from a stopped node's disk."""
+
+    ALL = "all"
+    LEDGER = "ledger"
+    LOG = "log"
+    INDEX = "index"
+
+
+class Damaged(StrEnum):
+    """Where a byte of a stopped node's files is flipped."""
+
+    TABLE = "table"
+    STORE_LOG = "store_log"
+    MANIFEST = "manifest"
+    CURRENT = "current"
+    INDEX = "index"
+    WAL_HEAD = "wal_head"
+    WAL_MIDDLE = "wal_middle"
+    WAL_TAIL = "wal_tail"
+    OUTBOX = "outbox"
+
+
+LOSES_THE_VOTE = frozenset({Damaged.WAL_HEAD, Damaged.WAL_MIDDLE, Damaged.WAL_TAIL})
+LOSES_THE_OUTBOX = frozenset({Damaged.OUTBOX})
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid_unknown_fields=True):
+    """What all perturbations have: when they begin, and after how many seconds what was done is undone."""
+
+    at_s: float
+    for_s: float = 0.0
+
+
+class Kill(Fault, frozen=True, kw_only=True, tag="kill"):
+    """kill -9 of one node, started again after `for_s`."""
+
+    node: str
+
+
+class PowerLoss(Fault, frozen=True, kw_only=True, tag="power_loss"):
+    """kill -9 of all nodes at once."""
+
+
+class Pause(Fault, frozen=True, kw_only=True, tag="pause"):
+    """SIGSTOP, and SIGCONT after `for_s`."""
+
+    node: str
+
+
+class Stop(Fault, frozen=True, kw_only=True, tag="stop"):
+    """SIGTERM, started again after `for_s`; a restart where that is zero."""
+
+    node: str
+
+
+class Wipe(Fault, frozen=True, kw_only=True, tag="wipe"):
+    """kill -9, files removed, started again after `for_s`."""
+
+    node: str
+    what: Wiped
+
+
+class Flip(Fault, frozen=True, kw_only=True, tag="flip"):
+    """The node is stopped, one bit flipped somewhere in a file, and started; then its operator does as it says."""
+
+    node: str
+    file: Damaged
+    place: float
+
+
+class FillDisk(Fault, frozen=True, kw_only=True, tag="fill_disk"):
+    """The node's file system is filled to the last byte; freed, and the node started again, after `for_s`."""
+
+    node: str
+
+
+class Clock(Fault, frozen=True, kw_only=True, tag="clock"):
+    """The node's wall clock is set off by `offset_s`, and set right again after `for_s`."""
+
+    node: str
+    offset_s: float
+
+
+class Delay(Fault, frozen=True, kw_only=True, tag="delay"):
+    """What the node sends (and, unless `one_way`, what is sent to it) takes longer."""
+
+    node: str
+    delay_ms: int
+    jitter_ms: int
+    one_way: bool = False
+
+
+class Loss(Fault, frozen=True, kw_only=True, tag="loss"):
+    """A share of the segments to and from the node is lost: each costs a retransmission, and some the connection."""
+
+    node: str
+    share: float
+
+
+class Cut(Fault, frozen=True, kw_only=True, tag="cut"):
+    """Its links are cut; `stalled`: without a word, so that only time-outs tell; `one_way`: only what it sends."""
+
+    node: str
+    stalled: bool = False
+    one_way: bool = False
+
+
+class Narrow(Fault, frozen=True, kw_only=True, tag="narrow"):
+    """The node's links carry at most so many KiB a second each way."""
+
+    node: str
+    kib_per_second: int
+
+
+Perturbation: TypeAlias = Kill | PowerLoss | Pause | Stop | Wipe | Flip | FillDisk | Clock | Delay | Loss | Cut | Narrow
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """What each of `banks` submits: batches that it signs itself, and lone events through its node's gateway."""
+
+    banks: tuple[str, ...]
+    batches_per_second: float
+    events_a_batch: int
+    lone_per_second: float
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """One run; `goals` are the names of what the generator meant to cover, for a reader."""
+
+    seed: int
+    nodes: int
+    links: Links
+    seconds: float
+    view_timeout_ms: int
+    load: Load
+    goals: tuple[str, ...]
+    perturbations: tuple[Perturbation, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The nodes' names."""
+        return tuple(bank_name(index) for index in range(self.nodes))
+
+    @property
+    def voteless(self) -> frozenset[str]:
+        """Nodes that lose what they signed, and so must abstain until the end."""
+        return frozenset(_node_of(item) for item in self.perturbations if loses_vote(item))
+
+    @property
+    def without_outbox(self) -> frozenset[str]:
+        """Nodes whose gateway must sign nothing after it lost its outbox."""
+        return frozenset(_node_of(item) for item in self.perturbations if loses_outbox(item))
+
+    @property
+    def small_disks(self) -> frozenset[str]:
+        """Nodes that need a file system of their own."""
+        return frozenset(item.node for item in self.perturbations if isinstance(item, FillDisk))
+
+    @property
+    def set_clocks(self) -> frozenset[str]:
+        """Nodes whose clock must be one that can be set."""
+        return frozenset(item.node for item in self.perturbations if isinstance(item, Clock))
+
+
+def _node_of(item: Perturbation) -> str:
+    return "" if isinstance(item, PowerLoss) else item.node
+
+
+def loses_vote(item: Perturbation) -> bool:
+    """Say whether a node does not know any more what it signed."""
+    match item:
+        case Wipe(what=what):
+            return what in (Wiped.ALL, Wiped.LOG)
+        case Flip(file=file):
+            return file in LOSES_THE_VOTE
+        case _:
+            return False
+
+
+def loses_outbox(item: Perturbation) -> bool:
+    """Say whether a gateway does not know any more which numbers its key signed."""
+    match item:
+        case Wipe(what=what):
+            return what is Wiped.ALL
+        case Flip(file=file):
+            return file in LOSES_THE_OUTBOX
+        case _:
+            return False
+
+
+def to_json(manifest: Manifest) -> str:
+    """Return a manifest's text: a line for each field, and for each perturbation."""
+    fields = msgspec.to_builtins(manifest)
+    perturbations = [msgspec.json.encode(item).decode() for item in fields.pop("perturbations")]
+    head = [f' "{name}": {msgspec.json.encode(value).decode()},' for name, value in fields.items()]
+    rows = [f"  {item}{',' if place < len(perturbations) else ''}" for place, item in enumerate(perturbations, 1)]
+    return "\n".join(["{", *head, ' "perturbations": [', *rows, " ]", "}"]) + "\n"
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Return the manifest of a file. Raises `InputError` where it is none, or names a node that it does not have."""
+    try:
+        with path.open("rb") as file:
+            manifest = msgspec.json.decode(file.read(FILE_BYTES_MAX), type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
+        raise InputError("not a manifest", where=str(path), got=error) from None
+    for item in manifest.perturbations:
+        node = _node_of(item)
+        if node not in (LEADER, "") and node not in manifest.names:
+            raise InputError("no such node", where=str(path), expected=" or ".join(manifest.names), got=node)
+    return manifest
+
+
+def describe(item: Perturbation) -> str:
+    """Return one perturbation in a few words, for a timeline."""
+    fields = msgspec.to_builtins(item)
+    kind, node = fields.pop("kind"), fields.pop("node", "all")
+    fields.pop("at_s")
+    rest = " ".join(f"{name}={value}" for name, value in fields.items() if value not in (0.0, False))
+    return f"{kind} {node} {rest}".strip()

@@ -1,0 +1,453 @@
+"""The nodes of one run: a localnet whose links, disks and clocks can be tampered with.
+
+Here: founding it with the addresses that the manifest's links need, starting and ending single nodes, asking them. Not
+here: which fault comes when (`perturb`), what must hold afterwards (`checks`). Logs lie outside the homes, so that a
+wiped disk leaves them. Calls come from several threads: one node belongs to one perturbation at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from chainnode.client import CallRefused, NodeClient, TimedOut, Unreachable
+from chainnode.founding import read_genesis
+from chainnode.home import Home
+from chainnode.identity import read_token
+from chainnode.localnet import HOST, PORTS_A_NODE, Localnet, LocalNode, first_taken, tail
+from chainnode.processes import ProcessRecord, is_alive, send, start_process, wait_until_gone
+from torment.manifest import Links, Manifest
+from torment.namespaces import Cables, CannotDo, can_lay_cables, is_private, mount_small
+from torment.proxy import Fate, Route
+
+PORTS_FROM: Final = 20_000
+PORTS_TO: Final = 30_000
+PORTS_TRIES: Final = 200
+DISK_BYTES: Final = 192 << 20
+FILE_BYTES_LEFT: Final = 64 << 10
+READY_S: Final = 30.0
+STOP_S: Final = 15.0
+FAKETIME: Final = (
+    Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"),
+    Path("/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1"),
+)
+SETTINGS: Final[Mapping[str, object]] = {
+    "consensus.status_interval_ms": 500,
+    "rpc.requests_per_second_max": 1_000_000,
+    "p2p.reconnect_delay_ms_max": 1_000,
+}
+
+Json = dict[str, Any]  # Any: a node's answer
+
+
+def faketime_library() -> Path | None:
+    """Return the library that fakes the clock, None where it is not installed."""
+    return next((path for path in FAKETIME if path.exists()), None)
+
+
+def missing(manifest: Manifest) -> list[str]:
+    """Return what this machine lacks for a manifest, each with what would help."""
+    lacks = []
+    if manifest.set_clocks and faketime_library() is None:
+        lacks.append("clock: libfaketime (`apt-get install faketime`)")
+    if manifest.links is Links.NAMESPACES and (what := can_lay_cables()):
+        lacks.append(f"namespaces: {what}")
+    return lacks
+
+
+class Nodes:
+    """Founded by `__init__`, gone after `close`; `directory` keeps homes, logs and clock files."""
+
+    def __init__(self, directory: Path, manifest: Manifest) -> None:
+        self.directory = directory
+        self.manifest = manifest
+        self.names = manifest.names
+        self.logs = directory / "logs"
+        self.logs.mkdir(parents=True)
+        self.net = Localnet(directory / "net")
+        # A node's ten ports, and as many again for what stands between the nodes.
+        ports = _free_ports(2 * manifest.nodes)
+        self.net.found(manifest.nodes, base_port=ports, now_ms=time.time_ns() // 1_000_000 - 1_000, step=lambda _: None)
+        self.genesis = read_genesis(self.net.directory / "genesis.json")
+        self._nodes: dict[str, LocalNode] = {node.name: node for node in self.net.load().nodes}
+        self._processes: dict[str, ProcessRecord] = {}
+        self._cables = Cables(self.names) if manifest.links is Links.NAMESPACES else None
+        self._link_ports = ports + PORTS_A_NODE * manifest.nodes
+        self._proxy = _Proxy(directory / "routes.json", self._routes())
+        self.full_disk_by = "a tmpfs of its own" if is_private() else "a limit on the size of its files (RLIMIT_FSIZE)"
+        self.peaks: dict[str, Json] = {name: {"rss_mib": 0, "fds": 0} for name in self.names}
+        for name in self.names:
+            self._configure(name)
+            self.clock_file(name).write_text("+0s\n")
+            if name in manifest.small_disks and is_private():
+                self._move_to_small_disk(name)
+
+    # --- the paths between the nodes
+
+    def _address(self, name: str) -> tuple[str, int]:
+        port = int(self._nodes[name].p2p.rpartition(":")[2])
+        return (HOST if self._cables is None else self._cables.host(name), port)
+
+    def _routes(self) -> list[Route]:
+        """Return a route for each ordered pair of nodes or, with namespaces, doors to the nodes' own loopback."""
+        if self._cables is None:
+            pairs = [(one, other) for one in self.names for other in self.names if one != other]
+            return [
+                Route(f"{one}>{other}", (HOST, self._link_ports + place), self._address(other))
+                for place, (one, other) in enumerate(pairs)
+            ]
+        doors = []
+        for name in self.names:
+            for address in (self._nodes[name].rpc, self._nodes[name].ops):
+                at = (HOST, int(address.rpartition(":")[2]))
+                doors.append(Route(f"{name}:{at[1]}", at, at, self._cables.path(name)))
+        return doors
+
+    def _configure(self, name: str) -> None:
+        settings: dict[str, object] = {**SETTINGS, "consensus.view_timeout_ms": self.manifest.view_timeout_ms}
+        others = [other for other in self.names if other != name]
+        if self._cables is None:
+            at = {route.name: route.listen for route in self._routes()}
+            peers = [f"{other}@{at[f'{name}>{other}'][0]}:{at[f'{name}>{other}'][1]}" for other in others]
+        else:
+            host, port = self._address(name)
+            settings["p2p.listen"] = f"{host}:{port}"
+            peers = [f"{other}@{self._address(other)[0]}:{self._address(other)[1]}" for other in others]
+        settings["p2p.peers"] = peers
+        write_settings(self.home(name).config, settings)
+
+    def routes_of(self, name: str) -> tuple[list[str], list[str]]:
+        """Return the routes that a node dials and those on which others dial it."""
+        others = [other for other in self.names if other != name]
+        return [f"{name}>{other}" for other in others], [f"{other}>{name}" for other in others]
+
+    def set_fate(self, fate: Fate) -> None:
+        """Let routes of the proxy fare differently from now on."""
+        self._proxy.set(fate)
+
+    @property
+    def cables(self) -> Cables:
+        """The namespaces' cables. Raises `CannotDo` in a run that has none."""
+        if self._cables is None:
+            raise CannotDo("this run has no namespaces", expected="links: namespaces")
+        return self._cables
+
+    # --- processes
+
+    def home(self, name: str) -> Home:
+        """Return a node's home."""
+        return Home(Path(self._nodes[name].home))
+
+    def log(self, name: str) -> Path:
+        """Return the file that takes what a node says."""
+        return self.logs / f"{name}.log"
+
+    def clock_file(self, name: str) -> Path:
+        """Return the file that libfaketime reads a node's offset from."""
+        return self.directory / f"{name}.clock"
+
+    def _environment(self, name: str) -> dict[str, str]:
+        library = faketime_library()
+        if name not in self.manifest.set_clocks or library is None:
+            return {}
+        # The monotonic clock stays real, as a machine's does when its wall clock is set.
+        return {
+            "LD_PRELOAD": str(library),
+            "FAKETIME_TIMESTAMP_FILE": str(self.clock_file(name)),
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "FAKETIME_CACHE_DURATION": "1",
+            "NO_FAKE_STAT": "1",
+        }
+
+    def _command(self, name: str) -> list[str]:
+        return ["-m", "chainnode.main", "--home", self._nodes[name].home]
+
+    def _before(self, name: str) -> list[str]:
+        return [] if self._cables is None else ["nsenter", f"--net={self._cables.path(name)}"]
+
+    def start(self, name: str) -> None:
+        """Start a node that does not run."""
+        assert not self.runs(name), name
+        self._processes[name] = start_process(
+            self._command(name),
+            mark=self._nodes[name].home,
+            log=self.log(name),
+            before=self._before(name),
+            variables=self._environment(name),
+        )
+
+    def runs(self, name: str) -> bool:
+        """Whether a node's process is there."""
+        process = self._processes.get(name)
+        return process is not None and is_alive(process)
+
+    def pid(self, name: str) -> int | None:
+        """Return the id of a node's process while it runs."""
+        return self._processes[name].pid if self.runs(name) else None
+
+    def signal(self, name: str, number: signal.Signals) -> bool:
+        """Signal a node; False where it does not run."""
+        process = self._processes.get(name)
+        return process is not None and send(process, number)
+
+    def kill(self, *names: str) -> None:
+        """kill -9, all before any is waited for."""
+        for name in names:
+            self.signal(name, signal.SIGKILL)
+        for name in names:
+            self.wait_gone(name)
+
+    def stop(self, name: str) -> None:
+        """End a node in order; it must not need more than `STOP_S`."""
+        self.signal(name, signal.SIGTERM)
+        if not self.wait_gone(name):
+            self.kill(name)
+            raise TimedOut("did not stop in order", where=name, expected=f"within {STOP_S:g} s")
+
+    def wait_gone(self, name: str, timeout_s: float = STOP_S) -> bool:
+        """Return True once a node's process has ended, False where it has not in time."""
+        process = self._processes.get(name)
+        return process is None or wait_until_gone(process, timeout_s)
+
+    def wait_ready(self, name: str, timeout_s: float = READY_S) -> None:
+        """Return once a node answers. Raises `TimedOut` with its last words."""
+        end = time.monotonic() + timeout_s
+        while self.status(name) is None:
+            if not self.runs(name) or time.monotonic() > end:
+                raise TimedOut("does not answer after its start", where=name, got=self.last_words(name))
+            time.sleep(0.1)
+
+    def start_by_hand(self, name: str, timeout_s: float = 8.0) -> tuple[int | None, str]:
+        """Start a node in the foreground as its operator would; return its status and last line, None if it runs."""
+        command = [*self._before(name), sys.executable, *self._command(name)]
+        with self.log(name).open("ab") as log:
+            place = log.tell()
+            process = subprocess.Popen(
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **self._environment(name)}
+            )
+            try:
+                status = process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                process.terminate()
+                process.wait(STOP_S)
+                return None, ""
+        said = self.log(name).read_bytes()[place:].decode("utf-8", "replace").splitlines()
+        return status, said[-1] if said else ""
+
+    def last_words(self, name: str) -> str:
+        """Return the last line of a node's log."""
+        lines = tail(self.log(name), 1)
+        return lines[-1] if lines else "nothing in its log"
+
+    def fsck(self, name: str) -> tuple[int, Json]:
+        """Verify a stopped node's home with the command line; returns its status and report."""
+        command = [sys.executable, "-m", "cli", "--home", self._nodes[name].home, "-o", "json", "fsck"]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=120.0, check=False, cwd=Path(__file__).parents[1]
+        )
+        try:
+            report = json.loads(done.stdout or done.stderr)
+        except ValueError:
+            report = {"problem": (done.stderr or done.stdout)[-400:]}
+        return done.returncode, report
+
+    # --- disks
+
+    def wipe(self, path: Path) -> None:
+        """Remove a file, or what a directory holds and, unless a file system is mounted on it, the directory."""
+        if not path.is_dir():
+            path.unlink(missing_ok=True)
+        elif path.is_mount():
+            for inner in path.iterdir():
+                self.wipe(inner)
+        else:
+            shutil.rmtree(path)
+
+    def fill_disk(self, name: str) -> None:
+        """Leave no byte on the disk of a node."""
+        if not is_private():
+            self._limit_files(name, FILE_BYTES_LEFT)
+            return
+        ballast = self.home(name).data / "ballast"
+        with contextlib.suppress(OSError), ballast.open("ab", buffering=0) as file:
+            for size in (1 << 20, 4_096, 1):
+                with contextlib.suppress(OSError):
+                    while file.write(bytes(size)) == size:
+                        pass
+
+    def free_disk(self, name: str) -> None:
+        """Give a node its disk back; a limit went with the process that had it."""
+        if is_private():
+            (self.home(name).data / "ballast").unlink(missing_ok=True)
+
+    def _limit_files(self, name: str, size: int) -> None:
+        pid = self.pid(name)
+        if pid is not None:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+    def _move_to_small_disk(self, name: str) -> None:
+        """Put what a home's `data` holds on a file system of its own in the same place."""
+        data, kept = self.home(name).data, self.directory / f"{name}.data"
+        shutil.copytree(data, kept)
+        mount_small(data, DISK_BYTES)
+        shutil.copytree(kept, data, dirs_exist_ok=True)
+        shutil.rmtree(kept)
+
+    # --- asking
+
+    def rpc(self, name: str) -> str:
+        """Return the endpoint of a node."""
+        return self._nodes[name].rpc
+
+    def token(self, name: str) -> str:
+        """Return the token with which a node takes submissions."""
+        return read_token(self.home(name).token)
+
+    def call(self, name: str, method: str, /, *, timeout_s: float = 10.0, **params: Any) -> Any:  # Any: JSON both ways
+        """Call a node once, over a connection of its own."""
+        client = NodeClient(self.rpc(name), token=self.token(name), timeout_s=timeout_s)
+        try:
+            return client.call(method, **params)
+        finally:
+            client.close()
+
+    def status(self, name: str, timeout_s: float = 2.0) -> Json | None:
+        """Return what a node says of itself, None where it does not answer."""
+        try:
+            found: Json = self.call(name, "net_status", timeout_s=timeout_s)
+        except (Unreachable, TimedOut, CallRefused):
+            return None
+        return found
+
+    def leader(self) -> str:
+        """Return the leader as most nodes that answer see it."""
+        seen = [status["leader"] for name in self.names if (status := self.status(name, 1.0)) is not None]
+        return max(sorted(set(seen)), key=seen.count) if seen else self.names[0]
+
+    def clock_of(self, name: str) -> float | None:
+        """Return a node's wall clock in seconds, by the Date of an answer of its server."""
+        from email.utils import parsedate_to_datetime
+
+        address = urlsplit(self._nodes[name].ops)
+        connection = HTTPConnection(str(address.hostname), address.port, timeout=3.0)
+        try:
+            connection.request("GET", "/livez")
+            said = connection.getresponse().getheader("Date")
+        except (OSError, HTTPException):
+            return None
+        finally:
+            connection.close()
+        return parsedate_to_datetime(said).timestamp() if said else None
+
+    def sample(self) -> None:
+        """Note each node's resident memory and open files, for their peaks."""
+        for name in self.names:
+            pid = self.pid(name)
+            if pid is None:
+                continue
+            with contextlib.suppress(OSError, IndexError):
+                found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+                peak = self.peaks[name]
+                peak["rss_mib"] = max(peak["rss_mib"], int(found[1]) // 1_024 if found else 0)
+                peak["fds"] = max(peak["fds"], len(os.listdir(f"/proc/{pid}/fd")))
+
+    # --- ending
+
+    def close(self) -> None:
+        """End every process of the run, and what stood between them."""
+        for name in self.names:
+            self.signal(name, signal.SIGCONT)
+            self.signal(name, signal.SIGKILL)
+        for name in self.names:
+            self.wait_gone(name)
+        self._proxy.close()
+        if self._cables is not None:
+            self._cables.close()
+
+
+class _Proxy:
+    """The proxy's process."""
+
+    def __init__(self, path: Path, routes: list[Route]) -> None:
+        path.write_bytes(msgspec.json.encode(routes))
+        self._lock = threading.Lock()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "torment.proxy", str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parents[1],
+        )
+        self._expect(b"ready\n")
+
+    def set(self, fate: Fate) -> None:
+        assert self._process.stdin is not None
+        with self._lock:
+            self._process.stdin.write(msgspec.json.encode(fate) + b"\n")
+            self._process.stdin.flush()
+            self._expect(b"ok\n")
+
+    def _expect(self, word: bytes) -> None:
+        assert self._process.stdout is not None
+        said = self._process.stdout.readline()
+        assert said == word, f"the proxy said {said!r}"
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(5.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def write_settings(path: Path, settings: Mapping[str, object]) -> None:
+    """Write settings into a node's file, which shows each of them as a comment or a value."""
+    text = path.read_text()
+    for key, value in settings.items():
+        section, _, field = key.partition(".")
+        head, mark, rest = text.partition(f"[{section}]\n")
+        setting = f"{field} = {json.dumps(value)}".replace("\\", r"\\")
+        rest, count = re.subn(rf"(?m)^(# )?{field} = .*$", setting, rest, count=1)
+        assert mark, key
+        assert count, key
+        text = head + mark + rest
+    path.write_text(text)
+
+
+def _free_ports(blocks: int) -> int:
+    """Return a base port with so many blocks of ten whose ports nobody listens on."""
+    draw = random.SystemRandom()
+    for _ in range(PORTS_TRIES):
+        base = draw.randrange(PORTS_FROM, PORTS_TO, PORTS_A_NODE)
+        if first_taken(blocks, base) is None:
+            return base
+    raise CannotDo("no free ports", got=f"{PORTS_FROM} to {PORTS_TO}")
+
+
+@contextlib.contextmanager
+def nodes(directory: Path, manifest: Manifest) -> Iterator[Nodes]:
+    """Give the founded nodes of a manifest, none started, and end all of it."""
+    made = Nodes(directory, manifest)
+    try:
+        yield made
+    finally:
+        made.close()

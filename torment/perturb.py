@@ -1,0 +1,275 @@
+"""Carrying out one perturbation: what is done to the node, what must be seen, and how it is undone.
+
+Here: one function for each kind. What a node does wrong on the way (it starts on a damaged store, or does not say what
+is damaged; it outlives a full disk; its clock does not move) is a complaint, collected and part of the run's verdict.
+Not here: when (`run`), what holds for the network as a whole (`checks`).
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, assert_never
+
+from chainnode.client import TimedOut
+from torment.damage import Remedy, find, flip, remedy_of
+from torment.manifest import (
+    LEADER,
+    Clock,
+    Cut,
+    Damaged,
+    Delay,
+    FillDisk,
+    Flip,
+    Kill,
+    Loss,
+    Narrow,
+    Pause,
+    Perturbation,
+    PowerLoss,
+    Stop,
+    Wipe,
+    Wiped,
+    describe,
+)
+from torment.nodes import Nodes
+from torment.proxy import Fate, Way
+
+FULL_DISK_S: Final = 20.0
+CLOCK_SLACK_S: Final = 4.0
+
+
+class Tormentor:
+    """Carries out perturbations on the nodes of a run; `complaints` and `timeline` are what it saw,
+    `learners` who lost what it had signed, with the height of the network then."""
+
+    def __init__(self, nodes: Nodes, started: float) -> None:
+        self.nodes = nodes
+        self.complaints: list[str] = []
+        self.timeline: list[tuple[float, str]] = []
+        self.damage: list[dict[str, Any]] = []  # Any: JSON of the report
+        self.learners: dict[str, int] = {}
+        self._started = started
+        self._lock = threading.Lock()
+
+    def say(self, what: str) -> None:
+        """Note something with its time."""
+        with self._lock:
+            self.timeline.append((round(time.monotonic() - self._started, 1), what))
+
+    def complain(self, what: str) -> None:
+        """Note something that must not be."""
+        self.say(f"WRONG: {what}")
+        with self._lock:
+            self.complaints.append(what)
+
+    def perform(self, item: Perturbation) -> None:
+        """Carry out one perturbation and undo it; returns when the node is back."""
+        self.say(describe(item))
+        try:
+            self._perform(item)
+        except TimedOut as error:
+            self.complain(f"{describe(item)}: {error}")
+
+    def _perform(self, item: Perturbation) -> None:
+        match item:
+            case Kill(node=node, for_s=for_s):
+                self._kill(self._who(node), for_s)
+            case PowerLoss(for_s=for_s):
+                self._power_loss(for_s)
+            case Pause(node=node, for_s=for_s):
+                self._pause(self._who(node), for_s)
+            case Stop(node=node, for_s=for_s):
+                self.nodes.stop(node)
+                self._back(node, for_s)
+            case Wipe():
+                self._wipe(item)
+            case Flip():
+                self._flip(item)
+            case FillDisk(node=node, for_s=for_s):
+                self._fill_disk(node, for_s)
+            case Clock():
+                self._clock(item)
+            case Delay() | Loss() | Cut() | Narrow():
+                self._links(item)
+            case _:
+                assert_never(item)
+
+    def _who(self, node: str) -> str:
+        if node != LEADER:
+            return node
+        found = self.nodes.leader()
+        self.say(f"the leader is {found}")
+        return found
+
+    def _back(self, node: str, after_s: float) -> None:
+        time.sleep(after_s)
+        self.nodes.start(node)
+        began = time.monotonic()
+        self.nodes.wait_ready(node)
+        self.say(f"{node} answers again, {time.monotonic() - began:.1f} s after its start")
+
+    def _kill(self, node: str, for_s: float) -> None:
+        self.nodes.kill(node)
+        self._back(node, for_s)
+
+    def _power_loss(self, for_s: float) -> None:
+        self.nodes.kill(*self.nodes.names)
+        time.sleep(for_s)
+        for name in self.nodes.names:
+            self.nodes.start(name)
+        for name in self.nodes.names:
+            self.nodes.wait_ready(name)
+        self.say("all answer again")
+
+    def _pause(self, node: str, for_s: float) -> None:
+        self.nodes.signal(node, signal.SIGSTOP)
+        time.sleep(for_s)
+        self.nodes.signal(node, signal.SIGCONT)
+        self.say(f"{node} goes on")
+
+    # --- disks
+
+    def _wipe(self, item: Wipe) -> None:
+        node, home = item.node, self.nodes.home(item.node)
+        self.nodes.kill(node)
+        gone: dict[Wiped, Callable[[], None]] = {
+            Wiped.ALL: lambda: _empty(self.nodes, home.data),
+            Wiped.LEDGER: lambda: self.nodes.wipe(home.data / "ledger.ldb"),
+            Wiped.LOG: lambda: self.nodes.wipe(home.wal),
+            Wiped.INDEX: lambda: self.nodes.wipe(home.index),
+        }
+        gone[item.what]()
+        self._back(node, item.for_s)
+        if item.what in (Wiped.ALL, Wiped.LOG):
+            self._expect_learner(node)
+
+    def _expect_learner(self, node: str) -> None:
+        status = self.nodes.status(node, 5.0) or {}
+        heights = [found["height"] for name in self.nodes.names if (found := self.nodes.status(name)) is not None]
+        self.learners[node] = max(heights, default=0)
+        if status.get("role") != "learner":
+            self.complain(f"{node} lost what it signed and is {status.get('role')}, not a learner")
+
+    def _flip(self, item: Flip) -> None:
+        """Damage a file, let fsck and the node say what they find, then do what an operator is told to do."""
+        node, home = item.node, self.nodes.home(item.node)
+        self.nodes.stop(node)
+        path = find(home, item.file)
+        if path is None:
+            self.say(f"{node} has no {item.file} to damage")
+            self._back(node, item.for_s)
+            return
+        offset = flip(path, item.file, item.place)
+        checked, report = self.nodes.fsck(node)
+        status, said = self.nodes.start_by_hand(node)
+        self.say(
+            f"{node}: {path.name} flipped at {offset}; fsck {checked}: {report.get('problem')}; start: {said or 'runs'}"
+        )
+        self.damage.append(
+            {"file": item.file.value, "name": path.name, "offset": offset, "fsck": report.get("problem"), "start": said}
+        )
+        remedy = remedy_of(item.file)
+        refuses = status is not None
+        if refuses and (status != 1 or not said.startswith("chainnode: ")):
+            self.complain(f"{node} ended with {status} and said {said!r} on a damaged {item.file}")
+        if refuses and path.name not in said and path.parent.name not in said:
+            self.complain(f"{node} does not name the damaged {item.file}: {said}")
+        if not refuses and remedy is not Remedy.NOTHING:
+            self.complain(f"{node} runs on a damaged {item.file}")
+        if not checked and item.file is not Damaged.INDEX:
+            self.complain(f"fsck finds nothing in {node}'s damaged {item.file} (offset {offset} of {path})")
+        self._mend(node, remedy, path)
+        self._back(node, item.for_s)
+        if remedy is Remedy.MOVE_LOG:
+            self._expect_learner(node)
+
+    def _mend(self, node: str, remedy: Remedy, path: Path) -> None:
+        match remedy:
+            case Remedy.FETCH_AGAIN | Remedy.BUILD_AGAIN:
+                self.nodes.wipe(path.parent)
+            case Remedy.MOVE_LOG:
+                path.rename(self.nodes.directory / f"{node}.{path.name}.damaged")
+            case Remedy.NOTHING:
+                pass
+            case _:
+                assert_never(remedy)
+
+    def _fill_disk(self, node: str, for_s: float) -> None:
+        began = time.monotonic()
+        self.nodes.fill_disk(node)
+        if self.nodes.wait_gone(node, FULL_DISK_S):
+            said = self.nodes.last_words(node)
+            self.say(f"{node} ended {time.monotonic() - began:.1f} s after its disk was full: {said}")
+            if not said.startswith("chainnode: "):
+                self.complain(f"{node} did not say that its disk is full: {said}")
+        else:
+            self.complain(f"{node} still runs {FULL_DISK_S:g} s after its disk was full")
+            self.nodes.kill(node)
+        time.sleep(max(0.0, began + for_s - time.monotonic()))
+        self.nodes.free_disk(node)
+        self._back(node, 0.0)
+
+    # --- clocks and links
+
+    def _clock(self, item: Clock) -> None:
+        node, file = item.node, self.nodes.clock_file(item.node)
+        file.write_text(f"{item.offset_s:+g}s\n")
+        time.sleep(min(1.5, item.for_s))
+        seen = self.nodes.clock_of(node)
+        off = None if seen is None else seen - time.time()
+        self.say(f"{node}'s clock is off by {'?' if off is None else f'{off:+.0f}'} s")
+        if off is not None and abs(off - item.offset_s) > CLOCK_SLACK_S:
+            self.complain(f"{node}'s clock is off by {off:+.1f} s where {item.offset_s:+g} s was asked for")
+        time.sleep(max(0.0, item.for_s - 1.5))
+        file.write_text("+0s\n")
+        self.say(f"{node}'s clock is right again")
+
+    def _links(self, item: Delay | Loss | Cut | Narrow) -> None:
+        if self.nodes.manifest.links.value == "namespaces":
+            self._cable(item, begin=True)
+            time.sleep(item.for_s)
+            self._cable(item, begin=False)
+        else:
+            dialled, dialling = self.nodes.routes_of(item.node)
+            out, back, cut = _ways(item)
+            # What the node sends goes `there` on links that it dialled and `back` on those that others did.
+            self.nodes.set_fate(Fate(tuple(dialled), out, back, cut))
+            self.nodes.set_fate(Fate(tuple(dialling), back, out, cut))
+            time.sleep(item.for_s)
+            self.nodes.set_fate(Fate((*dialled, *dialling)))
+        self.say(f"{item.node}'s links are whole again")
+
+    def _cable(self, item: Delay | Loss | Cut | Narrow, *, begin: bool) -> None:
+        match item:
+            case Narrow(kib_per_second=rate):
+                self.nodes.cables.narrow(item.node, rate * 1_024 if begin else 0)
+            case _:
+                self.nodes.cables.cut(item.node, is_cut=begin)
+
+
+def _ways(item: Delay | Loss | Cut | Narrow) -> tuple[Way, Way, bool]:
+    """Return what happens to what a node sends, to what it is sent, and whether its links are reset."""
+    match item:
+        case Delay():
+            way = Way(delay_ms=item.delay_ms, jitter_ms=item.jitter_ms)
+            return way, Way() if item.one_way else way, False
+        case Loss():
+            way = Way(loss=item.share)
+            return way, way, False
+        case Narrow():
+            way = Way(rate=item.kib_per_second * 1_024)
+            return way, way, False
+        case Cut():
+            way = Way(stalled=item.stalled)
+            return way, Way() if item.one_way else way, not item.stalled
+        case _:
+            assert_never(item)
+
+
+def _empty(nodes: Nodes, directory: Path) -> None:
+    for path in directory.iterdir():
+        nodes.wipe(path)
