@@ -59,6 +59,14 @@ def on_view_change(state: ReplicaState, change: ViewChange, peer: str, now_ms: T
         return  # one of each validator, the highest
     state.view_changes[change.validator] = change
     state.vowed_ms[change.validator] = now_ms
+    _follow(state, now_ms)
+
+
+def _follow(state: ReplicaState, now_ms: TimeMs) -> None:
+    """Join f+1 validators above my view at the lowest of theirs, or gather a quorum for mine.
+
+    On each tick too: what came while I might not vow, my ledger still below what I had signed, comes only once.
+    """
     above = sorted(held.view for held in state.view_changes.values() if held.view > state.view)
     if len(above) >= state.validators.f + 1:
         start(state, above[0], "f+1 validators moved on", now_ms)
@@ -168,6 +176,7 @@ def on_tick(state: ReplicaState, now_ms: TimeMs) -> None:
     """
     if state.me is None:
         return
+    _follow(state, now_ms)
     asleep = now_ms - state.ticked_ms > state.parameters.status_interval_ms
     state.ticked_ms = now_ms
     if state.deadline_ms is not None and (asleep or not _hears_a_quorum(state, now_ms)):

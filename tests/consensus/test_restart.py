@@ -325,6 +325,27 @@ def test_claims_above_a_lost_ledger_are_made_once_it_is_back() -> None:
     assert claimed in change.claims
 
 
+def test_who_moved_on_while_the_ledger_was_fetched_is_followed_once_it_is_back() -> None:
+    """Found by a real network: of four, one without its log, one fetching its ledger, two in the next view for ever."""
+    group = Group()
+    for number in range(20):
+        group.offer(batch_of(number))
+        group.run(100)
+    for signer in (1, 3):
+        group.give(Letter(signer, 2, view_change_of(signer, 1)))
+    assert (group[2].view, group[2].active) == (1, False)
+    group.drop = lambda letter: True
+    group.deliver()
+    lose_ledger(group, 2)
+    for signer in (1, 3):
+        group.give(Letter(signer, 2, view_change_of(signer, 2)))
+    assert group[2].view == 1, "it signs nothing until it is back"
+    group.drop = lambda letter: isinstance(letter.message, (Vote, PrePrepare, ViewChange, NewView))
+    group.run(3_000)
+    assert group.heights()[2] == 20
+    assert (group[2].view, group[2].active) == (2, True), "it leads that view, and has its quorum"
+
+
 def test_a_log_of_a_later_epoch_than_the_ledger_makes_a_learner() -> None:
     group = Group()
     group.crash(2)
