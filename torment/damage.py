@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from chainnode.home import Home
-from chainnode.wal import HEADER_BYTES
+from chainnode.wal_format import HEADER_BYTES
 from torment.manifest import Damaged
 
 FLIPPED_BITS: Final = 0x40
