@@ -40,7 +40,6 @@ from consensus.effects import (
 from consensus.messages import (
     BLOCKS_PER_FETCH_MAX,
     Blocks,
-    Evidence,
     FetchBlocks,
     FetchProposals,
     Message,
@@ -405,7 +404,7 @@ class NodeCore:
                 self._turn.notices.append(effect)
             case EvidenceFound(evidence):
                 self._turn.notices.append(effect)
-                self._send(None, _EVIDENCE_KIND, encode_message(evidence))
+                self._send(None, kind_of(evidence), encode_message(evidence))
             case Halt(reason):
                 self._turn.halted = reason
             case _:
@@ -448,6 +447,3 @@ def _ids(payload: bytes) -> tuple[bytes, ...]:
     if len(hashes) > IDS_MAX or any(len(item) != HASH_BYTES for item in hashes):
         raise InputError("batch hashes of a peer", expected=f"at most {IDS_MAX} of {HASH_BYTES} bytes", got=len(hashes))
     return hashes
-
-
-_EVIDENCE_KIND: Final = next(kind for kind, (type_, _) in wire.KINDS.items() if type_ is Evidence)

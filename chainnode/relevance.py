@@ -12,6 +12,7 @@ from typing import Final
 from consensus.messages import (
     BUFFER_HEIGHTS,
     CheckpointVote,
+    CosignatureEvidence,
     Evidence,
     Message,
     NewView,
@@ -45,6 +46,8 @@ def tells_something(state: ReplicaState, message: Message) -> bool:
             return _new_cosignature(state, message)
         case Evidence():
             return _new_evidence(state, message)
+        case CosignatureEvidence():
+            return _new_cosigner(state, message.first)
         case _:
             return True  # requests, and what proves itself without signatures
 
@@ -68,10 +71,22 @@ def _to_come(state: ReplicaState, view: View) -> bool:
 
 def _new_proposal(state: ReplicaState, message: PrePrepare) -> bool:
     height = message.block.header.height
-    if message.view < state.view or not state.in_window(height, BUFFER_HEIGHTS):
+    if not state.in_window(height, BUFFER_HEIGHTS):
         return False
     slot = state.slots.get(height)
+    if message.view < state.view:
+        return _other_proposal(state, message)
     return state.early.get(height) != message and (slot is None or slot.proposal != message)
+
+
+def _other_proposal(state: ReplicaState, message: PrePrepare) -> bool:
+    """Say whether a proposal of a view that was left is not counted yet: two of them are evidence."""
+    slot, leader = state.slots.get(message.block.header.height), state.validators.leader(message.view)
+    if slot is None or leader in state.accused:
+        return slot is None
+    held = slot.prepares.vote_of(leader, message.view)
+    block_hash = message.block.header.hash()
+    return slot.prepares.takes(leader, message.view) and (held is None or held[0] != block_hash)
 
 
 def _new_vote(state: ReplicaState, vote: Vote) -> bool:
@@ -90,7 +105,13 @@ def _new_cosignature(state: ReplicaState, vote: CheckpointVote) -> bool:
     if not state.checkpoints.stable_height <= vote.height <= state.tip.height + BUFFER_HEIGHTS:
         return False
     held = state.checkpoints.votes.get((vote.epoch, vote.validator), {}).get(vote.height)
-    return held is None or held.time_s < vote.time_s
+    if held is None or held.time_s < vote.time_s:
+        return True
+    return (held.size, held.root) != (vote.size, vote.root) and _new_cosigner(state, vote)
+
+
+def _new_cosigner(state: ReplicaState, vote: CheckpointVote) -> bool:
+    return state.set_of(vote.epoch) is None or (vote.epoch, vote.validator) not in state.accused_cosigners
 
 
 def _new_evidence(state: ReplicaState, evidence: Evidence) -> bool:

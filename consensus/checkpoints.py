@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from consensus import evidence
 from consensus.effects import Broadcast, CheckpointStable, Send
 from consensus.messages import BUFFER_HEIGHTS, CheckpointVote
 from consensus.ports import LogHead
@@ -51,7 +52,9 @@ def _cosign(state: ReplicaState, now_ms: TimeMs) -> None:
     me = None if validators is None else state.index_in(validators)
     if head is None or me is None:
         return
-    own, time_s = checkpoints.own, now_ms // 1000
+    own = checkpoints.own
+    # A clock that was set back must not make this log's growth look like a fall: the time never falls either.
+    time_s = max(now_ms // 1000, 0 if own is None else own.time_s)
     if own is not None and head.height < own.height:
         return  # the ledger was lost and is being fetched again: nothing below what was signed is signed anew
     if own is not None and (head.size < own.size or (head.size == own.size and head.root != own.root)):
@@ -75,6 +78,7 @@ def on_vote(state: ReplicaState, vote: CheckpointVote) -> None:
     if not checkpoints.stable_height <= vote.height <= state.tip.height + BUFFER_HEIGHTS:
         return
     votes = checkpoints.votes.setdefault((vote.epoch, vote.validator), {})
+    evidence.judge_cosignature(state, votes.values(), vote)
     held = votes.get(vote.height)
     if held is not None and held.time_s >= vote.time_s:
         return

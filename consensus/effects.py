@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from consensus.messages import Evidence, Message
+from consensus.messages import CosignatureEvidence, Evidence, Message
 from consensus.verify import Verified
 from primitives.block import Block, CommittedBlock
 from primitives.encoding import Record
@@ -114,9 +114,9 @@ class ViewEntered:
 
 @dataclass(frozen=True, slots=True)
 class EvidenceFound:
-    """A validator contradicted itself."""
+    """A validator contradicted itself; told again after a restart."""
 
-    evidence: Evidence
+    evidence: Evidence | CosignatureEvidence
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from consensus import evidence
 from consensus.effects import ViewEntered
 from consensus.state import ReplicaState
 from primitives.block import Block, BlockHeader
@@ -24,7 +25,7 @@ def after_delivery(state: ReplicaState, header: BlockHeader, now_ms: TimeMs) -> 
     state.view, state.active, state.new_view = View(0), True, None
     state.view_changes.clear()
     state.vowed_ms.clear()
-    state.accused.clear()
+    evidence.after_epoch(state)
     state.barrier_height = header.height
     state.chosen.clear()
     state.slots.clear()

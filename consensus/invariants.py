@@ -58,6 +58,7 @@ class _Step:
     """A step that is not synced yet: who took it under which set, its effects, and where it left the replica."""
 
     me: int | None
+    n: int
     validators: Hash
     effects: tuple[Effect, ...]
     place: Place
@@ -88,7 +89,7 @@ class ReplicaMonitor:
         """Check the state that a step left, and hold its effects as tentative."""
         check_bounds(state)
         place = Place(state.epoch, state.tip.height, state.view)
-        self._steps.append(_Step(state.me, state.validators.hash, tuple(effects), place))
+        self._steps.append(_Step(state.me, state.validators.n, state.validators.hash, tuple(effects), place))
 
     def watch(self, state: ReplicaState, effects: Sequence[Effect]) -> None:
         """Check a step whose effects are synced and sent at once."""
@@ -184,8 +185,10 @@ class ReplicaMonitor:
                 header = message.block.header
                 require(message in self._written, "no send before its write", (self.name, message))
                 self._voted((message.epoch, message.view, header.height, PREPARE), header.hash(), step)
+            case Vote() if message.validator != step.me:
+                shown = message.phase == PREPARE and message.validator == (message.epoch + message.view) % step.n
+                require(shown, "a validator sends its own votes, or shows a leader's", (self.name, message))
             case Vote():
-                require(message.validator == step.me, "a validator sends its own votes", (self.name, message))
                 require(message in self._written, "no send before its write", (self.name, message))
                 self._voted((message.epoch, message.view, message.height, message.phase), message.block_hash, step)
             case ViewChange() | NewView() | CheckpointVote():
@@ -260,6 +263,7 @@ def check_bounds(state: ReplicaState) -> None:
         require(len(slot.blocks) <= BLOCKS_KEPT_PER_HEIGHT, "blocks of a height are bounded", len(slot.blocks))
         votes = max(slot.prepares.entries(), slot.commits.entries())
         require(votes <= n * VIEWS_KEPT, "votes of a height are bounded", votes)
+        require(len(slot.shown) <= n, "each validator is shown a proposal once", len(slot.shown))
         if slot.claim is not None:
             require(height <= max(tip, state.floor) + WINDOW, "claims lie in the window", height)
     require(len(state.view_changes) <= n, "one VIEW-CHANGE of each validator", len(state.view_changes))
@@ -267,6 +271,8 @@ def check_bounds(state: ReplicaState) -> None:
     require(len(state.claim_records) <= WINDOW, "records of claims are bounded", len(state.claim_records))
     require(len(state.early) <= BUFFER_HEIGHTS, "early proposals are bounded", len(state.early))
     require(len(state.accused) <= n, "evidence is bounded", len(state.accused))
+    cosigners = n + (0 if state.previous_validators is None else state.previous_validators.n)
+    require(len(state.accused_cosigners) <= cosigners, "evidence is bounded", len(state.accused_cosigners))
     require(len(state.effects) == 0, "a step hands over all its effects")
 
 

@@ -150,6 +150,13 @@ class Evidence(Record):
     second: Vote
 
 
+class CosignatureEvidence(Record):
+    """Two cosignatures of one validator: of one size with two roots, or a later one of a smaller log."""
+
+    first: CheckpointVote
+    second: CheckpointVote
+
+
 Message = (
     PrePrepare
     | Vote
@@ -162,6 +169,7 @@ Message = (
     | FetchProposals
     | Proposals
     | Evidence
+    | CosignatureEvidence
 )
 
 KIB: Final = 1024
@@ -177,6 +185,7 @@ KINDS: Final[dict[int, tuple[type[Record], int]]] = {
     9: (FetchProposals, KIB),
     10: (Proposals, 256 * KIB),
     11: (Evidence, 2 * KIB),
+    12: (CosignatureEvidence, 2 * KIB),
 }
 """Wire kind to type and largest size in bytes."""
 

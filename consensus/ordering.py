@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from consensus import checkpoints, epochs
-from consensus.effects import Broadcast, Delivered, EvidenceFound, FetchBatches, Send
-from consensus.messages import BUFFER_HEIGHTS, WINDOW, Claim, Evidence, FetchProposals, PrePrepare, Vote
+from consensus import checkpoints, epochs, evidence
+from consensus.effects import Broadcast, Delivered, FetchBatches, Send
+from consensus.messages import BUFFER_HEIGHTS, WINDOW, Claim, FetchProposals, PrePrepare, Vote
 from consensus.ports import Invalid, Missing
 from consensus.records import Committed, Prepared, Proposed
 from consensus.state import ReplicaState, Slot
@@ -23,19 +23,25 @@ HASHES_KEPT: Final = 4 * WINDOW
 
 
 def on_pre_prepare(state: ReplicaState, message: PrePrepare, now_ms: TimeMs) -> bool:
-    """Take a leader's proposal of the current view; return False where the leader contradicts itself."""
+    """Take a leader's proposal of the current view; return False where the leader contradicts itself.
+
+    The vote that it stands for counts in every view, as others' votes do: two of them are evidence.
+    """
     header = message.block.header
     if message.epoch != state.epoch or not state.in_window(header.height, BUFFER_HEIGHTS):
         return True
+    slot = state.slot(header.height)
+    block_hash = header.hash()
+    leader = state.validators.leader(message.view)
+    vote = evidence.leader_vote(message, leader, block_hash)
+    honest = evidence.count(state, slot, vote)
+    evidence.show_proposal(state, slot, vote)
     if message.view > state.view or (message.view == state.view and not state.active):
         _keep_early(state, message)
         return True
     if message.view < state.view:
         return True
-    slot = state.slot(header.height)
-    block_hash = header.hash()
-    leader = state.validators.leader(state.view)
-    if not _count(state, slot, PREPARE, leader_vote(message, leader, block_hash)):
+    if not honest:
         return False
     if slot.proposal is not None:
         return True
@@ -55,18 +61,14 @@ def _keep_early(state: ReplicaState, message: PrePrepare) -> None:
         state.early[message.block.header.height] = message
 
 
-def take_early(state: ReplicaState, now_ms: TimeMs) -> None:
-    """Take the proposals that came before the view that has just begun."""
+def take_early(state: ReplicaState, now_ms: TimeMs) -> bool:
+    """Take the proposals that came before the view that has just begun; False where its leader contradicts itself."""
     early, state.early = state.early, {}
+    honest = True
     for height in sorted(early):
         if early[height].view >= state.view:
-            on_pre_prepare(state, early[height], now_ms)
-
-
-def leader_vote(message: PrePrepare, leader: int, block_hash: Hash) -> Vote:
-    """Return the PREPARE that a leader's proposal stands for."""
-    height = message.block.header.height
-    return Vote(PREPARE, message.epoch, message.view, height, block_hash, leader, message.signature)
+            honest = on_pre_prepare(state, early[height], now_ms) and honest
+    return honest
 
 
 def _refusal(state: ReplicaState, block: Block, block_hash: Hash, leader: int, now_ms: TimeMs) -> str | None:
@@ -88,27 +90,11 @@ def on_vote(state: ReplicaState, vote: Vote) -> bool:
     """Count a PREPARE or COMMIT, of any view; return False where its signer is the leader and contradicts itself."""
     if vote.epoch != state.epoch or not state.in_window(vote.height, BUFFER_HEIGHTS):
         return True
-    honest = _count(state, state.slot(vote.height), vote.phase, vote)
+    slot = state.slot(vote.height)
+    honest = evidence.count(state, slot, vote)
+    evidence.show_proposal(state, slot, vote)
     accused_leader = vote.validator == state.validators.leader(state.view) and vote.view == state.view
     return honest or not accused_leader
-
-
-def _count(state: ReplicaState, slot: Slot, phase: int, vote: Vote) -> bool:
-    """Add a vote to its tally; a second one for another block is evidence, and False is returned."""
-    tally = slot.prepares if phase == PREPARE else slot.commits
-    first = tally.add(vote.validator, vote.view, vote.block_hash, vote.signature)
-    if first is None:
-        return True
-    earlier = Vote(phase, vote.epoch, vote.view, vote.height, first[0], vote.validator, first[1])
-    accuse(state, Evidence(earlier, vote))
-    return False
-
-
-def accuse(state: ReplicaState, evidence: Evidence) -> None:
-    """Keep the first evidence against each validator; more of it tells nothing new."""
-    if evidence.first.validator not in state.accused:
-        state.accused[evidence.first.validator] = evidence
-        state.emit(EvidenceFound(evidence))
 
 
 def advance(state: ReplicaState, now_ms: TimeMs) -> None:
@@ -199,7 +185,7 @@ def _prepare(state: ReplicaState, slot: Slot, proposal: PrePrepare, block_hash: 
     """PREPARE: proposal and vote are written first; the application writes the batches under the same rule."""
     vote = _sign(state, PREPARE, slot.height, block_hash)
     slot.prepare, slot.voted_ms = vote, now_ms
-    _count(state, slot, PREPARE, vote)
+    evidence.count(state, slot, vote)
     state.persist(Proposed(proposal))
     state.persist(Prepared(vote))
     state.emit(Broadcast(vote))
@@ -222,7 +208,7 @@ def _commit(state: ReplicaState, slot: Slot, block: Block, certificate: QuorumCe
     vote = _sign(state, COMMIT, slot.height, certificate.block_hash)
     slot.commit, slot.voted_ms = vote, now_ms
     slot.claim = Claim(block, certificate)
-    _count(state, slot, COMMIT, vote)
+    evidence.count(state, slot, vote)
     state.persist(Committed(vote, certificate))
     state.emit(Broadcast(vote))
     state.moves += 1
@@ -281,7 +267,7 @@ def _send_proposal(state: ReplicaState, block: Block, now_ms: TimeMs) -> None:
     assert slot.proposal is None, "one proposal for each height and view"
     slot.proposal, slot.executed, slot.prepare, slot.voted_ms = proposal, True, vote, now_ms
     slot.keep(block_hash, block)
-    _count(state, slot, PREPARE, vote)
+    evidence.count(state, slot, vote)
     state.proposed_ms = now_ms
     state.persist(Proposed(proposal))
     state.emit(Broadcast(proposal))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from consensus.messages import CheckpointVote, NewView, PrePrepare, ViewChange, Vote
+from consensus.messages import CheckpointVote, CosignatureEvidence, Evidence, NewView, PrePrepare, ViewChange, Vote
 from primitives.encoding import Record, decode, encode
 from primitives.errors import StorageError
 from primitives.ids import Epoch, Hash, Height
@@ -60,12 +60,34 @@ class Reached(Record):
     height: Height
 
 
+class Accused(Record):
+    """Two votes of a validator that contradict each other: they may not be on the chain yet."""
+
+    evidence: Evidence
+
+
+class AccusedCosigner(Record):
+    """Two cosignatures of a validator that contradict each other."""
+
+    evidence: CosignatureEvidence
+
+
 class _Framed(Record):
     kind: int
     body: bytes
 
 
-TYPES: Final[tuple[type[Record], ...]] = (Proposed, Prepared, Committed, ViewChanged, ViewStarted, Cosigned, Reached)
+TYPES: Final[tuple[type[Record], ...]] = (
+    Proposed,
+    Prepared,
+    Committed,
+    ViewChanged,
+    ViewStarted,
+    Cosigned,
+    Reached,
+    Accused,
+    AccusedCosigner,
+)
 """The kinds of record, each under its place here; the order is part of the format."""
 
 

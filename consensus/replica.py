@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import assert_never
 
-from consensus import catch_up, checkpoints, ordering, view_change
+from consensus import catch_up, checkpoints, evidence, ordering, view_change
 from consensus.choice import choose
 from consensus.effects import BatchesArrived, Broadcast, Effect, Input, Persist, Received, Tick
 from consensus.messages import (
@@ -17,6 +17,7 @@ from consensus.messages import (
     Blocks,
     CheckpointVote,
     Claim,
+    CosignatureEvidence,
     Evidence,
     FetchBlocks,
     FetchProposals,
@@ -98,6 +99,7 @@ class Replica:
             _restore_view(state, record)
         for record in held:
             _restore_slot(state, record)
+            evidence.restore(state, record)
         if state.new_view is not None:
             view_change.adopt(state, choose(state.new_view.view_changes, state.genesis_hash))
         state.progress_ms = state.ticked_ms = state.latest_ms = now_ms
@@ -125,7 +127,7 @@ class Replica:
             if slot.proposal is not None and slot.prepare is not None:
                 records.append(Proposed(slot.proposal))
                 records.append(Prepared(slot.prepare))
-        return records
+        return records + evidence.live_records(state)
 
     def step(self, event: Input, now_ms: TimeMs) -> list[Effect]:
         """Take one input and return what must be done, in order."""
@@ -187,24 +189,13 @@ class Replica:
             case Proposals():
                 catch_up.on_proposals(state, message)
             case Evidence():
-                honest = _on_evidence(state, message)
+                honest = evidence.on_evidence(state, message)
+            case CosignatureEvidence():
+                evidence.accuse_cosigner(state, message)
             case _:
                 assert_never(message)
         if not honest and state.active:
             view_change.start(state, View(state.view + 1), "the leader contradicts itself", now_ms)
-
-
-def _on_evidence(state: ReplicaState, evidence: Evidence) -> bool:
-    """Return False where verified evidence names the leader of the current view."""
-    vote = evidence.first
-    if vote.epoch != state.epoch:
-        return True
-    ordering.accuse(state, evidence)
-    return not (
-        vote.view == state.view
-        and vote.validator == state.validators.leader(state.view)
-        and state.in_window(vote.height)
-    )
 
 
 def _note_claim(state: ReplicaState, record: Committed) -> None:
@@ -274,7 +265,7 @@ def _restore_slot(state: ReplicaState, record: Record) -> None:
                     leader = state.validators.leader(state.view)
                     slot.prepares.add(leader, proposal.view, header.hash(), proposal.signature)
                     if leader == state.me:
-                        slot.prepare = ordering.leader_vote(proposal, leader, header.hash())
+                        slot.prepare = evidence.leader_vote(proposal, leader, header.hash())
         case Prepared(vote):
             _restore_vote(state, vote)
         case Committed(vote, certificate):

@@ -10,7 +10,18 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from consensus.effects import Effect, Halt, Persist, Refused
-from consensus.messages import WINDOW, CheckpointVote, Claim, Evidence, NewView, PrePrepare, Status, ViewChange, Vote
+from consensus.messages import (
+    WINDOW,
+    CheckpointVote,
+    Claim,
+    CosignatureEvidence,
+    Evidence,
+    NewView,
+    PrePrepare,
+    Status,
+    ViewChange,
+    Vote,
+)
 from consensus.ports import Application, Signer
 from consensus.tally import Tally
 from primitives.block import Block
@@ -49,7 +60,8 @@ class Slot:
     """What is known of one undelivered height.
 
     `proposal`, `executed`, `prepare` and `commit` are of the current view; `blocks`, `claim` and the tallies outlive
-    view changes. `certificate` is a commit certificate learnt from others.
+    view changes. `certificate` is a commit certificate learnt from others; `shown` holds the last view in which a
+    validator was sent the leader's signature because it had voted for another block.
     """
 
     height: Height
@@ -65,6 +77,7 @@ class Slot:
     claim: Claim | None = None
     certificate: QuorumCertificate | None = None
     hashed: tuple[PrePrepare, Hash] | None = None
+    shown: dict[int, View] = field(default_factory=dict)
 
     def hash_of(self, proposal: PrePrepare) -> Hash:
         """Return the hash of a proposal's block; the last one is remembered, since every step asks for it."""
@@ -170,6 +183,7 @@ class ReplicaState:
     claim_records: dict[Height, tuple[Record, ...]] = field(default_factory=dict)
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
     accused: dict[int, Evidence] = field(default_factory=dict)
+    accused_cosigners: dict[tuple[Epoch, int], CosignatureEvidence] = field(default_factory=dict)
     halted: str | None = None
     moves: int = 0
     effects: list[Effect] = field(default_factory=list)

@@ -37,6 +37,19 @@ class Tally:
         self._entries += 1
         return None
 
+    def takes(self, validator: int, view: View) -> bool:
+        """Say whether a vote of a view would be kept, or is held already."""
+        views = self._votes.get(validator, {})
+        return view in views or len(views) < VIEWS_KEPT or view > min(views)
+
+    def vote_of(self, validator: int, view: View) -> tuple[Hash, bytes] | None:
+        """Return a validator's vote of a view: the block and its signature."""
+        return self._votes.get(validator, {}).get(view)
+
+    def of_view(self, view: View) -> tuple[tuple[int, Hash], ...]:
+        """Return who voted for what in a view, ascending by validator."""
+        return tuple(sorted((validator, views[view][0]) for validator, views in self._votes.items() if view in views))
+
     def signatures(self, view: View, block_hash: Hash) -> tuple[tuple[int, bytes], ...]:
         """Return the votes for a block in a view, ascending by validator."""
         found = [

@@ -20,6 +20,7 @@ from consensus.messages import (
     Blocks,
     CheckpointVote,
     Claim,
+    CosignatureEvidence,
     Evidence,
     FetchBlocks,
     FetchProposals,
@@ -116,6 +117,8 @@ def verify(message: Message, known: Verification) -> Verified:
                 check_block(block, known.chain_id)
         case Evidence():
             _verify_evidence(message, known)
+        case CosignatureEvidence():
+            _verify_cosignature_evidence(message, known)
         case _:
             assert_never(message)
     return Verified(message)
@@ -275,6 +278,23 @@ def _verify_evidence(evidence: Evidence, known: Verification) -> None:
         raise InputError("two votes for the same block", where="evidence", expected="different blocks")
     _verify_vote(first, known)
     _verify_vote(second, known)
+
+
+def _verify_cosignature_evidence(evidence: CosignatureEvidence, known: Verification) -> None:
+    first, second = evidence.first, evidence.second
+    if (first.epoch, first.validator) != (second.epoch, second.validator):
+        raise InputError("cosignatures of two validators", where="evidence", expected=first.validator)
+    if not are_contradictory(first, second):
+        raise InputError("two cosignatures that do not contradict each other", where="evidence")
+    _verify_checkpoint(first, known)
+    _verify_checkpoint(second, known)
+
+
+def are_contradictory(one: CheckpointVote, other: CheckpointVote) -> bool:
+    """Say whether no honest validator signs both: one size has one root, and no later cosignature a smaller log."""
+    if one.size == other.size:
+        return one.root != other.root
+    return one.time_s != other.time_s and (one.time_s < other.time_s) is (one.size > other.size)
 
 
 def _validator(validators: ValidatorSet, index: int) -> Validator:

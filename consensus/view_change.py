@@ -131,7 +131,8 @@ def enter(state: ReplicaState, message: NewView, now_ms: TimeMs) -> None:
     state.deadline_ms = TimeMs(now_ms + state.timeout_ms())
     state.application.view_entered(now_ms)
     state.emit(ViewEntered(state.epoch, state.view, True, "NEW-VIEW"))
-    ordering.take_early(state, now_ms)
+    if not ordering.take_early(state, now_ms):
+        start(state, View(state.view + 1), "the leader contradicts itself", now_ms)
 
 
 def adopt(state: ReplicaState, choice: Choice) -> None:

@@ -373,7 +373,7 @@ class Cluster:
         self._begin_write(node)
 
     def _send(self, node: SimNode, message: Outgoing) -> None:
-        if message.kind in SIGNED_KINDS and node.honest:
+        if message.kind in SIGNED_KINDS and node.honest and not _shown(node, message):
             require(message.payload in node.disk.promised, "no send before its write", (node.index, message.kind))
         peers = [other.index for other in self.nodes if other.name != node.name and message.peer in (None, other.name)]
         letters = [Letter(receiver, message.kind, message.payload) for receiver in peers]
@@ -439,3 +439,13 @@ class Cluster:
     def _lost(self, number: int, why: str) -> None:
         if self.journal is not None:
             self.journal.add(Lost(number, self._elapsed_ms, why))
+
+
+def _shown(node: SimNode, message: Outgoing) -> bool:
+    """Say whether a node passes on what another one signed: the PREPARE of a leader that proposed two blocks."""
+    if messages.KINDS[message.kind][0] is not messages.Vote:
+        return False
+    vote = messages.decode_message(message.kind, message.payload)
+    assert isinstance(vote, messages.Vote), "as its kind says"
+    assert node.core is not None, "a node that sends runs"
+    return vote.validator != node.core.replica.state.me

@@ -11,7 +11,17 @@ from enum import IntEnum
 from hashlib import sha256
 
 from chainnode.core import Turn
-from consensus.records import Committed, Cosigned, Prepared, Proposed, ViewChanged, ViewStarted, decode_record
+from consensus.records import (
+    Accused,
+    AccusedCosigner,
+    Committed,
+    Cosigned,
+    Prepared,
+    Proposed,
+    ViewChanged,
+    ViewStarted,
+    decode_record,
+)
 from ledger.store import MemoryStore
 from primitives.encoding import encode
 
@@ -61,7 +71,7 @@ def _payload(data: bytes) -> bytes:
     match record:
         case Proposed(message) | Prepared(message) | Committed(message, _) | Cosigned(message):
             return encode(message)
-        case ViewChanged(message) | ViewStarted(message):
+        case ViewChanged(message) | ViewStarted(message) | Accused(message) | AccusedCosigner(message):
             return encode(message)
         case _:
             raise AssertionError(f"a record of an unknown type: {type(record).__name__}")

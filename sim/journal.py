@@ -15,6 +15,7 @@ from consensus.messages import (
     Blocks,
     CheckpointVote,
     Claim,
+    CosignatureEvidence,
     Evidence,
     FetchBlocks,
     FetchProposals,
@@ -128,6 +129,8 @@ def _consensus(message: object) -> str:
             return f"CHECKPOINT h{message.height} {log} by {message.validator}"
         case Evidence(first, second):
             return f"EVIDENCE against {first.validator}: {_vote(first)} and {_vote(second)}"
+        case CosignatureEvidence(first, second):
+            return f"EVIDENCE against {first.validator}: {_consensus(first)} and {_consensus(second)}"
         case _:
             return _request(message)
 
