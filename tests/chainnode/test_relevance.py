@@ -155,7 +155,10 @@ def test_a_proposal_is_verified_once(world: World) -> None:
     signature = world.signer(leader).sign_vote(vote_statement(PREPARE, world.chain_id, *place))
     early = PrePrepare(Epoch(0), View(state.view + 4), block, signature)
     assert [world.hear(early), world.hear(early)] == [1, 0]
-    assert world.hear(PrePrepare(Epoch(0), View(0), block, signature)) == 0
+    left = Epoch(0), View(0), block.header.height, block.header.hash()
+    signature = world.signer(0).sign_vote(vote_statement(PREPARE, world.chain_id, *left))
+    late = PrePrepare(Epoch(0), View(0), block, signature)
+    assert [world.hear(late), world.hear(late)] == [1, 0], "another one of that view would be evidence"
 
 
 def late_view_change(world: World) -> ViewChange:

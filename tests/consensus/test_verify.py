@@ -11,6 +11,7 @@ from consensus.messages import (
     WINDOW,
     CheckpointVote,
     Claim,
+    CosignatureEvidence,
     Evidence,
     FetchBlocks,
     FetchProposals,
@@ -28,7 +29,7 @@ from consensus.messages import (
 from consensus.verify import Verification, WrongEpoch, verify, verify_committed
 from primitives.block import Block, CommittedBlock
 from primitives.errors import EncodingError, InputError, SignatureError
-from primitives.ids import Epoch, Height, View
+from primitives.ids import Epoch, Hash, Height, View
 from primitives.notes import Checkpoint, cosign_statement
 from primitives.votes import COMMIT, PREPARE, QuorumCertificate
 from sim.signatures import stand_in_signature, stand_in_verify
@@ -65,14 +66,14 @@ def certificates(count: int, *, start: int = 0) -> tuple[QuorumCertificate, ...]
 
 
 def checkpoint_vote(
-    signer: int, *, size: int = 5, claimed: int | None = None, use_vote_key: bool = False
+    signer: int, *, size: int = 5, root: bytes = HASH, claimed: int | None = None, use_vote_key: bool = False
 ) -> CheckpointVote:
     validator = validator_of(f"v{signer}")
-    text = Checkpoint(ORIGIN, 5, HASH).text()
+    text = Checkpoint(ORIGIN, 5, Hash(root)).text()
     key = validator.vote_key if use_vote_key else validator.cosign_key
     index = signer if claimed is None else claimed
     signature = stand_in_signature(key, cosign_statement(text, 1))
-    return CheckpointVote(Epoch(0), Height(1), size, HASH, 1, index, signature)
+    return CheckpointVote(Epoch(0), Height(1), size, Hash(root), 1, index, signature)
 
 
 GOOD: dict[str, Message] = {
@@ -88,6 +89,7 @@ GOOD: dict[str, Message] = {
     "a new view without its leader's own change": new_view_of(1, *(view_change_of(index, 1) for index in (0, 2, 3))),
     "a cosignature": checkpoint_vote(3),
     "evidence": Evidence(vote_of(PREPARE, 2, HASH), vote_of(PREPARE, 2, batch_of(1))),
+    "evidence of cosignatures": CosignatureEvidence(checkpoint_vote(3), checkpoint_vote(3, root=HASH[::-1])),
     "a status": Status(Epoch(0), View(0), True, Height(0), Height(0), Height(0)),
 }
 
@@ -219,6 +221,11 @@ BAD: dict[str, Callable[[], Message]] = {
     "evidence of two validators": lambda: Evidence(vote_of(PREPARE, 2, HASH), vote_of(PREPARE, 1, batch_of(1))),
     "evidence with a forged vote": lambda: Evidence(
         vote_of(PREPARE, 2, HASH), vote_of(PREPARE, 1, batch_of(1), claimed=2)
+    ),
+    "evidence of one cosignature": lambda: CosignatureEvidence(checkpoint_vote(3), checkpoint_vote(3)),
+    "evidence of two cosigners": lambda: CosignatureEvidence(checkpoint_vote(3), checkpoint_vote(2, root=HASH[::-1])),
+    "evidence with a forged cosignature": lambda: CosignatureEvidence(
+        checkpoint_vote(3), checkpoint_vote(2, root=HASH[::-1], claimed=3)
     ),
     # asking
     "a status of a negative height": lambda: Status(Epoch(0), View(0), True, Height(-1), Height(0), Height(0)),
