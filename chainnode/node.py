@@ -44,7 +44,7 @@ from p2p.config import KindSpec, NetworkConfig, NetworkLimits, PeerAddress, TlsF
 from p2p.lanes import Lane
 from p2p.peers import PeerNetwork
 from primitives.errors import ChainError, StorageError, UsageError
-from primitives.hashing import PROTOCOL_VERSION
+from primitives.hashing import PROTOCOL_OLDEST, PROTOCOL_VERSION
 from primitives.ids import TimeMs
 from primitives.keys import SigningKey
 from rpc.access import token_hash
@@ -460,6 +460,7 @@ def _network_config(home: Home, config: NodeConfig, genesis: Genesis) -> Network
         member=config.node.member,
         chain_id=genesis.chain_id,
         protocol=PROTOCOL_VERSION,
+        protocol_oldest=PROTOCOL_OLDEST,
         software=f"chainnode/{VERSION}",
         tls=TlsFiles(home.tls_key, home.tls_certificate),
         member_cas={member.id: member.ca_certificate for member in genesis.members if member.ca_certificate},

@@ -35,7 +35,14 @@ from primitives.ids import Hash, Height, SourceKey
 T = TypeVar("T")
 
 FORMAT_KEY = b"m/format"
-FORMAT_VERSION = b"chainnode-ledger/1"
+FORMAT_NAME = "chainnode-ledger"
+FORMAT_NEWEST = 1
+"""The format that this release writes."""
+
+FORMATS_READ = (1,)
+"""The formats that this release reads, ascending; opening a store makes an older one the newest."""
+
+FORMAT_VERSION = f"{FORMAT_NAME}/{FORMAT_NEWEST}".encode()
 TIP_KEY = b"m/tip"
 
 ID_PREFIX_SIZE = 16
@@ -45,16 +52,25 @@ ROW_SIZE_MAX = 1 << 26
 
 
 def check_format(found: bytes | None, *, where: str) -> bool:
-    """Say whether the store names its format; StorageError names one that this version does not know."""
-    if found is not None and found != FORMAT_VERSION:
-        raise StorageError(
-            "store format not known",
-            where=where,
-            expected=FORMAT_VERSION.decode(),
-            got=found[:64].decode(errors="replace"),
-            hint="run the version that wrote it, or start with an empty store and catch up",
-        )
-    return found is not None
+    """Say whether the store names the newest format; StorageError names one that this release does not read."""
+    if found is None or found == FORMAT_VERSION:
+        return found is not None
+    readable = [f"{FORMAT_NAME}/{number}" for number in FORMATS_READ]
+    name = found[:64].decode(errors="replace")
+    if name in readable:
+        return False
+    number = name.removeprefix(f"{FORMAT_NAME}/")
+    if number.isdecimal() and int(number) > FORMAT_NEWEST:
+        what, hint = "the store was written by a newer release", "a release does not go back: install that one"
+    else:
+        what, hint = "store format not known", "run the release that wrote it"
+    raise StorageError(
+        what,
+        where=where,
+        expected=" or ".join(readable),
+        got=name,
+        hint=f"{hint}, or start with an empty store and catch up",
+    )
 
 
 class TipRow(Record):

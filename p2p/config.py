@@ -103,7 +103,8 @@ class NetworkLimits(msgspec.Struct, frozen=True, kw_only=True):
 class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One node's place in the network.
 
-    `protocol` versions the messages inside the frames; peers of another version are refused by name. `status` is
+    `protocol_oldest` to `protocol` are the versions of the messages inside the frames that this node speaks: two peers
+    use the newest that both know, and refuse each other by name where there is none. `status` is
     opaque (epoch, role) and shown to the other side. `member_cas` maps each member to the PEM of its CA certificates.
     """
 
@@ -111,6 +112,7 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
     member: str
     chain_id: bytes
     protocol: int
+    protocol_oldest: int
     software: str
     tls: TlsFiles
     member_cas: Mapping[str, str]
@@ -149,7 +151,10 @@ def check_status(status: bytes) -> None:
 
 
 class PeerInfo(msgspec.Struct, frozen=True):
-    """A linked peer's figures since its connection was made; `drops` counts messages that found its queues full."""
+    """A linked peer's figures since its connection was made; `drops` counts messages that found its queues full.
+
+    `protocol` is the version of messages that this link uses.
+    """
 
     name: str
     member: str
@@ -163,6 +168,7 @@ class PeerInfo(msgspec.Struct, frozen=True):
     queue_bytes: int
     rtt_ms: float | None
     drops: int
+    protocol: int
     software: str
     status: bytes
 

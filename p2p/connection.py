@@ -416,6 +416,7 @@ class Connection(asyncio.BufferedProtocol):
             queue_bytes=sum(self.outbox.queued_bytes),
             rtt_ms=self._rtt_ms,
             drops=sum(self.outbox.drops),
+            protocol=min(self.hello.protocol, self._owner.own_hello().protocol),
             software=self.hello.software,
             status=self.hello.status,
         )

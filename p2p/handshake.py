@@ -27,9 +27,13 @@ LIMITS_AFTER_HELLO = {PING: PING_BYTES, PONG: PING_BYTES, GOODBYE: GOODBYE_BYTES
 
 
 class Hello(Record):
-    """The first frame, each way. `instance` is drawn at each start of the process; `status` is the node's own."""
+    """The first frame, each way. `instance` is drawn at each start of the process; `status` is the node's own.
+
+    `protocol_oldest` to `protocol` are the versions that the node speaks.
+    """
 
     protocol: int
+    protocol_oldest: int
     chain_id: bytes
     name: str
     instance: bytes
@@ -48,13 +52,13 @@ def check_hello(payload: bytes, *, own: Hello, certified_name: str) -> Hello:
         hello = decode(Hello, payload, size_max=HELLO_BYTES_MAX)
     except EncodingError as error:
         raise PeerRefused(Reason.BAD_HANDSHAKE, f"HELLO cannot be read: {error}") from None
-    if hello.protocol != own.protocol:
+    if common_protocol(own, hello) is None:
         raise PeerRefused(
             Reason.PROTOCOL_VERSION,
             "protocol version",
-            expected=own.protocol,
-            got=hello.protocol,
-            hint="run the same release on both nodes",
+            expected=_versions(own),
+            got=_versions(hello),
+            hint="run releases on both nodes that share a version",
         )
     if hello.chain_id != own.chain_id:
         raise PeerRefused(Reason.WRONG_CHAIN, "chain id", expected=own.chain_id, got=hello.chain_id)
@@ -63,6 +67,16 @@ def check_hello(payload: bytes, *, own: Hello, certified_name: str) -> Hello:
     if len(hello.instance) != INSTANCE_BYTES:
         raise PeerRefused(Reason.BAD_HANDSHAKE, "instance in HELLO", expected=f"{INSTANCE_BYTES} bytes")
     return hello
+
+
+def common_protocol(own: Hello, other: Hello) -> int | None:
+    """Return the newest version that both nodes speak, None where there is none."""
+    newest = min(own.protocol, other.protocol)
+    return newest if newest >= max(own.protocol_oldest, other.protocol_oldest) else None
+
+
+def _versions(hello: Hello) -> str:
+    return f"{hello.protocol_oldest} to {hello.protocol}"
 
 
 def goodbye_frame(reason: str) -> bytes:

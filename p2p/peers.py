@@ -199,7 +199,15 @@ class PeerNetwork:
     def own_hello(self) -> Hello:
         """Return what this node says of itself."""
         config = self._config
-        return Hello(config.protocol, config.chain_id, config.name, self._instance, config.software, self._status)
+        return Hello(
+            protocol=config.protocol,
+            protocol_oldest=config.protocol_oldest,
+            chain_id=config.chain_id,
+            name=config.name,
+            instance=self._instance,
+            software=config.software,
+            status=self._status,
+        )
 
     def identify(self, connection: Connection, leaf_der: bytes | None) -> PeerIdentity:
         """Return who a certificate speaks for, unless it may not link now; raises PeerRefused."""

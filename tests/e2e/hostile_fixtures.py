@@ -86,7 +86,9 @@ class Hostile:
     def hello(self, net: Network, name: str, chain_id: bytes | None = None) -> None:
         """Send preamble and HELLO."""
         own = net.genesis.chain_id if chain_id is None else chain_id
-        self.write(PREAMBLE + hello_frame(Hello(PROTOCOL_VERSION, own, name, b"instance", "hostile", b"")))
+        self.write(
+            PREAMBLE + hello_frame(Hello(PROTOCOL_VERSION, PROTOCOL_VERSION, own, name, b"instance", "hostile", b""))
+        )
 
     def send(self, kind: int, payload: bytes) -> None:
         self.write(encode_frame(kind, payload))

@@ -309,7 +309,10 @@ LINKED: dict[str, tuple[Message_, str]] = {
     "a batch whose last byte is another": (batch(lambda raw: raw[:-1] + bytes([raw[-1] ^ 1])), "bad_input"),
     "too many wants": (lambda world: (BATCH_WANT, encode(BatchIds((bytes(32),) * 1_025))), "bad_input"),
     "a want of no hash": (lambda world: (BATCH_WANT, encode(BatchIds((b"short",)))), "bad_input"),
-    "a second HELLO": (lambda world: (HELLO, encode(Hello(1, bytes(32), "x", b"instance", "", b""))), "unknown_kind"),
+    "a second HELLO": (
+        lambda world: (HELLO, encode(Hello(1, 1, bytes(32), "x", b"instance", "", b""))),
+        "unknown_kind",
+    ),
     "a PING of the wrong size": (lambda world: (PING, b"123"), "bad_control"),
 }
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger import rows
 from ledger.rows import FORMAT_KEY
 from ledger.store import MemoryStore, StagedStore, Store, prefix_stop
 from ledger.store_leveldb import LevelDBStore
@@ -129,8 +130,30 @@ def test_store_of_a_later_format_is_refused_by_name(tmp_path: Path) -> None:
     store = LevelDBStore(tmp_path / "db")
     store.write([(FORMAT_KEY, b"chainnode-ledger/99")], sync=True)
     store.close()
-    with pytest.raises(StorageError, match=r"chainnode-ledger/1.*chainnode-ledger/99"):
+    with pytest.raises(StorageError, match=r"newer release.*chainnode-ledger/1.*chainnode-ledger/99.*does not go back"):
         LevelDBStore(tmp_path / "db")
+
+
+@pytest.mark.parametrize("name", [b"chainnode-ledger/0", b"chainnode-ledger/x", b"something"])
+def test_store_of_a_format_that_no_release_names_is_refused(tmp_path: Path, name: bytes) -> None:
+    store = LevelDBStore(tmp_path / "db")
+    store.write([(FORMAT_KEY, name)], sync=True)
+    store.close()
+    with pytest.raises(StorageError, match="store format not known"):
+        LevelDBStore(tmp_path / "db")
+
+
+def test_store_of_an_older_format_that_is_read_becomes_one_of_the_newest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "FORMATS_READ", (0, 1))
+    store = LevelDBStore(tmp_path / "db")
+    store.write([(FORMAT_KEY, b"chainnode-ledger/0"), (b"a", b"1")], sync=True)
+    store.close()
+    store = LevelDBStore(tmp_path / "db")
+    assert store.get(FORMAT_KEY) == b"chainnode-ledger/1"
+    assert store.get(b"a") == b"1"
+    store.close()
 
 
 def test_damaged_files_are_reported_and_not_read(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ QUICK = NetworkLimits(
     tick_ms=20,
     ping_every_ms=40,
     close_timeout_ms=200,
-    ban_first_ms=50,
+    ban_first_ms=400,
 )
 WAIT_S = 10
 
@@ -91,6 +91,7 @@ class Consortium:
             "member": member,
             "chain_id": CHAIN_ID,
             "protocol": 1,
+            "protocol_oldest": 1,
             "software": "test",
             "tls": self.files(name, member),
             "member_cas": self.member_cas,
@@ -205,6 +206,7 @@ class RawPeer:
     def say_hello(self, name: str, **changes: Any) -> None:  # Any: fields of Hello
         fields: dict[str, Any] = {
             "protocol": 1,
+            "protocol_oldest": 1,
             "chain_id": CHAIN_ID,
             "name": name,
             "instance": b"instance",

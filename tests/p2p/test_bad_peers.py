@@ -181,7 +181,11 @@ REFUSED = {
     "half a preamble": (half_a_preamble, "handshake_timeout"),
     "a HELLO of another chain": (hello("wrong_chain", chain_id=bytes(32)), "wrong_chain"),
     "a HELLO of another name": (hello("wrong_name", name="good"), "wrong_name"),
-    "a HELLO of another protocol": (hello("protocol_version", protocol=2), "protocol_version"),
+    "a HELLO of a protocol that is newer throughout": (
+        hello("protocol_version", protocol=3, protocol_oldest=2),
+        "protocol_version",
+    ),
+    "a HELLO of an older protocol": (hello("protocol_version", protocol=0, protocol_oldest=0), "protocol_version"),
     "a HELLO with a short instance": (hello("bad_handshake", instance=b""), "bad_handshake"),
     "HTTP inside TLS": (early("bad_handshake", b"GET / HTTP/1.1\r\n\r\n"), "bad_handshake"),
     "another frame version": (early("protocol_version", MAGIC + b"\x00\x09"), "protocol_version"),

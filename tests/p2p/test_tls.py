@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from p2p.certificates import certificate_pem, issue_node_certificate, load_private_key, node_uri, private_key_pem
 from p2p.config import TlsFiles
-from p2p.handshake import Hello, check_hello
+from p2p.handshake import Hello, check_hello, common_protocol
 from p2p.reasons import PeerRefused
 from p2p.tls import PeerIdentity, TrustAnchors, make_context
 from primitives.encoding import encode
@@ -90,15 +90,15 @@ def test_a_ca_is_no_node(consortium: Consortium) -> None:
 def test_random_bytes_are_refused_as_a_certificate_and_as_hello(consortium: Consortium, garbage: bytes) -> None:
     with pytest.raises(PeerRefused):
         TrustAnchors({}, CHAIN_ID).identify(garbage, 0)
-    own = Hello(1, CHAIN_ID, "a", bytes(8), "", b"")
+    own = Hello(1, 1, CHAIN_ID, "a", bytes(8), "", b"")
     with pytest.raises(PeerRefused):
         check_hello(garbage, own=own, certified_name="a")
 
 
 def test_a_hello_that_is_too_large_is_refused() -> None:
-    own = Hello(1, CHAIN_ID, "a", bytes(8), "", b"")
+    own = Hello(1, 1, CHAIN_ID, "a", bytes(8), "", b"")
     with pytest.raises(PeerRefused, match="too large"):
-        check_hello(encode(Hello(1, CHAIN_ID, "a", bytes(8), "", bytes(2_000))), own=own, certified_name="a")
+        check_hello(encode(Hello(1, 1, CHAIN_ID, "a", bytes(8), "", bytes(2_000))), own=own, certified_name="a")
 
 
 def test_two_members_cannot_share_a_ca(consortium: Consortium) -> None:
@@ -144,3 +144,27 @@ def test_a_private_key_survives_its_pem(consortium: Consortium) -> None:
     assert load_private_key(private_key_pem(key)).private_numbers() == key.private_numbers()
     with pytest.raises(UsageError, match="TLS key"):
         load_private_key(b"rubbish")
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "common"),
+    [
+        ((1, 1), (1, 1), 1),
+        ((3, 1), (2, 2), 2),
+        ((2, 2), (3, 1), 2),
+        ((3, 2), (3, 1), 3),
+        ((1, 1), (3, 2), None),
+        ((3, 2), (1, 1), None),
+    ],
+)
+def test_two_nodes_use_the_newest_protocol_that_both_speak(
+    own: tuple[int, int], other: tuple[int, int], common: int | None
+) -> None:
+    mine = Hello(*own, CHAIN_ID, "a", bytes(8), "", b"")
+    theirs = Hello(*other, CHAIN_ID, "b", bytes(8), "", b"")
+    assert common_protocol(mine, theirs) == common
+    if common is None:
+        with pytest.raises(PeerRefused, match=f"expected {own[1]} to {own[0]}, got {other[1]} to {other[0]}"):
+            check_hello(encode(theirs), own=mine, certified_name="b")
+    else:
+        assert check_hello(encode(theirs), own=mine, certified_name="b") == theirs
