@@ -15,6 +15,7 @@ from typing import Final, assert_never
 from chainnode.allowance import Allowance
 from chainnode.application import LedgerApplication
 from chainnode.opening import genesis_hash, previous_validators, replica_tip
+from chainnode.readiness import Readiness, Submission, submission_of
 from chainnode.relevance import asks_for_a_new_view, is_certified, tells_something
 from consensus import messages as wire
 from consensus.catch_up import status_of
@@ -57,6 +58,8 @@ from consensus.verify import Verified, Verifier, WrongEpoch, verify, verify_comm
 from ledger.batches import BATCH_SIZE_MAX, ParsedBatch, parse_batch, verify_batch
 from ledger.chain import Chain, CommitResult
 from ledger.execution import BlockRefused
+from ledger.governance_bodies import Ready
+from ledger.kinds import RuleBroken
 from ledger.pool import NumberTaken, Pool, PoolFull
 from ledger.reader import LedgerReader, checkpoint_rows
 from ledger.store import Put
@@ -70,6 +73,7 @@ from primitives.keys import verify as verify_ed25519
 BATCH: Final = 16
 BATCH_WANT: Final = 17
 BATCH_HAVE: Final = 18
+READY: Final = 19
 IDS_MAX: Final = 1_024
 IDS_A_MESSAGE: Final = 128
 ANNOUNCED_MAX: Final = 2_048
@@ -80,6 +84,7 @@ WIRE_KINDS: Final[dict[int, tuple[str, int, bool]]] = {
     BATCH: ("Batch", BATCH_SIZE_MAX, False),
     BATCH_WANT: ("BatchWant", 64 * 1024, True),
     BATCH_HAVE: ("BatchHave", 64 * 1024, True),
+    READY: ("Ready", 512, True),
 }
 """Kind to name, largest payload in bytes, and whether it goes before bulk data."""
 
@@ -112,12 +117,13 @@ class Turn:
     outgoing: list[Outgoing] = field(default_factory=list)
     commits: list[CommitResult] = field(default_factory=list)
     notices: list[ViewEntered | EvidenceFound | Refused | CheckpointStable] = field(default_factory=list)
+    submissions: list[Submission] = field(default_factory=list)
     halted: str | None = None
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to do; rows alone may wait for a turn that sends."""
-        return not (self.records or self.outgoing or self.commits or self.notices or self.halted)
+        return not (self.records or self.outgoing or self.commits or self.notices or self.submissions or self.halted)
 
 
 class NodeCore:
@@ -135,6 +141,7 @@ class NodeCore:
         learner: bool = False,
         verifier: Verifier = verify_ed25519,
         observe: Observer | None = None,
+        readiness: Readiness | None = None,
     ) -> None:
         self.name = name
         self.chain = chain
@@ -145,6 +152,7 @@ class NodeCore:
         self._needed: set[Hash] = set()
         self._verifier = verifier
         self._observe = observe
+        self._readiness = readiness
         self._turn = Turn()
         self._arrived_ms: TimeMs | None = None
         self._stepped_ms = TimeMs(0)
@@ -179,6 +187,7 @@ class NodeCore:
         """Let time pass."""
         self._gossip(self.gossip.tick(now_ms))
         self._step(Tick(), now_ms)
+        self._say_ready(now_ms)
         if not self.replica.state.slots:
             self.application.drop_stale()
 
@@ -190,6 +199,8 @@ class NodeCore:
             self._on_want(peer, _ids(payload), now_ms)
         elif kind == BATCH_HAVE:
             self.gossip.have(peer, _ids(payload), now_ms)
+        elif kind == READY:
+            self._on_ready(peer, payload, now_ms)
         else:
             self._on_consensus(peer, decode_message(kind, payload), now_ms)
 
@@ -344,6 +355,27 @@ class NodeCore:
             raw = self.chain.batches.raw(Hash(push.id))
             if raw is not None:
                 self._serve(peer, BATCH, raw)
+
+    def _say_ready(self, now_ms: TimeMs) -> None:
+        """Tell a validator, now and then, that this node has caught up, while the chain waits to hear it."""
+        if self._readiness is None or self.replica.state.halted is not None:
+            return
+        said = self._readiness.word(self.replica.state, self.chain.state_after(self.chain.tip_hash), now_ms)
+        if said is not None:
+            self._send(said[0], READY, encode(said[1]))
+
+    def _on_ready(self, peer: str, payload: bytes, now_ms: TimeMs) -> None:
+        """Take a joiner's word to the chain, now and then, if the chain would have it: it may have no source itself."""
+        word = decode(Ready, payload, size_max=WIRE_KINDS[READY][1])
+        if not self._allowance.due(peer, READY, now_ms):
+            return
+        state = self.chain.state_after(self.chain.tip_hash)
+        try:
+            submission = submission_of(state, self.chain.chain_id, word, self.replica.state.tip)
+        except RuleBroken as broken:
+            self._turn.notices.append(Refused(broken.rule, broken.detail))
+            return
+        self._turn.submissions.append(submission)
 
     def _gossip(self, actions: list[Action]) -> None:
         for action in actions:

@@ -21,6 +21,7 @@ from chainnode.config import GatewaySection
 from chainnode.core import NodeCore
 from chainnode.metrics import NodeMetrics
 from chainnode.pending import Entry, PendingEvents, Waiter
+from chainnode.readiness import Submission
 from chainnode.source_outbox import SourceOutbox
 from ledger.batches import ParsedBatch, check_event, parse_batch, verify_batch
 from ledger.chain import CommitResult
@@ -101,6 +102,23 @@ class NodeGateway:
         self._work.set()
         await self._wait(waiter, timeout_ms)
         return self._counted([found or self._standing(item) for found, item in zip(results, ids, strict=True)])
+
+    def say(self, submission: Submission) -> None:
+        """Sign and offer an event of the node's own, for which nobody waits; repeating it changes nothing.
+
+        Where there is no source to sign with, or no room, it is left: whoever wants it said asks again, or another.
+        """
+        try:
+            self._check_door()
+        except RpcError as error:
+            log.warning("not_submitted", kind=submission.kind, reason=error.reason)
+            return
+        if len(self._pending) >= self._settings.pending_events_max:
+            log.warning("not_submitted", kind=submission.kind, reason="gateway_full")
+            return
+        new = NewEvent(submission.kind, submission.schema, submission.body, submission.reference)
+        self._take(new, Waiter(Wait.NONE, 0, asyncio.get_running_loop().create_future()))
+        self._work.set()
 
     async def submit_batch(self, batch: bytes, wait: Wait, timeout_ms: int) -> list[SubmitResult]:
         """Offer a batch that its source has signed."""

@@ -22,9 +22,11 @@ from chainnode.core import WIRE_KINDS, NodeCore, Turn
 from chainnode.gateway import NodeGateway
 from chainnode.home import Home
 from chainnode.identity import NodeKeys, load_node_keys, read_token
+from chainnode.links import Links, links_of, ties_to_leavers
 from chainnode.logs import Position
 from chainnode.metrics import NodeMetrics
 from chainnode.opening import must_follow
+from chainnode.readiness import Readiness
 from chainnode.source_outbox import OutboxLost, SourceOutbox
 from chainnode.version import VERSION
 from chainnode.views import LiveNodeView
@@ -32,7 +34,7 @@ from chainnode.wal import WriteAheadLog, was_begun
 from consensus.effects import CheckpointStable, EvidenceFound, Refused, ViewEntered
 from consensus.state import Parameters
 from ledger.chain import Chain, CommitResult
-from ledger.genesis import Genesis, parse_address
+from ledger.genesis import Genesis
 from ledger.genesis_json import genesis_from_json
 from ledger.index_reader import IndexReader
 from ledger.indexes import IndexFollower
@@ -40,7 +42,7 @@ from ledger.pool import Pool
 from ledger.reader import LedgerReader
 from ledger.receipts import assemble_checkpoint
 from ledger.store_leveldb import LevelDBStore
-from p2p.config import KindSpec, NetworkConfig, NetworkLimits, PeerAddress, TlsFiles
+from p2p.config import KindSpec, NetworkConfig, NetworkLimits, TlsFiles
 from p2p.lanes import Lane
 from p2p.peers import PeerNetwork
 from primitives.errors import ChainError, StorageError, UsageError
@@ -138,6 +140,7 @@ class Node:
             signer=KeySigner(self._keys),
             parameters=_parameters(config, chain),
             learner=must_follow(has_vote_key=self._keys.vote is not None, log_begun=not lost_log),
+            readiness=_readiness(self._keys),
         )
         self.outbox, fault = self._open_outbox()
         self.gateway = NodeGateway(
@@ -152,9 +155,10 @@ class Node:
             wake=self._dirty.set,
             fault=fault,
         )
-        self.network = PeerNetwork(
-            _network_config(home, config, self.genesis), self, random=random.SystemRandom(), metrics=self.metrics
-        )
+        self.links = self._links_now()
+        self._linked_for = self._link_terms()
+        network = _network_config(home, config, self.genesis, self.links)
+        self.network = PeerNetwork(network, self, random=random.SystemRandom(), metrics=self.metrics)
         self.index_store = LevelDBStore(home.index, write_buffer_bytes=INDEX_WRITE_BUFFER_BYTES)
         self.index = IndexFollower(self.index_store, self.reader)
         self.view = LiveNodeView(self)
@@ -360,8 +364,37 @@ class Node:
             self.gateway.committed(result)
         if turn.commits:
             self._unindexed.set()
+        for submission in turn.submissions:
+            self.gateway.say(submission)
         for notice in turn.notices:
             self._note(notice)
+        self._follow_links()
+
+    # --- whom this node links with
+
+    def _link_terms(self) -> tuple[int, bool]:
+        """Return what the links depend on and may change from turn to turn."""
+        state = self.core.replica.state
+        return state.epoch, ties_to_leavers(state)
+
+    def _links_now(self) -> Links:
+        chain = self.core.chain
+        return links_of(chain.state_after(chain.tip_hash), self.core.replica.state, self.config.p2p.peers)
+
+    def _follow_links(self) -> None:
+        """Take over the nodes and CAs of a new epoch; one that cannot be read costs its member alone the change."""
+        terms = self._link_terms()
+        if terms == self._linked_for:
+            return
+        self._linked_for = terms
+        links = self._links_now()
+        try:
+            self.network.set_members(links.member_cas, links.peers)
+        except ChainError as error:
+            log.error("links_not_taken_over", epoch=terms[0], error=str(error))
+            return
+        self.links = links
+        log.info("links", epoch=terms[0], peers=sorted(peer.name for peer in links.peers))
 
     def _count(self, result: CommitResult) -> None:
         rejected = sum(1 for outcome in result.outcomes if not outcome.applied)
@@ -429,6 +462,10 @@ class Node:
         self.core.disconnected(peer, wall_clock_ms())
 
 
+def _readiness(keys: NodeKeys) -> Readiness | None:
+    return None if keys.vote is None else Readiness(keys.vote.public, keys.vote.sign)
+
+
 def _parameters(config: NodeConfig, chain: Chain) -> Parameters:
     policy = chain.policy_after(chain.tip_hash)
     settings = config.consensus
@@ -443,17 +480,7 @@ def _parameters(config: NodeConfig, chain: Chain) -> Parameters:
     )
 
 
-def _network_config(home: Home, config: NodeConfig, genesis: Genesis) -> NetworkConfig:
-    peers: dict[str, PeerAddress] = {}
-    for validator in genesis.validators:
-        host, port = parse_address(validator.address)
-        peers[validator.name] = PeerAddress(validator.name, validator.member, host, port)
-    for text in config.p2p.peers:
-        name, _, address = text.partition("@")
-        host, port = split_address(address)
-        member = peers[name].member if name in peers else name
-        peers[name] = PeerAddress(name, member, host, port)
-    peers.pop(config.node.name, None)
+def _network_config(home: Home, config: NodeConfig, genesis: Genesis, links: Links) -> NetworkConfig:
     host, port = split_address(config.p2p.listen)
     return NetworkConfig(
         name=config.node.name,
@@ -463,12 +490,12 @@ def _network_config(home: Home, config: NodeConfig, genesis: Genesis) -> Network
         protocol_oldest=PROTOCOL_OLDEST,
         software=f"chainnode/{VERSION}",
         tls=TlsFiles(home.tls_key, home.tls_certificate),
-        member_cas={member.id: member.ca_certificate for member in genesis.members if member.ca_certificate},
+        member_cas=links.member_cas,
         kinds={
             kind: KindSpec(name, size, Lane.CONSENSUS if first else Lane.BULK)
             for kind, (name, size, first) in WIRE_KINDS.items()
         },
-        peers=tuple(peers.values()),
+        peers=links.peers,
         listen_host=host,
         listen_port=port,
         limits=_network_limits(config.p2p),

@@ -56,9 +56,9 @@ class LiveNodeView:
             )
             for name, peer in linked.items()
         ]
-        for validator in node.genesis.validators:
-            if validator.name not in linked and validator.name != node.config.node.name:
-                rows.append(PeerStatus(validator.name, validator.member, validator.address, False))
+        for listed in node.links.peers:
+            if listed.name not in linked:
+                rows.append(PeerStatus(listed.name, listed.member, f"{listed.host}:{listed.port}", False))
         return sorted(rows, key=lambda row: row.name)
 
     def ready(self) -> tuple[bool, Sequence[Check]]:

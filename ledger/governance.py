@@ -119,22 +119,22 @@ def _passed(context: ApplyContext, state: Transaction, proposal_id: bytes, propo
 
 def _ready(context: ApplyContext, state: Transaction, body: Ready) -> None:
     proposal = _waiting(context, state, body.proposal)
-    check_ready(state, context.chain_id, proposal, body, context.height)
+    check_ready(context.chain_id, proposal, body, context.height, recent_hash(state, body.height))
     _enact(context, state, proposal.action)
     _close(context, state, body.proposal, proposal, Stage.ENACTED)
 
 
-def check_ready(state: StateReader, chain_id: Hash, proposal: Proposal, body: Ready, height: int) -> None:
+def check_ready(chain_id: Hash, proposal: Proposal, body: Ready, height: int, held: Hash | None) -> None:
     """Raise RuleBroken unless the node that an approved proposal names shows that it holds one of the newest blocks.
 
-    `height` is that of the block that orders the event; the block of the one below it is the newest that can be named.
+    `height` is that of the block that orders the event; the one below it is the newest that can be named. `held` is the
+    hash of the chain's block at the height that the event names.
     """
     action = proposal.action
     if proposal.stage is not Stage.APPROVED or not isinstance(action, AddValidator | RekeyValidator):
         raise broken("not_approved", f"it is {proposal.stage.value}")
     if not height - READY_HEIGHTS_MAX <= body.height < height:
         raise broken("stale_block", f"{height - READY_HEIGHTS_MAX} to {height - 1}, got {body.height}")
-    held = recent_hash(state, body.height)
     if held != body.block_hash:
         raise broken("wrong_block", f"height {body.height}")
     signed = ready_statement(chain_id, body.proposal, body.height, body.block_hash)

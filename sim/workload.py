@@ -5,13 +5,15 @@ Everything is derived from names and numbers, so that a run depends on its seed 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
 
 from ledger.batches import build_batch, parse_batch
 from ledger.events import Event
 from ledger.genesis import Genesis, GenesisMember, GenesisSource, GenesisValidator
-from ledger.members import Role
+from ledger.governance_rules import GOVERNANCE_ROLE
+from ledger.members import Officer, Role
 from ledger.payments import (
     PAYMENT_STATEMENT,
     AgentRecord,
@@ -52,10 +54,10 @@ def genesis_of(count: int) -> Genesis:
                 id=name,
                 name=name,
                 roles=(Role.BANK,),
-                ca_certificate="",
+                ca_certificate="a stand-in",
                 agents=(),
                 sources=(GenesisSource(key_of(name, "source").public, (Role.BANK,)),),
-                officers=(),
+                officers=(Officer(key_of(name, "officer").public, GOVERNANCE_ROLE),),
             )
             for name in names
         ),
@@ -103,6 +105,11 @@ def statement(member: str, number: int, now_ms: TimeMs) -> bytes:
     return encode(event)
 
 
+def reference_of(body: bytes) -> bytes:
+    """Return the reference of an event that its body alone decides."""
+    return sha256(body).digest()[:16]
+
+
 class Source:
     """One bank's signing source in the simulation: numbers its batches and remembers them."""
 
@@ -118,6 +125,10 @@ class Source:
         """Return the next signed batch of `count` statements."""
         events = [statement(self.member, self._events + index, now_ms) for index in range(count)]
         self._events += count
+        return self.batch_of(events, now_ms)
+
+    def batch_of(self, events: Sequence[bytes], now_ms: TimeMs) -> bytes:
+        """Return the next signed batch, of these events."""
         raw = build_batch(
             events,
             chain_id=self._chain_id,

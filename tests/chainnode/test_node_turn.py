@@ -37,7 +37,7 @@ class Recorded:
         self.gate.set()
         self.at_disk = threading.Event()
         self.broken: str | None = None
-        self.core = MagicMock()
+        self.core = MagicMock(replica=node.core.replica)
         self.core.live_records.return_value = [b"live"]
         self.core.chain.ticket = TICKET
         self.core.chain.written = self.noting("settled")

@@ -1,0 +1,47 @@
+"""Which nodes this one dials and expects, and whose certificates it takes: from the chain's state, and the settings.
+
+Here: a pure function of the state; it is asked again at each epoch. Validators that joined later are dialled from the
+block on that made them validators, and dial in before; those that left stay listed until the new epoch's first stable
+checkpoint, since their cosignatures are needed for the old one's. Not here: links themselves (`p2p.peers`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from chainnode.config import split_address
+from consensus.state import ReplicaState
+from ledger.genesis import parse_address
+from ledger.members import read_members
+from ledger.nodes import listed_nodes
+from ledger.state import StateReader
+from p2p.config import PeerAddress
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """The root CA of each member whose nodes may link, and the nodes that are expected, by name."""
+
+    member_cas: dict[str, str]
+    peers: tuple[PeerAddress, ...]
+
+
+def ties_to_leavers(state: ReplicaState) -> bool:
+    """Say whether the validators of the epoch before are still needed: no checkpoint of this one is stable yet."""
+    return state.epoch > 0 and state.checkpoints.stable_height <= state.barrier_height
+
+
+def links_of(ledger: StateReader, state: ReplicaState, extra: Iterable[str]) -> Links:
+    """Return the links that the chain asks for after the delivered block; `extra` are `name@host:port` of settings."""
+    peers: dict[str, PeerAddress] = {}
+    for name, node in listed_nodes(ledger, state.epoch, with_previous=ties_to_leavers(state)).items():
+        host, port = parse_address(node.address)
+        peers[name] = PeerAddress(name, node.member, host, port)
+    for text in extra:
+        name, _, address = text.partition("@")
+        host, port = split_address(address)
+        peers[name] = PeerAddress(name, peers[name].member if name in peers else name, host, port)
+    peers.pop(state.name, None)
+    members = (member for member in read_members(ledger) if member.ca_certificate and not member.excluded)
+    return Links({member.id: member.ca_certificate for member in members}, tuple(peers.values()))
