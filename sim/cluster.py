@@ -7,7 +7,7 @@ faults happen when (`sim.faults`, `sim.run`), what malicious nodes do (`sim.mali
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -20,12 +20,14 @@ from consensus.state import Parameters, ReplicaState
 from ledger.batches import parse_batch
 from ledger.chain import Chain
 from ledger.genesis import Genesis, validator_set
+from ledger.governance_bodies import Action
 from ledger.pool import Pool
 from ledger.reader import LedgerReader
 from ledger.store import MemoryStore
 from primitives.errors import InputError
-from primitives.ids import TimeMs
+from primitives.ids import EventId, Height, TimeMs
 from sim.disk import Disk, Written
+from sim.governance import proposal, readiness_of, signer_of, submitted, vote
 from sim.journal import Arrived, Happened, Journal, Lost, Sent, describe
 from sim.network import Network, Weather
 from sim.node import SimNode, Tracer, Write
@@ -124,7 +126,9 @@ class Cluster:
         for index, seat in enumerate(range(count) if seats is None else seats):
             name = f"observer-{index}" if seat is None else bank_of(seat)
             monitor = ReplicaMonitor(name, self.watch)
-            self.nodes.append(SimNode(index, name, seat, Disk(), monitor, (malicious or {}).get(index)))
+            node = SimNode(index, name, seat, Disk(), monitor, (malicious or {}).get(index))
+            node.generation, node.bank = (None, 0) if seat is None else (0, seat)
+            self.nodes.append(node)
         self.log: list[str] = []
         self.steps = 0
         self._letters = 0
@@ -173,18 +177,19 @@ class Cluster:
     def open_core(self, index: int, disk: Disk, observe: Observer | None) -> NodeCore:
         """Return a core of a node on a disk, as a node opens it."""
         node = self.nodes[index]
-        validator = None if node.seat is None else self.genesis_validators.validators[node.seat]
-        keys = (b"", b"") if validator is None else (validator.vote_key, validator.cosign_key)
+        generation = node.generation
+        keyless = StandInSigner(b"", b"")
         return NodeCore(
             name=node.name,
             chain=Chain(disk.store, self.genesis),
             pool=Pool(),
             reader=LedgerReader(disk.store, self.genesis),
-            signer=StandInSigner(*keys),
+            signer=keyless if generation is None else signer_of(node.name, generation),
             parameters=self.parameters,
-            learner=validator is None,
+            learner=generation is None,
             verifier=stand_in_verify,
             observe=observe,
+            readiness=None if generation is None else readiness_of(node.name, generation),
         )
 
     def start(self, index: int) -> None:
@@ -235,6 +240,46 @@ class Cluster:
                 if other.recording is not None:
                     other.recording.note("disconnected", node.name, self._clock(other))
                 other.core.disconnected(node.name, self._clock(other))
+
+    def add_node(self, name: str, bank: int) -> int:
+        """Start a node of a bank with keys of its own and an empty disk, and return its index.
+
+        It follows until the chain makes it a validator: propose `sim.governance.addition` and have it approved.
+        """
+        index = len(self.nodes)
+        node = SimNode(index, name, None, Disk(), ReplicaMonitor(name, self.watch))
+        node.generation, node.bank = 0, bank
+        self.nodes.append(node)
+        self.start(index)
+        return index
+
+    def rekey(self, index: int) -> int:
+        """Start a node anew with an empty disk and its next keys, as after a lost disk; return their generation.
+
+        It follows until the chain knows the new keys: propose `sim.governance.rekeying` and have it approved.
+        """
+        node = self.nodes[index]
+        self.crash(index)
+        node.generation = 1 + (node.generation or 0)
+        node.disk, node.answered, node.stable = Disk(), {}, Height(0)
+        node.monitor = ReplicaMonitor(node.name, self.watch)
+        self.start(index)
+        return node.generation
+
+    def propose(self, bank: int, action: Action) -> EventId:
+        """Have a bank's source submit a proposal, and return its id."""
+        proposal_id, event = proposal(bank_of(bank), action, self.now_ms)
+        self.submit(bank, event)
+        return proposal_id
+
+    def approve(self, proposal_id: EventId, banks: Iterable[int], *, approve: bool = True) -> None:
+        """Have these banks' sources submit their votes on a proposal."""
+        for bank in banks:
+            self.submit(bank, vote(bank_of(bank), self.chain_id, proposal_id, self.now_ms, approve=approve))
+
+    def submit(self, bank: int, event: bytes) -> None:
+        """Have a bank's source submit one event, in a batch of its own, until it is committed."""
+        self._submit(bank, self.sources[bank].batch_of([event], self.now_ms))
 
     def inject(self, sender: int, receiver: int, kind: int, payload: bytes, delay_ms: int = 1) -> None:
         """Let a crafted message arrive as if `sender` had sent it: no weather, no script, but cuts hold.
@@ -368,6 +413,8 @@ class Cluster:
         for notice in write.turn.notices:
             if isinstance(notice, CheckpointStable):
                 node.stable = notice.height
+        for submission in write.turn.submissions:
+            self.submit(node.bank, submitted(bank_of(node.bank), submission, self.now_ms))
         for message in write.turn.outgoing:
             self._send(node, message)
         self._begin_write(node)

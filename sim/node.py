@@ -54,7 +54,9 @@ class Write:
 class SimNode:
     """One node: its disk outlives it, its core does not. Its `doom` strikes when it next writes records.
 
-    `seat` is its validator's index at genesis, None of an observer; a twin has the name and seat of another node.
+    `seat` is its validator's index at genesis, None of an observer or of a node that came later; a twin has the name
+    and seat of another node. `generation` is that of its keys (`sim.governance`), None of an observer; `bank` is the
+    index of the bank whose node it is.
     """
 
     index: int
@@ -63,6 +65,8 @@ class SimNode:
     disk: Disk
     monitor: ReplicaMonitor
     malicious: Behaviour | None = None
+    generation: int | None = None
+    bank: int = 0
     core: NodeCore | None = None
     life: int = 0
     writing: Write | None = None

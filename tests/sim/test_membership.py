@@ -1,0 +1,204 @@
+"""Validators join, leave and change their keys while whole clusters run: at a block, and nothing forks or is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from consensus.messages import Vote, encode_message, kind_of
+from primitives.ids import TimeMs
+from primitives.votes import COMMIT, vote_statement
+from sim.cluster import Cluster, Offer
+from sim.governance import addition, rekeying, removal, signer_of
+from sim.network import CALM, Weather
+from sim.workload import START_MS, bank_of
+
+STEP_MS = 250
+
+
+def run_until(cluster: Cluster, done: Callable[[], bool], within_ms: int) -> None:
+    """Let the cluster run until something holds; say where it stands if it does not in time."""
+    end = cluster.now_ms + within_ms
+    while not done():
+        assert cluster.now_ms < end, ("\n".join(cluster.log[-40:]), cluster.heights(), epochs(cluster))
+        cluster.run_until(cluster.now_ms + STEP_MS)
+
+
+def epochs(cluster: Cluster) -> list[int]:
+    """Return the epoch of each node, -1 of one that is down."""
+    return [-1 if node.core is None else node.core.replica.state.epoch for node in cluster.nodes]
+
+
+def all_in(cluster: Cluster, epoch: int) -> bool:
+    """Say whether every running node is in an epoch."""
+    return {item for item in epochs(cluster) if item >= 0} == {epoch}
+
+
+def seats(cluster: Cluster) -> list[int | None]:
+    """Return each running node's index among the validators, as it knows them."""
+    return [None if node.core is None else node.core.replica.state.me for node in cluster.nodes]
+
+
+def offer_through(cluster: Cluster, banks: int, *, every_ms: int = 300, for_ms: int = 20_000) -> None:
+    """Let the banks' sources offer statements in turn for a time from now."""
+    for number, at_ms in enumerate(range(0, for_ms, every_ms)):
+        cluster.schedule(cluster.now_ms + at_ms, Offer(number % banks, 3))
+
+
+def goes_on(cluster: Cluster, within_ms: int = 30_000) -> None:
+    """Require that order goes on from here on every running node."""
+    height = max(cluster.heights()) + 2
+    offer_through(cluster, 3, for_ms=6_000)
+    run_until(cluster, lambda: min(item for item in cluster.heights() if item >= 0) >= height, within_ms)
+
+
+def join(cluster: Cluster, bank: int = 0, name: str = "bank-0-second") -> int:
+    """Add a node, have it approved, and run until it is a validator."""
+    epoch = max(epochs(cluster))
+    index = cluster.add_node(name, bank)
+    proposal = cluster.propose(bank, addition(cluster.chain_id, name, bank_of(bank), 7500 + index))
+    cluster.run_until(cluster.now_ms + 1_000)
+    cluster.approve(proposal, range(4))
+    run_until(cluster, lambda: all_in(cluster, epoch + 1), 30_000)
+    return index
+
+
+def test_a_joiner_follows_until_it_has_caught_up_and_then_its_vote_counts() -> None:
+    cluster = Cluster(1, weather=CALM)
+    offer_through(cluster, 4)
+    cluster.run_until(START_MS + 3_000)
+    index = join(cluster)
+    assert seats(cluster) == [0, 1, 2, 3, 4]
+    goes_on(cluster)
+    cluster.crash(3)  # five bear one fault: the four that are left need the joiner's vote
+    goes_on(cluster)
+    core = cluster.nodes[index].core
+    assert core is not None
+    assert core.replica.state.checkpoints.stable_height > core.replica.state.barrier_height
+
+
+def test_a_joiner_that_has_not_caught_up_does_not_become_a_validator() -> None:
+    cluster = Cluster(2, weather=CALM)
+    offer_through(cluster, 4)
+    cluster.run_until(START_MS + 3_000)
+    index = cluster.add_node("bank-0-second", 0)
+    for other in range(4):
+        cluster.network.cut(index, other)
+        cluster.network.cut(other, index)
+    proposal = cluster.propose(0, addition(cluster.chain_id, "bank-0-second", "bank-0", 7500))
+    cluster.run_until(cluster.now_ms + 1_000)
+    cluster.approve(proposal, range(3))
+    cluster.run_until(cluster.now_ms + 10_000)
+    assert epochs(cluster)[:4] == [0] * 4
+    cluster.network.heal()
+    run_until(cluster, lambda: all_in(cluster, 1), 30_000)
+
+
+def test_a_leaver_cosigns_the_barrier_and_follows_without_a_vote() -> None:
+    cluster = Cluster(3, 5, CALM)
+    offer_through(cluster, 5)
+    cluster.run_until(START_MS + 3_000)
+    proposal = cluster.propose(0, removal("bank-4"))
+    cluster.run_until(cluster.now_ms + 1_000)
+    cluster.approve(proposal, range(4))
+    run_until(cluster, lambda: all_in(cluster, 1), 30_000)
+    assert seats(cluster) == [0, 1, 2, 3, None]
+    goes_on(cluster)
+    core = cluster.nodes[4].core
+    assert core is not None
+    own = core.replica.state.checkpoints.own
+    assert own is not None
+    assert (own.epoch, own.height) == (0, core.replica.state.barrier_height)
+    assert core.replica.state.checkpoints.stable_height > own.height
+
+
+def test_a_wiped_validator_abstains_until_it_is_rekeyed() -> None:
+    cluster = Cluster(4, weather=CALM)
+    offer_through(cluster, 3, for_ms=60_000)
+    cluster.run_until(START_MS + 3_000)
+    generation = cluster.rekey(3)
+    cluster.run_until(cluster.now_ms + 5_000)
+    assert seats(cluster) == [0, 1, 2, None]
+    proposal = cluster.propose(0, rekeying(cluster.chain_id, "bank-3", "bank-3", generation))
+    cluster.run_until(cluster.now_ms + 1_000)
+    cluster.approve(proposal, range(3))
+    run_until(cluster, lambda: all_in(cluster, 1), 30_000)
+    assert seats(cluster) == [0, 1, 2, 3]
+    cluster.crash(2)
+    height = max(cluster.heights()) + 5
+    run_until(cluster, lambda: min(cluster.heights()[i] for i in (0, 1, 3)) >= height, 30_000)
+
+
+def test_a_retired_key_signs_nothing_that_is_taken() -> None:
+    cluster = Cluster(5, weather=CALM)
+    offer_through(cluster, 3)
+    cluster.run_until(START_MS + 2_000)
+    generation = cluster.rekey(3)
+    proposal = cluster.propose(0, rekeying(cluster.chain_id, "bank-3", "bank-3", generation))
+    cluster.run_until(cluster.now_ms + 1_000)
+    cluster.approve(proposal, range(3))
+    run_until(cluster, lambda: all_in(cluster, 1), 30_000)
+    core = cluster.nodes[0].core
+    assert core is not None
+    state = core.replica.state
+    for epoch, refused in ((1, 1), (0, 0)):
+        height, view = state.tip.height + 1, state.view
+        block_hash = state.tip.hash
+        signed = vote_statement(COMMIT, cluster.chain_id, epoch, view, height, block_hash)  # type: ignore[arg-type]
+        vote = Vote(COMMIT, epoch, view, height, block_hash, 3, signer_of("bank-3").sign_vote(signed))  # type: ignore[arg-type]
+        before, moves = cluster.nodes[0].refusals, state.moves
+        cluster.inject(3, 0, kind_of(vote), encode_message(vote))
+        cluster.run_until(cluster.now_ms + 2)
+        assert cluster.nodes[0].refusals - before == refused
+        assert state.moves == moves
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_who_slept_through_several_epochs_catches_up_and_votes(seed: int) -> None:
+    cluster = Cluster(seed, 5, CALM)
+    offer_through(cluster, 4, for_ms=60_000, every_ms=500)
+    cluster.run_until(START_MS + 2_000)
+    cluster.crash(4)
+    index = join(cluster)
+    generation = cluster.rekey(3)
+    steps = (
+        rekeying(cluster.chain_id, "bank-3", "bank-3", generation),
+        removal("bank-0-second"),
+    )
+    for epoch, action in enumerate(steps, 2):
+        proposal = cluster.propose(0, action)
+        cluster.run_until(cluster.now_ms + 1_000)
+        cluster.approve(proposal, range(4))
+        run_until(cluster, lambda epoch=epoch: all_in(cluster, epoch), 60_000)  # type: ignore[misc]
+    cluster.start(4)
+    run_until(cluster, lambda: all_in(cluster, 3), 30_000)
+    assert seats(cluster) == [0, 1, 2, 3, 4, None]
+    assert cluster.nodes[index].core is not None
+    cluster.crash(0)
+    height = max(cluster.heights()) + 3
+    offer_through(cluster, 4, for_ms=10_000)
+    run_until(cluster, lambda: min(cluster.heights()[i] for i in (1, 2, 3, 4)) >= height, 60_000)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_change_of_the_set_in_bad_weather_with_leaders_that_crash(seed: int) -> None:
+    cluster = Cluster(seed, weather=Weather(loss=0.1, replay=0.2, delay_ms=20, tail_ms=500, tail_share=0.1))
+    offer_through(cluster, 4, for_ms=30_000)
+    cluster.run_until(START_MS + 2_000)
+    index = cluster.add_node("bank-0-second", 0)
+    proposal = cluster.propose(0, addition(cluster.chain_id, "bank-0-second", "bank-0", 7500))
+    run_until(cluster, lambda: max(cluster.heights()) > 3, 30_000)
+    cluster.approve(proposal, range(4))
+    for victim in (seed % 4, (seed + 1) % 4):
+        cluster.run_until(TimeMs(cluster.now_ms + 1_500 + 100 * seed))
+        cluster.crash(victim)
+        cluster.run_until(TimeMs(cluster.now_ms + 2_000))
+        cluster.start(victim)
+    run_until(cluster, lambda: all_in(cluster, 1), 120_000)
+    cluster.network.weather = CALM
+    cluster.crash(seed % 4)
+    height = max(cluster.heights()) + 3
+    offer_through(cluster, 4, for_ms=60_000)
+    run_until(cluster, lambda: min(item for item in cluster.heights() if item >= 0) >= height, 120_000)
+    assert index == 4
