@@ -1,4 +1,7 @@
-"""The command line of the simulator: `python -m sim --seeds N --seed-start K`; status 1 at the first broken rule."""
+"""The command line of the simulator: `python -m sim --seeds N --seed-start K`; status 1 at the first broken rule.
+
+`python -m sim scenario FILE...` plays scenarios (`sim.scenario.command`).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Final
 
 from consensus.invariants import InvariantBroken
 from sim.run import build, draw, run
+from sim.scenario import command as scenarios
 
 SEEDS_DEFAULT: Final = 100
 STORY_LINES: Final = 40
@@ -17,6 +21,9 @@ STORY_LINES: Final = 40
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the seeds that were asked for; print the first that breaks a rule, and how to see it again."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["scenario"]:
+        return scenarios.main(arguments[1:])
     parser = argparse.ArgumentParser(prog="python -m sim", description="Run simulated clusters from seeds.")
     parser.add_argument("--seeds", type=int, default=SEEDS_DEFAULT, help="how many seeds to run")
     parser.add_argument("--seed-start", type=int, default=0, help="the first seed")

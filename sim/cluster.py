@@ -104,16 +104,18 @@ class Cluster:
         journal: Journal | None = None,
         tracer: Tracer | None = None,
         script: Script | None = None,
+        genesis: Genesis | None = None,
     ) -> None:
         """Begin a run of `count` validators, all of them started.
 
         `seats` names the validator that each node is, where there are more nodes than validators: None is an observer,
         and a seat that is taken twice has twins, two replicas of one name and key. `malicious` nodes send what their
-        behaviour makes of it; a `recorded` one keeps its inputs. `script` decides deliveries instead of the weather.
+        behaviour makes of it; a `recorded` one keeps its inputs. `script` decides deliveries instead of the weather;
+        a `genesis` of other members or another policy stands in for the usual one.
         """
         self.streams = Streams(seed)
         self.now_ms = START_MS
-        self.genesis: Genesis = genesis_of(count)
+        self.genesis: Genesis = genesis or genesis_of(count)
         self.chain_id = self.genesis.chain_id
         self.network = Network(self.streams, weather or Weather())
         self.watch = ClusterMonitor(Chain(MemoryStore(), self.genesis).tip_hash)

@@ -1,0 +1,381 @@
+"""The cluster on which a scenario is played: fixed delays, messages that are dropped, held and injected, lost disks.
+
+Every rule of `consensus.invariants` is watched at each step, as in every simulation. Not here: the language.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from chainnode.core import NodeCore, Observer, Turn
+from chainnode.wal_format import HEADER_BYTES, encode_body, encode_frame, encode_header, scan
+from consensus.effects import CheckpointStable, Refused
+from consensus.ports import Signer
+from consensus.state import Parameters
+from consensus.verify import Verifier
+from ledger.chain import Chain
+from ledger.genesis import Genesis
+from ledger.pool import Pool
+from ledger.reader import LedgerReader
+from ledger.store import MemoryStore
+from ledger.trust_policy import assemble_checkpoint
+from primitives.errors import InputError, StorageError
+from primitives.ids import TimeMs
+from primitives.keys import verify as verify_ed25519
+from sim.cluster import Arrival, Cluster, Synced
+from sim.disk import Disk
+from sim.network import Weather
+from sim.node import SimNode
+from sim.scenario.story import Story, name_of
+from sim.signatures import StandInSigner, stand_in_verify
+from sim.twister import Behaviour, Twister
+from sim.workload import START_MS, bank_of, genesis_of, key_of
+
+DELAY_MS: Final = 10
+SEED: Final = 1
+ANYTHING: Final = "anything"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What happens to messages of a kind on some links: dropped, held, or `delay_ms` later."""
+
+    what: str
+    kind: str
+    senders: frozenset[int]
+    receivers: frozenset[int]
+    delay_ms: int = 0
+
+    def covers(self, sender: int, receiver: int, kind: str) -> bool:
+        """Say whether a message falls under this rule."""
+        return self.kind in (ANYTHING, kind) and sender in self.senders and receiver in self.receivers
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a scenario says before anything happens."""
+
+    nodes: int = 4
+    genesis: Genesis = field(default_factory=lambda: genesis_of(4))
+    parameters: Parameters = field(default_factory=Parameters)
+    real_signatures: bool = False
+    weather: Weather | None = None
+
+
+def key_use(use: str, generation: int) -> str:
+    """Return what a validator's key is called in its n-th generation: the first ones are those of the genesis."""
+    return use if generation == 0 else f"{use} {generation}"
+
+
+class KeySigner:
+    """Signs with the Ed25519 keys of a simulated validator."""
+
+    def __init__(self, name: str, generation: int) -> None:
+        self._vote, self._cosign = (key_of(name, key_use(use, generation)) for use in ("vote", "cosign"))
+
+    @property
+    def vote_key(self) -> bytes:
+        """The voting key's public part."""
+        return self._vote.public
+
+    def sign_vote(self, statement: bytes) -> bytes:
+        """Return the voting key's signature."""
+        return self._vote.sign(statement)
+
+    def cosign(self, statement: bytes) -> bytes:
+        """Return the cosigning key's signature."""
+        return self._cosign.sign(statement)
+
+
+class WatchedCore(NodeCore):
+    """A node's core that says what became of each message that the file sent, and what it declined."""
+
+    story: Story
+    node: int
+    fate: str | None = None
+    keeps_notes: bool = False
+
+    def on_message(self, peer: str, kind: int, payload: bytes, now_ms: TimeMs) -> None:
+        """Take a message, and note whether it was refused, declined, ignored or taken."""
+        before, notices = self._fingerprint(), len(self._turn.notices)
+        try:
+            super().on_message(peer, kind, payload, now_ms)
+        except InputError as error:
+            self.fate = f"refused: {error}"
+            self.story.say(f"refuses {name_of(kind, payload)} of {peer}: {error}", self.node)
+            raise
+        declined = [item.detail for item in self._turn.notices[notices:] if isinstance(item, Refused)]
+        if declined:
+            self.fate = f"declined: {declined[0]}"
+        else:
+            self.fate = "ignored" if self._fingerprint() == before else "taken"
+
+    def take_turn(self) -> Turn:
+        """Hand over the turn, and tell of the refusals in it; keep the notes of stable checkpoints, as a node does."""
+        turn = super().take_turn()
+        for notice in turn.notices:
+            if isinstance(notice, Refused):
+                self.story.declines(self.node, notice.detail)
+            elif isinstance(notice, CheckpointStable) and self.keeps_notes:
+                self._keep_note(notice)
+        return turn
+
+    def _keep_note(self, stable: CheckpointStable) -> None:
+        validators = self.replica.state.set_of(stable.epoch)
+        assert validators is not None, "a checkpoint is made stable under a set that is known"
+        key = key_of(self.name, "log")
+        signed = assemble_checkpoint(
+            self.chain.genesis, validators, self.name, key, stable.size, stable.root, stable.cosignatures
+        )
+        self.keep_checkpoint(signed)
+
+    def _fingerprint(self) -> object:
+        """Return all that a message may change: what the replica and the pool hold, and what there is to do."""
+        state = self.replica.state
+        slots = [
+            (
+                height,
+                slot.proposal,
+                slot.prepares.entries(),
+                slot.commits.entries(),
+                tuple(slot.blocks),
+                slot.certificate,
+            )
+            for height, slot in sorted(state.slots.items())
+        ]
+        views = [(index, change.view) for index, change in sorted(state.view_changes.items())]
+        cosigned = [(key, tuple(votes)) for key, votes in sorted(state.checkpoints.votes.items())]
+        return (
+            (state.epoch, state.view, state.active, state.tip.height, state.certified_height, state.moves),
+            (slots, views, cosigned, sorted(state.accused), sorted(state.early), sorted(state.chosen)),
+            (len(self.application.pool), len(self._turn.records), len(self._turn.outgoing), len(self._turn.notices)),
+        )
+
+
+class World(Cluster):
+    """A cluster that does what the file says; `story` tells of it."""
+
+    def __init__(self, setting: Setting, story: Story) -> None:
+        self.setting = setting
+        self.story = story
+        self.puppets: set[int] = set()
+        self.learners: set[int] = set()
+        self.generation: dict[int, int] = {}
+        self.rules: list[Rule] = []
+        self.held: list[Arrival] = []
+        self.logs: dict[int, bytes] = {}
+        self.unstartable: dict[int, str] = {}
+        super().__init__(
+            SEED,
+            setting.nodes,
+            setting.weather,
+            journal=story,
+            tracer=story,
+            script=self._decide,
+            genesis=setting.genesis,
+        )
+        self.parameters = setting.parameters
+
+    # --- nodes
+
+    def open_core(self, index: int, disk: Disk, observe: Observer | None) -> NodeCore:
+        """Return a core that is watched, with real or stand-in signatures."""
+        node = self.nodes[index]
+        core = WatchedCore(
+            name=node.name,
+            chain=Chain(disk.store, self.genesis),
+            pool=Pool(),
+            reader=LedgerReader(disk.store, self.genesis),
+            signer=self.signer(index),
+            parameters=self.setting.parameters,
+            learner=index in self.learners,
+            verifier=self.verifier,
+            observe=observe,
+        )
+        core.story, core.node, core.keeps_notes = self.story, index, self.setting.real_signatures
+        return core
+
+    @property
+    def verifier(self) -> Verifier:
+        """The scheme by which signatures are checked."""
+        return verify_ed25519 if self.setting.real_signatures else stand_in_verify
+
+    def signer(self, index: int, generation: int | None = None) -> Signer:
+        """Return the keys of a node, those of now by default."""
+        name, number = bank_of(index), self.generation.get(index, 0) if generation is None else generation
+        if self.setting.real_signatures:
+            return KeySigner(name, number)
+        vote, cosign = (key_of(name, key_use(use, number)).public for use in ("vote", "cosign"))
+        return StandInSigner(vote, cosign)
+
+    def re_key(self, index: int) -> None:
+        """Give a stopped node new keys, and with them a write-ahead log of its own, empty."""
+        self.generation[index] = self.generation.get(index, 0) + 1
+        self.nodes[index].disk.records.clear()
+        self.learners.discard(index)
+
+    def start(self, index: int) -> None:
+        """Start a node; puppets are linked to it too."""
+        self.nodes[index].sync_ms_max = 0
+        if index in self.logs and not self._read_log(index):
+            return
+        super().start(index)
+        for puppet in sorted(self.puppets - {index}):
+            self._connect(self.nodes[index], self.nodes[puppet])
+
+    def go_on(self, index: int, doom: Callable[[], None]) -> None:
+        """Let a write go through after all; the doom waits for the next."""
+        node = self.nodes[index]
+        node.doom = doom
+        self.schedule(self.now_ms, Synced(index, node.life))
+
+    def puppet(self, index: int) -> None:
+        """Take a node's core away: from now on only the file speaks for it."""
+        node = self.nodes[index]
+        node.core, node.writing, node.malicious = None, None, self.honest_twister(index)
+        node.life += 1
+        self.puppets.add(index)
+
+    def honest_twister(self, index: int) -> Behaviour:
+        """Return a behaviour that sends what its core sends: no rule is held against its node."""
+        return Twister(self.genesis_validators.validators[index], self.chain_id)
+
+    def release_node(self, index: int, behaviour: Behaviour) -> None:
+        """Hold no invariant against a node any more, and let its behaviour twist what it sends."""
+        node = self.nodes[index]
+        node.malicious = behaviour
+        if node.core is not None:
+            behaviour.attach(node.core)
+
+    def lose(self, index: int, *, ledger: bool, log: bool) -> None:
+        """Lose a stopped node's ledger, its log, or both; without its log it is a learner from now on."""
+        node = self.nodes[index]
+        assert node.core is None, "a disk is lost while its node is down"
+        if log:
+            node.disk.records.clear()
+            self.learners.add(index)
+        if ledger:
+            node.disk.store = MemoryStore()
+            node.answered.clear()
+            node.monitor.ledger_lost()
+        self.story.wiped(index, ledger=ledger, log=log)
+
+    def restore(self, index: int, rows: dict[bytes, bytes]) -> None:
+        """Put a backup of the ledger on a stopped node's disk; there is no write-ahead log in it."""
+        self.lose(index, ledger=True, log=True)
+        node = self.nodes[index]
+        node.disk.store.write(rows.items(), sync=True)
+        reader = LedgerReader(node.disk.store, self.genesis)
+        height = 0
+        while (block := reader.block(height)) is not None:
+            node.monitor.delivered[block.header.height] = block.hash
+            height += 1
+
+    def log_of(self, index: int) -> bytes:
+        """Return a node's write-ahead log as bytes, a frame for each record."""
+        data = encode_header(self.chain_id)
+        for record in self.nodes[index].disk.records:
+            data += encode_frame(self.chain_id, len(data), encode_body([record]))
+        return data
+
+    def tear(self, index: int, records: Sequence[bytes]) -> None:
+        """Leave half of a frame at the end of a node's log: a write that never returned."""
+        data = self.log_of(index)
+        frame = encode_frame(self.chain_id, len(data), encode_body(records))
+        self.logs[index] = data + frame[: len(frame) // 2]
+
+    def flip(self, index: int) -> None:
+        """Flip a bit in the middle of a node's log, in what was acknowledged."""
+        data = bytearray(self.log_of(index))
+        data[(HEADER_BYTES + len(data)) // 2] ^= 1
+        self.logs[index] = bytes(data)
+
+    def _read_log(self, index: int) -> bool:
+        """Read a damaged log as a node does at its start; say whether it may start."""
+        try:
+            found = scan(self.logs.pop(index), self.chain_id)
+        except StorageError as error:
+            self.unstartable[index] = str(error)
+            self.story.say(f"does not start: {error}", index)
+            return False
+        self.nodes[index].disk.records = found.records
+        self.story.say(f"cuts {found.torn_bytes} torn bytes off its write-ahead log", index)
+        return True
+
+    def running(self) -> list[int]:
+        """Return the honest nodes that run."""
+        return [node.index for node in self.nodes if node.core is not None and node.honest]
+
+    def core(self, index: int) -> WatchedCore | None:
+        """Return a node's core, None of one that is down or a puppet."""
+        core = self.nodes[index].core
+        assert core is None or isinstance(core, WatchedCore), "every core of this world is watched"
+        return core
+
+    def timeout_ms(self) -> int:
+        """Return the largest time-out that a running honest node has grown to."""
+        cores = [self.core(index) for index in self.running()]
+        found = [core.replica.state.timeout_ms() for core in cores if core is not None]
+        return max(found, default=self.setting.parameters.timeout_base_ms)
+
+    # --- messages
+
+    def say(self, sender: int, receiver: int, kind: int, payload: bytes) -> str:
+        """Let a message of the file arrive now, and return what became of it."""
+        core = self.core(receiver)
+        if core is not None:
+            core.fate = None
+        self.story.injecting = True
+        self.inject(sender, receiver, kind, payload, delay_ms=0)
+        self.story.injecting = False
+        self.run_until(self.now_ms)
+        core = self.core(receiver)
+        return "the receiver is down" if core is None else core.fate or "never arrived"
+
+    def step(self) -> None:
+        """Take the next event, and set the story's clock."""
+        at_ms = self._queue[0][0]
+        self.story.now_ms = max(self.now_ms, at_ms) - START_MS
+        super().step()
+
+    def run_until(self, at_ms: int) -> None:
+        """Take all events up to a time."""
+        super().run_until(at_ms)
+        self.story.now_ms = self.now_ms - START_MS
+
+    def submit(self, source: int, raw: bytes) -> None:
+        """Hand a batch to its source's own node, and again until it is committed there."""
+        self._submit(source, raw)
+        self.run_until(self.now_ms)
+
+    def release(self) -> None:
+        """Let the held messages arrive, in the order in which they were sent."""
+        held, self.held = self.held, []
+        for number, letter in enumerate(held):
+            self.schedule(self.now_ms + DELAY_MS + number // 64, letter)
+
+    def _decide(self, sender: int, receiver: int, kind: int, payload: bytes) -> tuple[int, ...] | None:
+        """Decide a message: what the file says, else a fixed delay, or the weather where the file names one."""
+        name = name_of(kind, payload)
+        delay_ms = DELAY_MS
+        for rule in self.rules:
+            if not rule.covers(sender, receiver, name):
+                continue
+            if rule.what == "drop":
+                return ()
+            if rule.what == "hold":
+                self.held.append(Arrival(0, sender, receiver, kind, payload))
+                return ()
+            delay_ms += rule.delay_ms
+        return None if self.setting.weather is not None and delay_ms == DELAY_MS else (delay_ms,)
+
+    def set_clocks(self, indexes: Sequence[int], by_ms: int) -> None:
+        """Set clocks ahead or back."""
+        for index in indexes:
+            self.nodes[index].skew_ms += by_ms
+
+    def clock(self, node: SimNode) -> TimeMs:
+        """Return a node's own time."""
+        return self._clock(node)
