@@ -53,6 +53,8 @@ class LiveNodeView:
                 peer.address,
                 True,
                 statuses[name].delivered if name in statuses else None,
+                software=peer.software,
+                protocol=peer.protocol,
             )
             for name, peer in linked.items()
         ]

@@ -133,6 +133,8 @@ class PeerStatus(msgspec.Struct, frozen=True):
     connected: bool
     height: int | None = None
     last_seen_ms: int | None = None
+    software: str | None = None
+    protocol: int | None = None
 
 
 class Check(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from rpc.types import NoParams, Result, Time, time_text
 
 
 class PeerResult(Result, frozen=True):
-    """A peer as this node sees it."""
+    """A peer as this node sees it; of a linked one, its release and the version of the protocol on the link."""
 
     name: str
     member: str
@@ -19,6 +19,8 @@ class PeerResult(Result, frozen=True):
     connected: bool
     height: int | None
     last_seen: Time | None
+    software: str | None
+    protocol: int | None
 
 
 class PeersResult(Result, frozen=True):
@@ -72,6 +74,8 @@ def net_peers(services: Services, params: NoParams) -> PeersResult:
             peer.connected,
             peer.height,
             None if peer.last_seen_ms is None else time_text(peer.last_seen_ms),
+            peer.software,
+            peer.protocol,
         )
         for peer in services.node.peers()
     ]
