@@ -8,11 +8,12 @@ BIN := $(VENV)/bin
 
 # The tests' processes (the machine that gates has two cores), and more arguments for whatever a target runs.
 WORKERS ?= 2
+JOBS ?= $(WORKERS)
 ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test check lint types layers docs sim twins fuzz bench bench-floor e2e format lock
+.PHONY: help setup demo test check lint types layers docs mutate sim twins fuzz bench bench-floor e2e format lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -26,7 +27,8 @@ demo: setup ## run four banks on this machine, prove an answer offline, lose a b
 test: setup ## run the tests (ARGS="tests/ledger -k name" for some of them)
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup $(ARGS)
 
-check: lint types layers docs test ## run everything that a change must pass: format, lint, types, layers, docs, tests
+check: COUNT ?= 5
+check: lint types layers docs mutate test ## run everything that a change must pass: format, lint, types, layers, docs, mutations, tests
 
 lint: setup ## check format and lint rules
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: run 'make format'" >&2; exit 1; }
@@ -40,6 +42,10 @@ layers: setup ## check that imports go down the layers and that pure packages st
 
 docs: setup ## check links, anchors, named files and commands of the documentation
 	@$(BIN)/python scripts/check_docs.py
+
+mutate: setup ## break safety rules one at a time: tests must notice (ONLY=name COUNT=n SEED=text JOBS=n MARKDOWN=1)
+	@$(BIN)/python scripts/mutate.py --jobs $(JOBS) $(if $(ONLY),--only $(ONLY)) $(if $(COUNT),--count $(COUNT)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(MARKDOWN),--markdown)
 
 sim: setup ## run the simulated cluster (SEEDS=n SEED_START=k)
 	@$(BIN)/python -m sim $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED_START),--seed-start $(SEED_START)) $(ARGS)

@@ -1,10 +1,11 @@
 """The mutation gate: breaks one safety rule at a time in a copy of the tree, and expects a test to fail.
 
-Run by `make mutate`. Each entry of `tests/mutations/*.toml` names a rule, one change of the code that breaks it, and the
-tests that must notice. A change counts as caught only if a test fails on what the code did: not if the module no longer
-imports, a name or type error shows that the change was malformed, or a run hangs (unless the rule is one of liveness).
-The same tests must pass on the unchanged tree. Every run works on copies in a temporary directory; the working tree is
-only read. Status 1 on a survivor, an entry that no longer applies, or tests that fail without a mutation.
+Run by `make mutate`. Each entry of `tests/mutations/*.toml` names a rule, one change of the code that breaks it, and
+the tests that must notice. A change counts as caught only if a test fails on what the code did: not if the module does
+not import any more, a name or type error shows that the change was malformed, or a run hangs (unless the rule is one of
+liveness). The same tests must pass on the unchanged tree. Every run works on copies in a temporary directory; the
+working tree is only read. Status 1 on a survivor, on an entry that no longer applies, and on tests that fail without a
+mutation.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ DOCUMENT: Final = "docs/mutations.md"
 CPU_SECONDS_MAX: Final = 60
 """What catching one mutation may cost; the clock may show more, since the machine may be busy."""
 CLOCK_SECONDS_MAX: Final = 180
-FIELDS: Final = {"name", "rule", "file", "old", "new", "tests", "runs", "liveness"}
+FIELDS: Final = {"name", "rule", "file", "old", "new", "tests", "runs", "liveness", "reason"}
 MALFORMED: Final = re.compile(
     r"(?:NameError|UnboundLocalError|ImportError|ModuleNotFoundError|SyntaxError|IndentationError|AttributeError|TypeError)\b"
 )
@@ -48,7 +49,10 @@ class Stale(Exception):
 
 @dataclass(frozen=True)
 class Mutation:
-    """One rule, the change that breaks it, and who must notice: test files or ids, and arguments of `python -m`."""
+    """One rule, the change that breaks it, and who must notice: test files or ids, and arguments of `python -m`.
+
+    `reason` says why a change breaks nothing, for one that was found to be equivalent; such a one is not run.
+    """
 
     name: str
     rule: str
@@ -58,6 +62,7 @@ class Mutation:
     tests: tuple[str, ...]
     runs: tuple[str, ...]
     liveness: bool
+    reason: str
 
     def apply(self, text: str) -> str:
         """Return the changed text of the file; `Stale` unless the old lines stand in it exactly once."""
@@ -98,7 +103,8 @@ def load(folder: Path = ROOT / FOLDER) -> list[Mutation]:
     """Return all entries in the order of files and places; `Stale` where one is malformed or a name stands twice."""
     entries: list[Mutation] = []
     for path in sorted(folder.glob("*.toml")):
-        for raw in tomllib.loads(path.read_text("utf-8"))["mutation"]:
+        book = tomllib.loads(path.read_text("utf-8"))
+        for raw in [*book.get("mutation", ()), *book.get("equivalent", ())]:
             if unknown := raw.keys() - FIELDS:
                 raise Stale(f"{path.name}: unknown fields {sorted(unknown)}")
             mutation = Mutation(
@@ -110,6 +116,7 @@ def load(folder: Path = ROOT / FOLDER) -> list[Mutation]:
                 tests=tuple(raw.get("tests", ())),
                 runs=tuple(raw.get("runs", ())),
                 liveness=raw.get("liveness", False),
+                reason=raw.get("reason", ""),
             )
             entries.append(mutation)
     names = [entry.name for entry in entries]
@@ -126,8 +133,8 @@ def problems(entries: Iterable[Mutation], root: Path = ROOT) -> list[str]:
             entry.apply((root / entry.file).read_text("utf-8"))
         except (Stale, OSError) as error:
             found.append(str(error))
-        if not entry.tests and not entry.runs:
-            found.append(f"{entry.name}: names nothing that should catch it")
+        if bool(entry.tests or entry.runs) is bool(entry.reason):
+            found.append(f"{entry.name}: expected tests or runs that catch it, or a reason why nothing can")
         for test in entry.tests:
             file, _, function = test.partition("::")
             text = path.read_text("utf-8") if (path := root / file).is_file() else ""
@@ -297,19 +304,17 @@ def line_of(result: Result) -> str:
 
 def markdown(results: Sequence[Result]) -> str:
     """Return the document that lists all rules with the test that caught each."""
-    head = (ROOT / DOCUMENT).read_text("utf-8").partition("| rule |")[0] if (ROOT / DOCUMENT).is_file() else ""
+    head = (ROOT / DOCUMENT).read_text("utf-8").partition("| rule |")[0]
     rows = [
-        f"| {result.mutation.rule} | `{result.mutation.name}` | `{result.mutation.file}` | `{shown(result.caught_by)}` |"
-        for result in results
+        f"| {one.mutation.rule} | `{one.mutation.name}` | `{one.mutation.file}` | `{shown(one.caught_by)}` |"
+        for one in results
     ]
     return "\n".join([f"{head}| rule | mutation | code | caught by |", "| --- | --- | --- | --- |", *rows]) + "\n"
 
 
 def shown(caught_by: str | None) -> str:
-    """Return a test without its folder and parameters, or a run as it was called."""
-    if caught_by is None or "::" not in caught_by:
-        return caught_by or "nothing"
-    return caught_by.partition("[")[0]
+    """Return a test without its parameters, or a run as it was called."""
+    return (caught_by or "nothing").partition("[")[0]
 
 
 def choose(entries: list[Mutation], only: str, count: int, seed: str) -> list[Mutation]:
@@ -343,6 +348,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error)
         return 1
     stale = problems(entries)
+    entries = [entry for entry in entries if not entry.reason]
     print(*stale, sep="\n", end="\n" if stale else "")
     seed = options.seed or head_commit()
     chosen = [] if stale else choose(entries, options.only, options.count, seed)
@@ -357,7 +363,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.markdown and len(results) == len(entries) and not survivors:
         (ROOT / DOCUMENT).write_text(markdown(results), "utf-8")
     cpu_s, slowest = sum(result.cpu_s for result in results), max(result.cpu_s for result in results)
-    print(f"{len(results) - len(survivors)} of {len(results)} mutations caught, each within {CPU_SECONDS_MAX} s of CPU time")
+    caught = f"{len(results) - len(survivors)} of {len(results)} mutations caught"
+    print(f"{caught}, each within {CPU_SECONDS_MAX} s of CPU time")
     print(f"slowest {slowest:.1f} s; {cpu_s:.0f} s of CPU time, {time.monotonic() - began:.0f} s in all")
     print(*(f"survivor: {result.mutation.name}" for result in survivors), sep="\n", end="\n" if survivors else "")
     return 1 if survivors else 0

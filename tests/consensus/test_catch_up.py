@@ -155,6 +155,17 @@ def test_what_was_lost_is_sent_again(lost: type | str) -> None:
     assert all(group[index].view <= 1 for index in range(4))
 
 
+def test_prepares_that_were_lost_are_sent_again_in_the_same_view() -> None:
+    group = Group()
+    group.drop = lambda letter: isinstance(letter.message, Vote)
+    group.offer(batch_of(0))
+    group.deliver()
+    group.drop = lambda letter: False
+    group.run(group.parameters.timeout_base_ms - 100)
+    assert group.heights() == [1, 1, 1, 1]
+    assert [group[index].view for index in range(4)] == [0, 0, 0, 0]
+
+
 def test_nothing_is_signed_a_second_time_when_it_is_sent_again() -> None:
     group = Group()
     group.drop = lambda letter: isinstance(letter.message, Vote) and letter.message.phase == COMMIT
@@ -275,7 +286,9 @@ def test_views_of_votes_are_bounded_per_validator() -> None:
     for view in range(100):
         group.give(Letter(1, 3, vote_of(PREPARE, 1, batch_of(view), view=view)))
     assert group[3].slots[Height(1)].prepares.entries() == 4
-    assert group[3].slots[Height(1)].prepares.signatures(View(99), batch_of(99))
+    group.give(Letter(1, 3, vote_of(PREPARE, 1, batch_of(5), view=5)))
+    for view in range(96, 100):
+        assert group[3].slots[Height(1)].prepares.signatures(View(view), batch_of(view))
 
 
 def test_statuses_of_many_peers_are_bounded() -> None:

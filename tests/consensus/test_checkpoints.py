@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from consensus.effects import CheckpointStable, Effect, Halt, Persist
 from consensus.invariants import ReplicaMonitor
 from consensus.messages import CheckpointVote
 from consensus.records import Cosigned, decode_record
 from primitives.ids import TimeMs
-from tests.consensus.toy_fixtures import Group, Letter, batch_of
+from tests.consensus.toy_fixtures import Group, Letter, batch_of, checkpoint_vote_of
 
 
 def cosigned(group: Group, index: int) -> list[int]:
@@ -85,11 +87,46 @@ def test_cosignatures_that_come_before_the_block_count_once_it_is_delivered() ->
     group = Group()
     group.drop = lambda letter: letter.receiver == 3 and not isinstance(letter.message, CheckpointVote)
     group.offer(batch_of(0))
-    group.deliver()
+    group.run(group.parameters.checkpoint_quiet_ms + 100)
+    assert sum(1 in votes for votes in group[3].checkpoints.votes.values()) == 3
     assert (group.heights()[3], stable(group, 3)) == (0, [])
     group.drop = lambda letter: False
     group.run(4_000)
     assert (group.heights()[3], stable(group, 3)[0]) == (1, 1)
+
+
+@pytest.mark.parametrize("differ", ["size", "root"])
+def test_cosignatures_of_different_logs_do_not_add_up(differ: str) -> None:
+    group = Group()
+    group.drop = lambda letter: isinstance(letter.message, CheckpointVote)
+    group.offer(batch_of(0))
+    group.deliver()
+    head = group[3].checkpoints.head
+    assert head is not None
+    for signer in (0, 1, 2):
+        size = head.size + signer if differ == "size" else head.size
+        root = batch_of(signer) if differ == "root" and signer else head.root
+        group.give(Letter(signer, 3, checkpoint_vote_of(signer, 1, size, root)))
+    assert stable(group, 3) == []
+    for signer in (1, 2):
+        group.give(
+            Letter(signer, 3, checkpoint_vote_of(signer, 1, head.size, head.root, time_s=group.now // 1_000 + 1))
+        )
+    assert stable(group, 3) == [1]
+
+
+def test_who_delivers_late_cosigns_the_same_blocks() -> None:
+    group = Group()
+    align(group)
+    group.drop = lambda letter: letter.receiver == 3
+    for number in range(20):
+        group.offer(batch_of(number))
+        group.run(50)
+    group.drop = lambda letter: False
+    group.run(400)
+    assert group.heights() == [20] * 4
+    assert [height for height in cosigned(group, 3) if height] == cosigned(group, 0)
+    assert len(cosigned(group, 0)) in (5, 6)
 
 
 def test_a_lost_cosignature_is_sent_again_until_the_checkpoint_is_stable() -> None:
@@ -151,5 +188,5 @@ def test_a_clock_that_jumps_back_does_not_sign_the_same_log_with_an_older_time()
     group.run(1_000)
     own = group[1].checkpoints.own
     group.now = TimeMs(group.now - 3_600_000)
-    group.run(500)
+    group.run(2 * group.parameters.checkpoint_idle_ms, step=1_000)
     assert group[1].checkpoints.own == own

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import pytest
 
-from consensus.effects import ViewEntered
-from consensus.messages import PrePrepare, ViewChange, Vote
+from consensus.effects import CheckpointStable, ViewEntered
+from consensus.messages import Blocks, CheckpointVote, Evidence, PrePrepare, ViewChange, Vote
+from consensus.records import Prepared, Proposed, encode_record
 from consensus.verify import WrongEpoch, verify
 from primitives.block import Block
-from primitives.ids import Epoch, Hash
+from primitives.ids import Epoch, Hash, Height, TimeMs
 from primitives.validators import ValidatorSet
-from primitives.votes import COMMIT
+from primitives.votes import COMMIT, PREPARE
 from tests.consensus.toy_fixtures import (
     START_MS,
     Group,
     Letter,
     batch_of,
+    checkpoint_vote_of,
+    claim_of,
+    committed_of,
     header_of,
+    new_view_of,
     proposal_of,
     validator_of,
     validators_of,
+    view_change_of,
+    vote_of,
 )
 
 CHANGE = batch_of(500)
@@ -201,3 +208,138 @@ def test_a_leaving_validator_cosigns_the_barrier() -> None:
     assert own is not None
     assert (own.height, own.epoch) == (1, 0)
     assert group[0].checkpoints.stable_height == 1
+
+
+def with_new_epoch() -> tuple[Group, Block]:
+    """Return a group that has just begun epoch 1, and a block of epoch 0 above the barrier that no one may take."""
+    group = Group()
+    following = next_set("v0", "v1", "v2", "v3")
+    changing(group, following)
+    group.offer(CHANGE)
+    group.run(200)
+    assert [(group[index].epoch, group[index].view) for index in range(4)] == [(1, 0)] * 4
+    for node in group.nodes:
+        node.application.held.add(batch_of(9))
+    return group, above(group, following)
+
+
+def above(group: Group, following: ValidatorSet) -> Block:
+    """Return a block of epoch 0 on the newest block of the first node."""
+    header = header_of(
+        group.nodes[0].application.tip,
+        (batch_of(9),),
+        time_ms=group.now,
+        epoch=0,
+        proposer=0,
+        next_validators=following.hash,
+    )
+    return Block(header, (batch_of(9),))
+
+
+def test_a_proposal_of_the_epoch_before_is_not_taken() -> None:
+    group, block = with_new_epoch()
+    group.give(Letter(0, 3, proposal_of(block, 0)))
+    assert heights_voted(group, 3, 1) == set()
+    assert group[3].slots == {}
+
+
+def test_votes_of_the_epoch_before_decide_nothing() -> None:
+    group, block = with_new_epoch()
+    for signer in (0, 1, 2):
+        group.give(Letter(signer, 3, vote_of(COMMIT, signer, block.header.hash(), height=2)))
+    assert group[3].slots == {}
+
+
+def test_a_block_that_a_retired_quorum_certified_above_its_barrier_is_not_taken() -> None:
+    group, block = with_new_epoch()
+    group.give(Letter(1, 3, Blocks((committed_of(block),), ())))
+    assert group.heights()[3] == 1
+    assert group[3].slots == {}
+
+
+def test_view_changes_and_new_views_of_the_epoch_before_move_nobody() -> None:
+    group, _ = with_new_epoch()
+    for signer in (1, 2):
+        group.give(Letter(signer, 3, view_change_of(signer, 1)))
+    group.give(Letter(1, 3, new_view_of(1, *(view_change_of(signer, 1) for signer in (0, 1, 2)))))
+    assert (group[3].epoch, group[3].view, group[3].active) == (1, 0, True)
+    assert group[3].view_changes == {}
+
+
+def test_evidence_of_the_epoch_before_deposes_nobody() -> None:
+    group, _ = with_new_epoch()
+    leader = group[3].validators.leader(group[3].view)
+    first, second = (vote_of(PREPARE, leader, batch_of(number), height=2) for number in (1, 2))
+    group.give(Letter(2, 3, Evidence(first, second)))
+    assert (group[3].view, group[3].active) == (0, True)
+    assert group[3].accused == {}
+
+
+def test_what_was_gathered_in_an_epoch_is_dropped_at_its_end() -> None:
+    group = Group()
+    following = next_set("v0", "v1", "v2", "v3")
+    changing(group, following)
+    node, genesis = group.nodes[3], group.nodes[3].application.genesis
+    node.application.held.update((CHANGE, batch_of(9)))
+    fields = {"epoch": 0, "proposer": 0, "next_validators": following.hash}
+    barrier = Block(header_of(genesis, (CHANGE,), time_ms=START_MS + 1, **fields), (CHANGE,))  # type: ignore[arg-type]
+    header = header_of(barrier.header, (batch_of(9),), time_ms=START_MS + 2, **fields)  # type: ignore[arg-type]
+    over = Block(header, (batch_of(9),))
+    changes = (
+        view_change_of(0, 1, (), (claim_of(barrier, 0), claim_of(over, 0))),
+        *(view_change_of(i, 1) for i in (1, 2)),
+    )
+    group.give(Letter(1, 3, new_view_of(1, *changes)))
+    group.give(Letter(0, 3, view_change_of(0, 5)))
+    group.give(Letter(1, 3, proposal_of(over, 1, view=1)))
+    group.give(Letter(3, 3, proposal_of(over, 3, view=3)))
+    for signer in (0, 1, 2):
+        group.give(Letter(signer, 3, vote_of(COMMIT, signer, over.header.hash(), height=2, view=1)))
+    state = group[3]
+    assert all((state.chosen, state.view_changes, state.early, state.slots))
+    group.give(Letter(1, 3, Blocks((committed_of(barrier),), ())))
+    assert (state.epoch, state.view, group.heights()[3]) == (1, 0, 1)
+    assert (state.chosen, state.view_changes, state.early, state.slots) == ({}, {}, {}, {})
+
+
+def test_a_stored_vote_of_the_epoch_before_is_none_of_the_present_one() -> None:
+    group, block = with_new_epoch()
+    group.crash(3)
+    vote = vote_of(PREPARE, 3, block.header.hash(), height=2)
+    group.nodes[3].wal += [encode_record(Proposed(proposal_of(block, 0))), encode_record(Prepared(vote))]
+    group.start(3, previous=validators_of(4))
+    assert (group[3].epoch, group[3].slots) == (1, {})
+
+
+def test_the_block_that_ends_an_epoch_is_cosigned_in_whatever_slot_it_falls() -> None:
+    group = Group()
+    changing(group, next_set("v0", "v1", "v2", "v3"))
+    slot_ms = group.parameters.checkpoint_slot_ms
+    group.now = TimeMs(group.now + slot_ms - group.now % slot_ms)
+    group.offer(batch_of(0))
+    group.deliver()
+    group.tick(10)
+    group.offer(CHANGE)
+    group.deliver()
+    assert group.heights() == [2] * 4
+    assert {item.height for item in group.nodes[2].sent if isinstance(item, CheckpointVote)} == {1, 2}
+
+
+def test_the_validators_of_an_epoch_cosign_up_to_its_barrier_and_no_further() -> None:
+    group, _ = with_new_epoch()
+    group.offer(batch_of(10))
+    group.run(200)
+    assert group.heights() == [2] * 4
+    state = group[3]
+    head = state.checkpoints.head
+    assert head is not None
+    state.checkpoints.votes.clear()
+    state.checkpoints.stable_height = Height(0)
+    before = len(group.found(3, CheckpointStable))
+    for epoch, height in ((0, 2), (1, 1)):
+        for signer in (0, 1, 2):
+            group.give(Letter(signer, 3, checkpoint_vote_of(signer, height, head.size, head.root, epoch=epoch)))
+    assert len(group.found(3, CheckpointStable)) == before
+    for signer in (0, 1, 2):
+        group.give(Letter(signer, 3, checkpoint_vote_of(signer, 2, head.size, head.root, epoch=1)))
+    assert len(group.found(3, CheckpointStable)) == before + 1

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from consensus.effects import Broadcast, EvidenceFound, FetchBatches, Halt, Persist, Refused
-from consensus.messages import BUFFER_HEIGHTS, WINDOW, Blocks, PrePrepare, Proposals, ViewChange, Vote
+from consensus.messages import BUFFER_HEIGHTS, WINDOW, Blocks, Evidence, PrePrepare, Proposals, ViewChange, Vote
 from consensus.records import Committed, Prepared, Proposed
-from consensus.state import Parameters
+from consensus.state import BLOCKS_KEPT_PER_HEIGHT, Parameters, Slot
 from primitives.block import Block
-from primitives.ids import TimeMs
+from primitives.ids import Height, TimeMs
 from primitives.votes import COMMIT, PREPARE
 from tests.consensus.toy_fixtures import (
     START_MS,
@@ -17,6 +17,7 @@ from tests.consensus.toy_fixtures import (
     Letter,
     batch_of,
     chain_of,
+    claim_of,
     committed_of,
     header_of,
     proposal_of,
@@ -415,3 +416,81 @@ def test_blocks_behind_others_wait_for_the_interval_unless_they_are_full() -> No
     assert len(group[0].slots) == 1
     group.tick(small.propose_interval_ms)
     assert len(group[0].slots) == 2
+
+
+def test_commits_wait_for_the_lowest_however_many_above_are_prepared() -> None:
+    group = Group()
+    blocks = chain_of(3)
+    group.offer(*(batch_of(number) for number in range(3)), to=range(1, 2))
+    for block in blocks:
+        group.give(Letter(0, 1, proposal_of(block, 0)))
+    for height in (3, 2):
+        for signer in (2, 3):
+            group.give(Letter(signer, 1, vote_of(PREPARE, signer, blocks[height - 1].header.hash(), height=height)))
+    assert votes(group, 1, COMMIT) == []
+
+
+def test_a_backup_votes_at_most_a_window_above_the_delivered_block() -> None:
+    group = Group()
+    blocks = chain_of(WINDOW + 3)
+    group.nodes[1].application.held.update(batch_of(number) for number in range(len(blocks)))
+    for block in blocks:
+        group.give(Letter(0, 1, proposal_of(block, 0)))
+    assert [vote.height for vote in votes(group, 1, PREPARE)] == list(range(1, WINDOW + 1))
+
+
+def test_a_certified_block_that_was_never_proposed_here_and_does_not_execute_alike_halts_the_node() -> None:
+    group = Group()
+    (block,) = chain_of(1)
+    group.nodes[3].application.held.add(batch_of(0))
+    group.nodes[3].application.poison.add(batch_of(0))
+    group.give(Letter(1, 3, Blocks((committed_of(block),), ())))
+    assert group.heights()[3] == 0
+    assert len(group.found(3, Halt)) == 1
+
+
+def test_a_proposal_whose_parent_was_not_the_one_delivered_is_not_committed_to() -> None:
+    group = Group()
+    first, second = chain_of(2)
+    (winner,) = chain_of(1, branch=1, proposer=1)
+    group.nodes[3].application.held.update((batch_of(0), batch_of(1), batch_of(1_000)))
+    group.give(Letter(0, 3, proposal_of(first, 0)))
+    group.give(Letter(0, 3, proposal_of(second, 0)))
+    assert [vote.height for vote in votes(group, 3, PREPARE)] == [1, 2]
+    group.give(Letter(1, 3, Blocks((committed_of(winner, view=1),), ())))
+    for signer in (1, 2):
+        group.give(Letter(signer, 3, vote_of(PREPARE, signer, second.header.hash(), height=2)))
+    assert group.heights()[3] == 1
+    assert votes(group, 3, COMMIT) == []
+
+
+def test_a_halted_node_says_nothing_more() -> None:
+    group = Group()
+    group.offer(batch_of(0))
+    group.run(200)
+    group[3].halted = "for the test"
+    group.nodes[3].sent.clear()
+    group.offer(batch_of(1))
+    group.run(2_000)
+    assert group.nodes[3].sent == []
+    assert group.heights() == [2, 2, 2, 1]
+
+
+def test_evidence_against_a_backup_deposes_nobody() -> None:
+    group = Group()
+    first, second = (vote_of(PREPARE, 2, batch_of(number)) for number in (1, 2))
+    group.give(Letter(1, 3, Evidence(first, second)))
+    assert group[3].accused.keys() == {2}
+    assert (group[3].view, group[3].active) == (0, True)
+
+
+def test_the_blocks_kept_of_a_height_are_bounded_and_the_claimed_one_stays() -> None:
+    slot = Slot(Height(1))
+    claimed, *others = (chain_of(1, branch=number)[0] for number in range(3 * BLOCKS_KEPT_PER_HEIGHT))
+    slot.keep(claimed.header.hash(), claimed)
+    slot.claim = claim_of(claimed, 0)
+    for block in others:
+        slot.keep(block.header.hash(), block)
+    assert len(slot.blocks) == BLOCKS_KEPT_PER_HEIGHT
+    assert claimed.header.hash() in slot.blocks
+    assert others[-1].header.hash() in slot.blocks

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from consensus.effects import Broadcast, Effect, Persist
-from consensus.messages import CheckpointVote, Message, NewView, PrePrepare, ViewChange, Vote, encode_message
+from consensus.messages import WINDOW, CheckpointVote, Message, NewView, PrePrepare, ViewChange, Vote, encode_message
 from consensus.records import (
     Committed,
     Cosigned,
@@ -353,3 +353,29 @@ def test_a_log_of_a_later_epoch_than_the_ledger_makes_a_learner() -> None:
     group.nodes[2].wal.append(encode_record(Prepared(later)))
     group.start(2)
     assert group[2].learner
+
+
+def test_of_stored_claims_for_a_height_the_one_of_the_highest_view_is_made() -> None:
+    group = Group()
+    group.crash(2)
+    (older,), (newer,) = chain_of(1), chain_of(1, branch=1, proposer=2)
+    for block, view in ((older, 1), (newer, 3)):
+        vote = vote_of(COMMIT, 2, block.header.hash(), view=view)
+        certificate = claim_of(block, view).certificate
+        kept = PrePrepare(vote.epoch, vote.view, block, b"")
+        group.nodes[2].wal += [encode_record(Proposed(kept)), encode_record(Committed(vote, certificate))]
+    group.start(2)
+    assert group[2].slots[Height(1)].claim == claim_of(newer, 3)
+
+
+@pytest.mark.parametrize("phase", [PREPARE, COMMIT])
+def test_a_stored_vote_shows_what_was_delivered_a_window_below_it(phase: int) -> None:
+    group = Group()
+    group.crash(2)
+    block = chain_of(20)[-1]
+    vote = vote_of(phase, 2, block.header.hash(), height=20, view=1)
+    record = Prepared(vote) if phase == PREPARE else Committed(vote, claim_of(block, 1).certificate)
+    group.nodes[2].wal.append(encode_record(record))
+    group.start(2)
+    assert group[2].floor == 20 - WINDOW
+    assert not group[2].may_vow

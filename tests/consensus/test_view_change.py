@@ -403,3 +403,75 @@ def test_view_changes_name_the_delivered_blocks_and_only_claims_above_them() -> 
     assert [item.height for item in change.delivered] == list(range(5, 13))
     assert change.claims == ()
     assert change.view == View(1)
+
+
+def test_a_proposal_of_the_view_before_is_not_taken_as_the_new_leaders() -> None:
+    group = Group()
+    (block,) = chain_of(1, proposer=1)
+    group.nodes[3].application.held.add(batch_of(0))
+    enter(group, 3, view_change_of(0, 1), view_change_of(1, 1), view_change_of(2, 1))
+    group.give(Letter(0, 3, proposal_of(block, 0, view=0)))
+    assert not any(isinstance(item, Vote) for item in group.nodes[3].sent)
+    assert group[3].slots == {}
+
+
+def test_a_proposal_that_came_while_the_view_was_awaited_does_not_get_round_the_choice() -> None:
+    group = Group()
+    (chosen,), (other,) = chain_of(1), chain_of(1, branch=1, proposer=1)
+    group.nodes[3].application.held.update((batch_of(0), batch_of(1_000)))
+    for signer in (1, 2):
+        group.give(Letter(signer, 3, view_change_of(signer, 1)))
+    assert views(group)[3] == (1, False)
+    group.give(Letter(1, 3, proposal_of(other, 1, view=1)))
+    enter(group, 3, view_change_of(0, 1, (), (claim_of(chosen, 0),)), view_change_of(1, 1), view_change_of(2, 1))
+    assert views(group)[3] == (1, True)
+    assert not any(isinstance(item, Vote) for item in group.nodes[3].sent)
+
+
+def test_another_block_at_the_height_of_an_executed_one_is_executed_in_the_next_view() -> None:
+    group = Group()
+    (first,), (other,) = chain_of(1), chain_of(1, branch=1, proposer=1)
+    group.nodes[3].application.held.update((batch_of(0), batch_of(1_000)))
+    group.nodes[3].application.poison.add(batch_of(1_000))
+    group.give(Letter(0, 3, proposal_of(first, 0)))
+    enter(group, 3, view_change_of(0, 1), view_change_of(1, 1), view_change_of(2, 1))
+    group.give(Letter(1, 3, proposal_of(other, 1, view=1)))
+    assert {item.block_hash for item in group.nodes[3].sent if isinstance(item, Vote)} == {first.header.hash()}
+
+
+def test_of_a_validators_view_changes_the_highest_counts() -> None:
+    group = Group()
+    for signer, view in ((0, 1), (0, 2), (1, 2)):
+        group.give(Letter(signer, 3, view_change_of(signer, view)))
+    assert views(group)[3] == (2, False)
+
+
+def test_a_second_new_view_of_a_view_that_has_begun_changes_nothing() -> None:
+    group = Group()
+    (claimed,), (fresh,) = chain_of(1), chain_of(1, branch=1, proposer=1)
+    group.nodes[3].application.held.update((batch_of(0), batch_of(1_000)))
+    enter(group, 3, view_change_of(0, 1), view_change_of(1, 1), view_change_of(2, 1))
+    first = group[3].new_view
+    enter(group, 3, view_change_of(0, 1, (), (claim_of(claimed, 0),)), view_change_of(1, 1), view_change_of(2, 1))
+    assert group[3].new_view == first
+    group.give(Letter(1, 3, proposal_of(fresh, 1, view=1)))
+    assert [item.block_hash for item in group.nodes[3].sent if isinstance(item, Vote)] == [fresh.header.hash()]
+
+
+def test_the_base_of_a_new_view_is_delivered_by_the_certificates_that_come_with_it() -> None:
+    group = Group()
+    (block,) = chain_of(1)
+    group.nodes[3].application.held.add(batch_of(0))
+    group.give(Letter(0, 3, proposal_of(block, 0)))
+    base = (certificate_of(COMMIT, block, (0, 1, 2)),)
+    enter(group, 3, view_change_of(0, 1, base), view_change_of(1, 1), view_change_of(2, 1))
+    assert group.heights()[3] == 1
+
+
+def test_entering_a_view_drops_the_execution_of_blocks_that_were_not_chosen() -> None:
+    group = Group()
+    chosen, dropped = chain_of(2)
+    commit_at(group, 3, chosen, dropped)
+    assert group.nodes[3].application.executed.keys() == {chosen.header.hash(), dropped.header.hash()}
+    enter(group, 3, view_change_of(0, 1, (), (claim_of(chosen, 0),)), view_change_of(1, 1), view_change_of(2, 1))
+    assert group.nodes[3].application.executed.keys() == {chosen.header.hash()}

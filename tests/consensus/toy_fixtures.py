@@ -30,6 +30,7 @@ from consensus.effects import (
 from consensus.invariants import ClusterMonitor, ReplicaMonitor
 from consensus.messages import (
     Blocks,
+    CheckpointVote,
     Claim,
     Message,
     NewView,
@@ -48,6 +49,7 @@ from consensus.verify import Verification, Verified, WrongEpoch, verify
 from primitives.block import Block, CommittedBlock
 from primitives.encoding import encode
 from primitives.ids import Epoch, Hash, Height, TimeMs, View
+from primitives.notes import Checkpoint, cosign_statement
 from primitives.validators import ValidatorSet
 from primitives.votes import COMMIT, PREPARE, QuorumCertificate, vote_statement
 from sim.signatures import StandInSigner, stand_in_signature, stand_in_verify
@@ -327,6 +329,15 @@ def view_change_of(
     unsigned = ViewChange(Epoch(0), View(view), signer, delivered, claims, b"")
     signature = stand_in_signature(validator_of(f"v{signer}").vote_key, unsigned.statement(CHAIN_ID))
     return ViewChange(Epoch(0), View(view), signer, delivered, claims, signature)
+
+
+def checkpoint_vote_of(
+    signer: int, height: int, size: int, root: Hash, *, epoch: int = 0, time_s: int = START_MS // 1_000
+) -> CheckpointVote:
+    """Return validator `signer`'s cosignature of a log; the time is the start's unless told."""
+    text = Checkpoint(ORIGIN, size, root).text()
+    signature = stand_in_signature(validator_of(f"v{signer}").cosign_key, cosign_statement(text, time_s))
+    return CheckpointVote(Epoch(epoch), Height(height), size, root, time_s, signer, signature)
 
 
 def chain_of(count: int, *, branch: int = 0, time_ms: int = START_MS + 10, proposer: int = 0) -> list[Block]:
