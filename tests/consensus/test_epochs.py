@@ -10,7 +10,7 @@ from consensus.records import Prepared, Proposed, encode_record
 from consensus.verify import WrongEpoch, verify
 from primitives.block import Block
 from primitives.ids import Epoch, Hash, Height, TimeMs
-from primitives.validators import ValidatorSet
+from primitives.validators import Validator, ValidatorSet
 from primitives.votes import COMMIT, PREPARE
 from tests.consensus.toy_fixtures import (
     START_MS,
@@ -343,3 +343,18 @@ def test_the_validators_of_an_epoch_cosign_up_to_its_barrier_and_no_further() ->
     for signer in (0, 1, 2):
         group.give(Letter(signer, 3, checkpoint_vote_of(signer, 2, head.size, head.root, epoch=1)))
     assert len(group.found(3, CheckpointStable)) == before + 1
+
+
+def test_a_validator_whose_key_was_replaced_signs_nothing_with_the_old_one() -> None:
+    group = Group()
+    fresh = validator_of("v3 with new keys")
+    keys = (fresh.vote_key, fresh.cosign_key, fresh.log_key)
+    changing(group, ValidatorSet(Epoch(1), (*validators_of(3).validators, Validator("v3", "v3", *keys))))
+    group.offer(CHANGE)
+    group.run(200)
+    group.offer(batch_of(0))
+    group.run(1_000)
+    assert group.heights() == [2] * 4
+    assert group[3].me is None
+    assert heights_voted(group, 3, 1) == set()
+    assert heights_voted(group, 3, 0) == {1}
