@@ -405,9 +405,10 @@ def test_view_changes_name_the_delivered_blocks_and_only_claims_above_them() -> 
     assert change.view == View(1)
 
 
-def test_a_proposal_of_the_view_before_is_not_taken_as_the_new_leaders() -> None:
+@pytest.mark.parametrize("proposer", [0, 1])
+def test_a_proposal_of_the_view_before_is_not_taken_as_the_new_leaders(proposer: int) -> None:
     group = Group()
-    (block,) = chain_of(1, proposer=1)
+    (block,) = chain_of(1, proposer=proposer)
     group.nodes[3].application.held.add(batch_of(0))
     enter(group, 3, view_change_of(0, 1), view_change_of(1, 1), view_change_of(2, 1))
     group.give(Letter(0, 3, proposal_of(block, 0, view=0)))
