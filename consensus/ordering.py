@@ -30,9 +30,11 @@ def on_pre_prepare(state: ReplicaState, message: PrePrepare, now_ms: TimeMs) -> 
     header = message.block.header
     if message.epoch != state.epoch or not state.in_window(header.height, BUFFER_HEIGHTS):
         return True
+    leader = state.validators.leader(message.view)
+    if leader == state.me:
+        return True  # mine come from here or from my log; who sends me one runs a copy of my key
     slot = state.slot(header.height)
     block_hash = header.hash()
-    leader = state.validators.leader(message.view)
     vote = evidence.leader_vote(message, leader, block_hash)
     honest = evidence.count(state, slot, vote)
     evidence.show_proposal(state, slot, vote)
@@ -223,6 +225,8 @@ def _propose(state: ReplicaState, now_ms: TimeMs) -> None:
         return
     height, parent_hash, parent_time = state.tip.height + 1, state.tip.hash, state.tip.time_ms
     while (slot := state.slots.get(Height(height))) is not None and slot.proposal is not None:
+        if not slot.executed:
+            return  # its batches were lost with the ledger, and are on their way again
         if slot.refused or epochs.is_barrier(state, slot.proposal.block):
             return
         parent_hash, parent_time = slot.hash_of(slot.proposal), slot.proposal.block.header.time_ms

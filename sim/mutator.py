@@ -14,7 +14,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, Final, TypeVar
 
-from chainnode.core import BATCH, BATCH_HAVE, BATCH_WANT, WIRE_KINDS, BatchIds
+from chainnode.core import BATCH, BATCH_HAVE, BATCH_WANT, READY, WIRE_KINDS, BatchIds
 from consensus.messages import (
     KINDS,
     CheckpointVote,
@@ -26,6 +26,7 @@ from consensus.messages import (
     decode_message,
 )
 from ledger.batches import Batch
+from ledger.governance_bodies import Ready
 from primitives.block import Block, BlockHeader, batches_hash
 from primitives.encoding import Record, decode, encode
 from primitives.errors import InputError
@@ -52,6 +53,7 @@ TYPES: Final[dict[int, type[Record]]] = {
     BATCH: Batch,
     BATCH_WANT: BatchIds,
     BATCH_HAVE: BatchIds,
+    READY: Ready,
 }
 """Every kind that crosses the wire, and the Record that it holds."""
 
@@ -194,8 +196,7 @@ class Mutator:
                 signature = self._sign(vote_statement(PREPARE, self._chain_id, *fields))
                 return replaced(record, block=block, signature=signature)
             case ViewChange():
-                claims = tuple(Claim(_consistent(claim.block), claim.certificate) for claim in record.claims)
-                changed = replaced(record, claims=claims)
+                changed = replaced(record, claims=tuple(map(_consistent_claim, record.claims)))
                 return replaced(changed, signature=self._sign(changed.statement(self._chain_id)))
             case NewView():
                 return replaced(record, signature=self._sign(record.statement(self._chain_id)))
@@ -222,6 +223,11 @@ def _record(kind: int, payload: bytes) -> Record | None:
 def _consistent(block: Block) -> Block:
     """Return a block whose header names its list of batches."""
     return Block(replaced(block.header, batches_hash=batches_hash(block.batch_hashes)), block.batch_hashes)
+
+
+def _consistent_claim(claim: Claim) -> Claim:
+    """Return a claim whose block is consistent; what was put in a claim's place stays as it is."""
+    return replaced(claim, block=_consistent(claim.block)) if isinstance(claim, Claim) else claim
 
 
 class Mutant(Twister):

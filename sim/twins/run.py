@@ -16,7 +16,7 @@ from sim.toy import batch_of
 from sim.twins.scenario import Scenario, draw
 from sim.twins.world import PARAMETERS, World
 
-HEAL_TIMEOUTS: Final = 10
+HEAL_TIMEOUTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)

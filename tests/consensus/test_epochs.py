@@ -292,7 +292,7 @@ def test_what_was_gathered_in_an_epoch_is_dropped_at_its_end() -> None:
     group.give(Letter(1, 3, new_view_of(1, *changes)))
     group.give(Letter(0, 3, view_change_of(0, 5)))
     group.give(Letter(1, 3, proposal_of(over, 1, view=1)))
-    group.give(Letter(3, 3, proposal_of(over, 3, view=3)))
+    group.give(Letter(2, 3, proposal_of(over, 2, view=2)))
     for signer in (0, 1, 2):
         group.give(Letter(signer, 3, vote_of(COMMIT, signer, over.header.hash(), height=2, view=1)))
     state = group[3]

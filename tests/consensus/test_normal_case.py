@@ -494,3 +494,34 @@ def test_the_blocks_kept_of_a_height_are_bounded_and_the_claimed_one_stays() -> 
     assert len(slot.blocks) == BLOCKS_KEPT_PER_HEIGHT
     assert claimed.header.hash() in slot.blocks
     assert others[-1].header.hash() in slot.blocks
+
+
+def test_a_leader_takes_no_proposal_in_its_own_name_from_others() -> None:
+    """Its key runs elsewhere as well; found by fuzzing: it built on that block, whose batch it did not hold."""
+    group = Group()
+    group.give(Letter(1, 0, proposal_of(chain_of(1)[0], 0)))
+    assert group[0].slots == {}
+    group.offer(batch_of(7))
+    group.deliver()
+    assert group.heights() == [1, 1, 1, 1]
+
+
+def test_a_leader_that_lost_its_batches_builds_nothing_on_its_stored_proposal_until_they_are_back() -> None:
+    """Found by fuzzing: the ledger was lost and the log was not, and the next block had an unknown parent."""
+    group = Group()
+    group.drop = lambda letter: isinstance(letter.message, Vote)
+    group.offer(batch_of(1))
+    group.deliver()
+    node = group.nodes[0]
+    group.crash(0)
+    node.application.held.clear()
+    node.application.waiting.clear()
+    group.fetches = False
+    group.start(0)
+    group.offer(batch_of(2))
+    assert list(group[0].slots) == [1]
+    assert isinstance(group.found(0, FetchBatches)[-1], FetchBatches)
+    group.drop = lambda letter: False
+    group.fetches = True
+    group.run(10_000)
+    assert min(group.heights()) == 2
