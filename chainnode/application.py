@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chainnode.evidence import rivals
 from chainnode.fairness import Offer, OfferBook, Room, Taken
 from consensus.ports import Invalid, LogHead, Missing, Ready, Verdict
 from ledger.batches import ParsedBatch
 from ledger.chain import BatchesMissing, Chain, CommitResult, ParentUnknown
+from ledger.evidence_bodies import BatchesEvidence
 from ledger.execution import BlockRefused
 from ledger.policy import Policy
 from ledger.pool import NumberTaken, Pool, PoolFull
@@ -19,6 +21,9 @@ from ledger.store import Put
 from primitives.block import Block, CommittedBlock
 from primitives.ids import Epoch, Hash, Height, SourceKey, TimeMs
 from primitives.validators import ValidatorSet
+
+RIVALS_MAX = 64
+"""Sources of which contradictions are noted between two turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,7 @@ class LedgerApplication:
         self._commits: list[CommitResult] = []
         self._in_flight: dict[Hash, _Flight] = {}
         self._seen: dict[Hash, _Seen] = {}
+        self._rivals: dict[SourceKey, BatchesEvidence] = {}
         self._moved: dict[SourceKey, None] = {}  # sources whose next batch may be another than when it was last noted
 
     # --- what the core calls
@@ -62,7 +68,11 @@ class LedgerApplication:
         if self.chain.has_batch(batch.hash):
             return False
         self._now_ms = now_ms
-        self.pool.add(self.chain, batch, now_ms)
+        try:
+            self.pool.add(self.chain, batch, now_ms)
+        except NumberTaken:
+            self.note_rival(batch)
+            raise
         self._drop_evicted()
         self._rows.extend(self.chain.add_batch(batch))
         self._moved[SourceKey(batch.header.source)] = None
@@ -94,9 +104,31 @@ class LedgerApplication:
             self._drop_evicted()
         except PoolFull:
             self.pool.take_back(self.chain, batch, self._now_ms)
-        except (NumberTaken, BlockRefused):
-            pass  # only the block that names it can order it
+        except NumberTaken:
+            self.note_rival(batch)  # only the block that names it can order it
+        except BlockRefused:
+            pass
         return True
+
+    def note_rival(self, batch: ParsedBatch) -> None:
+        """Note a verified batch whose number is taken, with the one that it contradicts: waiting, or ordered last.
+
+        Of a source that contradicts itself at a number ordered long ago the other batch is not looked up.
+        """
+        header = batch.header
+        number, previous = self.chain.next_number(self.chain.tip_hash, header.source)
+        other: ParsedBatch | None
+        if header.number == number - 1 or (header.number == number and header.previous != previous):
+            other = self.chain.get_batch(previous)
+        else:
+            other = self.pool.rival_of(batch)
+        if other is not None and other.hash != batch.hash and len(self._rivals) < RIVALS_MAX:
+            self._rivals.setdefault(SourceKey(header.source), rivals(other, batch))
+
+    def take_rivals(self) -> list[BatchesEvidence]:
+        """Return the contradictions of sources that were noted since the last call, one of each source."""
+        found, self._rivals = list(self._rivals.values()), {}
+        return found
 
     def take_rows(self) -> list[Put]:
         """Return the rows to be written, synced, before anything of this turn is sent."""

@@ -14,6 +14,7 @@ from typing import Final, assert_never
 
 from chainnode.allowance import Allowance
 from chainnode.application import LedgerApplication
+from chainnode.evidence import EvidenceBook, body_of, turn_of
 from chainnode.opening import genesis_hash, previous_validators, replica_tip
 from chainnode.readiness import Readiness, Submission, submission_of
 from chainnode.relevance import asks_for_a_new_view, is_certified, tells_something
@@ -67,7 +68,7 @@ from p2p.gossip import Action, Announce, Gossip, Push, Want
 from primitives.block import Block, CommittedBlock
 from primitives.encoding import Record, decode, encode
 from primitives.errors import InputError
-from primitives.ids import HASH_BYTES, Hash, TimeMs
+from primitives.ids import HASH_BYTES, Hash, SourceKey, TimeMs
 from primitives.keys import verify as verify_ed25519
 
 BATCH: Final = 16
@@ -108,6 +109,19 @@ class Outgoing:
     payload: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class RivalsFound:
+    """A source contradicted itself: it signed two batches that cannot both be."""
+
+    source: SourceKey
+    member: str
+    number: int
+
+
+Notice = ViewEntered | EvidenceFound | RivalsFound | Refused | CheckpointStable
+"""What a turn tells the shell, to be counted and logged."""
+
+
 @dataclass(slots=True)
 class Turn:
     """What one turn of the node's loop must do: first `rows` and `records`, synced; then the rest."""
@@ -116,7 +130,7 @@ class Turn:
     records: list[bytes] = field(default_factory=list)
     outgoing: list[Outgoing] = field(default_factory=list)
     commits: list[CommitResult] = field(default_factory=list)
-    notices: list[ViewEntered | EvidenceFound | Refused | CheckpointStable] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
     submissions: list[Submission] = field(default_factory=list)
     halted: str | None = None
 
@@ -149,6 +163,7 @@ class NodeCore:
         self.application = LedgerApplication(chain, pool, parameters.timeout_base_ms)
         self.gossip = Gossip(lambda batch_hash: chain.has_batch(Hash(batch_hash)))
         self._allowance = Allowance(parameters.status_interval_ms // 2)
+        self._book = EvidenceBook(chain.chain_id, verify_ed25519)
         self._needed: set[Hash] = set()
         self._verifier = verifier
         self._observe = observe
@@ -187,6 +202,7 @@ class NodeCore:
         """Let time pass."""
         self._gossip(self.gossip.tick(now_ms))
         self._step(Tick(), now_ms)
+        self._submit_evidence(now_ms)
         self._say_ready(now_ms)
         if not self.replica.state.slots:
             self.application.drop_stale()
@@ -392,6 +408,19 @@ class NodeCore:
                 case _:
                     assert_never(action)
 
+    # --- evidence
+
+    def _submit_evidence(self, now_ms: TimeMs) -> None:
+        """Submit the evidence that it is this node's turn to submit, through its member's source."""
+        state = self.replica.state
+        for body in self.application.take_rivals():
+            header, n = body.first.header, state.validators.n
+            if self._book.found(body, turn_of(state.me, header.source[0] % n, n), now_ms):
+                source = SourceKey(header.source)
+                self._turn.notices.append(RivalsFound(source, header.member, body.second.header.number))
+        if len(self._book):
+            self._turn.submissions += self._book.due(self.chain.state_after(self.chain.tip_hash), now_ms)
+
     # --- effects
 
     def _batches_arrived(self, now_ms: TimeMs) -> None:
@@ -437,6 +466,9 @@ class NodeCore:
             case EvidenceFound(evidence):
                 self._turn.notices.append(effect)
                 self._send(None, kind_of(evidence), encode_message(evidence))
+                state, accused = self.replica.state, evidence.first.validator
+                turn = turn_of(state.me, accused, state.validators.n)
+                self._book.found(body_of(evidence, self.chain.genesis.origin), turn, now_ms)
             case Halt(reason):
                 self._turn.halted = reason
             case _:

@@ -319,6 +319,7 @@ class NodeGateway:
         number, previous = self._core.chain.next_number(self._core.chain.tip_hash, batch.header.source)
         header = batch.header
         if header.number < number or (header.number == number and header.previous != previous):
+            self._core.application.note_rival(batch)
             raise _number_used(
                 "a batch number is used twice",
                 f"source {header.source.hex()[:16]}",

@@ -69,6 +69,10 @@ class NodeMetrics:
         self.evidence = self._counter(
             "chainnode_evidence_total", "Contradicting signed pairs seen, by validator.", "validator"
         )
+        self.rivals = self._counter(
+            "chainnode_source_contradictions_total", "Sources seen to sign two batches that cannot both be."
+        )
+        self.evidence_recorded = self._gauge("chainnode_evidence_recorded", "Evidence recorded on the chain.")
         self.checkpoint_size = self._gauge("chainnode_checkpoint_size", "Log size of the newest stable checkpoint.")
         self.commit_latency = self._histogram(
             "chainnode_commit_latency_seconds", "From a batch's submission here to its commit.", LATENCY_SECONDS

@@ -18,7 +18,7 @@ import msgspec
 import structlog
 
 from chainnode.config import NodeConfig, P2PSection, is_loopback, split_address
-from chainnode.core import WIRE_KINDS, NodeCore, Turn
+from chainnode.core import WIRE_KINDS, NodeCore, Notice, RivalsFound, Turn
 from chainnode.gateway import NodeGateway
 from chainnode.home import Home
 from chainnode.identity import NodeKeys, load_node_keys, read_token
@@ -34,6 +34,7 @@ from chainnode.wal import WriteAheadLog, was_begun
 from consensus.effects import CheckpointStable, EvidenceFound, Refused, ViewEntered
 from consensus.state import Parameters
 from ledger.chain import Chain, CommitResult
+from ledger.evidence import recorded_count
 from ledger.genesis import Genesis
 from ledger.genesis_json import genesis_from_json
 from ledger.index_reader import IndexReader
@@ -258,6 +259,7 @@ class Node:
         self.metrics.peers.set(len(self.network.peers()))
         self.metrics.certified_height.set(max(state.certified_height, state.tip.height))
         self.metrics.log_size.set(self.core.chain.log_size)
+        self.metrics.evidence_recorded.set(recorded_count(self.core.chain.state_after(self.core.chain.tip_hash)))
         self.metrics.pool_batches.set(len(pool))
         self.metrics.pool_bytes.set(pool.size_bytes)
         self.metrics.wal_bytes.set(self.wal.size_bytes)
@@ -407,7 +409,7 @@ class Node:
         self.metrics.events.labels("applied").inc(len(result.outcomes) - rejected)
         self.metrics.events.labels("rejected").inc(rejected)
 
-    def _note(self, notice: ViewEntered | EvidenceFound | Refused | CheckpointStable) -> None:
+    def _note(self, notice: Notice) -> None:
         match notice:
             case ViewEntered(epoch, view, active, why):
                 self._position.view = view
@@ -420,6 +422,9 @@ class Node:
                 name = "other" if accused is None else accused.validators[evidence.first.validator].name
                 self.metrics.evidence.labels(name).inc()
                 log.error("evidence", validator=name, height_accused=evidence.first.height)
+            case RivalsFound(source, member, number):
+                self.metrics.rivals.inc()
+                log.error("evidence", source=source.hex(), member=member, number=number)
             case Refused(reason, detail):
                 self.metrics.count_dropped(reason)
                 log.warning("refused", reason=reason, detail=detail)

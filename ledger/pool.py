@@ -149,6 +149,11 @@ class Pool:
         waiting = places.get(chain.next_number(parent, source))
         return waiting if waiting is not None and _exceeded(chain.policy_after(parent), waiting.batch) is None else None
 
+    def rival_of(self, batch: ParsedBatch) -> ParsedBatch | None:
+        """Return another waiting batch of the same source and number that follows the same one."""
+        waiting = self._sources.get(batch.header.source, {}).get(_place(batch))
+        return None if waiting is None or waiting.batch.hash == batch.hash else waiting.batch
+
     def orderable(self, chain: Chain, parent: Hash) -> Iterator[Waiting]:
         """Yield, source by source, the batch that is its source's next after `parent`."""
         for source in self._sources:

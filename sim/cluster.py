@@ -32,7 +32,7 @@ from sim.journal import Arrived, Happened, Journal, Lost, Sent, describe
 from sim.network import Network, Weather
 from sim.node import SimNode, Tracer, Write
 from sim.recording import Recording
-from sim.signatures import StandInSigner, stand_in_verify
+from sim.signatures import STAND_IN_KINDS, StandInSigner, stand_in_verify
 from sim.streams import Streams
 from sim.twister import Behaviour, Letter
 from sim.workload import START_MS, Source, bank_of, genesis_of
@@ -183,7 +183,7 @@ class Cluster:
         keyless = StandInSigner(b"", b"")
         return NodeCore(
             name=node.name,
-            chain=Chain(disk.store, self.genesis),
+            chain=Chain(disk.store, self.genesis, STAND_IN_KINDS),
             pool=Pool(),
             reader=LedgerReader(disk.store, self.genesis),
             signer=keyless if generation is None else signer_of(node.name, generation),

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from hashlib import sha256
 
+from ledger.evidence import evidence_kinds
+from ledger.kinds import assemble
+from ledger.registry import KINDS
+
 
 def stand_in_signature(public: bytes, message: bytes) -> bytes:
     """Return 64 bytes bound to key and message."""
@@ -17,6 +21,10 @@ def stand_in_signature(public: bytes, message: bytes) -> bytes:
 def stand_in_verify(public: bytes, message: bytes, signature: bytes) -> bool:
     """Say whether a stand-in signature is valid."""
     return signature == stand_in_signature(public, message)
+
+
+STAND_IN_KINDS = {**KINDS, **assemble(evidence_kinds(votes=stand_in_verify))}
+"""The kinds of event with evidence of validators verified by the stand-in; sources sign with their real keys."""
 
 
 class StandInSigner:

@@ -44,7 +44,7 @@ def _workshop(stage: Stage, node: int | None) -> Chain:
     store = MemoryStore()
     if node is not None:
         store.write(stage.world.nodes[node].disk.store.rows().items(), sync=True)
-    chain = Chain(store, stage.world.genesis)
+    chain = Chain(store, stage.world.genesis, STAND_IN_KINDS)
     stage.notes[key] = chain
     return chain
 

@@ -29,7 +29,7 @@ from sim.disk import Disk
 from sim.network import Weather
 from sim.node import SimNode
 from sim.scenario.story import Story, name_of
-from sim.signatures import StandInSigner, stand_in_verify
+from sim.signatures import STAND_IN_KINDS, StandInSigner, stand_in_verify
 from sim.twister import Behaviour, Twister
 from sim.workload import START_MS, bank_of, genesis_of, key_of
 
@@ -185,7 +185,7 @@ class World(Cluster):
         node = self.nodes[index]
         core = WatchedCore(
             name=node.name,
-            chain=Chain(disk.store, self.genesis),
+            chain=Chain(disk.store, self.genesis, STAND_IN_KINDS),
             pool=Pool(),
             reader=LedgerReader(disk.store, self.genesis),
             signer=self.signer(index),
