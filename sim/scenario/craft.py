@@ -27,6 +27,7 @@ from sim.scenario.altered import Raw, changed
 from sim.scenario.stage import Stage
 from sim.scenario.vocabulary import value
 from sim.scenario.words import Match, ScenarioError
+from sim.signatures import STAND_IN_KINDS
 
 GENESIS: Final = "genesis"
 PHASES: Final = {"prepare": PREPARE, "commit": COMMIT}

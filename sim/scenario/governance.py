@@ -126,6 +126,6 @@ def _batch(stage: Stage, node: int, body: Propose | CastVote | Ready) -> ParsedB
 
 def _say(stage: Stage, node: int, body: Propose | CastVote | Ready) -> ParsedBatch:
     batch = _batch(stage, node, body)
-    stage.world.submit(node, batch.raw)
+    stage.world.hand_in(node, batch.raw)
     stage.world.run_until(stage.world.now_ms + STEP_MS)
     return batch

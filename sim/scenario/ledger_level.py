@@ -126,7 +126,7 @@ def _grant(stage: Stage, found: Match) -> None:
     world = stage.world
     for node, desk, kind, body in _road():
         batch = stateful_batch(stage, node, desk, f"certificate.{kind}", body)
-        world.submit(node, batch.raw)
+        world.hand_in(node, batch.raw)
         world.run_until(world.now_ms + 1_000)
         if (got := _outcome(stage, batch, 0)) != "applied":
             raise ScenarioError(found.line.number, f"the event {kind}", "applied", got)

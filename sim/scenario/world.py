@@ -345,7 +345,10 @@ class World(Cluster):
         super().run_until(at_ms)
         self.story.now_ms = self.now_ms - START_MS
 
-    def submit(self, source: int, raw: bytes) -> None:
+    def submit(self, bank: int, event: bytes) -> None:
+        """Leave out what a node would submit of its own: the numbers of all sources are the file's to give."""
+
+    def hand_in(self, source: int, raw: bytes) -> None:
         """Hand a batch to its source's own node, and again until it is committed there."""
         self._submit(source, raw)
         self.run_until(self.now_ms)
