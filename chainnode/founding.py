@@ -168,14 +168,25 @@ def read_genesis(path: Path) -> Genesis:
     return genesis_from_json(read_file(path, size_max=GENESIS_SIZE_MAX))
 
 
-def join_chain(home: Home, genesis: Genesis, *, name: str, member: str, hosts: Sequence[str], now_ms: int) -> None:
+def join_chain(
+    home: Home,
+    genesis: Genesis,
+    *,
+    name: str,
+    member: str,
+    hosts: Sequence[str],
+    now_ms: int,
+    joins_later: bool = False,
+) -> None:
     """Give a home its genesis, the TLS certificate of this chain, and an empty write-ahead log where it votes.
 
-    Raises `UsageError` where the home belongs to a chain already, or genesis has other keys for this node.
+    With `joins_later` genesis need not know its keys: the members make it a validator by their votes. Raises
+    `UsageError` where the home belongs to a chain already, or genesis has other keys for this node.
     """
     if home.genesis.exists():
         raise UsageError("this home belongs to a chain already", where=str(home.genesis))
-    _check_own_keys(home, genesis, name)
+    if not joins_later:
+        _check_own_keys(home, genesis, name)
     ca_key = load_private_key(read_secret(home.ca_key, size_max=PEM_BYTES_MAX))
     ca_certificate = x509.load_pem_x509_certificate(read_file(home.ca_certificate, size_max=PEM_BYTES_MAX))
     key, certificate = issue_node_certificate(
@@ -204,7 +215,11 @@ def _check_own_keys(home: Home, genesis: Genesis, name: str) -> None:
     mine = next((validator for validator in genesis.validators if validator.name == name), None)
     if mine is None:
         if home.vote_key.exists():
-            raise UsageError("genesis does not name this validator", got=name, hint="make the home with --observer")
+            raise UsageError(
+                "genesis does not name this validator",
+                got=name,
+                hint="make the home with --observer, or join with --joins",
+            )
         return
     for use in ("vote", "cosign", "log"):
         expected = getattr(mine, f"{use}_key").hex()

@@ -35,6 +35,7 @@ from chainnode.home import Home
 from chainnode.identity import PAIR_SECRET_BYTES, new_key, write_key, write_pairs
 from chainnode.processes import ProcessRecord, is_alive, send, start_process, stop, wait_until_gone
 from ledger.genesis_json import genesis_to_json
+from ledger.governance_rules import GOVERNANCE_ROLE
 from primitives.errors import InputError, UsageError
 
 CHAIN_NAME = "localnet"
@@ -168,7 +169,7 @@ class Localnet:
         base = choose_base_port(count, base_port)
         make_private_directory(self.keys)
         names = [bank_name(index) for index in range(count)]
-        nodes = [_planned(self.directory, name, base + PORTS_A_NODE * index) for index, name in enumerate(names)]
+        nodes = [planned(self.directory, name, base + PORTS_A_NODE * index) for index, name in enumerate(names)]
         entries: list[Json] = []
         for index, node in enumerate(nodes):
             step(node.name)
@@ -197,7 +198,13 @@ class Localnet:
             address=node.p2p,
             agents=bank_agents(index),
             sources=[self._source(node.member, "bank", ("bank",))],
+            officers=[self._officer(node.member)],
         )
+
+    def _officer(self, member: str) -> Json:
+        key = new_key("officer", member=member, role=GOVERNANCE_ROLE)
+        write_key(self.keys / f"{member}-{GOVERNANCE_ROLE}.key", key)
+        return {"key": key.public, "role": GOVERNANCE_ROLE}
 
     def _found_outsider(self, outsider: Outsider) -> Json:
         write_reporter_secret(self.keys / f"{outsider.member}-reporter.secret")
@@ -253,6 +260,11 @@ class Localnet:
         wait_until_gone(process, STOP_TIMEOUT_S)
         return True
 
+    def add(self, node: LocalNode) -> None:
+        """Record a further node."""
+        file = self.load()
+        self._save(msgspec.structs.replace(file, nodes=(*file.nodes, node)))
+
     def _save(self, file: NetFile) -> None:
         write_file(self.path, msgspec.json.format(msgspec.json.encode(file)) + b"\n")
 
@@ -277,7 +289,8 @@ def bank_agents(index: int) -> tuple[str, ...]:
     return (f"BK{letters[index // 26]}{letters[index % 26]}CNBJ", f"{999_100_000_017 + 8 * index}", lei)
 
 
-def _planned(directory: Path, name: str, port: int) -> LocalNode:
+def planned(directory: Path, name: str, port: int) -> LocalNode:
+    """Return a node as it will be: its home below the directory, its ports from `port` on."""
     rpc = f"http://{HOST}:{port + 1}"
     return LocalNode(
         name=name,

@@ -26,6 +26,8 @@ from primitives.errors import InputError
 
 Json = dict[str, Any]  # Any: what a JSON decoder gives
 TIME_SUFFIX = "_ms"
+TAG_KEY = "type"
+"""Names which record of a closed union an object is."""
 EVENT_KEYS = ("member", "reference", "expires", "kind", "schema", "body")
 
 
@@ -57,7 +59,8 @@ def body_to_json(kind: int, schema: int, body: bytes) -> Json:
 
 def record_to_json(record: Record) -> Json:
     """Return the JSON form of any record: fields by name, bytes in hex, `x_ms` as the time `x`."""
-    shown: Json = {}
+    tag = record.__struct_config__.tag
+    shown: Json = {} if tag is None else {TAG_KEY: tag}
     for name in record.__struct_fields__:
         value = getattr(record, name)
         if name.endswith(TIME_SUFFIX):
@@ -158,11 +161,11 @@ def _struct(info: inspect.StructType, value: object, where: str) -> list[object]
     if not isinstance(value, Mapping):
         raise InputError("not an object", where=where, expected=f"the fields of {info.cls.__name__}", got=_type(value))
     names = {field.name.removesuffix(TIME_SUFFIX): field for field in info.fields}
-    unknown = sorted(set(value) - set(names))
+    unknown = sorted(set(value) - set(names) - ({TAG_KEY} if info.tag is not None else set()))
     if unknown:
         raise InputError("unknown key", where=f"{where}.{unknown[0]}", expected=f"one of {', '.join(names)}")
     annotations = {field.name: field.type for field in structs.fields(info.cls)}
-    built: list[object] = []
+    built: list[object] = [] if info.tag is None else [info.tag]
     for name, field in names.items():
         place = f"{where}.{name}"
         if name in value:
@@ -193,6 +196,12 @@ def _built(type_: inspect.Type, value: object, where: str) -> object:
             if value is None and _optional(type_):
                 return None
             others = [item for item in types if not isinstance(item, inspect.NoneType)]
+            tagged = {item.tag: item for item in others if isinstance(item, inspect.StructType)}
+            if len(tagged) > 1:
+                tag = value.get(TAG_KEY) if isinstance(value, Mapping) else None
+                if not isinstance(tag, str) or tag not in tagged:
+                    raise InputError("unknown type", where=f"{where}.{TAG_KEY}", expected=" or ".join(map(str, tagged)))
+                return _struct(tagged[tag], value, where)
             return _built(others[0], value, where) if len(others) == 1 else value
         case inspect.StructType():
             return _struct(type_, value, where)

@@ -52,6 +52,7 @@ from ledger.nodes import put_set
 from ledger.recent_blocks import RECENT_BLOCKS, recent_hash
 from ledger.rules import schedule_rules
 from ledger.state import StateReader, Transaction
+from primitives.encoding import Record
 from primitives.ids import Epoch, Hash
 from primitives.keys import verify
 from primitives.validators import ValidatorSet
@@ -193,6 +194,8 @@ def _close(
     left = tuple(bytes(item) for item, _ in under_way(state, context.time_ms))
     state.put(UNDER_WAY_KEY, UnderWay(left))
 
+
+KIND_OF: dict[type[Record], int] = {Propose: PROPOSE, CastVote: VOTE, Ready: READY, Withdraw: WITHDRAW}
 
 GOVERNANCE_KINDS: tuple[KindSpec, ...] = (
     KindSpec(PROPOSE, "governance.propose", {SCHEMA: Propose}, changes_state=True, apply=_propose, is_dear=True),

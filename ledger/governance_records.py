@@ -92,6 +92,11 @@ def voters(state: StateReader) -> tuple[str, ...]:
     return tuple(sorted({str(validator.member) for validator in read_validators(state).validators}))
 
 
+def votes_needed(voters_count: int) -> int:
+    """Return the smallest number of approvals that passes a proposal."""
+    return 2 * voters_count // 3 + 1
+
+
 def passes(voters_count: int, approvals: int) -> bool:
     """Say whether votes decide a proposal: more than two thirds of the voters.
 

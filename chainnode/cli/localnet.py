@@ -180,6 +180,26 @@ def start(directory: Path, name: str) -> None:
     show_rows([net.node(name).row()], columns=COLUMNS, wrap="nodes")
 
 
+@localnet.command("add-node")
+@directory_option
+@click.option("--member", default="bank-a", show_default=True, help="The bank whose further node it is.")
+@click.option("--name", help="The node's name. [default: the bank's, numbered]")
+@click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(1, 3600), default=60.0, help="Seconds to wait. [default: 60]"
+)
+def add_node(directory: Path, member: str, name: str | None, timeout_s: float) -> None:
+    """Start a further node, have the banks vote for it, and wait until it is a validator."""
+    from chainnode.localnet import Localnet
+    from chainnode.localnet_join import add_node as add
+
+    net = Localnet(directory)
+    net.load()
+    with net.held(), progress("adding", None) as bar:
+        node = add(net, member, name=name, now_ms=time.time_ns() // 1_000_000, timeout_s=timeout_s, step=bar.describe)
+    say(f"{node.name} is a validator")
+    show_rows([node.row()], columns=COLUMNS, wrap="nodes")
+
+
 @localnet.command()
 @directory_option
 @click.argument("name")

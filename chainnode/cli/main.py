@@ -28,6 +28,8 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "config": ("node", "config", "Show and check settings.", "Node"),
     "fsck": ("node", "fsck", "Verify a stopped node's store, block by block.", "Node"),
     "genesis": ("genesis", "genesis", "Make, show and hash the consortium's genesis.", "Consortium"),
+    "validator": ("validator", "validator", "Validators: list, propose changes, vote.", "Consortium"),
+    "rules": ("validator", "rules", "The rules that blocks follow, and others from a height on.", "Consortium"),
     "keys": ("keys", "keys", "Make and show key files.", "Consortium"),
     "submit": ("submit", "submit", "Submit events from files: payments, certificates.", "Events"),
     "cert": ("cert", "cert", "Certificates of fintech products.", "Events"),

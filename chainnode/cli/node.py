@@ -52,6 +52,13 @@ def _now_ms() -> int:
 @click.option(
     "--genesis", type=click.Path(path_type=Path), help="Join this chain: genesis, TLS certificate, empty log."
 )
+@click.option("--joins", is_flag=True, help="Genesis does not know this node's keys: the members will vote on it.")
+@click.option(
+    "--ca",
+    type=click.Path(path_type=Path),
+    metavar="HOME",
+    help="Take the member's CA from this home: the chain knows one CA of each member.",
+)
 def init(
     name: str | None,
     member: str | None,
@@ -61,6 +68,8 @@ def init(
     address: str,
     observer: bool,
     genesis: Path | None,
+    joins: bool,
+    ca: Path | None,
 ) -> None:
     """Make a node's home, or join a home that was made to its chain.
 
@@ -68,6 +77,7 @@ def init(
     Then `chainnode genesis create`, and `chainnode init --home D --genesis genesis.json` with everybody's.
     """
     from chainnode.founding import found_home, host_of, join_chain, member_entry, read_genesis
+    from chainnode.identity import new_key, write_key
 
     home = settings().require_home()
     if genesis is None and name is None:
@@ -76,7 +86,15 @@ def init(
         member = member or name
         listen = {"p2p.listen": address}
         found_home(home, name=name, member=member, settings=listen, now_ms=_now_ms(), validator=not observer)
-        if not observer:
+        if ca is not None:
+            from chainnode.home import Home
+            from chainnode.joining import take_ca
+
+            take_ca(home, Home(ca).ca_certificate, Home(ca).ca_key)
+        if not observer and not joins:
+            officer = new_key("officer", member=member, role="governance")
+            write_key(home.keys / "officer.key", officer)
+            say("keys/officer.key signs the member's votes on governance: keep it away from the node")
             entry = member_entry(
                 home,
                 name=name,
@@ -85,6 +103,7 @@ def init(
                 roles=roles or ("bank",),
                 address=address,
                 agents=agents,
+                officers=[{"key": officer.public, "role": officer.role}],
             )
             home.entry.write_text(json.dumps(entry, indent=2) + "\n")
         say(f"home made in {home.root}")
@@ -92,7 +111,15 @@ def init(
         loaded = settings().load_config(home).config
         chain = read_genesis(genesis)
         hosts = [host_of(loaded.p2p.listen)]
-        join_chain(home, chain, name=loaded.node.name, member=loaded.node.member, hosts=hosts, now_ms=_now_ms())
+        join_chain(
+            home,
+            chain,
+            name=loaded.node.name,
+            member=loaded.node.member,
+            hosts=hosts,
+            now_ms=_now_ms(),
+            joins_later=joins,
+        )
         start = f"chainnode start --home {shlex.quote(str(home.root))}"
         say(f"joined to chain {chain.chain} ({chain.chain_id.hex()}); run `{start}`")
     show({"home": str(home.root), "entry": str(home.entry) if home.entry.exists() else None})

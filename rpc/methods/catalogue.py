@@ -6,7 +6,18 @@ from functools import cache
 from typing import Any
 
 from rpc import openrpc
-from rpc.methods import blocks, capabilities, certificate_status, certificates, events, net, payments, proofs, submit
+from rpc.methods import (
+    blocks,
+    capabilities,
+    certificate_status,
+    certificates,
+    events,
+    gov,
+    net,
+    payments,
+    proofs,
+    submit,
+)
 from rpc.ports import Services
 from rpc.registry import AnyMethod, method, table
 from rpc.types import NoParams
@@ -28,6 +39,7 @@ METHODS: dict[str, AnyMethod] = table(
     certificates.METHODS,
     certificate_status.METHODS,
     payments.METHODS,
+    gov.METHODS,
     net.METHODS,
     (discover,),
 )

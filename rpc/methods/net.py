@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from primitives.validators import ValidatorSet
 from rpc.errors import Code
+from rpc.methods.gov import ProposalResult, proposals_under_way
 from rpc.ports import NodeStatus, Services
 from rpc.proofs import present_validators
 from rpc.registry import method
@@ -43,7 +44,10 @@ class ValidatorResult(Result, frozen=True):
 
 
 class ValidatorsResult(Result, frozen=True):
-    """The set of the present epoch: n validators, of which f may be malicious or gone, and the quorum that decides."""
+    """The set of the present epoch: n validators, of which f may be malicious or gone, and the quorum that decides.
+
+    `proposals` are those under way, with their votes.
+    """
 
     epoch: int
     view: int
@@ -52,6 +56,7 @@ class ValidatorsResult(Result, frozen=True):
     quorum: int
     hash: str
     validators: list[ValidatorResult]
+    proposals: list[ProposalResult]
     as_of: int
 
 
@@ -87,10 +92,12 @@ def net_validators(services: Services, params: NoParams) -> ValidatorsResult:
     """The validators that vote now, and which of them leads."""
     del params
     validators, height = present_validators(services)
-    return validators_result(validators, services.node.status(), height)
+    return validators_result(validators, services.node.status(), proposals_under_way(services), height)
 
 
-def validators_result(validators: ValidatorSet, status: NodeStatus, height: int) -> ValidatorsResult:
+def validators_result(
+    validators: ValidatorSet, status: NodeStatus, proposals: list[ProposalResult], height: int
+) -> ValidatorsResult:
     """Return the set as JSON has it, with the leader that the node sees."""
     described = [
         ValidatorResult(
@@ -112,6 +119,7 @@ def validators_result(validators: ValidatorSet, status: NodeStatus, height: int)
         validators.quorum,
         validators.hash.hex(),
         described,
+        proposals,
         height,
     )
 

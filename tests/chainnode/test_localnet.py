@@ -75,13 +75,18 @@ def test_every_role_has_a_key_file_that_genesis_knows(founded: tuple[Localnet, N
     net, _ = founded
     genesis = read_genesis(net.directory / "genesis.json")
     known = {source.key: member for member in genesis.members for source in member.sources}
+    officers = {officer.key: member for member in genesis.members for officer in member.officers}
     files = sorted(net.keys.glob("*.key"))
     assert [path.stem for path in files] == [
         "auditor-auditor",
         "bank-a-bank",
+        "bank-a-governance",
         "bank-b-bank",
+        "bank-b-governance",
         "bank-c-bank",
+        "bank-c-governance",
         "bank-d-bank",
+        "bank-d-governance",
         "cb-decider",
         "cb-reviewer",
         "ins-inspector",
@@ -90,8 +95,8 @@ def test_every_role_has_a_key_file_that_genesis_knows(founded: tuple[Localnet, N
         "switch-switch",
     ]
     for path in files:
-        key = read_key(path, "source")
-        assert known[key.source].id == key.member
+        key = read_key(path, "source", "officer")
+        assert (officers if key.use == "officer" else known)[key.source].id == key.member
         assert path.stem == f"{key.member}-{key.role}"
 
 

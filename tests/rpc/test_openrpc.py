@@ -18,6 +18,7 @@ from rpc.methods import (
     certificate_status,
     certificates,
     events,
+    gov,
     net,
     payments,
     proofs,
@@ -26,7 +27,19 @@ from rpc.methods import (
 from rpc.methods.catalogue import METHODS, document
 from rpc.registry import Method
 
-MODULES = (blocks, capabilities, catalogue, certificate_status, certificates, events, net, payments, proofs, submit)
+MODULES = (
+    blocks,
+    capabilities,
+    catalogue,
+    certificate_status,
+    certificates,
+    events,
+    gov,
+    net,
+    payments,
+    proofs,
+    submit,
+)
 NEEDED = {
     "ledger_submit",
     "ledger_submitBatch",

@@ -1,0 +1,305 @@
+"""`chainnode validator` and `chainnode rules`: how the members change their validators and the rules of the chain.
+
+A proposal and a vote are events of a member: --home sends them through its node, --as KEYFILE with a key of its own. A
+vote is also signed by one of the member's officers (--officer), whose key need not be near any node.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from chainnode.cli.context import hash_of, settings
+from chainnode.cli.main import Group
+from chainnode.cli.output import records, say, show, show_rows
+from chainnode.cli.submit import open_door, send_all, timeout_option, wait_option
+
+if TYPE_CHECKING:
+    from chainnode.client import NodeClient
+    from primitives.encoding import Record
+
+DAY_MS = 86_400_000
+COLUMNS = ("index", "name", "member", "leader", "up", "vote_key")
+PROPOSAL_COLUMNS = ("id", "stage", "what", "approvals", "needed", "rejections", "waits_for", "expires")
+
+dry_run_option = click.option("--dry-run", is_flag=True, help="Say what it would do, and send nothing.")
+force_option = click.option("--force", is_flag=True, help="Send it although too few validators are up.")
+days_option = click.option(
+    "--days", type=click.FloatRange(0.001, 30), default=7.0, show_default=True, help="How long it waits for votes."
+)
+officer_option = click.option(
+    "--officer",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="KEYFILE",
+    help="Key of the member's officer for governance, which signs the vote.",
+)
+
+
+@click.group(cls=Group)
+def validator() -> None:
+    """Validators: list them; propose, approve and reject changes; what a joining node brings."""
+
+
+@click.group(cls=Group)
+def rules() -> None:
+    """The version of the rules that blocks follow: show it, propose another from a height on."""
+
+
+# --- reading
+
+
+@validator.command("list")
+def list_() -> None:
+    """Show the validators that vote now, which of them are up, and the proposals under way."""
+    client = settings().client()
+    found = client.call("net_validators")
+    status = client.call("net_status")
+    up = {peer["name"] for peer in client.call("net_peers")["peers"] if peer["connected"]} | {status["node"]}
+    rows = [{**row, "up": row["name"] in up} for row in found["validators"]]
+    if settings().machine:
+        show({**found, "validators": rows})
+        return
+    say(f"epoch {found['epoch']}: {found['n']} validators, {found['f']} may be faulty, {found['quorum']} decide")
+    show_rows(rows, columns=COLUMNS, wrap="validators")
+    if found["proposals"]:
+        _show_proposals(found["proposals"])
+
+
+@validator.command()
+@click.argument("proposal", required=False)
+def status(proposal: str | None) -> None:
+    """Show PROPOSAL with its votes, or all that are under way."""
+    client = settings().client()
+    if proposal is not None:
+        show(client.call("gov_getProposal", id=hash_of(proposal, "a proposal's id"))["proposal"])
+        return
+    _show_proposals(client.call("gov_listProposals")["proposals"])
+
+
+def _show_proposals(proposals: list[dict[str, Any]]) -> None:
+    rows = [
+        {
+            **row,
+            "what": _sentence(row["action"]),
+            "approvals": ", ".join(row["approvals"]) or "none",
+            "needed": row["votes_needed"],
+            "rejections": ", ".join(row["rejections"]) or "none",
+        }
+        for row in proposals
+    ]
+    show_rows(rows, columns=PROPOSAL_COLUMNS, wrap="proposals")
+
+
+def _sentence(action: dict[str, Any]) -> str:
+    match action:
+        case {"type": "add_validator", "name": name, "member": member}:
+            return f"add {name} of {member}"
+        case {"type": "remove_validator", "name": name}:
+            return f"remove {name}"
+        case {"type": "rekey_validator", "name": name}:
+            return f"new keys for {name}"
+        case {"type": "activate_rules", "version": version, "height": height}:
+            return f"rules {version} from height {height}"
+        case _:
+            return str(action.get("type"))
+
+
+# --- what a node brings
+
+
+@validator.command()
+@click.option("--address", help="Where peers find the node. [default: p2p.listen of its settings]")
+def entry(address: str | None) -> None:
+    """Write config/validator.json of --home: its public keys with their proofs, for `propose add` and `rekey`."""
+    from chainnode.files import write_file
+    from chainnode.joining import entry_path, validator_entry
+
+    home = settings().require_home()
+    home.check()
+    config = settings().load_config(home).config
+    made = validator_entry(home, name=config.node.name, member=config.node.member, address=address or config.p2p.listen)
+    path = entry_path(home)
+    write_file(path, json.dumps(made, indent=2).encode() + b"\n")
+    say(f"written to {path}; propose it with `chainnode validator propose add` or `rekey`")
+    show({"file": str(path), "name": made["name"], "member": made["member"], "address": made["address"]})
+
+
+@validator.command("renew-keys")
+def renew_keys() -> None:
+    """Put the keys of the stopped node of --home away and make new ones, with an empty write-ahead log."""
+    from chainnode.joining import renew_keys as renew
+
+    home = settings().require_home()
+    home.check()
+    retired = renew(home, settings().load_config(home).config.node.member)
+    say(f"the used keys lie in {retired}; start the node, then propose its entry with `validator propose rekey`")
+    show({"home": str(home.root), "retired": str(retired)})
+
+
+# --- proposing
+
+
+@validator.group(cls=Group)
+def propose() -> None:
+    """Propose a change of the validators; refused at the door where too few of the next ones would be up."""
+
+
+def _proposing(command: Any) -> Any:  # Any: click's decorators are untyped
+    for option in (timeout_option, wait_option, days_option, force_option, dry_run_option):
+        command = option(command)
+    return command
+
+
+@propose.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@_proposing
+def add(file: Path, dry_run: bool, force: bool, days: float, wait: str, timeout_s: float) -> int:
+    """Propose the node of FILE (its config/validator.json) as a validator."""
+    from chainnode.joining import read_validator_entry
+
+    action = {"type": "add_validator", **read_validator_entry(file)}
+    return _propose(action, dry_run=dry_run, force=force, days=days, wait=wait, timeout_s=timeout_s)
+
+
+@propose.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@_proposing
+def rekey(file: Path, dry_run: bool, force: bool, days: float, wait: str, timeout_s: float) -> int:
+    """Propose the new keys of FILE for the validator of that name, such as one that lost its disk."""
+    from chainnode.joining import read_validator_entry
+
+    found = read_validator_entry(file)
+    action = {"type": "rekey_validator", **{key: found[key] for key in ("name", "keys", "address")}}
+    return _propose(action, dry_run=dry_run, force=force, days=days, wait=wait, timeout_s=timeout_s)
+
+
+@propose.command()
+@click.argument("name")
+@click.option("--fewer-faults", is_flag=True, help="Although the chain will bear fewer faulty validators.")
+@_proposing
+def remove(name: str, fewer_faults: bool, dry_run: bool, force: bool, days: float, wait: str, timeout_s: float) -> int:
+    """Propose that validator NAME leaves."""
+    action = {"type": "remove_validator", "name": name, "fewer_faults": fewer_faults}
+    return _propose(action, dry_run=dry_run, force=force, days=days, wait=wait, timeout_s=timeout_s)
+
+
+@rules.command("propose")
+@click.argument("version", type=click.IntRange(1))
+@click.option("--at", "height", type=click.IntRange(1), required=True, help="The first height with these rules.")
+@_proposing
+def propose_rules(
+    version: int, height: int, dry_run: bool, force: bool, days: float, wait: str, timeout_s: float
+) -> int:
+    """Propose that blocks from a height on follow VERSION of the rules. Upgrade the nodes before that height."""
+    action = {"type": "activate_rules", "version": version, "height": height}
+    return _propose(action, dry_run=dry_run, force=force, days=days, wait=wait, timeout_s=timeout_s)
+
+
+@rules.command("status")
+def rules_status() -> None:
+    """Show the version that the newest block follows, what this release knows, and proposals of others."""
+    from ledger.rules import RULES_SUPPORTED
+
+    client = settings().client()
+    newest = client.call("ledger_getBlock")
+    under_way = client.call("gov_listProposals")["proposals"]
+    show(
+        {
+            "height": newest["header"]["height"],
+            "version": newest["header"]["version"],
+            "this_release_knows": ", ".join(map(str, RULES_SUPPORTED)),
+            "proposals": [row["id"] for row in under_way if row["action"]["type"] == "activate_rules"],
+        }
+    )
+
+
+def _propose(action: dict[str, Any], *, dry_run: bool, force: bool, days: float, wait: str, timeout_s: float) -> int:
+    from chainnode.joining import check_outlook, check_rules, outlook
+    from ledger.event_json import record_from_json
+    from ledger.governance_bodies import Propose
+    from ledger.times import format_time
+
+    client = settings().client(timeout_s=timeout_s, token=not dry_run)
+    check = client.call("gov_checkAction", action=action)
+    check_rules(check)
+    joins = action["type"] in ("add_validator", "rekey_validator")
+    found = outlook(client, check, [action["name"]] if joins else [])
+    if found is not None:
+        say(found.sentence())
+    if not force:
+        check_outlook(found)
+    if dry_run:
+        show({"would_send": _sentence(action), "present": check["present"], "following": check["following"]})
+        return 0
+    expires = format_time(time.time_ns() // 1_000_000 + int(days * DAY_MS))
+    body = record_from_json(Propose, {"action": action, "expires": expires}, where="proposal")
+    return _send(client, body, f"proposal to {_sentence(action)}", wait, timeout_s)
+
+
+# --- voting
+
+
+@validator.command()
+@click.argument("proposal")
+@officer_option
+@wait_option
+@timeout_option
+def approve(proposal: str, officer: Path, wait: str, timeout_s: float) -> int:
+    """Vote for PROPOSAL, whatever it is about."""
+    return _vote(proposal, officer, approve=True, wait=wait, timeout_s=timeout_s)
+
+
+@validator.command()
+@click.argument("proposal")
+@officer_option
+@wait_option
+@timeout_option
+def reject(proposal: str, officer: Path, wait: str, timeout_s: float) -> int:
+    """Vote against PROPOSAL."""
+    return _vote(proposal, officer, approve=False, wait=wait, timeout_s=timeout_s)
+
+
+@validator.command()
+@click.argument("proposal")
+@wait_option
+@timeout_option
+def withdraw(proposal: str, wait: str, timeout_s: float) -> int:
+    """Take PROPOSAL back; only the member that made it can."""
+    from ledger.governance_bodies import Withdraw
+
+    body = Withdraw(bytes.fromhex(hash_of(proposal, "a proposal's id")))
+    client = settings().client(timeout_s=timeout_s, token=True)
+    return _send(client, body, "withdrawal", wait, timeout_s)
+
+
+def _vote(proposal: str, officer: Path, *, approve: bool, wait: str, timeout_s: float) -> int:
+    from chainnode.identity import read_key
+    from ledger.governance_bodies import CastVote, vote_statement
+    from primitives.ids import Hash
+
+    proposal_id = bytes.fromhex(hash_of(proposal, "a proposal's id"))
+    key = read_key(officer, "officer")
+    client = settings().client(timeout_s=timeout_s, token=True)
+    found = client.call("gov_getProposal", id=proposal_id.hex())["proposal"]
+    say(f"{'for' if approve else 'against'}: {_sentence(found['action'])}, proposed by {found['member']}")
+    chain_id = Hash(bytes.fromhex(client.call("net_status")["chain_id"]))
+    signature = key.signing_key.sign(vote_statement(chain_id, proposal_id, approve))
+    return _send(client, CastVote(proposal_id, approve, key.source, signature), "vote", wait, timeout_s)
+
+
+def _send(client: NodeClient, body: Record, what: str, wait: str, timeout_s: float) -> int:
+    """Submit one event of governance; status 1 unless it was applied."""
+    from chainnode.submission import NewEvent
+    from ledger.governance import KIND_OF, SCHEMA
+    from primitives.encoding import encode
+
+    # Chosen here, so that a call that is sent twice is one event.
+    event = NewEvent(KIND_OF[type(body)], SCHEMA, encode(body), what, reference=secrets.token_bytes(16))
+    with records(None) as out, open_door(client) as door:
+        return send_all(client, door, [event], out, wait=wait, timeout_s=timeout_s)

@@ -1,0 +1,161 @@
+"""What a node brings to become a validator of a running chain, and new keys for one that lost its disk.
+
+Here: the file `config/validator.json` with the proofs that a home holds its keys, taking over a member's CA, putting
+used keys away, and asking a node how safe a change would be at this moment. Not here: rules
+(`ledger.governance_rules`), printing (`chainnode.cli`), making a home (`chainnode.founding`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chainnode.client import NodeClient
+from chainnode.files import PRIVATE_FILE_MODE, make_private_directory, read_file, read_secret, write_file
+from chainnode.founding import ENTRY_BYTES_MAX, PEM_BYTES_MAX, read_genesis
+from chainnode.home import Home
+from chainnode.identity import new_key, read_key, write_key
+from chainnode.wal import WriteAheadLog
+from consensus.messages import WINDOW
+from ledger.governance_bodies import key_statement
+from ledger.nodes import USES
+from primitives.errors import ChainError, InputError, UsageError
+from primitives.ids import Hash
+
+Json = dict[str, Any]  # Any: JSON values
+
+ENTRY_KEYS = ("name", "member", "address", "keys")
+
+
+class UnsafeChange(ChainError):
+    """The validators that are up would not make the quorum that a change leaves, so nothing was sent."""
+
+    reason = "unsafe_change"
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a change would leave: the next set's size and quorum, and which of it are up and where the chain is."""
+
+    n: int
+    quorum: int
+    live: tuple[str, ...]
+    silent: tuple[str, ...]
+
+    @property
+    def safe(self) -> bool:
+        """Whether order would go on at once."""
+        return len(self.live) >= self.quorum
+
+    def sentence(self) -> str:
+        """Return the outlook for a person."""
+        missing = f"; not up or behind: {', '.join(self.silent)}" if self.silent else ""
+        return f"{len(self.live)} of the next {self.n} validators are up, {self.quorum} decide{missing}"
+
+
+def entry_path(home: Home) -> Path:
+    """Return where a home keeps what it brings to become a validator."""
+    return home.config.parent / "validator.json"
+
+
+def validator_entry(home: Home, *, name: str, member: str, address: str) -> Json:
+    """Return what a home brings: names, address, public keys, and each key's proof for this very chain."""
+    chain_id = read_genesis(home.genesis).chain_id
+    keys: Json = {}
+    for use in USES:
+        key = read_key(home.keys / f"{use}.key", use)  # type: ignore[arg-type]  # USES are uses of keys
+        proof = key.signing_key.sign(key_statement(chain_id, use, name, member, key.source))
+        keys |= {f"{use}_key": key.public, f"{use}_proof": proof.hex()}
+    return {"name": name, "member": member, "address": address, "keys": keys}
+
+
+def read_validator_entry(path: Path) -> Json:
+    """Return the content of such a file. Raises `InputError` where it is none."""
+    try:
+        entry = json.loads(read_file(path, size_max=ENTRY_BYTES_MAX))
+    except (ValueError, RecursionError):
+        entry = None
+    if not isinstance(entry, dict) or set(entry) != set(ENTRY_KEYS):
+        raise InputError(
+            "not a validator's entry", where=str(path), expected="JSON as `chainnode validator entry` writes it"
+        )
+    return entry
+
+
+def take_ca(home: Home, ca_certificate: Path, ca_key: Path) -> None:
+    """Put the member's own CA, which the chain knows, in the place of the one that a new home was made with."""
+    write_file(home.ca_certificate, read_file(ca_certificate, size_max=PEM_BYTES_MAX), mode=PRIVATE_FILE_MODE)
+    write_file(home.ca_key, read_secret(ca_key, size_max=PEM_BYTES_MAX), mode=PRIVATE_FILE_MODE)
+
+
+def renew_keys(home: Home, member: str) -> Path:
+    """Give a stopped node's home new keys and an empty write-ahead log; return where the used ones were put.
+
+    What the old keys signed does not bind the new ones, and nobody takes the old ones' word once the chain knows the
+    new. Raises `HomeInUse` while the node runs.
+    """
+    with home.lock():
+        chain_id = read_genesis(home.genesis).chain_id
+        number = 1
+        while (retired := home.keys / f"retired-{number}").exists():
+            number += 1
+        make_private_directory(retired)
+        for use in USES:
+            path = home.keys / f"{use}.key"
+            if path.exists():
+                path.rename(retired / path.name)
+            write_key(path, new_key(use, member=member))  # type: ignore[arg-type]  # USES are uses of keys
+        for path in (home.wal, home.learner_wal):
+            if path.exists():
+                path.rename(retired / path.name)
+        WriteAheadLog(home.wal, Hash(chain_id)).close()
+    return retired
+
+
+def outlook(client: NodeClient, check: Mapping[str, Any], waits_for: Iterable[str] = ()) -> Outlook | None:
+    """Return who of the next set is up now, as the asked node sees it; None for a change that leaves the set alone.
+
+    `check` is the answer of `gov_checkAction`; nodes of `waits_for` count as up: the change waits for their word.
+    """
+    following = check["following"]
+    if following is None:
+        return None
+    status = client.call("net_status")
+    enough = int(status["height"]) - WINDOW
+    up = {peer["name"] for peer in client.call("net_peers")["peers"] if _is_up(peer, enough)} | set(waits_for)
+    if not status["catching_up"]:
+        up.add(status["node"])
+    names = following["validators"]
+    return Outlook(
+        int(following["n"]),
+        int(following["quorum"]),
+        tuple(name for name in names if name in up),
+        tuple(name for name in names if name not in up),
+    )
+
+
+def _is_up(peer: Mapping[str, Any], enough: int) -> bool:
+    return bool(peer["connected"]) and peer["height"] is not None and int(peer["height"]) >= enough
+
+
+def check_outlook(found: Outlook | None) -> None:
+    """Raise `UnsafeChange` where fewer than the next quorum are up."""
+    if found is not None and not found.safe:
+        raise UnsafeChange(
+            "the change would leave no quorum that is up",
+            expected=f"{found.quorum} of {found.n} validators",
+            got=found.sentence(),
+            hint="bring them up first, or send it all the same with --force",
+        )
+
+
+def check_rules(check: Mapping[str, Any]) -> None:
+    """Raise `UsageError` where the chain would refuse the action."""
+    broken = check["broken"]
+    if broken is not None:
+        raise UsageError(
+            "the chain would refuse this", expected=broken["meaning"], got=f"{broken['rule']}: {broken['detail']}"
+        )

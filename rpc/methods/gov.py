@@ -1,0 +1,181 @@
+"""gov_*: what the members propose, how they voted, and whether an action could be taken now.
+
+Here: reading. Proposing and voting are events like any other (`ledger_submit`). Source: docs/protocol.md, "Governance".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ledger.committed_state import CommittedState
+from ledger.event_json import record_from_json, record_to_json
+from ledger.governance_bodies import Propose
+from ledger.governance_records import (
+    Proposal,
+    Stage,
+    read_proposal,
+    under_way,
+    voters,
+    votes_needed,
+)
+from ledger.governance_rules import RULES, check_action
+from ledger.kinds import RuleBroken
+from ledger.members import read_validators
+from primitives.validators import ValidatorSet
+from rpc.errors import Code, not_found
+from rpc.methods.heights import tip_of
+from rpc.ports import Services
+from rpc.registry import method
+from rpc.types import HashHex, NoParams, Params, Result, Time, time_text
+
+Json = dict[str, Any]  # Any: JSON of an action
+
+
+class GetProposal(Params, frozen=True):
+    """A proposal, by the id of the event that made it."""
+
+    id: HashHex
+
+
+class CheckAction(Params, frozen=True):
+    """An action as a proposal's body has it: `type`, and its fields."""
+
+    action: Json
+
+
+class ProposalResult(Result, frozen=True):
+    """A proposal: the stage that it is at, and the votes; `voters` may vote, and `votes_needed` of them decide."""
+
+    id: str
+    stage: str
+    member: str
+    action: Json
+    height: int
+    expires: Time
+    approvals: list[str]
+    rejections: list[str]
+    voters: list[str]
+    votes_needed: int
+    waits_for: str | None
+    closed_height: int | None
+    detail: str | None
+
+
+class ProposalAnswer(Result, frozen=True):
+    """One proposal."""
+
+    proposal: ProposalResult
+    as_of: int
+
+
+class ProposalsAnswer(Result, frozen=True):
+    """The proposals that wait for votes or for their node, the oldest first."""
+
+    proposals: list[ProposalResult]
+    as_of: int
+
+
+class Figures(Result, frozen=True):
+    """A set of validators in figures: n of them bear f faulty ones, and `quorum` decide."""
+
+    epoch: int
+    n: int
+    f: int
+    quorum: int
+    validators: list[str]
+
+
+class BrokenRule(Result, frozen=True):
+    """The rule that an action would break."""
+
+    rule: str
+    meaning: str
+    detail: str
+
+
+class CheckResult(Result, frozen=True):
+    """What an action would do in the next block: `broken` where it may not be, `following` where it changes the set."""
+
+    broken: BrokenRule | None
+    present: Figures
+    following: Figures | None
+    as_of: int
+
+
+@method("gov_getProposal", params=GetProposal, result=ProposalAnswer, errors=(Code.NOT_FOUND, Code.UNAVAILABLE))
+def get_proposal(services: Services, params: GetProposal) -> ProposalAnswer:
+    """A proposal with its votes, also one that has ended."""
+    tip = tip_of(services)
+    state = CommittedState(services.reads.store)
+    proposal = read_proposal(state, bytes.fromhex(params.id))
+    if proposal is None:
+        raise not_found("there is no such proposal", where="$.id", got=params.id)
+    return ProposalAnswer(proposal_result(services, params.id, proposal), int(tip.height))
+
+
+@method("gov_listProposals", params=NoParams, result=ProposalsAnswer, errors=(Code.UNAVAILABLE,))
+def list_proposals(services: Services, params: NoParams) -> ProposalsAnswer:
+    """The proposals under way, with their votes."""
+    del params
+    tip = tip_of(services)
+    return ProposalsAnswer(proposals_under_way(services), int(tip.height))
+
+
+@method("gov_checkAction", params=CheckAction, result=CheckResult, errors=(Code.UNAVAILABLE,))
+def check(services: Services, params: CheckAction) -> CheckResult:
+    """Whether the chain would take an action now, and the validators that it would leave."""
+    tip = tip_of(services)
+    state = CommittedState(services.reads.store)
+    body = record_from_json(Propose, {"action": params.action, "expires": time_text(0)}, where="$")
+    assert isinstance(body, Propose)
+    broken, following = None, None
+    try:
+        following = check_action(state, services.reads.chain_id, body.action, int(tip.height) + 1)
+    except RuleBroken as refusal:
+        broken = BrokenRule(refusal.rule, RULES.get(refusal.rule, ""), refusal.detail)
+    return CheckResult(
+        broken, _figures(read_validators(state)), None if following is None else _figures(following), int(tip.height)
+    )
+
+
+def proposals_under_way(services: Services) -> list[ProposalResult]:
+    """Return the proposals that wait for votes or for their node at the newest block's time."""
+    state = CommittedState(services.reads.store)
+    found = under_way(state, _now_ms(services))
+    return [proposal_result(services, proposal_id.hex(), proposal) for proposal_id, proposal in found]
+
+
+def proposal_result(services: Services, proposal_id: str, proposal: Proposal) -> ProposalResult:
+    """Return a proposal as JSON has it, at the newest block's time."""
+    members = voters(CommittedState(services.reads.store))
+    stage = proposal.stage_at(_now_ms(services))
+    waits_for = {Stage.OPEN: "votes", Stage.APPROVED: "its node to catch up"}.get(stage)
+    return ProposalResult(
+        id=proposal_id,
+        stage=stage.value,
+        member=proposal.member,
+        action=record_to_json(proposal.action),
+        height=proposal.height,
+        expires=time_text(proposal.expires_ms),
+        approvals=list(proposal.approvals),
+        rejections=list(proposal.rejections),
+        voters=list(members),
+        votes_needed=votes_needed(len(members)),
+        waits_for=waits_for,
+        closed_height=proposal.closed_height or None,
+        detail=proposal.detail or None,
+    )
+
+
+def _now_ms(services: Services) -> int:
+    tip = services.reads.tip()
+    header = None if tip is None else services.reads.header(tip.height)
+    return 0 if header is None else int(header.time_ms)
+
+
+def _figures(validators: ValidatorSet) -> Figures:
+    names = [validator.name for validator in validators.validators]
+    return Figures(int(validators.epoch), validators.n, validators.f, validators.quorum, names)
+
+
+METHODS = (get_proposal, list_proposals, check)
