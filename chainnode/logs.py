@@ -7,8 +7,10 @@ payloads are withheld.
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import logging
+import ssl
 import sys
 from collections.abc import MutableMapping
 from typing import Any, TextIO
@@ -94,6 +96,19 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     """Return a logger; the name says which part of the node speaks."""
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name).bind(part=name)
     return logger
+
+
+def on_loop_fault(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:  # Any: asyncio's own type
+    """Take what nobody waits for any more: the end of a broken connection is no fault of this node, anything else is.
+
+    TLS in the event loop reports a reset, or a write to a link that was just cut, after whoever used it has gone.
+    """
+    error = context.get("exception")
+    cut = isinstance(error, RuntimeError) and "the handler is closed" in str(error)
+    if cut or isinstance(error, ConnectionError | TimeoutError | ssl.SSLError):
+        get_logger("loop").info("connection_broke", error=type(error).__name__)
+        return
+    loop.default_exception_handler(context)
 
 
 class _Place:

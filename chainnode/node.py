@@ -23,7 +23,7 @@ from chainnode.gateway import NodeGateway
 from chainnode.home import Home
 from chainnode.identity import NodeKeys, load_node_keys, read_token
 from chainnode.links import Links, links_of, ties_to_leavers
-from chainnode.logs import Position
+from chainnode.logs import Position, on_loop_fault
 from chainnode.metrics import NodeMetrics
 from chainnode.opening import must_follow
 from chainnode.readiness import Readiness
@@ -185,6 +185,7 @@ class Node:
     async def run(self) -> None:
         """Serve until `stop`; a fault of our own, or a halt, is raised."""
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(on_loop_fault)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         self.core.restore(self.wal.replay(), wall_clock_ms())

@@ -167,11 +167,13 @@ class Nodes:
         library = faketime_library()
         if name not in self.manifest.set_clocks or library is None:
             return {}
-        # The monotonic clock stays real, as a machine's does when its wall clock is set.
+        # The monotonic clock stays real, as a machine's does when its wall clock is set; and without the fix for old C
+        # libraries, which makes each wait for the interpreter's lock as long as the two clocks differ.
         return {
             "LD_PRELOAD": str(library),
             "FAKETIME_TIMESTAMP_FILE": str(self.clock_file(name)),
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "FAKETIME_FORCE_MONOTONIC_FIX": "0",
             "FAKETIME_CACHE_DURATION": "1",
             "NO_FAKE_STAT": "1",
         }

@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, assert_never
 
@@ -54,6 +55,8 @@ class Tormentor:
         self.learners: dict[str, int] = {}
         self._started = started
         self._lock = threading.Lock()
+        # A perturbation that takes longer than planned holds up the next on its node, and those of all nodes.
+        self._held = {name: threading.Lock() for name in nodes.names}
 
     def say(self, what: str) -> None:
         """Note something with its time."""
@@ -68,28 +71,32 @@ class Tormentor:
 
     def perform(self, item: Perturbation) -> None:
         """Carry out one perturbation and undo it; returns when the node is back."""
-        self.say(describe(item))
-        try:
-            self._perform(item)
-        except TimedOut as error:
-            self.complain(f"{describe(item)}: {error}")
+        with ExitStack() as held:
+            names = self.nodes.names if isinstance(item, PowerLoss) else (self._who(item.node),)
+            for name in names:
+                held.enter_context(self._held[name])
+            self.say(describe(item))
+            try:
+                self._perform(item, names[0])
+            except TimedOut as error:
+                self.complain(f"{describe(item)}: {error}")
 
-    def _perform(self, item: Perturbation) -> None:
+    def _perform(self, item: Perturbation, node: str) -> None:
         match item:
-            case Kill(node=node, for_s=for_s):
-                self._kill(self._who(node), for_s)
+            case Kill(for_s=for_s):
+                self._kill(node, for_s)
             case PowerLoss(for_s=for_s):
                 self._power_loss(for_s)
-            case Pause(node=node, for_s=for_s):
-                self._pause(self._who(node), for_s)
-            case Stop(node=node, for_s=for_s):
+            case Pause(for_s=for_s):
+                self._pause(node, for_s)
+            case Stop(for_s=for_s):
                 self.nodes.stop(node)
                 self._back(node, for_s)
             case Wipe():
                 self._wipe(item)
             case Flip():
                 self._flip(item)
-            case FillDisk(node=node, for_s=for_s):
+            case FillDisk(for_s=for_s):
                 self._fill_disk(node, for_s)
             case Clock():
                 self._clock(item)

@@ -1,5 +1,6 @@
 """Log lines: one JSON object each, always placed, never a secret."""
 
+import asyncio
 import io
 import json
 import logging
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from chainnode.logs import Position, configure_logs, get_logger, trace_id
+from chainnode.logs import Position, configure_logs, get_logger, on_loop_fault, trace_id
 
 
 @pytest.fixture(autouse=True)
@@ -102,3 +103,27 @@ def test_console_form_is_for_people() -> None:
     get_logger("node").info("started")
     assert "started" in stream.getvalue()
     assert not stream.getvalue().startswith("{")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ConnectionResetError(), {"level": "info", "event": "connection_broke", "error": "ConnectionResetError"}),
+        (RuntimeError("unable to write; the handler is closed"), {"level": "info", "event": "connection_broke"}),
+        (RuntimeError("a defect"), {"level": "error", "error": "RuntimeError: a defect"}),
+        (OSError(28, "No space left on device"), {"level": "error"}),
+    ],
+    ids=["reset", "closed", "defect", "disk"],
+)
+def test_a_broken_connection_that_nobody_waits_for_is_no_error_and_all_else_is(
+    error: Exception, line: dict[str, object]
+) -> None:
+    stream, _ = configured()
+    loop = asyncio.new_event_loop()
+    try:
+        on_loop_fault(loop, {"message": "nobody waits", "exception": error})
+    finally:
+        loop.close()
+    (found,) = lines(stream)
+    assert found.items() >= line.items()
+    assert ("frames" in found) == (line["level"] == "error")
