@@ -24,7 +24,7 @@ from chainnode.home import Home
 from chainnode.identity import Use, new_key, read_key, write_key, write_token
 from chainnode.source_outbox import SourceOutbox
 from chainnode.wal import WriteAheadLog
-from ledger.genesis import GENESIS_SIZE_MAX, Genesis
+from ledger.genesis import GENESIS_SIZE_MAX, Genesis, GenesisError
 from ledger.genesis_json import genesis_from_json, genesis_to_json
 from p2p.certificates import (
     certificate_pem,
@@ -165,7 +165,17 @@ def assemble_genesis(
 
 def read_genesis(path: Path) -> Genesis:
     """Return a genesis file's content. Raises `NotFound` or `GenesisError`, naming the file."""
-    return genesis_from_json(read_file(path, size_max=GENESIS_SIZE_MAX))
+    try:
+        return genesis_from_json(read_file(path, size_max=GENESIS_SIZE_MAX))
+    except GenesisError as error:
+        place = "" if error.where in (None, "genesis") else f" {error.where}"
+        raise GenesisError(
+            f"{error.what}{place}",
+            where=str(path),
+            expected=error.expected,
+            got=error.got,
+            hint=error.hint or "get the file from another member: its hash is the chain's id",
+        ) from None
 
 
 def join_chain(

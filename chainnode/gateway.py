@@ -22,7 +22,8 @@ from chainnode.core import NodeCore
 from chainnode.metrics import NodeMetrics
 from chainnode.pending import Entry, PendingEvents, Waiter
 from chainnode.readiness import Submission
-from chainnode.source_outbox import SourceOutbox
+from chainnode.source_outbox import OutboxLost, SourceOutbox
+from chainnode.wal_format import LogDamaged
 from ledger.batches import ParsedBatch, check_event, parse_batch, verify_batch
 from ledger.chain import CommitResult
 from ledger.events import EVENT_SIZE_MAX, REFERENCE_SIZE, TIME_MS_MAX, Event
@@ -227,9 +228,12 @@ class NodeGateway:
     def _check_door(self) -> None:
         """Raise where nothing can be signed that the chain would take."""
         if self._fault is not None:
-            raise unavailable(self._fault.reason, str(self._fault), hint="submit signed batches")
+            # What the key signed is lost for good; a disk that was full may have room after the next start.
+            lost = isinstance(self._fault, OutboxLost | LogDamaged)
+            raise unavailable(self._fault.reason, str(self._fault), hint="submit signed batches", retryable=not lost)
         if self._outbox is None:
-            raise unavailable("no_source", "this node has no source key to sign with", hint="submit signed batches")
+            what = "this node has no source key to sign with"
+            raise unavailable("no_source", what, hint="submit signed batches", retryable=False)
         chain = self._core.chain
         grant = source_grant(chain.state_after(chain.tip_hash), self._outbox.source)
         if grant is None or grant.member != self._member:

@@ -21,6 +21,7 @@ from primitives.errors import InputError
 from primitives.ids import MemberId, SourceKey
 from primitives.keys import SigningKey
 
+REPLACE_KEY = "a key that does not read back cannot be mended: put another in its place and have it registered"
 KEY_FILE_BYTES_MAX = 4_096
 TOKEN_BYTES = 32
 PAIR_SECRET_BYTES = 32
@@ -90,9 +91,9 @@ def read_key(path: Path, *uses: Use) -> KeyFile:
         key = msgspec.json.decode(data, type=KeyFile)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         # msgspec names the place and the types, never the value.
-        raise BadKeyFile("not a key file", where=str(path), got=str(error)) from None
+        raise BadKeyFile("not a key file", where=str(path), got=str(error), hint=REPLACE_KEY) from None
     if SigningKey(bytes.fromhex(key.seed)).public.hex() != key.public:
-        raise BadKeyFile("the key's public part does not belong to its secret part", where=str(path))
+        raise BadKeyFile("the key's public part does not belong to its secret part", where=str(path), hint=REPLACE_KEY)
     if uses and key.use not in uses:
         raise BadKeyFile("a key for another use", where=str(path), expected=" or ".join(uses), got=key.use)
     return key

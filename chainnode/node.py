@@ -19,6 +19,7 @@ import structlog
 
 from chainnode.config import NodeConfig, P2PSection, is_loopback, split_address
 from chainnode.core import WIRE_KINDS, NodeCore, Notice, RivalsFound, Turn
+from chainnode.founding import read_genesis
 from chainnode.gateway import NodeGateway
 from chainnode.home import Home
 from chainnode.identity import NodeKeys, load_node_keys, read_token
@@ -36,7 +37,6 @@ from consensus.state import Parameters
 from ledger.chain import Chain, CommitResult
 from ledger.evidence import recorded_count
 from ledger.genesis import Genesis
-from ledger.genesis_json import genesis_from_json
 from ledger.index_reader import IndexReader
 from ledger.indexes import IndexFollower
 from ledger.pool import Pool
@@ -114,7 +114,7 @@ class Node:
 
     def _open(self) -> None:
         home, config = self.home, self.config
-        self.genesis = genesis_from_json(home.genesis.read_bytes())
+        self.genesis = read_genesis(home.genesis)
         self._keys = load_node_keys(home)
         self.metrics = NodeMetrics(
             node=config.node.name, member=config.node.member, version=VERSION, start_time_s=time.time()
@@ -160,7 +160,11 @@ class Node:
         self._linked_for = self._link_terms()
         network = _network_config(home, config, self.genesis, self.links)
         self.network = PeerNetwork(network, self, random=random.SystemRandom(), metrics=self.metrics)
-        self.index_store = LevelDBStore(home.index, write_buffer_bytes=INDEX_WRITE_BUFFER_BYTES)
+        self.index_store = LevelDBStore(
+            home.index,
+            write_buffer_bytes=INDEX_WRITE_BUFFER_BYTES,
+            remedy="move the directory away and start: the node builds its indexes again from the store",
+        )
         self.index = IndexFollower(self.index_store, self.reader)
         self.view = LiveNodeView(self)
 

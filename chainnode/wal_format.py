@@ -46,7 +46,7 @@ class LogDamaged(StorageError):
             f"{what} at offset {offset}",
             where=where,
             got=got,
-            hint="what was signed cannot be told any more: the keys that signed must be replaced",
+            hint="what was signed cannot be told any more: the keys that signed must be replaced; move the file away",
         )
         self.what_damaged = what
         self.offset = offset

@@ -5,10 +5,12 @@ read goes through the running node. Source: architecture §6, plyvel 1.5.
 """
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ledger.leveldb_format import bad_block, bad_frame
 from ledger.rows import FORMAT_KEY, FORMAT_VERSION, check_format
 from ledger.store import Put
 from primitives.errors import StorageError
@@ -18,6 +20,8 @@ CACHE_BYTES = 32 << 20
 BLOOM_BITS_A_KEY = 10
 OPEN_FILES_MAX = 256
 FILE_SIZE_MAX = 16 << 20
+SEARCHED_BYTES_MAX = 64 << 20  # for the place of damage: some seconds
+FETCH_AGAIN = "move the directory away and start: the node fetches the chain again from its peers and verifies it"
 
 
 def _plyvel() -> Any:  # Any: plyvel has no type information
@@ -39,9 +43,16 @@ class LevelDBStore:
     """
 
     def __init__(
-        self, path: Path | str, *, cache_bytes: int = CACHE_BYTES, write_buffer_bytes: int = WRITE_BUFFER_BYTES
+        self,
+        path: Path | str,
+        *,
+        cache_bytes: int = CACHE_BYTES,
+        write_buffer_bytes: int = WRITE_BUFFER_BYTES,
+        remedy: str = FETCH_AGAIN,
     ) -> None:
+        """Open or create it; `remedy` is what an operator can do where it is damaged."""
         self.path = Path(path)
+        self._remedy = remedy
         plyvel = _plyvel()
         self._write_batch_errors = plyvel.Error
         try:
@@ -58,7 +69,7 @@ class LevelDBStore:
                 compression=None,  # digests do not shrink, and each merge of tables would compress them anew
             )
         except (plyvel.Error, OSError) as error:
-            raise _opening_error(self.path, error, plyvel) from None
+            raise _opening_error(self.path, error, plyvel, remedy) from None
         try:
             found = check_format(self.get(FORMAT_KEY), where=str(self.path))
         except StorageError:
@@ -72,7 +83,7 @@ class LevelDBStore:
         try:
             value: bytes | None = self._db.get(key, verify_checksums=True)
         except (self._write_batch_errors, RuntimeError) as error:
-            raise _damage(self.path, error) from None
+            raise _damage(self.path, error, self._remedy) from None
         return value
 
     def iterate(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
@@ -81,7 +92,7 @@ class LevelDBStore:
             with self._db.iterator(start=start, stop=stop, reverse=reverse, verify_checksums=True) as rows:
                 yield from rows
         except (self._write_batch_errors, RuntimeError) as error:
-            raise _damage(self.path, error) from None
+            raise _damage(self.path, error, self._remedy) from None
 
     def write(self, puts: Iterable[Put], *, sync: bool) -> None:
         """Write all rows in one LevelDB batch; with `sync` its log is flushed to the disk before this returns."""
@@ -95,15 +106,17 @@ class LevelDBStore:
                     put(key, value)
             batch.write()
         except (self._write_batch_errors, RuntimeError) as error:
-            raise _damage(self.path, error) from None
+            raise _damage(self.path, error, self._remedy) from None
 
     def close(self) -> None:
         """Release the directory; closing twice is allowed."""
         self._db.close()
 
 
-def _opening_error(path: Path, error: Exception, plyvel: Any) -> StorageError:  # Any: plyvel has no type information
-    text = str(error)
+def _opening_error(
+    path: Path, error: Exception, plyvel: Any, remedy: str
+) -> StorageError:  # Any: plyvel has no type information
+    text = _text(error)
     if isinstance(error, plyvel.IOError) and "lock" in text.lower():
         return StorageError(
             "home already in use",
@@ -112,14 +125,55 @@ def _opening_error(path: Path, error: Exception, plyvel: Any) -> StorageError:  
             hint="stop the node that runs on this home, or choose another home",
         )
     if isinstance(error, plyvel.CorruptionError):
-        return _damage(path, error)
-    return StorageError("cannot open the store", where=str(path), got=text, hint="check that the path can be written")
-
-
-def _damage(path: Path, error: Exception) -> StorageError:
+        return _damage(path, error, remedy)
     return StorageError(
-        "the store is damaged or unusable",
-        where=str(path),
-        got=error,
-        hint="restore a backup or delete the store and let the node catch up from its peers",
+        "cannot open the store", where=str(path), got=_text(error), hint="check that the path can be written"
     )
+
+
+def _damage(path: Path, error: Exception, remedy: str) -> StorageError:
+    text = _text(error)
+    if "No space left" in text or "File too large" in text:
+        return StorageError(
+            "the store cannot be written", where=str(path), got=text, hint="make room, then start again"
+        )
+    place = find_damage(path)
+    what = "the store is damaged or unusable" if place is None else f"the store is damaged, {place}"
+    return StorageError(what, where=str(path), got=text, hint=remedy)
+
+
+def _text(error: Exception) -> str:
+    """Return what LevelDB said; plyvel passes its bytes on."""
+    said = error.args[0] if error.args else ""
+    return said.decode("utf-8", "replace") if isinstance(said, bytes) else str(error)
+
+
+def find_damage(path: Path, *, bytes_max: int = SEARCHED_BYTES_MAX) -> str | None:
+    """Return the first damaged file and the offset in it, of at most so many bytes read; None where none is found.
+
+    Small files first: what LevelDB reads when it opens a store, then its tables.
+    """
+    searched = 0
+    for pattern, check in (
+        ("CURRENT", _bad_current),
+        ("MANIFEST-*", bad_frame),
+        ("*.log", bad_frame),
+        ("*.ldb", bad_block),
+    ):
+        for file in sorted(path.glob(pattern)):
+            try:
+                data = file.read_bytes()
+            except OSError:
+                continue  # LevelDB removes files in the background
+            searched += len(data)
+            if searched > bytes_max:
+                return None
+            offset = check(data)
+            if offset is not None:
+                return f"{file.name} at offset {offset}"
+    return None
+
+
+def _bad_current(data: bytes) -> int | None:
+    """CURRENT holds the name of the MANIFEST and a newline, without a checksum."""
+    return None if re.fullmatch(rb"MANIFEST-\d{6,}\n", data) else 0

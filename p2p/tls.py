@@ -145,7 +145,10 @@ def make_context(files: TlsFiles, anchors: TrustAnchors, *, server_side: bool) -
         context.load_cert_chain(files.certificate, files.key)
     except (OSError, ssl.SSLError) as error:
         raise UsageError(
-            "TLS key or certificate cannot be used", where=f"{files.key}, {files.certificate}", got=error
+            "TLS key or certificate cannot be used",
+            where=f"{files.key}, {files.certificate}",
+            got=error,
+            hint="put both back from their backup, or let the member's CA issue a new pair",
         ) from None
     context.load_verify_locations(cadata=anchors.pem)
     return context

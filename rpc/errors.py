@@ -97,9 +97,11 @@ def not_found(what: str, *, where: str | None = None, got: object = None, hint: 
     return RpcError(Code.NOT_FOUND, "not_found", what, where=where, got=got, hint=hint)
 
 
-def unavailable(reason: str, what: str, *, hint: str | None = None, retry_after_ms: int | None = None) -> RpcError:
-    """Return the error for a service that the node cannot give at present; the same call may succeed later."""
-    return RpcError(Code.UNAVAILABLE, reason, what, hint=hint, retryable=True, retry_after_ms=retry_after_ms)
+def unavailable(
+    reason: str, what: str, *, hint: str | None = None, retry_after_ms: int | None = None, retryable: bool = True
+) -> RpcError:
+    """Return the error for a service that the node cannot give at present; the same call may succeed later or not."""
+    return RpcError(Code.UNAVAILABLE, reason, what, hint=hint, retryable=retryable, retry_after_ms=retry_after_ms)
 
 
 def invalid_params(

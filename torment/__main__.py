@@ -6,6 +6,7 @@ Exit status: 0 all passed, 1 something was wrong, 3 nothing was wrong but some c
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from torment.namespaces import enter_private_mounts
 from torment.run import Result, run, summary
 
 NOT_DONE = 3
+INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -37,6 +39,9 @@ def main(arguments: Sequence[str]) -> int:
         sys.stdout.writelines(to_json(manifest) for manifest in manifests)
         return 0
     enter_private_mounts(arguments)
+    # Whoever ends this program ends its nodes: a shell that starts it in the background turns interrupts off.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(INTERRUPTED))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     results = []
     for manifest in manifests:
         result = run(manifest, keep=options.keep)

@@ -129,7 +129,7 @@ class Record:
 
     def refusal(self, bank: Bank, via: str, refused: CallRefused, ids: list[str]) -> None:
         """Note that a call was refused as a whole."""
-        said = {"reason": refused.reason, "retryable": refused.retryable, "message": str(refused)[:200]}
+        said = {"reason": refused.slug, "retryable": refused.retryable, "message": str(refused)[:200]}
         self.write({"node": bank.name, "via": via, "refused": said, "ids": ids})
 
 
@@ -216,7 +216,7 @@ class Client(threading.Thread):
             if refused.retryable:
                 time.sleep(min(1.0, (refused.retry_after_ms or 100) / 1_000))
                 return False
-            self.disabled = refused.reason
+            self.disabled = refused.slug
             return True
         finally:
             client.close()

@@ -150,6 +150,7 @@ def test_outbox_that_lost_a_batch_disables_the_gateway_alone_at_once_and_after_a
             with pytest.raises(RpcError, match="replace the key") as caught:
                 await world.gateway.submit([new_event(1)], Wait.ACCEPTED, SOON_MS)
             assert caught.value.reason == "outbox_lost"
+            assert not caught.value.retryable, "no repetition brings the outbox back"
             done = await world.gateway.submit_batch(world.batch(1).raw, Wait.NONE, SOON_MS)
             assert done[0].status is SubmitStatus.PENDING, "who signs himself is served"
             assert not task.done()
@@ -169,6 +170,7 @@ def test_outbox_that_cannot_be_written_disables_the_gateway_alone(tmp_path: Path
             with pytest.raises(RpcError) as caught:
                 await world.gateway.submit([new_event(2)], Wait.ACCEPTED, SOON_MS)
             assert caught.value.reason == "storage"
+            assert caught.value.retryable, "the disk may have room again"
 
     run(main)
 

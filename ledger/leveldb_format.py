@@ -1,0 +1,133 @@
+"""LevelDB's own files, read only to say where they are damaged: LevelDB names neither the file nor the place.
+
+Here: the frames of its logs and of its MANIFEST, and the blocks of its tables, each with its checksum (CRC-32C). Not
+here: what the rows mean (`rows`), reading files (`store_leveldb`). Source: LevelDB's log_format and table_format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+LOG_BLOCK_BYTES: Final = 32 * 1024
+LOG_HEADER_BYTES: Final = 7
+FOOTER_BYTES: Final = 48
+TRAILER_BYTES: Final = 5
+MAGIC: Final = (0xDB4775248B80FB57).to_bytes(8, "little")
+_MASK_DELTA: Final = 0xA282EAD8
+_POLYNOMIAL: Final = 0x82F63B78
+
+
+def _table() -> tuple[int, ...]:
+    values = []
+    for value in range(256):
+        for _ in range(8):
+            value = value >> 1 ^ (_POLYNOMIAL if value & 1 else 0)
+        values.append(value)
+    return tuple(values)
+
+
+_TABLE: Final = _table()
+
+
+def crc32c(data: bytes) -> int:
+    """Return the CRC-32C (Castagnoli) of bytes; slow, and only for files that are known to be damaged."""
+    crc, table = 0xFFFFFFFF, _TABLE
+    for byte in data:
+        crc = table[(crc ^ byte) & 0xFF] ^ (crc >> 8)
+    return crc ^ 0xFFFFFFFF
+
+
+def masked(crc: int) -> int:
+    """Return a checksum as LevelDB stores it."""
+    return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
+
+
+def bad_frame(data: bytes) -> int | None:
+    """Return the offset of the first frame of a log that does not read back; None where all do, or the last is torn."""
+    offset = 0
+    while len(data) - offset >= LOG_HEADER_BYTES:
+        left = LOG_BLOCK_BYTES - offset % LOG_BLOCK_BYTES
+        if left < LOG_HEADER_BYTES:
+            offset += left
+            continue
+        stored = int.from_bytes(data[offset : offset + 4], "little")
+        length = int.from_bytes(data[offset + 4 : offset + 6], "little")
+        end = offset + LOG_HEADER_BYTES + length
+        if length > left - LOG_HEADER_BYTES:
+            return offset
+        if end > len(data):
+            return None
+        if masked(crc32c(data[offset + 6 : end])) != stored:
+            return offset
+        offset = end
+    return None
+
+
+def bad_block(data: bytes) -> int | None:
+    """Return the offset of the first block of a table that does not read back, None where all do."""
+    if len(data) < FOOTER_BYTES or data[-len(MAGIC) :] != MAGIC:
+        return max(0, len(data) - FOOTER_BYTES)
+    try:
+        handles = list(_handles(data))
+    except _Unreadable as error:
+        return error.offset
+    return next((offset for offset, size in sorted(handles) if not _is_sound(data, offset, size)), None)
+
+
+class _Unreadable(Exception):
+    """A part that names others does not read back."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(offset)
+        self.offset = offset
+
+
+def _is_sound(data: bytes, offset: int, size: int) -> bool:
+    end = offset + size
+    if end + TRAILER_BYTES > len(data):
+        return False
+    return masked(crc32c(data[offset : end + 1])) == int.from_bytes(data[end + 1 : end + TRAILER_BYTES], "little")
+
+
+def _handles(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield offset and size of every block: those that the footer names, then those that these two name."""
+    place = len(data) - FOOTER_BYTES
+    named = []
+    for _ in range(2):
+        offset, place = _varint(data, place)
+        size, place = _varint(data, place)
+        named.append((offset, size))
+    for offset, size in named:
+        if not _is_sound(data, offset, size):
+            raise _Unreadable(offset)
+        yield offset, size
+        yield from _entries(data, offset, size)
+
+
+def _entries(data: bytes, offset: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield the handles that an index block holds as its entries' values."""
+    end = offset + size
+    restarts = int.from_bytes(data[end - 4 : end], "little")
+    stop, place = end - 4 - 4 * restarts, offset
+    while place < stop:
+        _, place = _varint(data, place)
+        unshared, place = _varint(data, place)
+        _, place = _varint(data, place)
+        place += unshared
+        block, place = _varint(data, place)
+        length, place = _varint(data, place)
+        yield block, length
+
+
+def _varint(data: bytes, place: int) -> tuple[int, int]:
+    """Return a varint and the place after it."""
+    value = shift = 0
+    while place < len(data) and shift < 64:
+        byte = data[place]
+        place += 1
+        value |= (byte & 0x7F) << shift
+        if not byte & 0x80:
+            return value, place
+        shift += 7
+    raise _Unreadable(max(0, len(data) - FOOTER_BYTES))

@@ -1,0 +1,188 @@
+"""A flipped bit in every kind of file of a node's home: what the node says at its start, and what `fsck` says of it.
+
+The table in docs/operating.md ("Damage") says the same to operators; a test holds it to these cases.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from chainnode.home import Home
+from chainnode.localnet import Localnet, wait_until_ready
+from tests.e2e.network_fixtures import free_ports
+from torment.load import payment, statement
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("damage")]
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs/operating.md").read_text("utf-8")
+BLOCKS = 12
+START_S = 4.0
+FSCK_FAILED = 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """A file by its pattern, the place of the bit as a fraction, and what must be said; None where the node runs."""
+
+    pattern: str
+    place: float
+    start: str | None
+    fsck: str | None
+
+    @property
+    def name(self) -> str:
+        return f"{self.pattern}@{self.place:g}"
+
+
+STORE = r"the store is damaged, {file} at offset \d+.*fetches the chain again"
+WAL = r"consensus\.wal: the write-ahead log.* is damaged at offset {offset}.*move the file away"
+KEY = r"keys/{file}: (not a key file|the key's public part).*put another in its place"
+CASES = [
+    Case("data/ledger.ldb/CURRENT", 0.5, STORE, STORE),
+    Case("data/ledger.ldb/MANIFEST-*", 0.5, STORE, STORE),
+    Case("data/ledger.ldb/*.log", 0.5, STORE, STORE),
+    Case("data/ledger.ldb/*.ldb", 1.0, STORE, STORE),
+    Case("data/ledger.ldb/*.ldb", 0.3, None, STORE),
+    Case(
+        "data/index.ldb/CURRENT", 0.5, r"index\.ldb: the store is damaged, CURRENT at.*builds its indexes again", None
+    ),
+    Case("data/index.ldb/*.log", 0.5, r"index\.ldb: the store is damaged, {file} at.*builds its indexes again", None),
+    Case("data/consensus.wal", 0.0, WAL, WAL),
+    Case("data/consensus.wal", 0.5, WAL, WAL),
+    Case("data/consensus.wal", 1.0, WAL, WAL),
+    Case("data/outbox", 0.5, None, r"outbox: the write-ahead log.* is damaged at offset {offset}"),
+    Case("keys/vote.key", 0.6, KEY, None),
+    Case("keys/cosign.key", 0.6, KEY, None),
+    Case("keys/log.key", 0.6, KEY, None),
+    Case("keys/source.key", 0.6, KEY, None),
+    Case("keys/tls.key", 0.5, r"keys/tls\.key.*cannot be used.*issue a new pair", None),
+    Case("keys/tls.crt", 0.5, r"keys/tls\.key.*cannot be used.*issue a new pair", None),
+    Case("config/genesis.json", 0.5, r"config/genesis\.json: .*from another member", None),
+    Case("config/node.toml", 0.0, r"config/node\.toml: not TOML.*line 1", None),
+]
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Give the home of a stopped chain of one bank, with a table, a log and an outbox that hold something."""
+    import base64
+    import os
+
+    from chainnode.client import NodeClient
+    from chainnode.identity import read_key, read_token
+    from ledger.payments_json import statement_to_json
+    from tests.e2e.traffic_fixtures import Source
+
+    net = Localnet(tmp_path_factory.mktemp("damage") / "net")
+    net.found(1, base_port=free_ports(1), now_ms=time.time_ns() // 1_000_000 - 1_000, step=lambda _: None)
+    (node,) = net.load().nodes
+    home = Home(Path(node.home))
+    source = Source(read_key(net.keys / "bank-a-bank.key", "source"), bytes.fromhex(net.load().chain_id))
+    try:
+        for _ in range(2):  # the second start makes a table of what the first one's log held
+            net.start()
+            wait_until_ready(net, [node.name])
+            client = NodeClient(node.rpc, token=read_token(home.token))
+            for _ in range(BLOCKS):
+                batch = source.sign([payment("bank-a", os.urandom(16), statement(os.urandom(16))) for _ in range(40)])
+                client.call("ledger_submitBatch", batch=base64.b64encode(batch).decode(), wait="committed")
+                row = {"kind": "payment.statement", "body": statement_to_json(statement(os.urandom(16)))}
+                client.call("ledger_submit", events=[row], wait="committed")
+            client.close()
+            net.stop()
+        yield home.root
+    finally:
+        net.stop()
+
+
+@pytest.fixture
+def home(kept: Path, tmp_path: Path) -> Home:
+    shutil.copytree(kept, tmp_path / "home", symlinks=True)
+    return Home(tmp_path / "home")
+
+
+def start(home: Home) -> tuple[int | None, str]:
+    """Return how a start by hand ended and its last line; None where the node runs."""
+    command = [sys.executable, "-m", "chainnode.main", "--home", str(home.root)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
+    try:
+        said, _ = process.communicate(timeout=START_S)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        said, _ = process.communicate(timeout=15.0)
+        assert "Traceback" not in said
+        return None, said
+    assert "Traceback" not in said
+    return process.returncode, said.splitlines()[-1]
+
+
+def fsck(home: Home) -> tuple[int, str]:
+    """Return the status of `chainnode fsck` and the problem that it names."""
+    command = [sys.executable, "-m", "cli", "--home", str(home.root), "-o", "json", "fsck"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60.0, check=False, cwd=ROOT)
+    assert "Traceback" not in done.stderr
+    report = json.loads(done.stdout or done.stderr)
+    return done.returncode, str(report.get("problem") or report.get("error", {}).get("message") or "")
+
+
+def flip(home: Home, case: Case) -> tuple[Path, int]:
+    """Flip one bit of the largest file of a case's pattern; return it and the byte's offset."""
+    path = max(home.root.glob(case.pattern), key=lambda file: file.stat().st_size)
+    data = bytearray(path.read_bytes())
+    offset = min(len(data) - 2, int(case.place * len(data)))
+    data[offset] ^= 0x40
+    path.write_bytes(data)
+    return path, offset
+
+
+def expected(pattern: str, path: Path) -> str:
+    return pattern.replace("{file}", re.escape(path.name)).replace("{offset}", r"(\d+)")
+
+
+def test_a_home_that_nobody_touched_starts_and_is_sound(home: Home) -> None:
+    assert start(home)[0] is None
+    assert fsck(home) == (0, "")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_flipped_bit_is_refused_with_the_file_the_place_and_what_to_do(home: Home, case: Case) -> None:
+    path, offset = flip(home, case)
+    if case.fsck is not None:
+        status, problem = fsck(home)
+        assert status in (1, FSCK_FAILED)
+        match = re.search(expected(case.fsck, path), problem)
+        assert match, problem
+        assert not match.groups() or int(match[1]) <= offset
+    status, said = start(home)
+    if case.start is None:
+        assert status is None, said
+        if case.pattern == "data/outbox":
+            assert "gateway_disabled" in said
+        return
+    assert status == 1
+    assert said.startswith("chainnode: ")
+    assert re.search(expected(case.start, path), said), said
+
+
+def test_a_damaged_table_names_the_block_that_lies_in_it(home: Home) -> None:
+    flip(home, Case("data/ledger.ldb/*.ldb", 0.3, None, None))
+    status, problem = fsck(home)
+    assert status == FSCK_FAILED
+    assert re.match(r"block \d+: ", problem), problem
+
+
+def test_the_operators_page_has_every_kind_of_file() -> None:
+    table = PAGE.partition("## Damage")[2].partition("\n## ")[0]
+    named = set(re.findall(r"^\| `([^`]+)`", table, re.MULTILINE))
+    assert named >= {case.pattern for case in CASES}

@@ -1,0 +1,106 @@
+"""Where a store is damaged is found by LevelDB's own checksums: of every byte that matters, and of no sound file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from ledger.leveldb_format import FOOTER_BYTES, bad_block, bad_frame, crc32c, masked
+from ledger.store_leveldb import LevelDBStore, find_damage
+from primitives.errors import StorageError
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a closed store with a table of many blocks and a log of several frames."""
+    path = tmp_path_factory.mktemp("leveldb") / "store"
+    draw = Random(7)
+    rows = [(b"%06d" % number, draw.randbytes(300)) for number in range(2_000)]
+    first = LevelDBStore(path, write_buffer_bytes=64 << 10)
+    for start in range(0, len(rows), 50):
+        first.write(rows[start : start + 50], sync=True)
+    first.close()
+    again = LevelDBStore(path)  # what the log held is a table now
+    for start in range(0, 500, 100):
+        again.write(rows[start : start + 100], sync=True)
+    again.close()
+    return path
+
+
+def test_the_checksum_is_that_of_leveldb() -> None:
+    assert crc32c(b"123456789") == 0xE3069283
+    assert crc32c(bytes(32)) == 0x8A9136AA
+    assert masked(crc32c(b"foo")) != crc32c(b"foo")
+
+
+def test_sound_files_are_sound(store: Path) -> None:
+    assert find_damage(store) is None
+    assert list(store.glob("*.ldb"))
+
+
+@pytest.mark.parametrize("pattern", ["*.ldb", "*.log", "MANIFEST-*", "CURRENT"])
+def test_a_flipped_bit_anywhere_is_found_with_its_file_and_no_later_than_it_is(store: Path, pattern: str) -> None:
+    path = max(store.glob(pattern), key=lambda file: file.stat().st_size)
+    sound = path.read_bytes()
+    draw = Random(3)
+    # The last frame of a log may be a torn write by its length alone; LevelDB says the same.
+    for place in {0, len(sound) // 2, *draw.sample(range(len(sound)), min(12, len(sound)))}:
+        changed = bytearray(sound)
+        changed[place] ^= 0x40
+        path.write_bytes(changed)
+        try:
+            found = find_damage(store)
+        finally:
+            path.write_bytes(sound)
+        if found is None:
+            assert is_dead(path, sound, place), (path.name, place)
+            continue
+        name, _, offset = found.partition(" at offset ")
+        assert name == path.name
+        assert int(offset) <= place or place >= len(sound) - FOOTER_BYTES
+
+
+def is_dead(path: Path, sound: bytes, place: int) -> bool:
+    """Whether nobody reads a byte: padding of a table's footer, or the length of a log's last frame."""
+    return place >= len(sound) - FOOTER_BYTES if path.suffix == ".ldb" else path.name != "CURRENT"
+
+
+def test_the_store_says_which_file_and_where_and_what_to_do(store: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "store"
+    shutil.copytree(store, copy)
+    (log,) = copy.glob("*.log")
+    data = bytearray(log.read_bytes())
+    data[40_000] ^= 1
+    log.write_bytes(data)
+    with pytest.raises(StorageError, match=rf"damaged, {log.name} at offset \d+.*fetches the chain again"):
+        LevelDBStore(copy)
+    with pytest.raises(StorageError, match="have it built again"):
+        LevelDBStore(copy, remedy="have it built again")
+
+
+def test_no_more_is_read_than_it_may_take(store: Path) -> None:
+    log = max(store.glob("*.log"))
+    sound = log.read_bytes()
+    log.write_bytes(bytes(len(sound)))
+    try:
+        assert find_damage(store, bytes_max=1) is None
+    finally:
+        log.write_bytes(sound)
+
+
+@pytest.mark.parametrize("data", [b"", b"x", bytes(48), bytes(40) + b"\xff" * 8])
+def test_what_is_no_table_is_damaged_at_its_footer(data: bytes) -> None:
+    assert bad_block(data) == max(0, len(data) - FOOTER_BYTES)
+
+
+def test_a_torn_last_frame_is_no_damage() -> None:
+    body = b"\x01" + b"payload"
+    frame = masked(crc32c(body)).to_bytes(4, "little") + len(body[1:]).to_bytes(2, "little") + body
+    assert bad_frame(frame + frame) is None
+    assert bad_frame(frame + frame[:-3]) is None
+    assert bad_frame(frame[:-1] + b"x" + frame) == 0
+    assert bad_frame(frame + frame[:-1] + b"x") == len(frame)
