@@ -40,7 +40,7 @@ from torment.nodes import Nodes
 from torment.proxy import Fate, Way
 
 FULL_DISK_S: Final = 20.0
-CLOCK_SLACK_S: Final = 4.0
+CLOCK_SLACK_S: Final = 2.0
 
 
 class Tormentor:
@@ -225,13 +225,16 @@ class Tormentor:
     def _clock(self, item: Clock) -> None:
         node, file = item.node, self.nodes.clock_file(item.node)
         file.write_text(f"{item.offset_s:+g}s\n")
-        time.sleep(min(1.5, item.for_s))
-        seen = self.nodes.clock_of(node)
-        off = None if seen is None else seen - time.time()
-        self.say(f"{node}'s clock is off by {'?' if off is None else f'{off:+.0f}'} s")
-        if off is not None and abs(off - item.offset_s) > CLOCK_SLACK_S:
-            self.complain(f"{node}'s clock is off by {off:+.1f} s where {item.offset_s:+g} s was asked for")
-        time.sleep(max(0.0, item.for_s - 1.5))
+        end, off = time.monotonic() + item.for_s, None
+        while time.monotonic() < end and (off is None or abs(off - item.offset_s) > CLOCK_SLACK_S):
+            time.sleep(0.5)
+            seen = self.nodes.clock_of(node)
+            off = None if seen is None else seen - time.time()
+        if off is None or abs(off - item.offset_s) > CLOCK_SLACK_S:
+            self.complain(f"{node}'s clock is off by {off} s where {item.offset_s:+g} s was asked for")
+        else:
+            self.say(f"{node}'s clock is off by {off:+.0f} s")
+        time.sleep(max(0.0, end - time.monotonic()))
         file.write_text("+0s\n")
         self.say(f"{node}'s clock is right again")
 
