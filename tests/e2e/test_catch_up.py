@@ -162,7 +162,7 @@ def test_a_damaged_store_refuses_to_start_and_says_what_to_do(net: Network, stop
     said = refusal(start_by_hand(net, AWAY))
     assert "the store is damaged" in said
     assert "ledger.ldb" in said
-    assert "catch up from its peers" in said
+    assert "fetches the chain again from its peers" in said
 
 
 def test_a_damaged_table_is_never_answered_from(net: Network, stopped: Path, source: Source) -> None:
