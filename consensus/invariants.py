@@ -82,6 +82,7 @@ class ReplicaMonitor:
         self._vowed: dict[Epoch, View] = {}
         self._started: set[tuple[Epoch, View]] = set()
         self._cosigned: CheckpointVote | None = None
+        self._mute = False
         self._steps: list[_Step] = []
         self._turn: list[_Step] = []
 
@@ -140,6 +141,16 @@ class ReplicaMonitor:
         self.delivered = {}
         self.place = Place(Epoch(0), Height(0), View(0))
 
+    def log_lost(self) -> None:
+        """The node's write-ahead log is gone: nobody knows what it signed and saw, so it must sign nothing more."""
+        self._mute = True
+        self.place = Place(self.place.epoch, self.place.height, View(0))
+
+    def readmitted(self) -> None:
+        """The validator has new keys, by which nothing was signed before."""
+        self._mute = False
+        self._cosigned = None
+
     # --- rules of what is written and sent
 
     def _persisted(self, record: Record) -> None:
@@ -180,6 +191,9 @@ class ReplicaMonitor:
         self._written.add(vote)
 
     def _sent(self, step: _Step, message: Message) -> None:
+        if self._mute:
+            signed = isinstance(message, PrePrepare | Vote | ViewChange | NewView | CheckpointVote)
+            require(not signed, "who lost its log signs nothing", (self.name, message))
         match message:
             case PrePrepare():
                 header = message.block.header

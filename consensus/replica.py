@@ -218,6 +218,8 @@ def _restore_floor(state: ReplicaState, records: list[Record]) -> None:
     floor = 0
     for record in records:
         match record:
+            case Proposed(proposal) if proposal.signature:  # a leader's PREPARE has no other record
+                floor, epoch = max(floor, proposal.block.header.height - WINDOW), proposal.epoch
             case Prepared(vote) | Committed(vote, _):
                 floor, epoch = max(floor, vote.height - WINDOW), vote.epoch
             case Cosigned(cosigned):

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from consensus.invariants import InvariantBroken
-from sim.run import build, draw, run
+from sim.plan import draw, to_text
+from sim.run import build, run
 from sim.scenario import command as scenarios
 
 SEEDS_DEFAULT: Final = 100
@@ -37,12 +38,12 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             result = run(scenario, cluster)
         except (InvariantBroken, AssertionError) as error:
-            print(f"seed {seed} breaks a rule: {error}", *scenario.lines(), sep="\n  ", file=sys.stderr)
+            print(f"seed {seed} breaks a rule: {error}", *to_text(scenario).splitlines(), sep="\n  ", file=sys.stderr)
             print(*cluster.log[-STORY_LINES:], sep="\n", file=sys.stderr)
             print(f"replay: python -m sim --seeds 1 --seed-start {seed} --nodes {options.nodes} --story")
             return 1
         if options.story:
-            print(*scenario.lines(), *cluster.log, f"digest {result.digest}", sep="\n")
+            print(*to_text(scenario).splitlines(), *cluster.log, f"digest {result.digest}", sep="\n")
         simulated_ms += result.simulated_ms
         blocks += result.height
         recovery_ms = max(recovery_ms, result.recovery_ms)

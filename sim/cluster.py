@@ -1,20 +1,19 @@
 """A cluster of whole pure cores on a virtual network, clock and disk, with every invariant checked after every step.
 
 One seed is one run. Here: the queue of events, nodes with crashes and restarts, and what is watched. Not here: which
-faults happen when (`sim.faults`, `sim.run`), what malicious nodes do (`sim.malicious`).
+faults happen when (`sim.plan`, `sim.faults`), what malicious nodes do (`sim.malicious`).
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
 from chainnode.core import NodeCore, Observer, Outgoing
 from consensus import messages
-from consensus.effects import CheckpointStable, Delivered, Effect, EvidenceFound, Halt, Refused, ViewEntered
+from consensus.effects import CheckpointStable, Effect
 from consensus.invariants import ClusterMonitor, ReplicaMonitor, require
 from consensus.state import Parameters, ReplicaState
 from ledger.batches import parse_batch
@@ -24,11 +23,13 @@ from ledger.governance_bodies import Action
 from ledger.pool import Pool
 from ledger.reader import LedgerReader
 from ledger.store import MemoryStore
-from primitives.errors import InputError
+from primitives.errors import InputError, StorageError
 from primitives.ids import EventId, Height, TimeMs
+from sim.chronicle import Chronicle
 from sim.disk import Disk, Written
+from sim.events import Arrival, Offer, Synced, Tick
 from sim.governance import proposal, readiness_of, signer_of, submitted, vote
-from sim.journal import Arrived, Happened, Journal, Lost, Sent, describe
+from sim.journal import Journal
 from sim.network import Network, Weather
 from sim.node import SimNode, Tracer, Write
 from sim.recording import Recording
@@ -47,50 +48,16 @@ SIGNED_KINDS: Final = frozenset(
 )
 """What binds its signer, and so must be on the sender's disk before it leaves."""
 
-
 Script = Callable[[int, int, int, bytes], tuple[int, ...] | None]
 """Decides a message by (sender, receiver, kind, payload): the delays of its copies in ms (none: it is lost), or None
 to let the weather decide. Cut links stay cut."""
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A message reaches a node; one that was `injected` may be refused, whoever is named as its sender."""
-
-    number: int
-    sender: int
-    receiver: int
-    kind: int
-    payload: bytes
-    injected: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """A node's clock ticks, in one life of it."""
-
-    node: int
-    life: int
-
-
-@dataclass(frozen=True, slots=True)
-class Synced:
-    """What a node was writing has reached its disk; only the life that began it goes on."""
-
-    node: int
-    life: int
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A source offers its next batch through a node."""
-
-    source: int
-    count: int
-
-
 class Cluster:
-    """The virtual world: `step` takes the next event; `now_ms` is the world's time."""
+    """The virtual world: `step` takes the next event; `now_ms` is the world's time.
+
+    `on_failure`, where it is set, hears of each node that stopped because its disk failed it.
+    """
 
     def __init__(
         self,
@@ -121,21 +88,19 @@ class Cluster:
         self.watch = ClusterMonitor(Chain(MemoryStore(), self.genesis).tip_hash)
         self.sources = [Source(bank_of(index), self.chain_id) for index in range(count)]
         self.parameters = Parameters()
-        self.journal = journal
+        self.chronicle = Chronicle(journal)
         self.tracer = tracer
         self.script = script
+        self.on_failure: Callable[[int], None] | None = None
         self.nodes: list[SimNode] = []
         for index, seat in enumerate(range(count) if seats is None else seats):
             name = f"observer-{index}" if seat is None else bank_of(seat)
             monitor = ReplicaMonitor(name, self.watch)
-            node = SimNode(index, name, seat, Disk(), monitor, (malicious or {}).get(index))
+            node = SimNode(index, name, seat, Disk(self.chain_id), monitor, (malicious or {}).get(index))
             node.generation, node.bank = (None, 0) if seat is None else (0, seat)
             self.nodes.append(node)
-        self.log: list[str] = []
         self.steps = 0
-        self._letters = 0
         self._recorded = recorded
-        self._highest = 0
         self._queue: list[tuple[int, int, object]] = []
         self._sequence = 0
         self.genesis_validators = validator_set(self.genesis)
@@ -176,8 +141,8 @@ class Cluster:
 
     # --- nodes
 
-    def open_core(self, index: int, disk: Disk, observe: Observer | None) -> NodeCore:
-        """Return a core of a node on a disk, as a node opens it."""
+    def open_core(self, index: int, disk: Disk, observe: Observer | None, *, learner: bool | None = None) -> NodeCore:
+        """Return a core of a node on a disk, as a node opens it; an observer is always a learner."""
         node = self.nodes[index]
         generation = node.generation
         keyless = StandInSigner(b"", b"")
@@ -188,25 +153,45 @@ class Cluster:
             reader=LedgerReader(disk.store, self.genesis),
             signer=keyless if generation is None else signer_of(node.name, generation),
             parameters=self.parameters,
-            learner=generation is None,
+            learner=generation is None if learner is None else learner,
             verifier=stand_in_verify,
             observe=observe,
             readiness=None if generation is None else readiness_of(node.name, generation),
         )
 
-    def start(self, index: int) -> None:
-        """Start a node from its disk; what it had answered must be there."""
+    def start(self, index: int) -> bool:
+        """Start a node from its disk, on which what it had answered must be; False where its disk forbids it."""
         node = self.nodes[index]
         assert node.core is None, "a node is started once"
-        if index == self._recorded:
-            node.recording = Recording(node.disk)
-        core = node.core = self.open_core(index, node.disk, lambda state, effects: self._observe(node, state, effects))
+        try:
+            records, node.learner, torn_bytes = node.disk.open(votes=node.generation is not None)
+            core = self.open_core(
+                index, node.disk, lambda state, effects: self._observe(node, state, effects), learner=node.learner
+            )
+        except StorageError as error:
+            self.note(f"{node.name} refuses to start: {error}", index)
+            return False
+        node.core, node.life = core, node.life + 1
         require(
             all(height <= core.chain.height for height in node.answered),
             "what was answered `committed` is never lost",
             (node.name, core.chain.height, max(node.answered, default=0)),
         )
-        node.life += 1
+        self.note(f"{node.name} starts at height {core.chain.height}{_how(node, torn_bytes)}", index)
+        if index == self._recorded:
+            node.recording = Recording(node.disk)
+        try:
+            self._restore(node, core, records)
+        except StorageError as error:
+            self._fail(node, error)
+            return False
+        if self.tracer is not None:
+            self.tracer.started(index, core.replica.state)
+        self.schedule(self.now_ms + TICK_MS, Tick(index, node.life))
+        self._begin_write(node)
+        return node.core is not None
+
+    def _restore(self, node: SimNode, core: NodeCore, records: list[bytes]) -> None:
         for other in self.nodes:
             if other.name != node.name and other.core is not None:
                 self._connect(node, other)
@@ -214,27 +199,40 @@ class Cluster:
         if node.malicious is not None:
             node.malicious.attach(core)
         if node.recording is not None:
-            node.recording.note("restore", tuple(node.disk.records), self._clock(node))
-        core.restore(list(node.disk.records), self._clock(node))
-        self.note(f"{node.name} starts at height {core.chain.height}", index)
-        if self.tracer is not None:
-            self.tracer.started(index, core.replica.state)
-        self.schedule(self.now_ms + TICK_MS, Tick(index, node.life))
-        self._begin_write(node)
+            node.recording.note("restore", tuple(records), self._clock(node))
+        core.restore(records, self._clock(node))
 
-    def crash(self, index: int, written: Written = Written.NOTHING) -> None:
-        """Stop a node at once; of the turn that is being written, `written` says what the disk keeps."""
+    def crash(self, index: int, written: Written = Written.NOTHING, share: int = 500) -> None:
+        """Stop a node at once; of the turn that is being written, `written` says what the disk keeps.
+
+        `share` is how much of a torn frame is left, in thousandths.
+        """
         node = self.nodes[index]
         if node.core is None:
             return
-        write = node.writing or self._taken(node)
-        node.disk.write(write.turn, written, write.rewrite)
-        node.monitor.crashed(rows=written >= Written.ROWS, records=written >= Written.ALL)
+        write = node.writing
+        if write is None:
+            try:
+                write = self._taken(node)
+            except StorageError as error:
+                self._fail(node, error)
+                return
+        node.disk.write(write.turn, written, write.rewrite, share)
+        self._stopped(node, f"crashes, its disk keeps {written.name.lower()} of its turn", write.effects, written)
+
+    def _fail(self, node: SimNode, error: StorageError) -> None:
+        """Stop a node whose disk failed it, as a node stops itself; of what was under way nothing is kept."""
+        self._stopped(node, f"stops: {error}", (), Written.NOTHING)
+        if self.on_failure is not None:
+            self.on_failure(node.index)
+
+    def _stopped(self, node: SimNode, how: str, effects: Sequence[Effect], kept: Written) -> None:
+        node.monitor.crashed(rows=kept >= Written.ROWS, records=kept >= Written.ALL)
         node.core, node.writing, node.effects = None, None, []
         node.life += 1
-        self.note(f"{node.name} crashes, its disk keeps {written.name.lower()} of its turn", index)
+        self.note(f"{node.name} {how}", node.index)
         if self.tracer is not None:
-            self.tracer.crashed(index, write.effects, written)
+            self.tracer.crashed(node.index, effects, kept)
         if any(other.name == node.name and other.core is not None for other in self.nodes):
             return  # its twin still answers to that name
         for other in self.nodes:
@@ -243,13 +241,29 @@ class Cluster:
                     other.recording.note("disconnected", node.name, self._clock(other))
                 other.core.disconnected(node.name, self._clock(other))
 
+    def wipe(self, index: int, *, ledger: bool, log: bool) -> None:
+        """Lose a stopped node's store, its write-ahead log, or both. Without its log it follows and does not vote."""
+        node = self.nodes[index]
+        assert node.core is None, "only a stopped node's disk is wiped"
+        if ledger:
+            node.disk.lose_ledger()
+            node.monitor.ledger_lost()
+            node.answered, node.stable = {}, Height(0)
+        if log:
+            node.disk.lose_log()
+            node.monitor.log_lost()
+        lost = " and ".join(["its ledger"] * ledger + ["its write-ahead log"] * log)
+        self.note(f"{node.name} loses {lost}", index)
+        if self.tracer is not None:
+            self.tracer.wiped(index, ledger=ledger, log=log)
+
     def add_node(self, name: str, bank: int) -> int:
         """Start a node of a bank with keys of its own and an empty disk, and return its index.
 
         It follows until the chain makes it a validator: propose `sim.governance.addition` and have it approved.
         """
         index = len(self.nodes)
-        node = SimNode(index, name, None, Disk(), ReplicaMonitor(name, self.watch))
+        node = SimNode(index, name, None, Disk(self.chain_id), ReplicaMonitor(name, self.watch))
         node.generation, node.bank = 0, bank
         self.nodes.append(node)
         self.start(index)
@@ -263,7 +277,7 @@ class Cluster:
         node = self.nodes[index]
         self.crash(index)
         node.generation = 1 + (node.generation or 0)
-        node.disk, node.answered, node.stable = Disk(), {}, Height(0)
+        node.disk, node.answered, node.stable = Disk(self.chain_id), {}, Height(0)
         node.monitor = ReplicaMonitor(node.name, self.watch)
         self.start(index)
         return node.generation
@@ -288,17 +302,37 @@ class Cluster:
 
         The receiver may refuse it (counted in its `refusals`), whoever the sender is; the sender need not run.
         """
-        number = self._sent(sender, receiver, kind, payload)
+        number = self.chronicle.sent(self.elapsed_ms, sender, receiver, kind, payload)
         self.schedule(self.now_ms + delay_ms, Arrival(number, sender, receiver, kind, payload, injected=True))
 
     def heights(self) -> list[int]:
         """Return the committed height of each node that runs, -1 of one that does not."""
         return [-1 if node.core is None else node.core.chain.height for node in self.nodes]
 
+    # --- the story
+
+    @property
+    def elapsed_ms(self) -> int:
+        """Milliseconds since the run's start."""
+        return self.now_ms - START_MS
+
+    @property
+    def log(self) -> list[str]:
+        """The lines of the run's story."""
+        return self.chronicle.lines
+
+    @property
+    def journal(self) -> Journal | None:
+        """The journal of the run, where one is kept; it may be set while the run goes on."""
+        return self.chronicle.journal
+
+    @journal.setter
+    def journal(self, journal: Journal | None) -> None:
+        self.chronicle.journal = journal
+
     def note(self, text: str, node: int | None = None) -> None:
         """Add a line to the run's story; `node` is whose it is."""
-        self.log.append(f"{self.now_ms - START_MS:>8} ms  {text}")
-        self._happened(node, text)
+        self.chronicle.note(self.elapsed_ms, text, node)
 
     def digest(self) -> str:
         """Return a hash of the run's story and of all disks: equal for equal seeds."""
@@ -319,14 +353,13 @@ class Cluster:
     def _arrive(self, event: Arrival) -> None:
         node, sender = self.nodes[event.receiver], self.nodes[event.sender]
         if node.core is None or not self.network.linked(event.sender, event.receiver):
-            self._lost(event.number, "down" if node.core is None else "cut")
+            self.chronicle.lost(self.elapsed_ms, event.number, "down" if node.core is None else "cut")
             return
         if node.malicious is not None and not node.malicious.takes(event.kind, event.payload):
-            self._lost(event.number, "ignored")
+            self.chronicle.lost(self.elapsed_ms, event.number, "ignored")
             return
         peer, now_ms = sender.name, self._clock(node)
-        if self.journal is not None:
-            self.journal.add(Arrived(event.number, self._elapsed_ms))
+        self.chronicle.arrived(self.elapsed_ms, event.number)
         if node.recording is not None:
             node.recording.note("on_message", peer, event.kind, event.payload, now_ms)
         try:
@@ -335,8 +368,9 @@ class Cluster:
             excused = event.injected or not sender.honest
             require(excused, "an honest node's message is taken", f"{peer}: {error}")
             node.refusals += 1
-            if self.journal is not None:
-                self._happened(node.index, f"refuses {describe(event.kind, event.payload)}: {error}")
+            self.chronicle.refused(self.elapsed_ms, node.index, event.kind, event.payload, str(error))
+        except StorageError as error:
+            self._fail(node, error)
         self._begin_write(node)
 
     def _tick(self, event: Tick) -> None:
@@ -345,7 +379,11 @@ class Cluster:
             return
         if node.recording is not None:
             node.recording.note("on_tick", self._clock(node))
-        node.core.on_tick(self._clock(node))
+        try:
+            node.core.on_tick(self._clock(node))
+        except StorageError as error:
+            self._fail(node, error)
+            return
         self.schedule(self.now_ms + TICK_MS, event)
         self._begin_write(node)
 
@@ -357,16 +395,25 @@ class Cluster:
         """Hand a batch to the source's own node, and again until it is committed there, as a gateway does."""
         node = self.nodes[source]
         if node.core is not None:
-            batch = parse_batch(raw)
-            number, _ = node.core.chain.next_number(node.core.chain.tip_hash, batch.header.source)
-            if batch.header.number < number:
-                return
-            offer = "offer_again" if node.core.chain.has_batch(batch.hash) else "submit_batch"
-            if node.recording is not None:
-                node.recording.note(offer, raw, self._clock(node))
-            getattr(node.core, offer)(batch, self._clock(node))
+            try:
+                if self._submitted(node, node.core, raw):
+                    return
+            except StorageError as error:
+                self._fail(node, error)
             self._begin_write(node)
         self.schedule(self.now_ms + RESUBMIT_MS, lambda: self._submit(source, raw))
+
+    def _submitted(self, node: SimNode, core: NodeCore, raw: bytes) -> bool:
+        """Offer a batch to its node; say whether it is committed there."""
+        batch = parse_batch(raw)
+        number, _ = core.chain.next_number(core.chain.tip_hash, batch.header.source)
+        if batch.header.number < number:
+            return True
+        offer = "offer_again" if core.chain.has_batch(batch.hash) else "submit_batch"
+        if node.recording is not None:
+            node.recording.note(offer, raw, self._clock(node))
+        getattr(core, offer)(batch, self._clock(node))
+        return False
 
     # --- turns
 
@@ -375,7 +422,7 @@ class Cluster:
         assert node.core is not None, "the caller checked"
         turn = node.core.take_turn()
         node.monitor.turn_taken()
-        rewrite = node.core.live_records() if len(node.disk.records) > RECORDS_MAX else None
+        rewrite = node.core.live_records() if node.disk.log.count > RECORDS_MAX else None
         if node.recording is not None:
             node.recording.turn(turn, rewrite)
         effects, node.effects = tuple(node.effects), []
@@ -385,7 +432,11 @@ class Cluster:
         """Start to write the current turn unless one is under way."""
         if node.writing is not None or node.core is None:
             return
-        write = self._taken(node)
+        try:
+            write = self._taken(node)
+        except StorageError as error:
+            self._fail(node, error)
+            return
         if write.turn.empty and not write.turn.rows:
             return
         node.writing = write
@@ -400,7 +451,12 @@ class Cluster:
         node = self.nodes[event.node]
         if node.core is None or node.life != event.life or node.writing is None:
             return
-        write, node.writing = node.writing, None
+        write = node.writing
+        if node.disk.full is not None and (write.turn.rows or write.turn.records):
+            self.note(f"the disk of {node.name} is full", node.index)
+            self.crash(node.index, *node.disk.full)
+            return
+        node.writing = None
         node.disk.write(write.turn, Written.ALL, write.rewrite)
         if node.recording is not None:
             node.recording.note("written", write.ticket)
@@ -429,65 +485,36 @@ class Cluster:
         if node.malicious is not None:
             letters = node.malicious.twist(letters, self.streams.of(f"malicious {node.index}"))
         for receiver, kind, payload, late_ms in letters:
-            number = self._sent(node.index, receiver, kind, payload)
-            if not self.network.linked(node.index, receiver):
-                self._lost(number, "cut")
-                continue
-            scripted = None if self.script is None else self.script(node.index, receiver, kind, payload)
-            delays = self.network.delays(node.index, receiver) if scripted is None else scripted
-            for delay_ms in delays:
-                self.schedule(self.now_ms + late_ms + delay_ms, Arrival(number, node.index, receiver, kind, payload))
-            if not delays:
-                self._lost(number, "weather" if scripted is None else "script")
+            self._post(node.index, receiver, kind, payload, late_ms)
+
+    def _post(self, sender: int, receiver: int, kind: int, payload: bytes, late_ms: int) -> None:
+        """Let a message leave: a cut link, the script or the weather decide whether and when it arrives."""
+        number = self.chronicle.sent(self.elapsed_ms, sender, receiver, kind, payload)
+        if not self.network.linked(sender, receiver):
+            self.chronicle.lost(self.elapsed_ms, number, "cut")
+            return
+        delays = None if self.script is None else self.script(sender, receiver, kind, payload)
+        why = "weather" if delays is None else "script"
+        if delays is None:
+            delays = self.network.delays(sender, receiver, len(payload), self.now_ms)
+        for delay_ms in delays:
+            self.schedule(self.now_ms + late_ms + delay_ms, Arrival(number, sender, receiver, kind, payload))
+        if not delays:
+            self.chronicle.lost(self.elapsed_ms, number, why)
 
     def _observe(self, node: SimNode, state: ReplicaState, effects: Sequence[Effect]) -> None:
         if node.honest:
             node.monitor.after_step(state, effects)
         if self.tracer is not None:
             node.effects.extend(effects)
-        for effect in effects:
-            match effect:
-                case ViewEntered():
-                    verb = "enters" if effect.active else "leaves for"
-                    self.note(f"{node.name} {verb} view {effect.view}: {effect.why}", node.index)
-                case EvidenceFound(evidence):
-                    self.note(f"{node.name} finds evidence against validator {evidence.first.validator}", node.index)
-                case Halt(reason):
-                    self.note(f"{node.name} halts: {reason}", node.index)
-                case Delivered(committed, view):
-                    self._note_delivery(node, committed.block.header.height, view)
-                case Refused(reason, detail) if self.journal is not None:
-                    self._happened(node.index, f"{node.name} refuses ({reason}): {detail}")
-                case _:
-                    pass
+        if effects:
+            self.chronicle.effects(self.elapsed_ms, node.index, node.name, effects)
 
-    def _note_delivery(self, node: SimNode, height: int, view: int) -> None:
-        if height > self._highest:
-            self._highest = height
-            self.note(f"{node.name} is the first to deliver height {height}, of view {view}", node.index)
-        elif self.journal is not None:
-            self._happened(node.index, f"{node.name} delivers height {height}, of view {view}")
 
-    # --- the journal
-
-    @property
-    def _elapsed_ms(self) -> int:
-        return self.now_ms - START_MS
-
-    def _happened(self, node: int | None, text: str) -> None:
-        if self.journal is not None:
-            self.journal.add(Happened(self._elapsed_ms, node, text))
-
-    def _sent(self, sender: int, receiver: int, kind: int, payload: bytes) -> int:
-        """Return the number of a message that leaves now."""
-        self._letters += 1
-        if self.journal is not None:
-            self.journal.add(Sent(self._letters, self._elapsed_ms, sender, receiver, kind, payload))
-        return self._letters
-
-    def _lost(self, number: int, why: str) -> None:
-        if self.journal is not None:
-            self.journal.add(Lost(number, self._elapsed_ms, why))
+def _how(node: SimNode, torn_bytes: int) -> str:
+    """Say what a start found out."""
+    torn = f", {torn_bytes} torn bytes cut" if torn_bytes else ""
+    return f"{torn}, without a vote" if node.learner and node.seat is not None else torn
 
 
 def _shown(node: SimNode, message: Outgoing) -> bool:

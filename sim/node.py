@@ -57,6 +57,8 @@ class SimNode:
     `seat` is its validator's index at genesis, None of an observer or of a node that came later; a twin has the name
     and seat of another node. `generation` is that of its keys (`sim.governance`), None of an observer; `bank` is the
     index of the bank whose node it is.
+    `learner` says that it may only follow, `dead` that nobody starts it again, `wiped_whole` that its operator answers
+    damage of one part by wiping all.
     """
 
     index: int
@@ -75,6 +77,9 @@ class SimNode:
     stable: Height = field(default_factory=lambda: Height(0))
     skew_ms: int = 0
     sync_ms_max: int = SYNC_MS_MAX
+    learner: bool = False
+    dead: bool = False
+    wiped_whole: bool = False
     refusals: int = 0
     doom: Callable[[], None] | None = None
     recording: Recording | None = None

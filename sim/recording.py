@@ -10,10 +10,9 @@ from hashlib import sha256
 
 from chainnode.core import NodeCore, Turn
 from ledger.batches import parse_batch
-from ledger.store import MemoryStore
 from primitives.encoding import encode
 from primitives.errors import InputError
-from sim.disk import Disk, Written
+from sim.disk import Disk, DiskStore, Written
 
 Value = str | int | bytes | tuple[bytes, ...]
 
@@ -22,7 +21,7 @@ class Recording:
     """The inputs since a node's last start, in order, and the running hash of its turns."""
 
     def __init__(self, disk: Disk) -> None:
-        self.store = MemoryStore()
+        self.store = DiskStore()
         self.store.write(disk.store.rows().items(), sync=True)
         self.inputs: list[tuple[str, tuple[Value, ...]]] = []
         self.turns = 0

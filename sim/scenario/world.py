@@ -19,13 +19,13 @@ from ledger.chain import Chain
 from ledger.genesis import Genesis
 from ledger.pool import Pool
 from ledger.reader import LedgerReader
-from ledger.store import MemoryStore
 from ledger.trust_policy import assemble_checkpoint
 from primitives.errors import InputError, StorageError
 from primitives.ids import TimeMs
 from primitives.keys import verify as verify_ed25519
-from sim.cluster import Arrival, Cluster, Synced
+from sim.cluster import Cluster
 from sim.disk import Disk
+from sim.events import Arrival, Synced
 from sim.network import Weather
 from sim.node import SimNode
 from sim.scenario.story import Story, name_of
@@ -180,7 +180,7 @@ class World(Cluster):
 
     # --- nodes
 
-    def open_core(self, index: int, disk: Disk, observe: Observer | None) -> NodeCore:
+    def open_core(self, index: int, disk: Disk, observe: Observer | None, *, learner: bool | None = None) -> NodeCore:
         """Return a core that is watched, with real or stand-in signatures."""
         node = self.nodes[index]
         core = WatchedCore(
@@ -190,7 +190,7 @@ class World(Cluster):
             reader=LedgerReader(disk.store, self.genesis),
             signer=self.signer(index),
             parameters=self.setting.parameters,
-            learner=index in self.learners,
+            learner=index in self.learners or bool(learner),
             verifier=self.verifier,
             observe=observe,
         )
@@ -213,17 +213,19 @@ class World(Cluster):
     def re_key(self, index: int) -> None:
         """Give a stopped node new keys, and with them a write-ahead log of its own, empty."""
         self.generation[index] = self.generation.get(index, 0) + 1
-        self.nodes[index].disk.records.clear()
+        self.nodes[index].disk.voter_log.replace([])
         self.learners.discard(index)
 
-    def start(self, index: int) -> None:
+    def start(self, index: int) -> bool:
         """Start a node; puppets are linked to it too."""
         self.nodes[index].sync_ms_max = 0
         if index in self.logs and not self._read_log(index):
-            return
-        super().start(index)
+            return False
+        if not super().start(index):
+            return False
         for puppet in sorted(self.puppets - {index}):
             self._connect(self.nodes[index], self.nodes[puppet])
+        return True
 
     def go_on(self, index: int, doom: Callable[[], None]) -> None:
         """Let a write go through after all; the doom waits for the next."""
@@ -254,10 +256,10 @@ class World(Cluster):
         node = self.nodes[index]
         assert node.core is None, "a disk is lost while its node is down"
         if log:
-            node.disk.records.clear()
+            node.disk.lose_log()
             self.learners.add(index)
         if ledger:
-            node.disk.store = MemoryStore()
+            node.disk.lose_ledger()
             node.answered.clear()
             node.monitor.ledger_lost()
         self.story.wiped(index, ledger=ledger, log=log)
@@ -300,7 +302,7 @@ class World(Cluster):
             self.unstartable[index] = str(error)
             self.story.say(f"does not start: {error}", index)
             return False
-        self.nodes[index].disk.records = found.records
+        self.nodes[index].disk.voter_log.replace(found.records)
         self.story.say(f"cuts {found.torn_bytes} torn bytes off its write-ahead log", index)
         return True
 

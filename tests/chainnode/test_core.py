@@ -14,8 +14,9 @@ from primitives.encoding import encode
 from primitives.errors import InputError
 from primitives.hashing import leaf_hash
 from primitives.ids import Epoch, Hash, Height, TimeMs, View
-from sim.cluster import Cluster, Offer
+from sim.cluster import Cluster
 from sim.disk import Disk, Written
+from sim.events import Offer
 from sim.network import CALM
 from sim.workload import START_MS, Source, bank_of
 

@@ -22,7 +22,8 @@ from consensus.messages import (
 from ledger.batches import parse_batch
 from primitives.encoding import encode
 from primitives.ids import Epoch, Height, TimeMs, View
-from sim.cluster import Cluster, Offer
+from sim.cluster import Cluster
+from sim.events import Offer
 from sim.network import CALM
 from sim.workload import START_MS
 

@@ -16,8 +16,9 @@ from ledger.policy import Policy
 from ledger.pool import MEMBER_BATCHES_MAX, ExceedsPolicy
 from primitives.block import Block
 from primitives.ids import Epoch, Hash, Height, TimeMs
-from sim.cluster import Cluster, Offer
+from sim.cluster import Cluster
 from sim.disk import Disk
+from sim.events import Offer
 from sim.network import CALM
 from sim.twister import Twister
 from sim.workload import START_MS, Source, bank_of, genesis_of, key_of, statement

@@ -26,8 +26,9 @@ from primitives.errors import SignatureError
 from primitives.hashing import leaf_hash
 from primitives.ids import Epoch, Hash, Height, TimeMs, View
 from primitives.votes import COMMIT, PREPARE, QuorumCertificate, vote_statement
-from sim.cluster import Arrival, Cluster, Offer
+from sim.cluster import Cluster
 from sim.disk import Disk
+from sim.events import Arrival, Offer
 from sim.network import CALM
 from sim.signatures import StandInSigner, stand_in_verify
 from sim.workload import START_MS, bank_of

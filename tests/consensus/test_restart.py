@@ -346,6 +346,21 @@ def test_who_moved_on_while_the_ledger_was_fetched_is_followed_once_it_is_back()
     assert (group[2].view, group[2].active) == (2, True), "it leads that view, and has its quorum"
 
 
+def test_a_leaders_own_proposals_bind_it_even_if_its_ledger_was_lost() -> None:
+    group = Group()
+    for number in range(20):
+        group.offer(batch_of(number))
+        group.run(100)
+    leader = group.nodes[0]
+    proposals = [data for data in leader.wal if isinstance(decode_record(data), Proposed)]
+    assert len(proposals) == 20
+    leader.wal[:] = proposals  # its PREPAREs have no other record, and its COMMITs may not have come so far
+    group.drop = lambda letter: True
+    lose_ledger(group, 0)
+    assert group[0].floor == 20 - WINDOW
+    assert not group[0].may_vote
+
+
 def test_a_log_of_a_later_epoch_than_the_ledger_makes_a_learner() -> None:
     group = Group()
     group.crash(2)

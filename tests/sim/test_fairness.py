@@ -18,7 +18,8 @@ from ledger.genesis import Genesis
 from ledger.policy import Policy
 from ledger.pool import MEMBER_BATCHES_MAX, Pool
 from primitives.ids import Hash
-from sim.cluster import Cluster, Offer
+from sim.cluster import Cluster
+from sim.events import Offer
 from sim.network import Weather
 from sim.workload import START_MS, bank_of, genesis_of
 

@@ -15,11 +15,13 @@ from consensus.messages import PrePrepare, Vote, decode_message, encode_message,
 from consensus.state import ReplicaState
 from primitives.ids import Epoch, Hash, Height, View
 from primitives.votes import COMMIT
-from sim.cluster import Cluster, Offer
+from sim.cluster import Cluster
 from sim.disk import Written
+from sim.events import Offer
 from sim.journal import Arrived, Happened, Journal, Lost, Sent, describe
 from sim.network import CALM, Weather
-from sim.run import build, draw, run
+from sim.plan import draw
+from sim.run import build, run
 from sim.twister import Twister
 from sim.workload import START_MS
 

@@ -9,7 +9,8 @@ import pytest
 from consensus.messages import Vote, encode_message, kind_of
 from primitives.ids import TimeMs
 from primitives.votes import COMMIT, vote_statement
-from sim.cluster import Cluster, Offer
+from sim.cluster import Cluster
+from sim.events import Offer
 from sim.governance import addition, rekeying, removal, signer_of
 from sim.network import CALM, Weather
 from sim.workload import START_MS, bank_of

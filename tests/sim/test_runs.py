@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from consensus.invariants import InvariantBroken
 from sim import __main__ as command
 from sim import run as runs
-from sim.cluster import Cluster, Offer
+from sim.cluster import Cluster
 from sim.disk import Disk, Written
+from sim.events import Offer
 from sim.network import CALM, Network, Weather
+from sim.plan import Scenario, draw, draw_loads
 from sim.recording import replay
-from sim.run import Result, Scenario, build, draw, run
+from sim.run import Result, build, run
 from sim.streams import Streams
 from sim.workload import START_MS
 
@@ -44,7 +48,7 @@ def test_replaying_a_nodes_inputs_reproduces_its_output_bytes(seed: int) -> None
 
 
 def test_a_replay_with_one_input_changed_is_told_apart() -> None:
-    scenario = Scenario(1, 4, CALM, (), (), batches=5, chaos_ms=2_000)
+    scenario = Scenario(1, 4, CALM, loads=draw_loads(Random(1), 5, 4, 2_000), chaos_ms=2_000)
     cluster = build(scenario, recorded=1)
     run(scenario, cluster)
     recording = cluster.nodes[1].recording
@@ -113,6 +117,6 @@ def test_a_failing_seed_prints_the_rule_the_story_and_the_command(
 
 def test_a_cluster_that_does_not_recover_is_a_broken_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "heal", lambda cluster: cluster.crash(0) or cluster.crash(1))
-    scenario = Scenario(1, 4, CALM, (), (), batches=3, chaos_ms=1_000)
+    scenario = Scenario(1, 4, CALM, loads=draw_loads(Random(1), 3, 4, 1_000), chaos_ms=1_000)
     with pytest.raises(InvariantBroken, match="order returns when faults end"):
         run(scenario)

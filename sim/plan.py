@@ -1,0 +1,308 @@
+"""What a simulated run consists of, as data: load, weather, faults, malicious nodes and how it ends.
+
+A `Scenario` says everything: `draw` makes one of a seed, tests and shrinking make their own, and each is a small text
+that can be kept and run again (`to_text`, `parse`). Nothing is drawn while faults are done: a strike carries all its
+parameters, so that one can be taken away and the rest stays as it was. Not here: doing them (`sim.faults`, `sim.run`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from random import Random
+from typing import Final
+
+from primitives.errors import InputError
+from sim.disk import Written
+from sim.malicious import BEHAVIOURS
+from sim.network import Weather
+from sim.workload import bank_of
+
+CHAOS_MS: Final = 20_000
+STRIKES_MAX: Final = 7
+BATCHES: Final = (5, 80)
+BATCH_EVENTS: Final = (1, 1, 2, 3, 5, 5, 40)
+BEHAVIOUR_NAMES: Final = tuple(behaviour.__name__ for behaviour in BEHAVIOURS)
+
+
+class Fault(StrEnum):
+    """The kinds of faults that strike at a moment, with what their strikes carry; the weather is there all the time."""
+
+    CRASH = "crash"
+    """nodes: who; amounts: a `Written`, and the share of a torn frame in thousandths"""
+    WRITE_CRASH = "write-crash"
+    """the same, in the midst of the node's next write of records"""
+    LEADER_CRASH = "leader-crash"
+    """whoever leads then; amounts as of a crash"""
+    POWER_LOSS = "power-loss"
+    """nodes: who; amounts: for each of them a `Written`, a share, and after how many ms it starts"""
+    PARTITION = "partition"
+    """nodes: one side of it"""
+    ONE_WAY = "one-way"
+    """nodes: sender and receiver of each link that is cut"""
+    SLOW_LINK = "slow-link"
+    """nodes: whose links are slow, both ways; amounts: bytes a second"""
+    SKEW = "skew"
+    """nodes: whose clock is wrong until all is healed; amounts: by how many ms"""
+    JUMP = "jump"
+    """nodes: whose clock jumps, and back when the strike ends; amounts: by how many ms"""
+    SLOW_DISK = "slow-disk"
+    """nodes: whose disk takes long until all is healed; amounts: ms at the most"""
+    FULL_DISK = "full-disk"
+    """nodes: whose disk takes nothing more until the strike ends; amounts: what a write leaves, as of a crash"""
+    LOST_LEDGER = "lost-ledger"
+    """nodes: who loses the store and keeps the write-ahead log"""
+    LOST_LOG = "lost-log"
+    """nodes: who loses the write-ahead log and keeps the store"""
+    LOST_DISK = "lost-disk"
+    """nodes: who loses both"""
+    FLIPPED_LOG = "flipped-log"
+    """nodes: in whose log a bit flips; amounts: where in thousandths, which bit, 1 if all is wiped and not the log"""
+    FLIPPED_ROW = "flipped-row"
+    """nodes: in whose store a row is damaged; amounts: where in thousandths, 0, 1 if all is wiped and not the store"""
+
+
+FORGETFUL: Final = frozenset(
+    {
+        Fault.LOST_LEDGER,
+        Fault.LOST_LOG,
+        Fault.LOST_DISK,
+        Fault.FLIPPED_LOG,
+        Fault.FLIPPED_ROW,
+    }
+)
+"""Faults that cost a validator its memory: together with the malicious ones they strike at most f nodes of a run."""
+
+SKEWS_MS: Final = (-8_000, -3_000, -1_000, 1_000, 3_000)
+SKEWS_FAULTY_MS: Final = (-40_000, 40_000, 8_000)
+"""A clock ahead by more than the policy's drift counts among the f: q such clocks would order blocks of the future."""
+
+
+class Fate(StrEnum):
+    """What becomes of the nodes outside of the core that is healed; malicious ones go on as they are."""
+
+    DEAD = "dead"
+    CUT = "cut"
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """One fault: when it begins, counted from the run's start, how long it lasts, and its parameters (see `Fault`)."""
+
+    fault: Fault
+    at_ms: int
+    lasts_ms: int
+    nodes: tuple[int, ...] = ()
+    amounts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """One batch of a bank, offered through its own node."""
+
+    at_ms: int
+    source: int
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One run: `malicious` holds (node, name of its behaviour).
+
+    `core` names the nodes that are healed at the end, a quorum of honest ones; empty means that all faults end.
+    """
+
+    seed: int
+    nodes: int
+    weather: Weather
+    strikes: tuple[Strike, ...] = ()
+    malicious: tuple[tuple[int, str], ...] = ()
+    loads: tuple[Load, ...] = ()
+    observers: int = 0
+    core: tuple[int, ...] = ()
+    fate: Fate = Fate.DEAD
+    chaos_ms: int = CHAOS_MS
+
+    def faulty(self) -> set[int]:
+        """Return the nodes that are malicious or lose their memory: never more than f."""
+        lost = {node for strike in self.strikes if strike.fault in FORGETFUL for node in strike.nodes}
+        return lost | {node for node, _ in self.malicious}
+
+
+# --- drawing
+
+
+def draw(seed: int, nodes: int = 4) -> Scenario:
+    """Return the scenario of a seed."""
+    random = Random(f"scenario {seed} {nodes}")  # noqa: S311  repeatable
+    f, quorum = (nodes - 1) // 3, (nodes + (nodes - 1) // 3) // 2 + 1
+    faulty = random.sample(range(nodes), f)
+    evil = faulty[: random.randint(1, f)] if random.random() < 0.5 else []
+    malicious = tuple((node, random.choice(BEHAVIOUR_NAMES)) for node in evil)
+    whole = [node for node in range(nodes) if node not in faulty]
+    core = tuple(sorted(random.sample(whole, quorum))) if random.random() < 0.4 else ()
+    return Scenario(
+        seed=seed,
+        nodes=nodes,
+        weather=draw_weather(random),
+        strikes=draw_strikes(random, CHAOS_MS, nodes, [node for node in faulty if node not in evil]),
+        malicious=malicious,
+        loads=draw_loads(random, random.randint(*BATCHES), nodes),
+        observers=int(random.random() < 0.25),
+        core=core,
+        fate=random.choice(list(Fate)),
+    )
+
+
+def draw_weather(random: Random) -> Weather:
+    """Return a network between calm and 30 % loss, 50 % replay and delays with tails of seconds."""
+    return Weather(
+        loss=random.choice((0.0, 0.02, 0.1, 0.3)),
+        replay=random.choice((0.0, 0.0, 0.1, 0.5)),
+        delay_ms=random.choice((3, 20, 100)),
+        tail_ms=random.choice((50, 500, 3_000)),
+        tail_share=random.choice((0.0, 0.05, 0.2)),
+    )
+
+
+def draw_loads(random: Random, count: int, nodes: int, chaos_ms: int = CHAOS_MS) -> tuple[Load, ...]:
+    """Return batches of all banks in order of time."""
+    loads = [
+        Load(random.randrange(chaos_ms), random.randrange(nodes), random.choice(BATCH_EVENTS)) for _ in range(count)
+    ]
+    return tuple(sorted(loads, key=lambda load: load.at_ms))
+
+
+def draw_strikes(
+    random: Random, chaos_ms: int, nodes: int, forgetful: list[int], kinds: tuple[Fault, ...] = tuple(Fault)
+) -> tuple[Strike, ...]:
+    """Return a few faults in order of time; only `forgetful` nodes may lose memory or be far in the future."""
+    possible = [kind for kind in kinds if forgetful or kind not in FORGETFUL]
+    strikes = [
+        draw_strike(random, random.choice(possible), random.randrange(chaos_ms), nodes, forgetful)
+        for _ in range(random.randint(0, STRIKES_MAX))
+    ]
+    return tuple(sorted(strikes, key=lambda strike: strike.at_ms))
+
+
+def draw_strike(
+    random: Random, fault: Fault, at_ms: int, nodes: int, forgetful: list[int], lasts_ms: int | None = None
+) -> Strike:
+    """Return one strike of a kind with parameters of its own."""
+    lasts_ms = random.choice((200, 1_000, 4_000, 10_000)) if lasts_ms is None else lasts_ms
+    node = random.choice(forgetful) if fault in FORGETFUL else random.randrange(nodes)
+    who: tuple[int, ...] = (node,)
+    amounts: tuple[int, ...] = ()
+    match fault:
+        case Fault.CRASH | Fault.WRITE_CRASH | Fault.LEADER_CRASH:
+            who = () if fault is Fault.LEADER_CRASH else who
+            amounts = (random.choice(list(Written)), random.randrange(1_000))
+        case Fault.POWER_LOSS:
+            who = tuple(range(nodes))
+            amounts = tuple(
+                amount
+                for _ in who
+                for amount in (random.choice(list(Written)), random.randrange(1_000), random.randint(1, lasts_ms))
+            )
+        case Fault.PARTITION:
+            who = tuple(sorted(random.sample(range(nodes), random.randint(1, nodes // 2))))
+        case Fault.ONE_WAY:
+            links = [(a, b) for a in range(nodes) for b in range(nodes) if a != b and random.random() < 0.3]
+            who = tuple(end for link in links for end in link)
+        case Fault.SLOW_LINK:
+            amounts = (random.choice((500, 2_000, 10_000, 50_000)),)
+        case Fault.SKEW | Fault.JUMP:
+            amounts = (random.choice(SKEWS_FAULTY_MS if node in forgetful else SKEWS_MS),)
+        case Fault.SLOW_DISK:
+            amounts = (random.choice((100, 500, 1_500)),)
+        case Fault.FULL_DISK:
+            amounts = (random.choice((Written.NOTHING, Written.ROWS, Written.TORN)), random.randrange(1_000))
+        case Fault.FLIPPED_LOG | Fault.FLIPPED_ROW:
+            amounts = (random.randrange(1_000), random.randrange(8), random.randint(0, 1))
+        case Fault.LOST_LEDGER | Fault.LOST_LOG | Fault.LOST_DISK:
+            pass
+    return Strike(fault, at_ms, lasts_ms, who, tuple(map(int, amounts)))
+
+
+# --- as text
+
+
+def to_text(scenario: Scenario) -> str:
+    """Return the scenario as lines that `parse` takes back."""
+    weather = " ".join(f"{field.name} {getattr(scenario.weather, field.name)}" for field in fields(Weather))
+    lines = [
+        f"seed {scenario.seed}",
+        f"nodes {scenario.nodes}",
+        f"observers {scenario.observers}",
+        f"duration {scenario.chaos_ms}",
+        f"weather {weather}",
+        *(f"malicious {node} {name}" for node, name in scenario.malicious),
+        *(f"batch {load.at_ms} source {load.source} events {load.events}" for load in scenario.loads),
+        *map(_strike_line, scenario.strikes),
+    ]
+    if scenario.core:
+        lines.append(f"core {' '.join(map(str, scenario.core))} others {scenario.fate}")
+    return "\n".join(lines) + "\n"
+
+
+def _strike_line(strike: Strike) -> str:
+    words = [f"strike {strike.at_ms} {strike.fault} lasts {strike.lasts_ms}"]
+    words += ["nodes", *map(str, strike.nodes)] if strike.nodes else []
+    words += ["amounts", *map(str, strike.amounts)] if strike.amounts else []
+    return " ".join(words)
+
+
+def parse(text: str) -> Scenario:
+    """Return the scenario of its text; `#` starts a comment. `InputError` names the line that cannot be read."""
+    found: dict[str, list[list[str]]] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split("#")[0].split()
+        if words:
+            found.setdefault(words[0], []).append([str(number), *words[1:]])
+    unknown = sorted(found.keys() - _LINES)
+    if unknown:
+        raise InputError("unknown line of a scenario", where=f"line {found[unknown[0]][0][0]}", got=unknown[0])
+    try:
+        return _parsed(found)
+    except (KeyError, ValueError, IndexError) as error:
+        raise InputError("a scenario that cannot be read", got=f"{type(error).__name__} {error}") from None
+
+
+_LINES: Final = frozenset({"seed", "nodes", "observers", "duration", "weather", "malicious", "batch", "strike", "core"})
+
+
+def _parsed(found: dict[str, list[list[str]]]) -> Scenario:
+    weather = dict(zip(*[iter(found["weather"][0][1:])] * 2, strict=True))
+    core = found.get("core", [[]])[0][1:]
+    return Scenario(
+        seed=int(found["seed"][0][1]),
+        nodes=int(found["nodes"][0][1]),
+        weather=Weather(
+            loss=float(weather["loss"]),
+            replay=float(weather["replay"]),
+            delay_ms=int(weather["delay_ms"]),
+            tail_ms=int(weather["tail_ms"]),
+            tail_share=float(weather["tail_share"]),
+        ),
+        strikes=tuple(_parsed_strike(words[1:]) for words in found.get("strike", [])),
+        malicious=tuple((int(words[1]), words[2]) for words in found.get("malicious", [])),
+        loads=tuple(Load(int(words[1]), int(words[3]), int(words[5])) for words in found.get("batch", [])),
+        observers=int(found.get("observers", [["", "0"]])[0][1]),
+        core=tuple(map(int, core[: core.index("others")])) if core else (),
+        fate=Fate(core[-1]) if core else Fate.DEAD,
+        chaos_ms=int(found["duration"][0][1]),
+    )
+
+
+def _parsed_strike(words: list[str]) -> Strike:
+    at_ms, fault, _, lasts_ms, *rest = words
+    split = rest.index("amounts") if "amounts" in rest else len(rest)
+    nodes, amounts = rest[1:split], rest[split + 1 :]
+    return Strike(Fault(fault), int(at_ms), int(lasts_ms), tuple(map(int, nodes)), tuple(map(int, amounts)))
+
+
+def in_words(strike: Strike) -> str:
+    """Say a strike in words, for the story of a run."""
+    who = ", ".join(map(bank_of, strike.nodes))
+    amounts = " ".join(map(str, strike.amounts))
+    return " ".join(filter(None, (f"{strike.fault} for {strike.lasts_ms} ms", who and f"at {who}", amounts)))
