@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 
 # The tests' processes (the machine that gates has two cores), and more arguments for whatever a target runs.
 WORKERS ?= 2
+FUZZ_SECONDS ?= 120
 JOBS ?= $(WORKERS)
 ARGS ?=
 
@@ -54,7 +55,8 @@ twins: setup ## run scenarios in which one validator's key runs twice (SEEDS=n S
 	@$(BIN)/python -m sim.twins --jobs $(WORKERS) $(if $(ALL),--all) $(if $(SEEDS),--seeds $(SEEDS)) \
 		$(if $(SEED_START),--seed-start $(SEED_START)) $(ARGS)
 
-fuzz: setup ## run the property tests with many more examples (EXAMPLES=n)
+fuzz: setup ## fuzz by coverage (FUZZ_SECONDS=n), then the property tests with many more examples (EXAMPLES=n)
+	@bash scripts/fuzz.sh "$(VENV)" "$(FUZZ_SECONDS)"
 	@CHAINNODE_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup \
 		-m hypothesis --hypothesis-profile=fuzz --timeout=0 $(ARGS)
 

@@ -20,7 +20,7 @@ ASKED = [
     *PROJECT["project"]["optional-dependencies"]["dev"],
     *PROJECT["build-system"]["requires"],
 ]
-TARGETS = ["setup", "demo", "test", "check", "sim", "fuzz", "bench", "bench-floor", "e2e", "docs"]
+TARGETS = ["setup", "demo", "test", "check", "sim", "twins", "fuzz", "bench", "bench-floor", "e2e", "docs"]
 
 
 @pytest.mark.parametrize("asked", ASKED)
@@ -39,6 +39,16 @@ def test_every_locked_requirement_has_a_hash() -> None:
 
 def test_the_lock_file_names_no_index_and_no_path() -> None:
     assert not re.search(r"://|file:|^-", LOCK, re.MULTILINE)
+
+
+def test_what_make_fuzz_alone_installs_is_locked_with_hashes_and_admitted_by_the_project() -> None:
+    lock = (ROOT / "requirements-fuzz.lock").read_text("utf-8")
+    assert not re.search(r"://|file:|^-", lock, re.MULTILINE)
+    pinned = {match["name"]: match["version"] for match in PIN.finditer(lock)}
+    asked = {requirement.name: requirement for requirement in map(Requirement, PROJECT["dependency-groups"]["fuzz"])}
+    assert pinned.keys() == asked.keys()
+    assert all(asked[name].specifier.contains(version) for name, version in pinned.items()), "run 'make lock'"
+    assert lock.count("--hash=sha256:") >= len(pinned)
 
 
 def test_bare_make_lists_every_target_in_one_line_each() -> None:
