@@ -55,7 +55,9 @@ def _one(path: Path, options: argparse.Namespace) -> bool:
     try:
         text = transcript(path)
     except (ScenarioError, OSError, UnicodeDecodeError) as error:
-        print(f"scenario {path.stem} breaks a rule: {error}", *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
+        print(
+            f"scenario {path.stem} breaks a rule: {error}", *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr
+        )
         return False
     if options.show:
         print(text, end="")

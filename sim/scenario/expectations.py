@@ -275,6 +275,8 @@ def _sent(stage: Stage, found: Match) -> Seen:
 
 def _fits(stage: Stage, found: Match, letter: Letter) -> bool:
     message = letter.message
+    if not letter.own:
+        return False
     header = message.block.header if isinstance(message, PrePrepare) else None
     height = getattr(message, "height", None) if header is None else header.height
     block_hash = getattr(message, "block_hash", None) if header is None else header.hash()

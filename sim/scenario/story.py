@@ -7,7 +7,7 @@ sends a second time is left out, and nodes that do the same in the same millisec
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -30,7 +30,8 @@ from consensus.messages import (
 )
 from consensus.state import ReplicaState
 from primitives.errors import InputError
-from primitives.ids import Hash, Height
+from primitives.ids import Epoch, Hash, Height
+from primitives.validators import ValidatorSet
 from primitives.votes import COMMIT, PREPARE
 from sim.disk import Written
 from sim.journal import Entry, Journal, Sent
@@ -87,7 +88,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A message that a node's own core sent, decoded where it is consensus'."""
+    """A message that a node's own core sent, decoded where it is consensus'; what it passes on is not its `own`."""
 
     name: str
     sender: int
@@ -95,6 +96,7 @@ class Letter:
     kind: int
     payload: bytes
     message: Message | None
+    own: bool
 
 
 @dataclass(slots=True)
@@ -114,6 +116,7 @@ class Story(Journal):
     brief: bool = False
     injecting: bool = False
     now_ms: int = 0
+    sets: Callable[[int, Epoch], ValidatorSet] = field(default=lambda _, epoch: ValidatorSet(epoch, ()))
     _open: list[Said] = field(default_factory=list)
     _told: set[tuple[int, bytes]] = field(default_factory=set)
     _heights: dict[Height, int] = field(default_factory=dict)
@@ -169,14 +172,34 @@ class Story(Journal):
         message = decoded(entry.kind, entry.payload)
         if not self.injecting:
             name = name_of(entry.kind, entry.payload)
-            letter = Letter(name, entry.sender, entry.receiver, entry.kind, entry.payload, message)
+            own = message is None or self._signer(entry.sender, message) == self._index(entry.sender, message)
+            letter = Letter(name, entry.sender, entry.receiver, entry.kind, entry.payload, message, own)
             self.letters.append(letter)
         if (entry.sender, entry.payload) in self._told or self.injecting:
             return
         self._told.add((entry.sender, entry.payload))
         what = "" if message is None else self.describe(message, entry.receiver)
+        if message is not None and isinstance(message, Vote | PrePrepare):
+            signer = self._signer(entry.sender, message)
+            if what and signer != self._index(entry.sender, message):
+                what = f"passes on what validator {signer} said: {what}"
         if what:
             self.say(what, entry.sender)
+
+    def _index(self, node: int, message: Message) -> int:
+        """Return a node's index in the set of a message's epoch."""
+        validators = self.sets(node, getattr(message, "epoch", Epoch(0)))
+        return validators.indexes.get(bank_of(node), node)
+
+    def _signer(self, node: int, message: Message) -> int:
+        """Return the index of the validator that signed a vote or proposal, the sender's of anything else."""
+        match message:
+            case Vote() | ViewChange():
+                return message.validator
+            case PrePrepare(epoch, view, _):
+                return self.sets(node, epoch).leader(view)
+            case _:
+                return self._index(node, message)
 
     def describe(self, message: Message, receiver: int) -> str:
         """Return what sending a message is called, empty where it is not worth a line."""

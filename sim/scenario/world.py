@@ -21,8 +21,9 @@ from ledger.pool import Pool
 from ledger.reader import LedgerReader
 from ledger.trust_policy import assemble_checkpoint
 from primitives.errors import InputError, StorageError
-from primitives.ids import TimeMs
+from primitives.ids import Epoch, TimeMs
 from primitives.keys import verify as verify_ed25519
+from primitives.validators import ValidatorSet
 from sim.cluster import Cluster
 from sim.disk import Disk
 from sim.events import Arrival, Synced
@@ -160,6 +161,7 @@ class World(Cluster):
     def __init__(self, setting: Setting, story: Story) -> None:
         self.setting = setting
         self.story = story
+        story.sets = self.set_of
         self.puppets: set[int] = set()
         self.learners: set[int] = set()
         self.generation: dict[int, int] = {}
@@ -305,6 +307,12 @@ class World(Cluster):
         self.nodes[index].disk.voter_log.replace(found.records)
         self.story.say(f"cuts {found.torn_bytes} torn bytes off its write-ahead log", index)
         return True
+
+    def set_of(self, node: int, epoch: Epoch) -> ValidatorSet:
+        """Return the validators of an epoch as a node knows them."""
+        core = self.core(node)
+        found = None if core is None else core.replica.state.set_of(epoch)
+        return found or self.genesis_validators
 
     def running(self) -> list[int]:
         """Return the honest nodes that run."""

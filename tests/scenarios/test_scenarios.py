@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -137,11 +138,16 @@ def test_the_command_shows_what_differs_and_blesses_what_is_right(
 
 
 @pytest.mark.parametrize("heading", ["Statements", "Values", "Expectations"])
-def test_the_page_shows_every_form_of_the_language_in_order(heading: str) -> None:
+def test_the_page_shows_every_form_of_the_language_in_order_and_where_it_is_used(heading: str) -> None:
     register = {"Statements": STATEMENTS, "Values": VALUES, "Expectations": EXPECTATIONS}[heading]
     section = TABLE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    rows = [line.replace("\\|", "|") for line in section.splitlines() if line.startswith("| `")]
-    assert rows == [f"| `{entry.pattern.usage}` | {entry.meaning} |" for entry in register]
+    rows = [line.replace("\\|", "/").split(" | ") for line in section.splitlines() if line.startswith("| `")]
+    shown = [(form.removeprefix("| "), meaning) for form, meaning, _ in rows]
+    forms = [(f"`{entry.pattern.usage}`".replace("|", "/"), entry.meaning.replace("|", "/")) for entry in register]
+    assert shown == forms
+    for entry, (_, _, number) in zip(register, rows, strict=True):
+        (path,) = HERE.glob(f"{int(number.removesuffix(' |')):02}-*.scenario")
+        assert entry.pattern.usage in forms_of(path)
 
 
 def test_the_page_shows_every_kind_of_word() -> None:
@@ -155,18 +161,30 @@ def test_the_pages_examples_hold(text: str) -> None:
     assert len(text.splitlines()) <= 10
 
 
-def test_every_form_of_the_language_is_used_by_a_scenario() -> None:
-    used = set()
-    for path in FILES:
-        for line in read_lines(path.read_text("utf-8")):
-            words = line.words
-            register, start = STATEMENTS, 0
-            if words[0] == "let":
-                register, start = VALUES, 3
-            elif words[0] == "expect":
-                register, start = EXPECTATIONS, 2 if words[1] == "not" else 1
-            end = words.index("within") if words[0] == "expect" and "within" in words else len(words)
-            used.add(find(register, "form", line, words[start:end])[0].pattern.usage)
-    own = {"let NAME = VALUE", "expect [not] EXPECTATION [within TIME]"}
-    every = {entry.pattern.usage for register in (STATEMENTS, VALUES, EXPECTATIONS) for entry in register}
-    assert every - used - own == set()
+def forms_of(path: Path) -> set[str]:
+    """Return the forms of the language that a scenario uses."""
+    used = {"let NAME = VALUE", "expect [not] EXPECTATION [within TIME]"}
+    for line in read_lines(path.read_text("utf-8")):
+        words = line.words
+        register, start = STATEMENTS, 0
+        if words[0] == "let":
+            register, start = VALUES, 3
+        elif words[0] == "expect":
+            register, start = EXPECTATIONS, 2 if words[1] == "not" else 1
+        end = words.index("within") if words[0] == "expect" and "within" in words else len(words)
+        used.add(find(register, "form", line, words[start:end])[0].pattern.usage)
+    return used
+
+
+# --- that each can fail
+
+
+def test_for_each_scenario_a_line_of_the_code_is_named_whose_change_turns_it_red() -> None:
+    entries = tomllib.loads((HERE / "rules.toml").read_text("utf-8"))["mutation"]
+    runs = [f"sim scenario tests/scenarios/{path.name} --no-golden" for path in FILES]
+    assert [entry["runs"] for entry in entries] == [[run] for run in runs]
+    for entry in entries:
+        text = (HERE.parents[1] / entry["file"]).read_text("utf-8")
+        old = entry["old"].strip("\n")
+        assert f"\n{text}".count(f"\n{old}\n") == 1, entry["name"]
+        assert entry["new"].strip("\n") != old
