@@ -81,16 +81,16 @@ def verify(file: Path, policy_file: Path, number: str | None, moment: str | None
     from ledger.trust_policy import parse_policy
 
     name = "standard input" if str(file) == "-" else str(file)
-    policy = _text(policy_file)
+    policy = file_text(policy_file)
     try:
         parse_policy(policy)
     except InputError as error:
-        raise _refused(str(policy_file), error, "get the policy again from somebody whom you trust") from None
-    proof = _text(file)
+        raise refused(str(policy_file), error, "get the policy again from somebody whom you trust") from None
+    proof = file_text(file)
     try:
         row = _receipt_row(proof, policy) if number is None else _status_row(proof, policy, number, moment)
     except InputError as error:
-        raise _refused(name, error, "do not rely on it") from None
+        raise refused(name, error, "do not rely on it") from None
     if settings().machine:
         show(row)
         return
@@ -100,7 +100,7 @@ def verify(file: Path, policy_file: Path, number: str | None, moment: str | None
     show({name: value for name, value in row.items() if name not in ("verified", "cosigned", "cosigners", "outcome")})
 
 
-def _refused(name: str, error: InputError, hint: str) -> VerificationFailed:
+def refused(name: str, error: InputError, hint: str) -> VerificationFailed:
     """Return an error of what a file holds, with the file's name."""
     from chainnode.cli.exits import VerificationFailed
 
@@ -108,7 +108,8 @@ def _refused(name: str, error: InputError, hint: str) -> VerificationFailed:
     return VerificationFailed(error.what, where=where, expected=error.expected, got=error.got, hint=hint)
 
 
-def _text(path: Path) -> str:
+def file_text(path: Path) -> str:
+    """Return the text of a file, or of standard input for `-`; status 3 where it is not text."""
     from chainnode.cli.exits import VerificationFailed
     from chainnode.files import read_file
 

@@ -12,6 +12,7 @@ from rpc.methods import (
     certificate_status,
     certificates,
     events,
+    evidence,
     gov,
     net,
     payments,
@@ -41,6 +42,7 @@ METHODS: dict[str, AnyMethod] = table(
     payments.METHODS,
     gov.METHODS,
     net.METHODS,
+    evidence.METHODS,
     (discover,),
 )
 

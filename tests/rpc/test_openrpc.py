@@ -18,6 +18,7 @@ from rpc.methods import (
     certificate_status,
     certificates,
     events,
+    evidence,
     gov,
     net,
     payments,
@@ -35,6 +36,7 @@ MODULES = (
     certificates,
     events,
     gov,
+    evidence,
     net,
     payments,
     proofs,
@@ -61,6 +63,7 @@ NEEDED = {
     "net_status",
     "net_peers",
     "net_validators",
+    "net_evidence",
     "rpc.discover",
 }
 
@@ -155,6 +158,7 @@ async def test_results_decode_as_the_types_that_the_document_is_made_from(client
         "net_status": [],
         "net_peers": [],
         "net_validators": [],
+        "net_evidence": [],
     }
     for name, params in calls.items():
         result = await client.call(name, params)
