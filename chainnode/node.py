@@ -438,12 +438,14 @@ class Node:
 
     def _keep_checkpoint(self, stable: CheckpointStable) -> None:
         """Assemble the signed note of a stable checkpoint and keep it; its rows join the next write."""
-        validators = self.core.replica.state.set_of(stable.epoch)
+        state = self.core.replica.state
+        validators = state.set_of(stable.epoch)
         assert validators is not None, "a checkpoint is made stable under a set that is known"
+        mine = state.index_in(validators) is not None  # a node that waits with new keys has another's name, as it were
         note = assemble_checkpoint(
             self.genesis,
             validators,
-            self.config.node.name,
+            self.config.node.name if mine else None,
             self._keys.log,
             stable.size,
             stable.root,

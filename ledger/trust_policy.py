@@ -218,7 +218,7 @@ def policy_text(genesis: Genesis, validators: ValidatorSet) -> str:
 def assemble_checkpoint(
     genesis: Genesis,
     validators: ValidatorSet,
-    node: str,
+    node: str | None,
     key: SigningKey,
     size: int,
     root: Hash,
@@ -226,10 +226,11 @@ def assemble_checkpoint(
 ) -> str:
     """Return the note of a stable checkpoint: signed as the log by `node`, with just a quorum of cosignatures.
 
+    `node` is None for one that is none of the set's validators, or waits with new keys in the name of one. The
     `cosignatures` are (validator index, time in seconds, signature), verified before. UsageError where `key` is not the
     log key that the set names for this node, since no policy would accept it, and where they are fewer than a quorum.
     """
-    index = validators.indexes.get(node)
+    index = None if node is None else validators.indexes.get(node)
     if index is not None and validators.validators[index].log_key != key.public:
         raise UsageError("log key is not the registered one", where=f"node {node}", hint="check keys/log.key")
     text = Checkpoint(genesis.origin, size, root).text()

@@ -30,7 +30,7 @@ from ledger.genesis import Genesis
 from primitives.block import BlockHeader
 from primitives.encoding import decode
 from primitives.ids import Epoch, Hash, Height, View
-from primitives.validators import ValidatorSet
+from primitives.validators import Validator, ValidatorSet
 from primitives.votes import COMMIT, QuorumCertificate, verify_certificate
 
 Json = dict[str, Any]
@@ -55,6 +55,7 @@ class Network:
         for name in NAMES:
             self.set(name, settings)
         self.genesis: Genesis = read_genesis(self.net.directory / "genesis.json")
+        self.sets = {0: ValidatorSet(Epoch(0), tuple(self.genesis.validators))}
         self._clients: dict[str, NodeClient] = {}
 
     # --- processes
@@ -203,9 +204,20 @@ class Network:
         pages = [answer["result"]["blocks"] for answer in self.calls(name, "ledger_getBlocks", params)]
         return [block for page in pages for block in page][: top + 1]
 
+    def note_validators(self, name: str) -> int:
+        """Take note of the set that votes now, as a node says, for checking certificates; return its epoch."""
+        found = self.call(name, "net_validators")
+        keys = ("vote_key", "cosign_key", "log_key")
+        validators = tuple(
+            Validator(row["name"], row["member"], *(bytes.fromhex(row[key]) for key in keys))
+            for row in found["validators"]
+        )
+        self.sets[found["epoch"]] = ValidatorSet(Epoch(found["epoch"]), validators)
+        assert self.sets[found["epoch"]].hash.hex() == found["hash"]
+        return int(found["epoch"])
+
     def check_chain(self, name: str, top: int) -> list[str]:
         """Return the hashes of blocks 0 to `top`, having checked gaplessness, links and every certificate."""
-        validators = ValidatorSet(Epoch(0), tuple(self.genesis.validators))
         hashes: list[str] = []
         log_index = 0
         for height, block in enumerate(self.blocks(name, top)):
@@ -215,7 +227,8 @@ class Network:
             log_index += header.event_count + 1
             if height:
                 assert header.parent.hex() == hashes[-1]
-                verify_certificate(_certificate(block["certificate"]), self.genesis.chain_id, validators)
+                certificate = _certificate(block["certificate"])
+                verify_certificate(certificate, self.genesis.chain_id, self.sets[header.epoch])
                 assert block["certificate"]["block_hash"] == block["hash"]
                 assert block["certificate"]["height"] == height
             hashes.append(block["hash"])
