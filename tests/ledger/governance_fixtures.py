@@ -31,10 +31,11 @@ from ledger.policy import Policy
 from ledger.state import StateView
 from ledger.store import MemoryStore
 from primitives.encoding import Record, encode
-from primitives.ids import Epoch, Hash, TimeMs, View
+from primitives.ids import Epoch, Hash, Height, TimeMs, View
 from primitives.keys import SigningKey
 from primitives.validators import ValidatorSet
 from primitives.votes import COMMIT, QuorumCertificate
+from primitives.votes import vote_statement as commit_statement
 
 START_MS = 1_767_225_600_000
 DAY_MS = 86_400_000
@@ -151,11 +152,21 @@ class Council:
             self.chain.tip_hash, time_ms=self.now_ms, epoch=self.set.epoch, proposer=0, batches=batches
         )
         header, block_hash = block.header, block.header.hash()
-        certificate = QuorumCertificate(COMMIT, Epoch(header.epoch), View(0), header.height, block_hash, ())
+        certificate = self._certificate(header.epoch, header.height, block_hash)
         result = self.chain.commit(block_hash, certificate)
         self.store.write(result.puts, sync=True)
         self.chain.written(result.ticket)
         return result
+
+    def _certificate(self, epoch: Epoch, height: Height, block_hash: Hash) -> QuorumCertificate:
+        """Return the commit certificate of a quorum of the present set."""
+        signed = commit_statement(COMMIT, self.chain_id, epoch, View(0), height, block_hash)
+        signatures = []
+        for index, validator in enumerate(self.set.validators[: self.set.quorum]):
+            keys = (key_of(validator.name, use) for use in ("vote", "vote1", "vote2"))
+            key = next(item for item in keys if item.public == validator.vote_key)
+            signatures.append((index, key.sign(signed)))
+        return QuorumCertificate(COMMIT, epoch, View(0), height, block_hash, tuple(signatures))
 
     def say(self, member: str, body: Record) -> Outcome:
         """Commit a block with one event and return its outcome."""

@@ -1,0 +1,59 @@
+"""Whom a node dials and trusts: the present validators, for a while those before, and the settings' peers."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from chainnode.links import links_of, ties_to_leavers
+from ledger.governance_bodies import RemoveValidator
+from tests.ledger.governance_fixtures import Council
+
+
+def state_of(epoch: int, *, stable: int = 0, barrier: int = 0, name: str = "node-0") -> Any:  # Any: part of a state
+    return SimpleNamespace(
+        epoch=epoch, name=name, barrier_height=barrier, checkpoints=SimpleNamespace(stable_height=stable)
+    )
+
+
+def addresses(council: Council, state: Any, *extra: str) -> dict[str, str]:
+    links = links_of(council.state, state, extra)
+    return {peer.name: f"{peer.member} {peer.host}:{peer.port}" for peer in links.peers}
+
+
+def test_the_founding_validators_are_found_where_genesis_says() -> None:
+    council = Council(4)
+    found = addresses(council, state_of(0))
+    assert found == {f"node-{i}": f"bank-{i} 127.0.0.1:{7400 + i}" for i in (1, 2, 3)}
+    assert set(links_of(council.state, state_of(0), ()).member_cas) == {f"bank-{i}" for i in range(5)}
+
+
+def test_settings_add_peers_and_override_addresses_but_not_members() -> None:
+    found = addresses(Council(4), state_of(0), "node-1@10.0.0.1:7", "watcher@10.0.0.2:8")
+    assert found["node-1"] == "bank-1 10.0.0.1:7"
+    assert found["watcher"] == "watcher 10.0.0.2:8"
+
+
+def test_a_joiner_is_dialled_and_a_leaver_only_until_a_checkpoint_of_the_new_epoch_is_stable() -> None:
+    council = Council(5)
+    joining = council.propose(council.addition(5) if council.outsiders > 1 else council.addition(0, "node-x"))
+    council.vote(joining, 0, 1, 2, 3)
+    assert council.say("bank-0", council.ready(joining, "node-x")).applied
+    leaving = council.propose(RemoveValidator("node-4", False))
+    council.vote(leaving, 0, 1, 2, 3)
+    barrier = council.chain.height
+    assert council.set.epoch == 2
+    assert set(addresses(council, state_of(2, barrier=barrier))) == {"node-1", "node-2", "node-3", "node-4", "node-x"}
+    later = state_of(2, barrier=barrier, stable=barrier + 1)
+    assert set(addresses(council, later)) == {"node-1", "node-2", "node-3", "node-x"}
+
+
+@pytest.mark.parametrize(
+    ("epoch", "stable", "barrier", "tied"), [(0, 0, 0, False), (1, 4, 5, True), (1, 5, 5, True), (1, 6, 5, False)]
+)
+def test_leavers_are_tied_until_their_successors_sign_a_checkpoint(
+    epoch: int, stable: int, barrier: int, tied: bool
+) -> None:
+    assert ties_to_leavers(state_of(epoch, stable=stable, barrier=barrier)) is tied
