@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from consensus.records import decode_record
@@ -24,6 +23,9 @@ from sim.workload import bank_of, genesis_of
 KEPT: Final = {"nothing": Written.NOTHING, "rows": Written.ROWS, "all": Written.ALL}
 NODES_MAX: Final = 100
 RUN_MS_MAX: Final = 24 * 3_600_000
+FLIPPED_AT: Final = 500
+"""Where a bit is flipped, in thousandths of the log."""
+
 RECORDS: Final = {
     "proposal": "Proposed",
     "prepare": "Prepared",
@@ -235,10 +237,10 @@ def _crash(stage: Stage, found: Match) -> None:
 def _doom(stage: Stage, found: Match) -> None:
     node = stage.node(found, "doom")
     kept = KEPT[found.word("keeping")] if found.has("keeping") else Written.NOTHING
-    _strike_at(stage, found, node, lambda _: stage.world.crash(node, kept))
+    _strike_at(stage, found, node, kept)
 
 
-def _strike_at(stage: Stage, found: Match, node: int, stop: Callable[[list[bytes]], None]) -> None:
+def _strike_at(stage: Stage, found: Match, node: int, kept: Written) -> None:
     """Stop a node in the first of its writes that holds a record of the kind that the file names."""
     wanted = RECORDS.get(found.word("next"))
     if wanted is None:
@@ -248,7 +250,7 @@ def _strike_at(stage: Stage, found: Match, node: int, stop: Callable[[list[bytes
         write = stage.world.nodes[node].writing
         assert write is not None, "a doom strikes in a write"
         if any(type(decode_record(data)).__name__ == wanted for data in write.turn.records):
-            stop(write.turn.records)
+            stage.world.crash(node, kept)
         else:
             stage.world.go_on(node, strike)
 
@@ -258,17 +260,13 @@ def _strike_at(stage: Stage, found: Match, node: int, stop: Callable[[list[bytes
 @statement("tear NODE at its next WORD", "the same, and half of the write stands at the end of the write-ahead log")
 def _tear(stage: Stage, found: Match) -> None:
     node = stage.node(found, "tear")
-
-    def torn(records: list[bytes]) -> None:
-        stage.world.crash(node, Written.ROWS)
-        stage.world.tear(node, records)
-
-    _strike_at(stage, found, node, torn)
+    _strike_at(stage, found, node, Written.TORN)
 
 
 @statement("flip a bit in the log of NODE", "damage what a stopped node's write-ahead log holds")
 def _flip(stage: Stage, found: Match) -> None:
-    stage.world.flip(stage.node(found, "of"))
+    (node,) = _stopped(stage, found, "of")
+    stage.world.nodes[node].disk.log.flip(FLIPPED_AT, 0)
 
 
 @statement("start NODES", "start stopped nodes from what their disks hold")
@@ -279,17 +277,26 @@ def _start(stage: Stage, found: Match) -> None:
     stage.world.run_until(stage.world.now_ms)
 
 
+def _stopped(stage: Stage, found: Match, key: str) -> list[int]:
+    """Return the nodes of a slot, none of which may run."""
+    nodes = stage.nodes(found, key, everybody=True)
+    running = [node for node in nodes if stage.world.core(node) is not None]
+    if running:
+        raise ScenarioError(found.line.number, "the disk of a node that runs", "a stopped node", str(running[0]))
+    return nodes
+
+
 @statement("wipe NODES", "a stopped node loses its disk: ledger and write-ahead log; its voting key is still there")
 def _wipe(stage: Stage, found: Match) -> None:
-    for node in stage.nodes(found, "wipe"):
-        stage.world.lose(node, ledger=True, log=True)
+    for node in _stopped(stage, found, "wipe"):
+        stage.world.wipe(node, ledger=True, log=True)
 
 
 @statement("lose the ledger|log of NODES", "a stopped node loses only one of the two")
 def _lose(stage: Stage, found: Match) -> None:
     what = found.word("the")
-    for node in stage.nodes(found, "of"):
-        stage.world.lose(node, ledger=what == "ledger", log=what == "log")
+    for node in _stopped(stage, found, "of"):
+        stage.world.wipe(node, ledger=what == "ledger", log=what == "log")
 
 
 @statement("back up NODE", "keep a copy of a node's ledger, as a backup holds it: no write-ahead log")
@@ -300,7 +307,7 @@ def _back_up(stage: Stage, found: Match) -> None:
 
 @statement("restore NODE from its backup", "a stopped node's disk becomes what the backup holds")
 def _restore(stage: Stage, found: Match) -> None:
-    node = stage.node(found, "restore")
+    (node,) = _stopped(stage, found, "restore")
     rows = stage.notes.get(f"backup {node}")
     if not isinstance(rows, dict):
         raise ScenarioError(found.line.number, f"there is no backup of {node}", f"`back up {node}` before")

@@ -126,7 +126,7 @@ def _down(stage: Stage, found: Match) -> Seen:
 @expectation("no start of NODE TEXT", "a node refused to start from its disk, with these words")
 def _no_start(stage: Stage, found: Match) -> Seen:
     node = stage.node(found, "of")
-    why = stage.world.unstartable.get(node, "it was not refused")
+    why = stage.story.unstartable.get(node, "it was not refused")
     return stage.world.core(node) is None and found.text("text") in why, why
 
 

@@ -34,7 +34,7 @@ from primitives.ids import Epoch, Hash, Height
 from primitives.validators import ValidatorSet
 from primitives.votes import COMMIT, PREPARE
 from sim.disk import Written
-from sim.journal import Entry, Journal, Sent
+from sim.journal import Entry, Happened, Journal, Sent
 from sim.workload import bank_of
 
 PHASES: Final = {PREPARE: "prepare", COMMIT: "commit"}
@@ -53,6 +53,7 @@ NAMES_OF_KINDS[next(kind for kind, (type_, _) in KINDS.items() if type_ is Check
 _HASH: Final = re.compile(r"\b[0-9a-f]{16,}")
 """Left out of transcripts: hashes follow from every byte of the genesis, and say nothing to a reader."""
 
+_TORN: Final = re.compile(r"(\d+) torn bytes cut")
 MESSAGE_NAMES: Final = frozenset({*NAMES_OF_KINDS.values(), *PHASES.values()} - {"vote"})
 
 
@@ -113,6 +114,7 @@ class Story(Journal):
     declined: list[tuple[int, str]] = field(default_factory=list)
     moved: list[tuple[int, str]] = field(default_factory=list)
     labels: dict[Hash, str] = field(default_factory=dict)
+    unstartable: dict[int, str] = field(default_factory=dict)
     brief: bool = False
     injecting: bool = False
     now_ms: int = 0
@@ -166,7 +168,9 @@ class Story(Journal):
     # --- the journal
 
     def add(self, entry: Entry) -> None:
-        """Tell of a message that leaves, unless the same was told before."""
+        """Tell of a message that leaves, unless the same was told before; and of what a node's disk does to it."""
+        if isinstance(entry, Happened):
+            self._happened(entry)
         if not isinstance(entry, Sent):
             return
         message = decoded(entry.kind, entry.payload)
@@ -185,6 +189,17 @@ class Story(Journal):
                 what = f"passes on what validator {signer} said: {what}"
         if what:
             self.say(what, entry.sender)
+
+    def _happened(self, entry: Happened) -> None:
+        """Tell of starts that the disk forbids, and of torn logs: the rest comes from the tracer and the cores."""
+        if entry.node is None:
+            return
+        _, refused, why = entry.text.partition(" refuses to start: ")
+        if refused:
+            self.unstartable[entry.node] = why
+            self.say(f"does not start: {why}", entry.node)
+        elif torn := _TORN.search(entry.text):
+            self.say(f"cuts {torn[1]} torn bytes off its write-ahead log", entry.node)
 
     def _index(self, node: int, message: Message) -> int:
         """Return a node's index in the set of a message's epoch."""
@@ -271,7 +286,7 @@ class Story(Journal):
     def crashed(self, node: int, effects: Sequence[Effect], kept: Written) -> None:
         """A node stops."""
         del effects
-        said = {Written.NOTHING: "nothing", Written.ROWS: "the rows", Written.ALL: "all"}[kept]
+        said = {Written.NOTHING: "nothing", Written.ROWS: "the rows", Written.ALL: "all", Written.TORN: "half"}[kept]
         self.say(f"crashes; of what it was writing its disk keeps {said}", node)
 
     def wiped(self, node: int, *, ledger: bool, log: bool) -> None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from chainnode.core import NodeCore, Observer, Turn
-from chainnode.wal_format import HEADER_BYTES, encode_body, encode_frame, encode_header, scan
 from consensus.effects import CheckpointStable, Refused
 from consensus.ports import Signer
 from consensus.state import Parameters
@@ -20,19 +19,20 @@ from ledger.genesis import Genesis
 from ledger.pool import Pool
 from ledger.reader import LedgerReader
 from ledger.trust_policy import assemble_checkpoint
-from primitives.errors import InputError, StorageError
+from primitives.errors import InputError
 from primitives.ids import Epoch, TimeMs
 from primitives.keys import verify as verify_ed25519
 from primitives.validators import ValidatorSet
 from sim.cluster import Cluster
 from sim.disk import Disk
 from sim.events import Arrival, Synced
+from sim.governance import node_key, readiness_of, signer_of
 from sim.network import Weather
 from sim.node import SimNode
 from sim.scenario.story import Story, name_of
-from sim.signatures import STAND_IN_KINDS, StandInSigner, stand_in_verify
+from sim.signatures import STAND_IN_KINDS, stand_in_verify
 from sim.twister import Behaviour, Twister
-from sim.workload import START_MS, bank_of, genesis_of, key_of
+from sim.workload import START_MS, genesis_of
 
 DELAY_MS: Final = 10
 SEED: Final = 1
@@ -65,16 +65,11 @@ class Setting:
     weather: Weather | None = None
 
 
-def key_use(use: str, generation: int) -> str:
-    """Return what a validator's key is called in its n-th generation: the first ones are those of the genesis."""
-    return use if generation == 0 else f"{use} {generation}"
-
-
 class KeySigner:
     """Signs with the Ed25519 keys of a simulated validator."""
 
     def __init__(self, name: str, generation: int) -> None:
-        self._vote, self._cosign = (key_of(name, key_use(use, generation)) for use in ("vote", "cosign"))
+        self._vote, self._cosign = (node_key(name, use, generation) for use in ("vote", "cosign"))
 
     @property
     def vote_key(self) -> bytes:
@@ -126,7 +121,7 @@ class WatchedCore(NodeCore):
     def _keep_note(self, stable: CheckpointStable) -> None:
         validators = self.replica.state.set_of(stable.epoch)
         assert validators is not None, "a checkpoint is made stable under a set that is known"
-        key = key_of(self.name, "log")
+        key = node_key(self.name, "log")
         signed = assemble_checkpoint(
             self.chain.genesis, validators, self.name, key, stable.size, stable.root, stable.cosignatures
         )
@@ -163,12 +158,9 @@ class World(Cluster):
         self.story = story
         story.sets = self.set_of
         self.puppets: set[int] = set()
-        self.learners: set[int] = set()
-        self.generation: dict[int, int] = {}
+        self.governing = False
         self.rules: list[Rule] = []
         self.held: list[Arrival] = []
-        self.logs: dict[int, bytes] = {}
-        self.unstartable: dict[int, str] = {}
         super().__init__(
             SEED,
             setting.nodes,
@@ -192,9 +184,10 @@ class World(Cluster):
             reader=LedgerReader(disk.store, self.genesis),
             signer=self.signer(index),
             parameters=self.setting.parameters,
-            learner=index in self.learners or bool(learner),
+            learner=bool(learner),
             verifier=self.verifier,
             observe=observe,
+            readiness=readiness_of(node.name, node.generation or 0),
         )
         core.story, core.node, core.keeps_notes = self.story, index, self.setting.real_signatures
         return core
@@ -206,23 +199,13 @@ class World(Cluster):
 
     def signer(self, index: int, generation: int | None = None) -> Signer:
         """Return the keys of a node, those of now by default."""
-        name, number = bank_of(index), self.generation.get(index, 0) if generation is None else generation
-        if self.setting.real_signatures:
-            return KeySigner(name, number)
-        vote, cosign = (key_of(name, key_use(use, number)).public for use in ("vote", "cosign"))
-        return StandInSigner(vote, cosign)
-
-    def re_key(self, index: int) -> None:
-        """Give a stopped node new keys, and with them a write-ahead log of its own, empty."""
-        self.generation[index] = self.generation.get(index, 0) + 1
-        self.nodes[index].disk.voter_log.replace([])
-        self.learners.discard(index)
+        node = self.nodes[index]
+        number = (node.generation or 0) if generation is None else generation
+        return KeySigner(node.name, number) if self.setting.real_signatures else signer_of(node.name, number)
 
     def start(self, index: int) -> bool:
         """Start a node; puppets are linked to it too."""
         self.nodes[index].sync_ms_max = 0
-        if index in self.logs and not self._read_log(index):
-            return False
         if not super().start(index):
             return False
         for puppet in sorted(self.puppets - {index}):
@@ -253,22 +236,9 @@ class World(Cluster):
         if node.core is not None:
             behaviour.attach(node.core)
 
-    def lose(self, index: int, *, ledger: bool, log: bool) -> None:
-        """Lose a stopped node's ledger, its log, or both; without its log it is a learner from now on."""
-        node = self.nodes[index]
-        assert node.core is None, "a disk is lost while its node is down"
-        if log:
-            node.disk.lose_log()
-            self.learners.add(index)
-        if ledger:
-            node.disk.lose_ledger()
-            node.answered.clear()
-            node.monitor.ledger_lost()
-        self.story.wiped(index, ledger=ledger, log=log)
-
     def restore(self, index: int, rows: dict[bytes, bytes]) -> None:
         """Put a backup of the ledger on a stopped node's disk; there is no write-ahead log in it."""
-        self.lose(index, ledger=True, log=True)
+        self.wipe(index, ledger=True, log=True)
         node = self.nodes[index]
         node.disk.store.write(rows.items(), sync=True)
         reader = LedgerReader(node.disk.store, self.genesis)
@@ -276,37 +246,6 @@ class World(Cluster):
         while (block := reader.block(height)) is not None:
             node.monitor.delivered[block.header.height] = block.hash
             height += 1
-
-    def log_of(self, index: int) -> bytes:
-        """Return a node's write-ahead log as bytes, a frame for each record."""
-        data = encode_header(self.chain_id)
-        for record in self.nodes[index].disk.records:
-            data += encode_frame(self.chain_id, len(data), encode_body([record]))
-        return data
-
-    def tear(self, index: int, records: Sequence[bytes]) -> None:
-        """Leave half of a frame at the end of a node's log: a write that never returned."""
-        data = self.log_of(index)
-        frame = encode_frame(self.chain_id, len(data), encode_body(records))
-        self.logs[index] = data + frame[: len(frame) // 2]
-
-    def flip(self, index: int) -> None:
-        """Flip a bit in the middle of a node's log, in what was acknowledged."""
-        data = bytearray(self.log_of(index))
-        data[(HEADER_BYTES + len(data)) // 2] ^= 1
-        self.logs[index] = bytes(data)
-
-    def _read_log(self, index: int) -> bool:
-        """Read a damaged log as a node does at its start; say whether it may start."""
-        try:
-            found = scan(self.logs.pop(index), self.chain_id)
-        except StorageError as error:
-            self.unstartable[index] = str(error)
-            self.story.say(f"does not start: {error}", index)
-            return False
-        self.nodes[index].disk.voter_log.replace(found.records)
-        self.story.say(f"cuts {found.torn_bytes} torn bytes off its write-ahead log", index)
-        return True
 
     def set_of(self, node: int, epoch: Epoch) -> ValidatorSet:
         """Return the validators of an epoch as a node knows them."""
@@ -356,7 +295,9 @@ class World(Cluster):
         self.story.now_ms = self.now_ms - START_MS
 
     def submit(self, bank: int, event: bytes) -> None:
-        """Leave out what a node would submit of its own: the numbers of all sources are the file's to give."""
+        """Let a source submit what a node or bank wants, where the file lets them: else its numbers are the file's."""
+        if self.governing:
+            super().submit(bank, event)
 
     def hand_in(self, source: int, raw: bytes) -> None:
         """Hand a batch to its source's own node, and again until it is committed there."""
