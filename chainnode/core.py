@@ -316,7 +316,7 @@ class NodeCore:
             for batch_hash in (item for committed in verified for item in committed.block.batch_hashes):
                 batch = offered.get(batch_hash)
                 if batch is not None and not self.chain.has_batch(batch_hash):
-                    self._verify_batch(batch)
+                    verify_batch(batch)
                     self._arrived(batch_hash)
                     self.application.add_fetched(batch)
             if not verified:
@@ -342,16 +342,12 @@ class NodeCore:
         for batch_hash in sorted(self._needed):
             self._arrived(batch_hash)
 
-    def _verify_batch(self, batch: ParsedBatch) -> None:
-        if self._verifier is verify_ed25519:
-            verify_batch(batch)
-
     def _on_batch(self, peer: str, payload: bytes, now_ms: TimeMs) -> None:
         batch = parse_batch(payload)
         if self.chain.has_batch(batch.hash):
             self._arrived(batch.hash)
         else:
-            self._verify_batch(batch)
+            verify_batch(batch)
             try:
                 self.application.add_batch(batch, now_ms)
             except (PoolFull, NumberTaken, BlockRefused) as error:

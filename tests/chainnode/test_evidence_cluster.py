@@ -13,6 +13,7 @@ from ledger.batches import build_batch, parse_batch
 from ledger.evidence import RecordedEvidence, evidence_kinds, read_recorded, recorded_count
 from ledger.evidence_bodies import EVIDENCE_BATCHES, EVIDENCE_COSIGNATURES, EVIDENCE_VOTES
 from ledger.registry import KINDS
+from primitives.errors import SignatureError
 from primitives.hashing import leaf_hash
 from primitives.ids import Hash, TimeMs
 from primitives.notes import Checkpoint, cosign_statement
@@ -153,7 +154,8 @@ def test_a_batch_with_a_forged_signature_accuses_no_source() -> None:
     first, second = (parse_batch(raw) for raw in two_batches(cluster, 0))
     forged = replace_signature(second.raw, first.signature)
     core.on_message(bank_of(0), BATCH, first.raw, START_MS)
-    core.on_message(bank_of(0), BATCH, forged, START_MS)  # simulated cores do not verify a batch's signature
+    with pytest.raises(SignatureError):
+        core.on_message(bank_of(0), BATCH, forged, START_MS)
     core.on_tick(TimeMs(START_MS + 60_000))
     assert core.take_turn().submissions == []
 
