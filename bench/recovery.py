@@ -8,15 +8,17 @@ fetches what the others ordered meanwhile), `view-change` (from kill -9 of the l
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.measure import latency_ms, percentile
+from bench.measure import cpu_seconds, latency_ms, percentile
 from bench.network import BenchNet, network, send, start
 from bench.workload import BATCH_EVENTS, BenchSource
 from chainnode.client import CallRefused, NodeClient, TimedOut, Unreachable
@@ -58,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def catch_up(options: argparse.Namespace, say: Say) -> Figures:
     """Return how fast a node takes in what it missed, from its first block to its last and from its start."""
-    rates, seconds = [], []
+    rates, seconds, costs = [], [], []
     with network(4) as net:
         away = net.load().nodes[0]
         sources = [source for source in net.sources() if source.node != 0][:FLOOD_LANES]
@@ -66,8 +68,14 @@ def catch_up(options: argparse.Namespace, say: Say) -> Figures:
             net.kill(away.name)
             missed = _load(net, sources, options.events)
             target = _log_size(net.load().nodes[1])
-            rate, took = _time_catch_up(net, away, target, options.profile if number == options.runs - 1 else None)
-            say(f"catch-up, run {number}: {missed:,} events, {rate:,.0f} events/s, level {took:.1f} s after its start")
+            profile = options.profile if number == options.runs - 1 else None
+            rate, took = _time_catch_up(net, away, target, profile)
+            loop_us, all_us = (cost / missed * 1e6 for cost in _cpu(net.node(away.name)))
+            say(
+                f"catch-up, run {number}: {missed:,} events, {rate:,.0f} events/s, level {took:.1f} s after its start; "
+                f"{loop_us:.1f} µs of its loop and {all_us:.1f} µs of its process an event"
+            )
+            costs.append((loop_us, all_us))
             rates.append(rate)
             seconds.append(took)
             time.sleep(SETTLE_S)
@@ -76,6 +84,8 @@ def catch_up(options: argparse.Namespace, say: Say) -> Figures:
         "events_per_second": round(median(rates)),
         "events_per_second_all": [round(each) for each in rates],
         "level_after_start_s": round(median(seconds), 1),
+        "loop_cpu_us_per_event": round(median(loop for loop, _ in costs), 2),
+        "process_cpu_us_per_event": round(median(process for _, process in costs), 2),
     }
 
 
@@ -113,6 +123,12 @@ def _time_catch_up(net: BenchNet, node: LocalNode, target: int, profile: str | N
         time.sleep(POLL_S)
 
 
+def _cpu(node: LocalNode) -> tuple[float, float]:
+    """Return the processor seconds that a node's loop and its whole process took since its start."""
+    process = Path(f"/proc/{node.pid}")
+    return cpu_seconds((process / f"task/{node.pid}/stat").read_text()), cpu_seconds((process / "stat").read_text())
+
+
 def _log_size(node: LocalNode) -> int:
     client = NodeClient(node.rpc)
     try:
@@ -129,26 +145,18 @@ class _LightLoad(threading.Thread):
 
     def __init__(self, node: LocalNode, source: BenchSource) -> None:
         super().__init__(daemon=True)
-        self._client = NodeClient(node.rpc, token=read_token(Home(_path(node)).token), timeout_s=ORDER_TIMEOUT_S)
+        self._client = NodeClient(node.rpc, token=read_token(Home(Path(node.home)).token), timeout_s=ORDER_TIMEOUT_S)
         self._source = source
         self.stopping = threading.Event()
         self.committed: list[tuple[float, float]] = []
 
     def run(self) -> None:
-        import base64
-
         while not self.stopping.wait(LIGHT_LOAD_PAUSE_S):
             asked = time.perf_counter()
             params = {"batch": base64.b64encode(self._source.batch(1)).decode(), "wait": "committed"}
             while self._client.call("ledger_submitBatch", **params)["events"][0]["status"] != "Committed":
                 pass
             self.committed.append((asked, time.perf_counter()))
-
-
-def _path(node: LocalNode) -> Any:  # Any: a Path, imported here to keep the command line quick
-    from pathlib import Path
-
-    return Path(node.home)
 
 
 def view_change(options: argparse.Namespace, say: Say) -> Figures:
