@@ -236,17 +236,18 @@ class Nodes:
                 raise TimedOut("does not answer after its start", where=name, got=self.last_words(name))
             time.sleep(0.1)
 
-    def start_by_hand(self, name: str, timeout_s: float = 8.0) -> tuple[int | None, str]:
-        """Start a node in the foreground as its operator would; return its status and last line, None if it runs."""
+    def start_by_hand(self, name: str, timeout_s: float = READY_S) -> tuple[int | None, str]:
+        """Start a node by hand until it answers or ends; return its status (None where it runs) and its last line."""
         command = [*self._before(name), sys.executable, *self._command(name)]
         with self.log(name).open("ab") as log:
             place = log.tell()
             process = subprocess.Popen(
                 command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **self._environment(name)}
             )
-            try:
-                status = process.wait(timeout_s)
-            except subprocess.TimeoutExpired:
+            end = time.monotonic() + timeout_s
+            while (status := process.poll()) is None and time.monotonic() < end and self.status(name) is None:
+                time.sleep(0.1)
+            if status is None:
                 process.terminate()
                 process.wait(STOP_S)
                 return None, ""
@@ -268,6 +269,8 @@ class Nodes:
             report = json.loads(done.stdout or done.stderr)
         except ValueError:
             report = {"problem": (done.stderr or done.stdout)[-400:]}
+        if "error" in report:  # it could not even begin
+            report["problem"] = report["error"].get("message")
         return done.returncode, report
 
     # --- disks
