@@ -44,9 +44,9 @@ layers: setup ## check that imports go down the layers and that pure packages st
 docs: setup ## check links, anchors, named files and commands of the documentation
 	@$(BIN)/python scripts/check_docs.py
 
-mutate: setup ## break safety rules one at a time: tests must notice (ONLY=name COUNT=n SEED=text JOBS=n MARKDOWN=1)
+mutate: setup ## break safety rules one at a time: tests must notice (ONLY=name COUNT=n SEED=text JOBS=n MARKDOWN=1 FOLDER=where)
 	@$(BIN)/python scripts/mutate.py --jobs $(JOBS) $(if $(ONLY),--only $(ONLY)) $(if $(COUNT),--count $(COUNT)) \
-		$(if $(SEED),--seed $(SEED)) $(if $(MARKDOWN),--markdown)
+		$(if $(SEED),--seed $(SEED)) $(if $(MARKDOWN),--markdown) $(if $(FOLDER),--folder $(FOLDER))
 
 sim: setup ## run the simulated cluster (SEEDS=n SEED_START=k)
 	@$(BIN)/python -m sim $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED_START),--seed-start $(SEED_START)) $(ARGS)
