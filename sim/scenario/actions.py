@@ -20,7 +20,7 @@ from sim.scenario.words import Match, ScenarioError
 from sim.scenario.world import ANYTHING, Rule
 from sim.workload import bank_of, genesis_of
 
-KEPT: Final = {"nothing": Written.NOTHING, "rows": Written.ROWS, "all": Written.ALL}
+KEPT: Final = {"nothing": Written.NOTHING, "rows": Written.ROWS, "half": Written.TORN, "all": Written.ALL}
 NODES_MAX: Final = 100
 RUN_MS_MAX: Final = 24 * 3_600_000
 FLIPPED_AT: Final = 500
@@ -222,8 +222,8 @@ def _mark(stage: Stage, found: Match) -> None:
 
 
 @statement(
-    "crash NODES [keeping nothing|rows|all]",
-    "stop nodes at once; of what they are writing the disk keeps nothing, the rows, or all",
+    "crash NODES [keeping nothing|rows|half|all]",
+    "stop nodes at once; of a write the disk keeps nothing, the ledger's rows, half of the log's frame too, or all",
 )
 def _crash(stage: Stage, found: Match) -> None:
     for node in stage.nodes(found, "crash"):
@@ -231,7 +231,7 @@ def _crash(stage: Stage, found: Match) -> None:
 
 
 @statement(
-    "doom NODE at its next WORD [keeping nothing|rows|all]",
+    "doom NODE at its next WORD [keeping nothing|rows|half|all]",
     "stop a node in the middle of its next write of a proposal, prepare, commit, view-change, new-view or cosignature",
 )
 def _doom(stage: Stage, found: Match) -> None:
@@ -255,12 +255,6 @@ def _strike_at(stage: Stage, found: Match, node: int, kept: Written) -> None:
             stage.world.go_on(node, strike)
 
     stage.world.nodes[node].doom = strike
-
-
-@statement("tear NODE at its next WORD", "the same, and half of the write stands at the end of the write-ahead log")
-def _tear(stage: Stage, found: Match) -> None:
-    node = stage.node(found, "tear")
-    _strike_at(stage, found, node, Written.TORN)
 
 
 @statement("flip a bit in the log of NODE", "damage what a stopped node's write-ahead log holds")

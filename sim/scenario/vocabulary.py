@@ -67,7 +67,12 @@ def find(register: Register, what: str, line: Line, words: tuple[str, ...]) -> t
     ]
     most = max(reach for reach, _ in reached)
     if most == 0:
-        raise ScenarioError(line.number, f"not a {what}", f"one of docs/scenarios.md's {what}s", " ".join(words))
+        raise ScenarioError(line.number, f"not {_a(what)}", f"one of docs/scenarios.md's {what}s", " ".join(words))
     nearest = " or ".join(f"`{usage}`" for reach, usage in reached if reach == most)
     got = words[most] if most < len(words) else "the end of the line"
-    raise ScenarioError(line.number, f"not a {what} of this form", nearest, f"{got!r} at word {most + 1}")
+    raise ScenarioError(line.number, f"not {_a(what)} of this form", nearest, f"{got!r} at word {most + 1}")
+
+
+def _a(what: str) -> str:
+    """Return a word with its article."""
+    return f"{'an' if what[0] in 'aeiou' else 'a'} {what}"

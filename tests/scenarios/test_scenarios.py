@@ -20,7 +20,7 @@ ROW = re.compile(r"^\| (\d+) \| (.+) \| \[`(.+)`\]\(\.\./tests/scenarios/(.+)\) 
 NUMBER = re.compile(r"(\d\d)-[a-z0-9-]+\.scenario")
 FAULTS = 52
 INJECTING = {
-    "send", "give", "replay", "crash", "doom", "tear", "flip", "wipe", "lose", "restore", "clock", "cut", "partition",
+    "send", "give", "replay", "crash", "doom", "flip", "wipe", "lose", "restore", "clock", "cut", "partition",
     "drop", "hold", "delay", "offer",
 }  # fmt: skip
 """First words of statements by which a fault comes into the world."""
@@ -97,7 +97,7 @@ def test_a_broken_rule_of_the_protocol_ends_the_play_with_its_line() -> None:
         ("let x = basket from 1", "line 1: not a value, expected one of docs/scenarios.md's values"),
         ("let x = batch from 1\nsend y from 1 to 2", "line 2: no value is called 'y', expected one of: x"),
         ("let x = batch from 1\nlet p = prepare of x by 1", "line 2: the value 'x', expected Block, got ParsedBatch"),
-        ("expect heights = 1 on all", "line 1: not a expectation, expected"),
+        ("expect heights = 1 on all", "line 1: not an expectation, expected"),
         ("drop everything", "line 1: no such kind of message, expected batch, blocks"),
         ('expect moved by 1 "no', 'line 1: a text without its end, expected a closing "'),
         ("nodes 0", "line 1: number of nodes, expected 1 to 100, got 0"),
