@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from consensus.effects import EvidenceFound
+from consensus.effects import Broadcast, EvidenceFound
+from consensus.invariants import InvariantBroken
 from consensus.messages import CheckpointVote, CosignatureEvidence, Evidence, Message, PrePrepare, Vote
 from consensus.records import Accused, encode_record
 from primitives.block import Block
@@ -80,6 +81,22 @@ def test_a_leaders_signature_is_shown_to_who_voted_before_the_proposal_came() ->
     assert shown(group, 1) == []
     group.give(Letter(0, 1, proposal_of(block, 0)))
     assert [(vote.validator, vote.block_hash) for vote in shown(group, 1)] == [(0, block.header.hash())]
+
+
+def test_a_learner_may_show_what_a_leader_signed_and_signs_nothing_itself() -> None:
+    """Simulated runs found a monitor that took the shown vote for the shower's own."""
+    group = Group()
+    group.crash(1)
+    group.nodes[1].wal.clear()
+    group.nodes[1].monitor.log_lost()
+    group.start(1, learner=True)
+    (block,) = chain_of(1)
+    group.give(Letter(0, 1, proposal_of(block, 0)))
+    group.give(Letter(2, 1, vote_of(PREPARE, 2, leaf_hash(b"odd"))))
+    assert [(vote.validator, vote.block_hash) for vote in shown(group, 1)] == [(0, block.header.hash())]
+    own = vote_of(PREPARE, 1, block.header.hash())
+    with pytest.raises(InvariantBroken, match="who lost its log signs nothing"):
+        group.nodes[1].monitor.watch(group[1], [Broadcast(own)])
 
 
 def test_nobody_is_shown_what_it_voted_for() -> None:
