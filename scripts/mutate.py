@@ -320,8 +320,8 @@ def shown(caught_by: str | None) -> str:
 
 
 def choose(entries: list[Mutation], only: str, count: int, seed: str) -> list[Mutation]:
-    """Return the entries that were asked for: by a part of the name, or so many drawn from a seed."""
-    chosen = [entry for entry in entries if only in entry.name]
+    """Return the entries that were asked for: by a part of the file or name, or so many drawn from a seed."""
+    chosen = [entry for entry in entries if only in f"{entry.file} {entry.name}"]
     if count and count < len(chosen):
         drawn = random.Random(seed).sample(range(len(chosen)), count)  # noqa: S311  # a choice that repeats
         chosen = [chosen[index] for index in sorted(drawn)]
@@ -338,7 +338,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Try the mutations that were asked for; return the status of the process."""
     parser = argparse.ArgumentParser(prog="scripts/mutate.py", description="Break safety rules; tests must notice.")
     parser.add_argument("--folder", default=FOLDER, help="where the entries stand")
-    parser.add_argument("--only", default="", help="only mutations whose name holds this")
+    parser.add_argument("--only", default="", help="only mutations whose file or name holds this")
     parser.add_argument("--count", type=int, default=0, help="draw so many (default: all)")
     parser.add_argument("--seed", default="", help="what to draw by (default: the commit's hash)")
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time")

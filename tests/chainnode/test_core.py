@@ -9,9 +9,9 @@ from consensus.effects import Refused
 from consensus.messages import Blocks, PrePrepare, Status, Vote, decode_message, encode_message, kind_of
 from consensus.records import Prepared, Proposed, decode_record
 from ledger import rows
-from ledger.batches import parse_batch
-from primitives.encoding import encode
-from primitives.errors import InputError
+from ledger.batches import Batch, parse_batch
+from primitives.encoding import decode, encode
+from primitives.errors import InputError, SignatureError
 from primitives.hashing import leaf_hash
 from primitives.ids import Epoch, Hash, Height, TimeMs, View
 from sim.cluster import Cluster
@@ -298,4 +298,15 @@ def test_a_taken_turn_is_empty_the_next_time() -> None:
     core = core_of(1)
     core.on_tick(NOW)
     assert not core.take_turn().empty
+    assert core.take_turn() == Turn()
+
+
+def test_a_batch_whose_signature_does_not_hold_is_refused_and_not_held() -> None:
+    core = core_of(2)
+    raw = source(1).next_batch(1, NOW)
+    batch = decode(Batch, raw, size_max=len(raw))
+    forged = Batch(batch.header, altered(batch.signature), batch.events)
+    with pytest.raises(SignatureError):
+        core.on_message("bank-1", BATCH, encode(forged), NOW)
+    assert not core.chain.has_batch(parse_batch(raw).hash)
     assert core.take_turn() == Turn()

@@ -141,3 +141,9 @@ def test_a_status_after_a_new_link_or_a_clock_set_back_is_answered(core: NodeCor
     core.take_turn()
     say(core, behind, TimeMs(ran.now_ms - 5_000))
     assert drawn(core)
+
+
+def test_small_requests_are_answered_once_a_turn_too(core: NodeCore, ran: Cluster) -> None:
+    for _ in range(3):
+        say(core, FetchBlocks(Height(1), 1), ran.now_ms)
+    assert [kind for kind, _ in drawn(core)] == [BLOCKS]

@@ -324,3 +324,19 @@ def test_a_rewrite_that_did_not_reach_the_disk_ends_the_log(
     with pytest.raises(StorageError, match="failed before"):
         log.sync()
     assert WriteAheadLog(path, CHAIN).replay() == ([b"new"] if fails == "fsync" else [b"old"])
+
+
+def test_frame_of_another_chains_log_is_refused() -> None:
+    with pytest.raises(LogDamaged):
+        scan(encode_header(CHAIN) + encode_frame(bytes(32), HEADER_BYTES, encode_body([b"one"])), CHAIN)
+
+
+def test_only_the_last_frame_can_be_torn() -> None:
+    groups = [[b"a"], [b"z" * 3000], [b"y" * 3000]]
+    data = bytearray(build(groups))
+    for _, end in zip(groups[1:], ends(groups)[2:], strict=True):
+        sector = end // 512 * 512 - 1024
+        data[sector : sector + 512] = bytes(512)
+    with pytest.raises(LogDamaged) as caught:
+        scan(bytes(data), CHAIN)
+    assert caught.value.offset == ends(groups)[1]

@@ -26,9 +26,10 @@ from consensus.messages import (
     encode_message,
     kind_of,
 )
-from consensus.verify import Verification, WrongEpoch, verify, verify_committed
-from primitives.block import Block, CommittedBlock
+from consensus.verify import BATCHES_PER_BLOCK_MAX, Verification, WrongEpoch, verify, verify_committed
+from primitives.block import Block, CommittedBlock, batches_hash
 from primitives.errors import EncodingError, InputError, SignatureError
+from primitives.hashing import DOMAIN
 from primitives.ids import Epoch, Hash, Height, View
 from primitives.notes import Checkpoint, cosign_statement
 from primitives.votes import COMMIT, PREPARE, QuorumCertificate
@@ -36,9 +37,11 @@ from sim.signatures import stand_in_signature, stand_in_verify
 from tests.consensus.toy_fixtures import (
     CHAIN_ID,
     ORIGIN,
+    START_MS,
     batch_of,
     certificate_of,
     chain_of,
+    checkpoint_vote_of,
     claim_of,
     new_view_of,
     proposal_of,
@@ -76,8 +79,41 @@ def checkpoint_vote(
     return CheckpointVote(Epoch(0), Height(1), size, Hash(root), 1, index, signature)
 
 
+def lowered(certificate: QuorumCertificate, **fields: object) -> Claim:
+    return Claim(BLOCK, changed(certificate, **fields))  # type: ignore[arg-type]  # a certificate
+
+
+def headed(**fields: object) -> Block:
+    """Return the block with another header."""
+    return Block(changed(BLOCK.header, **fields), BLOCK.batch_hashes)  # type: ignore[arg-type]  # a header
+
+
+PREPARED = certificate_of(PREPARE, BLOCK, QUORUM, view=1)
+OTHER = chain_of(1, branch=1)[0]
+
+
+def certificate_at(height: int) -> QuorumCertificate:
+    """Return a certificate of PREPAREs that name the block at another height than its own."""
+    votes = tuple((signer, vote_of(PREPARE, signer, HASH, height=height).signature) for signer in QUORUM)
+    return QuorumCertificate(PREPARE, Epoch(0), View(0), Height(height), HASH, votes)
+
+
+def signed_in_epoch_0(block: Block) -> PrePrepare:
+    return PrePrepare(Epoch(0), View(0), block, vote_of(PREPARE, 0, block.header.hash()).signature)
+
+
+def crowded(count: int) -> Block:
+    batches = tuple(batch_of(number) for number in range(count))
+    return Block(headed(batches_hash=batches_hash(batches)).header, batches)
+
+
+def claiming(claim: Claim, view: int = 3) -> ViewChange:
+    return view_change_of(1, view, (), (claim,))
+
+
 GOOD: dict[str, Message] = {
     "a proposal of the leader": proposal_of(BLOCK, 0),
+    "a proposal of as many batches as a block may have": proposal_of(crowded(BATCHES_PER_BLOCK_MAX), 0),
     "a proposal of the leader of view 5": proposal_of(BLOCK, 1, view=5),
     "a prepare": vote_of(PREPARE, 2, HASH),
     "a commit of a far view": vote_of(COMMIT, 2, HASH, view=VIEW_MAX),
@@ -101,22 +137,6 @@ def test_well_formed_messages_are_taken(name: str) -> None:
     assert decode_message(kind_of(message), encode_message(message)) == message
 
 
-def lowered(certificate: QuorumCertificate, **fields: object) -> Claim:
-    return Claim(BLOCK, changed(certificate, **fields))  # type: ignore[arg-type]  # a certificate
-
-
-def headed(**fields: object) -> Block:
-    """Return the block with another header."""
-    return Block(changed(BLOCK.header, **fields), BLOCK.batch_hashes)  # type: ignore[arg-type]  # a header
-
-
-PREPARED = certificate_of(PREPARE, BLOCK, QUORUM, view=1)
-
-
-def claiming(claim: Claim, view: int = 3) -> ViewChange:
-    return view_change_of(1, view, (), (claim,))
-
-
 BAD: dict[str, Callable[[], Message]] = {
     # proposals
     "a proposal signed by another than the leader": lambda: proposal_of(BLOCK, 1),
@@ -131,6 +151,8 @@ BAD: dict[str, Callable[[], Message]] = {
     "a proposal with a negative time": lambda: proposal_of(headed(time_ms=-1), 0),
     "a proposal whose block is of another epoch": lambda: changed(proposal_of(headed(epoch=1), 0), epoch=0),
     "a proposal with a negative view": lambda: proposal_of(BLOCK, 3, view=-1),
+    "a proposal signed in another epoch than its block's": lambda: signed_in_epoch_0(headed(epoch=1)),
+    "a proposal of more batches than a block may have": lambda: proposal_of(crowded(BATCHES_PER_BLOCK_MAX + 1), 0),
     # votes
     "a vote whose claimed signer is another": lambda: vote_of(PREPARE, 2, HASH, claimed=1),
     "a prepare replayed as a commit": lambda: changed(vote_of(PREPARE, 2, HASH), phase=COMMIT),
@@ -139,7 +161,7 @@ BAD: dict[str, Callable[[], Message]] = {
     "a vote for another block": lambda: changed(vote_of(PREPARE, 2, HASH), block_hash=batch_of(1)),
     "a vote of an unknown phase": lambda: changed(vote_of(PREPARE, 2, HASH), phase=3),
     "a vote of a validator that does not exist": lambda: changed(vote_of(PREPARE, 2, HASH), validator=4),
-    "a vote of a negative index": lambda: changed(vote_of(PREPARE, 2, HASH), validator=-1),
+    "a vote of a negative index": lambda: vote_of(PREPARE, 3, HASH, claimed=-1),
     "a vote in a view beyond the largest": lambda: vote_of(PREPARE, 2, HASH, view=VIEW_MAX + 1),
     "a vote at height 0": lambda: vote_of(PREPARE, 2, HASH, height=0),
     "a vote with a cut signature": lambda: changed(vote_of(PREPARE, 2, HASH), signature=b"\1" * 63),
@@ -160,6 +182,13 @@ BAD: dict[str, Callable[[], Message]] = {
     "a claim whose certificate mixes views": lambda: claiming(
         lowered(PREPARED, signatures=(*PREPARED.signatures[:2], certificate_of(PREPARE, BLOCK, QUORUM).signatures[2]))
     ),
+    "a claim whose first prepare is of another view": lambda: claiming(
+        lowered(PREPARED, signatures=(certificate_of(PREPARE, BLOCK, QUORUM).signatures[0], *PREPARED.signatures[1:]))
+    ),
+    "a claim with prepares of another block of its height": lambda: claiming(
+        Claim(BLOCK, certificate_of(PREPARE, OTHER, QUORUM))
+    ),
+    "a claim with prepares of its block at another height": lambda: claiming(Claim(BLOCK, certificate_at(2))),
     "a claim that rests on commits": lambda: claiming(Claim(BLOCK, certificate_of(COMMIT, BLOCK, QUORUM))),
     "a claim relabelled from commits": lambda: claiming(
         Claim(BLOCK, changed(certificate_of(COMMIT, BLOCK, QUORUM), phase=PREPARE))  # type: ignore[arg-type]
@@ -222,6 +251,12 @@ BAD: dict[str, Callable[[], Message]] = {
     "evidence with a forged vote": lambda: Evidence(
         vote_of(PREPARE, 2, HASH), vote_of(PREPARE, 1, batch_of(1), claimed=2)
     ),
+    "evidence with a forged vote at first": lambda: Evidence(
+        vote_of(PREPARE, 1, batch_of(1), claimed=2), vote_of(PREPARE, 2, HASH)
+    ),
+    "evidence of cosignatures of a log that grew": lambda: CosignatureEvidence(
+        checkpoint_vote_of(3, 1, 5, HASH), checkpoint_vote_of(3, 2, 7, batch_of(1), time_s=START_MS)
+    ),
     "evidence of one cosignature": lambda: CosignatureEvidence(checkpoint_vote(3), checkpoint_vote(3)),
     "evidence of two cosigners": lambda: CosignatureEvidence(checkpoint_vote(3), checkpoint_vote(2, root=HASH[::-1])),
     "evidence with a forged cosignature": lambda: CosignatureEvidence(
@@ -255,6 +290,7 @@ def test_messages_of_an_unknown_epoch_are_refused_without_blame(epoch: int) -> N
 COMMITTED_BAD: dict[str, CommittedBlock] = {
     "no certificate": CommittedBlock(BLOCK, None),
     "a certificate of another block": CommittedBlock(BLOCK, certificate_of(COMMIT, BLOCKS[1], QUORUM)),
+    "a certificate of another block of its height": CommittedBlock(BLOCK, certificate_of(COMMIT, OTHER, QUORUM)),
     "a prepare certificate": CommittedBlock(BLOCK, certificate_of(PREPARE, BLOCK, QUORUM)),
     "a certificate of too few": CommittedBlock(BLOCK, certificate_of(COMMIT, BLOCK, (1, 2))),
     "a certificate of another epoch": CommittedBlock(BLOCK, changed(certificate_of(COMMIT, BLOCK, QUORUM), epoch=1)),  # type: ignore[arg-type]
@@ -301,3 +337,87 @@ def test_a_vote_with_longer_integers_is_refused() -> None:
 def test_names_of_this_table_cover_every_kind_of_signed_message() -> None:
     signed = {PrePrepare, Vote, ViewChange, NewView, CheckpointVote, Evidence}
     assert signed <= {type(make()) for make in BAD.values()}
+
+
+# --- two epochs: what is good in one of them is not in the other
+
+NEXT = Verification(CHAIN_ID, ORIGIN, validators_of(4, epoch=1), validators_of(4), stand_in_verify)
+BLOCK_1 = headed(epoch=1)
+
+
+def of_epoch(epoch: int, *delivered: QuorumCertificate, claims: tuple[Claim, ...] = (), signer: int = 1) -> ViewChange:
+    """Return a signed VIEW-CHANGE to view 1 of an epoch."""
+    unsigned = ViewChange(Epoch(epoch), View(1), signer, delivered, claims, b"")
+    signature = stand_in_signature(validator_of(f"v{signer}").vote_key, unsigned.statement(CHAIN_ID))
+    return ViewChange(Epoch(epoch), View(1), signer, delivered, claims, signature)
+
+
+def new_view_in_epoch_1(epoch: int) -> NewView:
+    """Return a NEW-VIEW of epoch 1, signed by its leader, with VIEW-CHANGEs of an epoch."""
+    changes = tuple(of_epoch(epoch, signer=signer) for signer in QUORUM)
+    unsigned = NewView(Epoch(1), View(1), changes, b"")
+    signature = stand_in_signature(validator_of("v2").vote_key, unsigned.statement(CHAIN_ID))
+    return NewView(Epoch(1), View(1), changes, signature)
+
+
+def certificate_in_epoch(epoch: int, block: Block, phase: int = PREPARE) -> QuorumCertificate:
+    """Return a certificate of an epoch's votes for a block of whatever epoch."""
+    header = block.header
+    found = [vote_of(phase, index, header.hash(), height=header.height, epoch=epoch) for index in QUORUM]
+    signatures = tuple((vote.validator, vote.signature) for vote in found)
+    return QuorumCertificate(phase, Epoch(epoch), View(0), header.height, header.hash(), signatures)
+
+
+GOOD_IN_EPOCH_1: dict[str, Message] = {
+    "a new view": new_view_in_epoch_1(1),
+    "a claim": of_epoch(1, claims=(Claim(BLOCK_1, certificate_in_epoch(1, BLOCK_1)),)),
+    "a base of the epoch before": of_epoch(1, *certificates(WINDOW)),
+}
+BAD_IN_EPOCH_1: dict[str, Message] = {
+    "a new view with view changes of the epoch before": new_view_in_epoch_1(0),
+    "a claim prepared in the epoch before": of_epoch(1, claims=(Claim(BLOCK_1, certificate_in_epoch(0, BLOCK_1)),)),
+    "a claimed block of the epoch before": of_epoch(1, claims=(Claim(BLOCK, certificate_in_epoch(1, BLOCK)),)),
+    "a base of a later epoch": of_epoch(0, certificate_in_epoch(1, BLOCK, COMMIT)),
+    "a base of more than a window": of_epoch(1, *certificates(WINDOW + 1)),
+}
+
+
+@pytest.mark.parametrize("name", GOOD_IN_EPOCH_1)
+def test_what_rests_on_this_epoch_or_the_one_before_is_taken(name: str) -> None:
+    assert verify(GOOD_IN_EPOCH_1[name], NEXT).message == GOOD_IN_EPOCH_1[name]
+
+
+@pytest.mark.parametrize("name", BAD_IN_EPOCH_1)
+def test_what_mixes_epochs_is_refused(name: str) -> None:
+    with pytest.raises(InputError):
+        verify(BAD_IN_EPOCH_1[name], NEXT)
+
+
+def test_two_signatures_for_one_block_are_no_evidence() -> None:
+    # Who holds a key can sign one message twice with different bytes; the stand-in scheme cannot.
+    credulous = Verification(CHAIN_ID, ORIGIN, validators_of(4), None, lambda *_: True)
+    vote = vote_of(PREPARE, 2, HASH)
+    again = changed(vote, signature=b"\1" * 64)
+    with pytest.raises(InputError):
+        verify(Evidence(vote, again), credulous)  # type: ignore[arg-type]  # a vote
+
+
+# --- what signatures cover
+
+STATEMENTS = {
+    "view-change": view_change_of(1, 3, certificates(2), (claim_of(BLOCKS[2], 1),)),
+    "new-view": new_view_of(1, *(view_change_of(index, 1) for index in QUORUM)),
+}
+
+
+@pytest.mark.parametrize("tag", STATEMENTS)
+def test_a_signature_covers_its_purpose_the_chain_and_every_field(tag: str) -> None:
+    message = STATEMENTS[tag]
+    assert isinstance(message, ViewChange | NewView)
+    signed = message.statement(CHAIN_ID)
+    assert signed.startswith(DOMAIN + tag.encode() + b"\0")
+    others = {"epoch": 1, "view": 2, "validator": 2, "delivered": (), "claims": (), "view_changes": ()}
+    found = {signed, message.statement(batch_of(1))}
+    for name in message.__struct_fields__[:-1]:
+        found.add(changed(message, **{name: others[name]}).statement(CHAIN_ID))  # type: ignore[attr-defined]
+    assert len(found) == len(message.__struct_fields__) + 1

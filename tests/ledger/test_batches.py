@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger.batch_headers import batch_statement
 from ledger.batches import BATCH_SIZE_MAX, Batch, build_batch, check_event, parse_batch, verify_batch
 from ledger.events import EVENT_SIZE_MAX, Event, event_id, event_leaf
 from primitives.encoding import decode, encode
 from primitives.errors import EncodingError, InputError, SignatureError
-from primitives.hashing import leaf_hash
+from primitives.hashing import DOMAIN, leaf_hash
 from primitives.ids import ZERO_HASH, Hash, TimeMs
 from primitives.merkle import root_of
 from tests.ledger.chain_fixtures import KINDS, NOTE, SET, START_MS, Note, SetValue, event, key_of
@@ -147,3 +148,8 @@ def test_batch_with_a_changed_byte_is_refused_or_fails_its_signature(data: st.Da
     raw[place] ^= data.draw(st.integers(1, 255))
     with pytest.raises(InputError):
         verify_batch(parse_batch(bytes(raw), KINDS))
+
+
+def test_signature_of_a_batch_stands_for_nothing_else() -> None:
+    header = parse_batch(raw_batch([event(Note("x"))]), KINDS).header
+    assert batch_statement(header).startswith(DOMAIN + b"batch\0")

@@ -113,6 +113,9 @@ def test_batches_in_another_order_or_of_another_list_are_refused(ledger: Ledger)
     ledger.chain.discard(block.header.hash())
     with pytest.raises(BlockRefused, match="batches_hash"):
         ledger.chain.check(Block(block.header, block.batch_hashes[::-1]))
+    ledger.chain.check(block)
+    with pytest.raises(BlockRefused, match="batches_hash"):  # executed before or not
+        ledger.chain.check(Block(block.header, block.batch_hashes[:1]))
 
 
 def test_missing_batches_and_unknown_parents_are_named_for_fetching(ledger: Ledger) -> None:
@@ -135,6 +138,10 @@ def test_wrong_number_or_previous_hash_makes_the_block_refused(ledger: Ledger) -
     for batches in ([second], [first, third], [first, first], [second, first]):
         with pytest.raises(BlockRefused, match="batch out of order"):
             ledger.build(*batches)
+    for number, previous in ((2, first.hash), (1, ZERO_HASH)):
+        bank.number, bank.previous = number, previous
+        with pytest.raises(BlockRefused, match="batch out of order"):
+            ledger.build(first, bank.notes(1))
     bank.number, bank.previous = 1, Hash(b"x" * 32)
     with pytest.raises(BlockRefused, match="batch out of order"):
         ledger.build(first, bank.notes(1))

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from ledger.execution import permitted
 from ledger.kinds import ApplyContext, RuleBroken
+from ledger.members import SourceGrant
 from ledger.outcomes import (
     APPLIED,
     OUTCOMES_A_LEAF,
@@ -22,7 +24,7 @@ from primitives.errors import ProofError
 from primitives.hashing import RULES_FIRST
 from primitives.ids import ZERO_HASH, Epoch, EventId, Height, MemberId, SourceKey, TimeMs
 from primitives.merkle import EMPTY_ROOT
-from tests.ledger.chain_fixtures import NOTE, OFFICIAL, SET, START_MS, Ledger, Note, SetValue, Value
+from tests.ledger.chain_fixtures import KINDS, NOTE, OFFICIAL, SET, START_MS, Ledger, Note, SetValue, Value
 
 AHEAD_MS = 60_000
 
@@ -204,3 +206,10 @@ def test_leaf_of_applied_outcomes_only_has_the_hash_of_its_bytes() -> None:
 
 def test_detail_is_cut_at_its_limit() -> None:
     assert len(rejected("rule", "x" * 1_000).detail) == 200
+
+
+def test_role_of_the_member_that_its_source_was_not_given_permits_nothing() -> None:
+    spec = KINDS[OFFICIAL]
+    member_alone = SourceGrant(MemberId("bank-d"), spec.roles, frozenset())
+    assert not permitted(spec, member_alone)
+    assert permitted(spec, SourceGrant(MemberId("bank-d"), spec.roles, spec.roles))

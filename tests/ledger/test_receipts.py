@@ -15,7 +15,7 @@ from ledger.tlog_proofs import parse_tlog_proof
 from ledger.trust_policy import assemble_checkpoint, parse_policy, policy_text
 from primitives.encoding import decode, encode
 from primitives.errors import ProofError, UsageError
-from primitives.notes import Checkpoint, cosign_statement
+from primitives.notes import Checkpoint, NoteKey, cosign_statement, parse_vkey
 from tests.ledger.chain_fixtures import NAMES, SET, START_MS, Ledger, Note, SetValue, key_of
 
 TIME_S = START_MS // 1000 + 60
@@ -194,6 +194,12 @@ def _renamed(ledger: Ledger):  # type: ignore[no-untyped-def]  # a Genesis of an
     return type(genesis)(**{**fields, "chain": "other-net"})
 
 
+def _second_name(text: str) -> str:
+    """Return the first cosigner's key under another name."""
+    key = parse_vkey(text.split("witness node-bank-a ")[1].split("\n")[0])
+    return NoteKey(f"{key.name}-again", key.type, key.public).vkey()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -208,9 +214,11 @@ def _renamed(ledger: Ledger):  # type: ignore[no-untyped-def]  # a Genesis of an
         (lambda text: text.replace("witness node-bank-a ", "witness node-bank-b "), "name of a policy taken"),
         (lambda text: "quorum x\n" + text, "not defined above"),
         (lambda text: text + "witness again " + text.split("witness node-bank-a ")[1].split("\n")[0], "stands twice"),
+        (lambda text: text + f"witness other {_second_name(text)}\n", "stands twice"),
         (lambda text: text.replace("log ", "witness x", 1), "not understood"),
         (lambda text: text + "\x07", "control character"),
         (lambda text: text + "group more 1 node-bank-a\n", "two places"),
+        (lambda text: text.replace("3 node-bank-a node-bank-b", "3 node-bank-a node-bank-a"), "two places"),
     ],
 )
 def test_malformed_policy_is_refused_with_the_line(change, message, proved) -> None:  # type: ignore[no-untyped-def]

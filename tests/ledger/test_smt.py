@@ -150,3 +150,12 @@ def test_missing_node_is_a_damaged_store() -> None:
 def test_leaf_hash_binds_key_and_value() -> None:
     assert leaf_of(path_of(b"a"), b"1") != leaf_of(path_of(b"b"), b"1")
     assert leaf_of(path_of(b"a"), b"1") != leaf_of(path_of(b"a"), b"2")
+
+
+def test_proof_of_presence_that_names_another_leaf_is_refused() -> None:
+    tree = Map()
+    tree.apply({b"a": b"1", b"b": b"2"})
+    value, proof = lookup(tree.root, b"a", tree.nodes.get)
+    verify_state(tree.root, b"a", value, proof)
+    with pytest.raises(ProofError, match="names another leaf"):
+        verify_state(tree.root, b"a", value, StateProof(proof.siblings, (path_of(b"b"), Hash(sha256(b"2").digest()))))

@@ -80,3 +80,11 @@ def test_a_full_lane_drops_whole_messages_and_leaves_the_other_alone() -> None:
     assert not outbox.put_consensus(b"another")
     assert outbox.drops == [1, 1]
     assert outbox.queued_bytes[Lane.BULK] == 10
+
+
+def test_both_bytes_and_messages_are_counted() -> None:
+    few_bytes = Quota(bytes_per_second=100, bytes_burst=100, messages_per_second=10_000, messages_burst=10_000)
+    few_messages = Quota(bytes_per_second=10**6, bytes_burst=10**6, messages_per_second=10, messages_burst=1)
+    assert LaneMeter(few_bytes, 0).charge(200, 1, 0) == 1_000
+    assert LaneMeter(few_messages, 0).charge(1, 11, 0) == 1_000
+    assert LaneMeter(few_messages, 0).charge(1, 1, 0) == 0

@@ -168,3 +168,17 @@ def test_two_nodes_use_the_newest_protocol_that_both_speak(
             check_hello(encode(theirs), own=mine, certified_name="b")
     else:
         assert check_hello(encode(theirs), own=mine, certified_name="b") == theirs
+
+
+def test_a_certificate_speaks_for_nobody_before_its_time_or_after_it(consortium: Consortium) -> None:
+    _, certificate = issue(consortium)
+    anchors = TrustAnchors(consortium.member_cas, CHAIN_ID)
+    first_ms = int(certificate.not_valid_before_utc.timestamp() * 1_000)
+    last_ms = int(certificate.not_valid_after_utc.timestamp() * 1_000)
+    leaf = certificate.public_bytes(Encoding.DER)
+    for now_ms in (first_ms, last_ms):
+        assert anchors.identify(leaf, now_ms).name == "node-1"
+    for now_ms, reason in ((first_ms - 1, "certificate_not_yet_valid"), (last_ms + 1, "certificate_expired")):
+        with pytest.raises(PeerRefused) as caught:
+            anchors.identify(leaf, now_ms)
+        assert caught.value.why == reason

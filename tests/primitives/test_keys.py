@@ -215,3 +215,9 @@ def test_the_one_verifier_is_the_library_that_pynacl_brings() -> None:
     sodium = {Path(path).name for path in loaded if "sodium" in path}
     assert not {name for name in sodium if name.startswith("libsodium")}  # what that one takes may change any day
     assert len({name for name in sodium if name.startswith("_sodium")}) == 1
+
+
+def test_a_byte_cannot_move_from_the_message_to_the_signature() -> None:
+    signature = KEY.sign(b"message")
+    assert not verify(KEY.public, b"essage", signature + b"m")
+    assert not verify(KEY.public, signature[63:] + b"message", signature[:63])

@@ -18,7 +18,7 @@ KNOWN = {
     "p2p": {"Hello"},
     "rpc": set(),
     "chainnode": {"BatchIds"},
-    "sim": set(),
+    "sim": {"Raw"},
 }
 
 

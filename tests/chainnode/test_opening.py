@@ -1,0 +1,17 @@
+"""How a node may start: with a vote, or only to follow."""
+
+from __future__ import annotations
+
+import pytest
+
+from chainnode.opening import must_follow
+
+
+@pytest.mark.parametrize(
+    ("has_vote_key", "log_begun", "follows"),
+    [(True, True, False), (True, False, True), (False, True, True), (False, False, True)],
+)
+def test_a_node_votes_only_with_its_key_and_the_log_of_what_that_key_signed(
+    has_vote_key: bool, log_begun: bool, follows: bool
+) -> None:
+    assert must_follow(has_vote_key=has_vote_key, log_begun=log_begun) is follows
