@@ -48,8 +48,9 @@ mutate: setup ## break safety rules one at a time: tests must notice (ONLY=name 
 	@$(BIN)/python scripts/mutate.py --jobs $(JOBS) $(if $(ONLY),--only $(ONLY)) $(if $(COUNT),--count $(COUNT)) \
 		$(if $(SEED),--seed $(SEED)) $(if $(MARKDOWN),--markdown) $(if $(FOLDER),--folder $(FOLDER))
 
-sim: setup ## run the simulated cluster (SEEDS=n SEED_START=k)
-	@$(BIN)/python -m sim $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED_START),--seed-start $(SEED_START)) $(ARGS)
+sim: setup ## run simulated clusters (SEEDS=n SEED_START=k NODES="4 7" JOBS=2)
+	@$(BIN)/python -m sim $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED_START),--seed-start $(SEED_START)) \
+		$(if $(NODES),--nodes $(NODES)) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
 twins: setup ## run scenarios in which one validator's key runs twice (SEEDS=n SEED_START=k, ALL=1 for every schedule)
 	@$(BIN)/python -m sim.twins --jobs $(WORKERS) $(if $(ALL),--all) $(if $(SEEDS),--seeds $(SEEDS)) \

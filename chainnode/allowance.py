@@ -68,6 +68,11 @@ class Allowance:
         """Count bytes that the peer is given."""
         self._spent[peer] = self._spent.get(peer, 0) + size
 
+    @property
+    def fresh(self) -> bool:
+        """Whether nobody was given or asked for anything in this turn."""
+        return not self._asked and not self._spent
+
     def turn_taken(self) -> None:
         """The turn was handed over: the next one begins."""
         self._asked.clear()

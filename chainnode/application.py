@@ -130,6 +130,11 @@ class LedgerApplication:
         found, self._rivals = list(self._rivals.values()), {}
         return found
 
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to take."""
+        return not self._rows and not self._commits
+
     def take_rows(self) -> list[Put]:
         """Return the rows to be written, synced, before anything of this turn is sent."""
         rows, self._rows = self._rows, []

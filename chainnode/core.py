@@ -154,6 +154,7 @@ class NodeCore:
         parameters: Parameters,
         learner: bool = False,
         verifier: Verifier = verify_ed25519,
+        check_batch: Callable[[ParsedBatch], None] = verify_batch,
         observe: Observer | None = None,
         readiness: Readiness | None = None,
     ) -> None:
@@ -166,6 +167,7 @@ class NodeCore:
         self._book = EvidenceBook(chain.chain_id, verify_ed25519)
         self._needed: set[Hash] = set()
         self._verifier = verifier
+        self._check_batch = check_batch
         self._observe = observe
         self._readiness = readiness
         self._turn = Turn()
@@ -257,6 +259,13 @@ class NodeCore:
         """Keep the signed note of a stable checkpoint with the next write."""
         self._turn.rows.extend(checkpoint_rows(self.reader.store, note))
 
+    @property
+    def idle(self) -> bool:
+        """Whether a turn that is taken now would hold nothing."""
+        turn = self._turn
+        waits = self._arrived_ms is not None or not self.application.idle or not self._allowance.fresh
+        return not waits and turn.empty and not turn.rows
+
     def take_turn(self) -> Turn:
         """Hand over what is to be done since the last call."""
         if self._arrived_ms is not None:
@@ -316,7 +325,7 @@ class NodeCore:
             for batch_hash in (item for committed in verified for item in committed.block.batch_hashes):
                 batch = offered.get(batch_hash)
                 if batch is not None and not self.chain.has_batch(batch_hash):
-                    verify_batch(batch)
+                    self._check_batch(batch)
                     self._arrived(batch_hash)
                     self.application.add_fetched(batch)
             if not verified:
@@ -347,7 +356,7 @@ class NodeCore:
         if self.chain.has_batch(batch.hash):
             self._arrived(batch.hash)
         else:
-            verify_batch(batch)
+            self._check_batch(batch)
             try:
                 self.application.add_batch(batch, now_ms)
             except (PoolFull, NumberTaken, BlockRefused) as error:

@@ -53,8 +53,7 @@ class Place(NamedTuple):
     view: View
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(NamedTuple):
     """A step that is not synced yet: who took it under which set, its effects, and where it left the replica.
 
     `seat` is the validator of its name, also while it has no vote.
@@ -94,6 +93,8 @@ class ReplicaMonitor:
         """Check the state that a step left, and hold its effects as tentative."""
         check_bounds(state)
         place = Place(state.epoch, state.tip.height, state.view)
+        if not effects and self._steps and self._steps[-1].place == place:
+            return  # nothing was done
         seat, n = state.validators.indexes.get(self.name), state.validators.n
         self._steps.append(_Step(state.me, seat, n, state.validators.hash, tuple(effects), place))
 
@@ -279,11 +280,12 @@ def check_bounds(state: ReplicaState) -> None:
     require(len(state.slots) <= window + WINDOW, "slots are bounded", len(state.slots))
     for height, slot in state.slots.items():
         restored = state.floor < height <= state.floor + WINDOW
-        require(tip < height and (height <= tip + window or restored), "slots lie in the window", (tip, height))
-        require(len(slot.blocks) <= BLOCKS_KEPT_PER_HEIGHT, "blocks of a height are bounded", len(slot.blocks))
-        votes = max(slot.prepares.entries(), slot.commits.entries())
-        require(votes <= n * VIEWS_KEPT, "votes of a height are bounded", votes)
-        require(len(slot.shown) <= n, "each validator is shown a proposal once", len(slot.shown))
+        if not (tip < height and (height <= tip + window or restored)):
+            require(False, "slots lie in the window", (tip, height))
+        require(len(slot.blocks) <= BLOCKS_KEPT_PER_HEIGHT, "blocks of a height are bounded", height)
+        votes_fit = slot.prepares.entries() <= n * VIEWS_KEPT >= slot.commits.entries()
+        require(votes_fit, "votes of a height are bounded", height)
+        require(len(slot.shown) <= n, "each validator is shown a proposal once", height)
         if slot.claim is not None:
             require(height <= max(tip, state.floor) + WINDOW, "claims lie in the window", height)
     require(len(state.view_changes) <= n, "one VIEW-CHANGE of each validator", len(state.view_changes))

@@ -187,11 +187,17 @@ class ReplicaState:
     halted: str | None = None
     moves: int = 0
     effects: list[Effect] = field(default_factory=list)
+    _me: tuple[ValidatorSet, bool, int | None] | None = (
+        None  # `me` under this set, as learner or not: asked at every turn
+    )
 
     @property
     def me(self) -> int | None:
         """My index among the validators, or None where I have no vote (an observer, a learner, one that left)."""
-        return self.index_in(self.validators)
+        known = self._me
+        if known is None or known[0] is not self.validators or known[1] is not self.learner:
+            known = self._me = (self.validators, self.learner, self.index_in(self.validators))
+        return known[2]
 
     def index_in(self, validators: ValidatorSet) -> int | None:
         """Return my index in a set, by name and voting key: after a re-keying the old key and the new share a name."""

@@ -36,12 +36,12 @@ class ValidatorSet(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
     epoch: Epoch
     validators: tuple[Validator, ...]
 
-    @property
+    @cached_property
     def n(self) -> int:
         """The number of validators."""
         return len(self.validators)
 
-    @property
+    @cached_property
     def f(self) -> int:
         """The number of validators that may be malicious or gone."""
         return (len(self.validators) - 1) // 3

@@ -33,12 +33,14 @@ from sim.journal import Journal
 from sim.network import Network, Weather
 from sim.node import SimNode, Tracer, Write
 from sim.recording import Recording
-from sim.signatures import STAND_IN_KINDS, StandInSigner, stand_in_verify
+from sim.signatures import STAND_IN_KINDS, BatchChecks, StandInSigner, stand_in_verify
 from sim.streams import Streams
 from sim.twister import Behaviour, Letter
 from sim.workload import START_MS, Source, bank_of, genesis_of
 
 TICK_MS: Final = 25
+IDLE_TICK_MS: Final = 100
+"""How often a node ticks while nothing is in flight or waits there: times are kept to within this."""
 RECORDS_MAX: Final = 400
 RESUBMIT_MS: Final = 2_000
 SIGNED_KINDS: Final = frozenset(
@@ -91,6 +93,8 @@ class Cluster:
         self.chronicle = Chronicle(journal)
         self.tracer = tracer
         self.script = script
+        self._check_batch = BatchChecks()
+        self.idle_tick_ms = IDLE_TICK_MS
         self.on_failure: Callable[[int], None] | None = None
         self.nodes: list[SimNode] = []
         for index, seat in enumerate(range(count) if seats is None else seats):
@@ -155,6 +159,7 @@ class Cluster:
             parameters=self.parameters,
             learner=generation is None if learner is None else learner,
             verifier=stand_in_verify,
+            check_batch=self._check_batch,
             observe=observe,
             readiness=None if generation is None else readiness_of(node.name, generation),
         )
@@ -384,8 +389,9 @@ class Cluster:
         except StorageError as error:
             self._fail(node, error)
             return
-        self.schedule(self.now_ms + TICK_MS, event)
         self._begin_write(node)
+        if node.core is not None:
+            self.schedule(self.now_ms + (self.idle_tick_ms if _is_idle(node) else TICK_MS), event)
 
     def _offer(self, source: int, count: int) -> None:
         raw = self.sources[source].next_batch(count, self.now_ms)
@@ -430,7 +436,7 @@ class Cluster:
 
     def _begin_write(self, node: SimNode) -> None:
         """Start to write the current turn unless one is under way."""
-        if node.writing is not None or node.core is None:
+        if node.writing is not None or node.core is None or node.core.idle:
             return
         try:
             write = self._taken(node)
@@ -478,8 +484,9 @@ class Cluster:
         self._begin_write(node)
 
     def _send(self, node: SimNode, message: Outgoing) -> None:
-        if message.kind in SIGNED_KINDS and node.honest and not _shown(node, message):
-            require(message.payload in node.disk.promised, "no send before its write", (node.index, message.kind))
+        if message.kind in SIGNED_KINDS and node.honest:
+            written = message.payload in node.disk.promised or _shown(node, message)
+            require(written, "no send before its write", (node.index, message.kind))
         peers = [other.index for other in self.nodes if other.name != node.name and message.peer in (None, other.name)]
         letters = [Letter(receiver, message.kind, message.payload) for receiver in peers]
         if node.malicious is not None:
@@ -509,6 +516,15 @@ class Cluster:
             node.effects.extend(effects)
         if effects:
             self.chronicle.effects(self.elapsed_ms, node.index, node.name, effects)
+
+
+def _is_idle(node: SimNode) -> bool:
+    """Say whether nothing is in flight or waits at a running node: no block, batch, write, view change or fetch."""
+    core = node.core
+    if core is None or node.writing is not None:
+        return False
+    state = core.replica.state
+    return state.active and not state.slots and state.fetch_peer is None and not len(core.application.pool)
 
 
 def _how(node: SimNode, torn_bytes: int) -> str:

@@ -13,6 +13,8 @@ from enum import IntEnum
 from hashlib import sha256
 from typing import Final
 
+import msgspec
+
 from chainnode.core import Turn
 from chainnode.opening import must_follow
 from chainnode.wal_format import (
@@ -24,17 +26,6 @@ from chainnode.wal_format import (
     encode_log,
     is_begun,
     scan,
-)
-from consensus.records import (
-    Accused,
-    AccusedCosigner,
-    Committed,
-    Cosigned,
-    Prepared,
-    Proposed,
-    ViewChanged,
-    ViewStarted,
-    decode_record,
 )
 from ledger.store import MemoryStore, Put
 from primitives.encoding import encode
@@ -172,7 +163,7 @@ class Disk:
     @property
     def log(self) -> LogImage:
         """The log that the node would open now."""
-        return self.voter_log if self.voter_log.begun else self.learner_log
+        return self.voter_log if self.voter_log.data else self.learner_log
 
     @property
     def records(self) -> list[bytes]:
@@ -222,13 +213,23 @@ class Disk:
         return found.hexdigest()
 
 
+class _Framed(msgspec.Struct, array_like=True):
+    """A record as `consensus.records` frames it."""
+
+    kind: int
+    body: bytes
+
+
+class _First(msgspec.Struct, array_like=True):
+    """The first field of any record: the message that it stands for."""
+
+    message: msgspec.Raw
+
+
+_framed: Final = msgspec.msgpack.Decoder(_Framed)
+_first: Final = msgspec.msgpack.Decoder(_First)
+
+
 def _payload(data: bytes) -> bytes:
-    """Return the bytes of the message for which a record stands."""
-    record = decode_record(data)
-    match record:
-        case Proposed(message) | Prepared(message) | Committed(message, _) | Cosigned(message):
-            return encode(message)
-        case ViewChanged(message) | ViewStarted(message) | Accused(message) | AccusedCosigner(message):
-            return encode(message)
-        case _:
-            raise AssertionError(f"a record of an unknown type: {type(record).__name__}")
+    """Return the bytes of the message for which a record stands: every kind of record has it as its first field."""
+    return bytes(_first.decode(_framed.decode(data).body).message)

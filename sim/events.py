@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """A message reaches a node; one that was `injected` may be refused, whoever is named as its sender."""
 
     number: int
@@ -17,25 +16,22 @@ class Arrival:
     injected: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(NamedTuple):
     """A node's clock ticks, in one life of it."""
 
     node: int
     life: int
 
 
-@dataclass(frozen=True, slots=True)
-class Synced:
+class Synced(NamedTuple):
     """What a node was writing has reached its disk; only the life that began it goes on."""
 
     node: int
     life: int
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(NamedTuple):
     """A source offers its next batch through a node."""
 
     source: int
-    count: int
+    events: int

@@ -40,6 +40,7 @@ class Network:
     """Decides which messages arrive and when; links may be cut, or slow, in one direction.
 
     A link that was cut twice is up when both cuts have ended. Between two of the `calm` nodes the weather is CALM.
+    `messages` and `size_bytes` count all that was given to links that were up.
     """
 
     def __init__(self, streams: Streams, weather: Weather) -> None:
@@ -49,6 +50,8 @@ class Network:
         self._cuts: Counter[Link] = Counter()
         self._rates: dict[Link, int] = {}
         self._free_ms: dict[Link, float] = {}
+        self.messages = 0
+        self.size_bytes = 0
 
     def partition(self, groups: list[set[int]]) -> list[Link]:
         """Cut every link between different groups, both ways; return them, for `join`."""
@@ -90,6 +93,8 @@ class Network:
 
     def delays(self, sender: int, receiver: int, size_bytes: int, now_ms: int) -> tuple[int, ...]:
         """Return after how many ms the copies of a message arrive: none if lost, several if replayed."""
+        self.messages += 1
+        self.size_bytes += size_bytes
         random, weather = self._streams.link(sender, receiver), self.weather
         if self.calm and sender in self.calm and receiver in self.calm:
             weather = CALM

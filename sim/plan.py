@@ -150,7 +150,7 @@ def draw(seed: int, nodes: int = 4) -> Scenario:
         loads=draw_loads(random, random.randint(*BATCHES), nodes),
         observers=int(random.random() < 0.25),
         core=core,
-        fate=random.choice(list(Fate)),
+        fate=random.choice(list(Fate)) if core else Fate.DEAD,
     )
 
 

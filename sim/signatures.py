@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from hashlib import sha256
 
+from ledger.batches import ParsedBatch, verify_batch
 from ledger.evidence import evidence_kinds
 from ledger.kinds import assemble
 from ledger.registry import KINDS
+from primitives.ids import Hash
 
 
 def stand_in_signature(public: bytes, message: bytes) -> bytes:
@@ -45,3 +47,17 @@ class StandInSigner:
     def cosign(self, statement: bytes) -> bytes:
         """Return the cosigning key's signature."""
         return stand_in_signature(self._cosign_key, statement)
+
+
+class BatchChecks:
+    """Verifies the signatures of batches, which are real, once for all nodes of a simulation."""
+
+    def __init__(self) -> None:
+        self._sound: set[tuple[Hash, bytes]] = set()
+
+    def __call__(self, batch: ParsedBatch) -> None:
+        """Raise `SignatureError` as `verify_batch` does."""
+        key = batch.hash, batch.signature
+        if key not in self._sound:
+            verify_batch(batch)
+            self._sound.add(key)

@@ -23,7 +23,7 @@ from primitives.errors import InputError
 from primitives.ids import Epoch, TimeMs
 from primitives.keys import verify as verify_ed25519
 from primitives.validators import ValidatorSet
-from sim.cluster import Cluster
+from sim.cluster import TICK_MS, Cluster
 from sim.disk import Disk
 from sim.events import Arrival, Synced
 from sim.governance import node_key, readiness_of, signer_of
@@ -171,6 +171,7 @@ class World(Cluster):
             genesis=setting.genesis,
         )
         self.parameters = setting.parameters
+        self.idle_tick_ms = TICK_MS
 
     # --- nodes
 

@@ -15,7 +15,7 @@ from sim.events import Offer
 from sim.network import CALM, Network, Weather
 from sim.plan import Scenario, draw, draw_loads
 from sim.recording import replay
-from sim.run import Result, build, run
+from sim.run import build, run
 from sim.streams import Streams
 from sim.workload import START_MS
 
@@ -98,21 +98,6 @@ def test_the_command_line_ends_with_seeds_time_and_rate(capsys: pytest.CaptureFi
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("2 seeds held every rule: ")
     assert "seeds a minute" in last
-
-
-def test_a_failing_seed_prints_the_rule_the_story_and_the_command(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(scenario: Scenario, cluster: Cluster) -> Result:
-        cluster.run_until(START_MS + 500)
-        raise InvariantBroken("no send before its write: as an example")
-
-    monkeypatch.setattr(command, "run", broken)
-    assert command.main(["--seeds", "5", "--seed-start", "9"]) == 1
-    out, err = capsys.readouterr()
-    assert "seed 9 breaks a rule: no send before its write" in err
-    assert "bank-0 starts at height 0" in err
-    assert "python -m sim --seeds 1 --seed-start 9 --nodes 4 --story" in out
 
 
 def test_a_cluster_that_does_not_recover_is_a_broken_rule(monkeypatch: pytest.MonkeyPatch) -> None:

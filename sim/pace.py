@@ -1,0 +1,81 @@
+"""Measuring the simulator, and the protocol's cost by the number of validators.
+
+`measure_pace`: simulated time against real time of four validators that order two blocks a second, every invariant
+checked, the median of several runs. `measure_scale`: messages, bytes and CPU for each block and validator.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from statistics import median
+from typing import Final
+
+from sim.cluster import Cluster
+from sim.events import Offer
+from sim.network import CALM
+from sim.workload import START_MS
+
+PACE_RUNS: Final = 5
+PACE_MS: Final = 60_000
+BLOCK_MS: Final = 500
+SCALE_NODES: Final = (4, 7, 10, 31, 100)
+SCALE_MS: Final = 5_000
+EVENTS_A_BATCH: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One run: its blocks, and what they cost in all."""
+
+    nodes: int
+    blocks: int
+    messages: int
+    size_bytes: int
+    cpu_s: float
+    simulated_s: float
+
+
+def loaded(nodes: int, lasts_ms: int) -> Cluster:
+    """Return a calm cluster to which a batch comes every BLOCK_MS, from each bank in turn."""
+    cluster = Cluster(1, nodes, CALM)
+    for number in range(lasts_ms // BLOCK_MS):
+        cluster.schedule(START_MS + 100 + number * BLOCK_MS, Offer(number % nodes, EVENTS_A_BATCH))
+    return cluster
+
+
+def measure(nodes: int, lasts_ms: int) -> Measured:
+    """Run a calm cluster, and return what it cost. CPU is this process's, opening the nodes left out."""
+    cluster = loaded(nodes, lasts_ms)
+    began = time.process_time()
+    cluster.run_until(START_MS + lasts_ms)
+    cpu_s = time.process_time() - began
+    network = cluster.network
+    return Measured(nodes, max(cluster.heights()), network.messages, network.size_bytes, cpu_s, lasts_ms / 1_000)
+
+
+def measure_pace(runs: int = PACE_RUNS, lasts_ms: int = PACE_MS) -> str:
+    """Return in words how many times faster than real time four validators run on one core."""
+    found = [measure(4, lasts_ms) for _ in range(runs)]
+    paces = sorted(item.simulated_s / item.cpu_s for item in found)
+    blocks = found[0].blocks / found[0].simulated_s
+    return (
+        f"4 validators, {blocks:.1f} blocks a simulated second, every rule checked: {median(paces):.0f} times real "
+        f"time on one core, median of {runs} runs ({paces[0]:.0f} to {paces[-1]:.0f})"
+    )
+
+
+def measure_scale() -> str:
+    """Return a table of messages, bytes and CPU for each block and validator."""
+    lines = [
+        "| validators | messages a block and validator | KiB a block and validator | CPU ms a block and validator |",
+        "| ---: | ---: | ---: | ---: |",
+    ]
+    for nodes in SCALE_NODES:
+        found = measure(nodes, SCALE_MS)
+        each = found.blocks * nodes
+        lines.append(
+            f"| {nodes} | {found.messages / each:.0f} | {found.size_bytes / 1024 / each:.1f} "
+            f"| {found.cpu_s * 1_000 / each:.1f} |"
+        )
+    return "\n".join(lines)
