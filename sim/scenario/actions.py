@@ -14,7 +14,7 @@ from sim.network import Weather
 from sim.scenario.altered import payload_of
 from sim.scenario.batches import keep
 from sim.scenario.stage import Stage
-from sim.scenario.story import MESSAGE_NAMES, NAMES_OF_KINDS, name_of
+from sim.scenario.story import MESSAGE_NAMES, NAMES_OF_KINDS, PHASES, name_of
 from sim.scenario.vocabulary import VALUES, find, statement
 from sim.scenario.words import Match, ScenarioError
 from sim.scenario.world import ANYTHING, Rule
@@ -81,7 +81,8 @@ def _puppet(stage: Stage, found: Match) -> None:
 
 
 @statement(
-    "malicious NODES [as WORD]", "no rule is held against these nodes; the file, or a behaviour, twists what they send"
+    "malicious NODES [as WORD]",
+    "no rule is held against these nodes; what they send is twisted by a behaviour of `sim.malicious`, or by the file",
 )
 def _malicious(stage: Stage, found: Match) -> None:
     for node in stage.nodes(found, "malicious", everybody=True):
@@ -169,7 +170,7 @@ def _send(stage: Stage, found: Match, name: str, sender: int, receivers: list[in
 
 
 def _kind_number(found: Match, name: str) -> int:
-    number = {"prepare": 2, "commit": 2, **{held: kind for kind, held in NAMES_OF_KINDS.items()}}.get(name)
+    number = {held: kind for kind, held in NAMES_OF_KINDS.items()}.get("vote" if name in PHASES.values() else name)
     if number is None:
         raise ScenarioError(found.line.number, "no such kind of message", ", ".join(sorted(MESSAGE_NAMES)), name)
     return number

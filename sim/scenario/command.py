@@ -68,4 +68,5 @@ def _one(path: Path, options: argparse.Namespace) -> bool:
     if lines:
         print(f"{path}: another transcript than the golden one", file=sys.stderr)
         print(*lines[:DIFFERENCES_SHOWN_MAX], sep="\n", file=sys.stderr)
+        print(f"if this is right: python -m sim scenario {path} --bless, and read the difference", file=sys.stderr)
     return not lines
