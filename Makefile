@@ -26,7 +26,7 @@ demo: setup ## run four banks on this machine, prove an answer offline, lose a b
 	@$(BIN)/chainnode demo $(ARGS)
 
 test: setup ## run the tests (ARGS="tests/ledger -k name" for some of them)
-	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: COUNT ?= 5
 check: lint types layers docs mutate test ## run everything that a change must pass: format, lint, types, layers, docs, mutations, tests
@@ -58,7 +58,7 @@ twins: setup ## run scenarios in which one validator's key runs twice (SEEDS=n S
 
 fuzz: setup ## fuzz by coverage (FUZZ_SECONDS=n), then the property tests with many more examples (EXAMPLES=n)
 	@bash scripts/fuzz.sh "$(VENV)" "$(FUZZ_SECONDS)"
-	@CHAINNODE_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup \
+	@CHAINNODE_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile \
 		-m hypothesis --hypothesis-profile=fuzz --timeout=0 $(ARGS)
 
 bench: setup ## measure throughput and latency of four nodes (JSON=1 for one JSON object)

@@ -31,7 +31,7 @@ ENTRY_KEYS = ("name", "member", "address", "keys")
 
 
 class UnsafeChange(ChainError):
-    """The validators that are up would not make the quorum that a change leaves, so nothing was sent."""
+    """The chain would stand still with the nodes as they are now, so nothing was sent."""
 
     reason = "unsafe_change"
 
@@ -158,4 +158,21 @@ def check_rules(check: Mapping[str, Any]) -> None:
     if broken is not None:
         raise UsageError(
             "the chain would refuse this", expected=broken["meaning"], got=f"{broken['rule']}: {broken['detail']}"
+        )
+
+
+def check_release(client: NodeClient, action: Mapping[str, Any]) -> None:
+    """Raise `UnsafeChange` where an action sets rules that the asked node's release does not know: it would stop.
+
+    Every member asks its own node before it proposes or votes for, so rules pass only where enough nodes know them.
+    """
+    if action["type"] != "activate_rules":
+        return
+    known = client.call("ledger_getCapabilities")["rules"]
+    if action["version"] not in known:
+        raise UnsafeChange(
+            "this node's release does not know these rules and would stop at their height",
+            expected=f"rules version {' or '.join(map(str, known))}",
+            got=action["version"],
+            hint="install a release that knows them on this node first",
         )

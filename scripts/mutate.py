@@ -188,7 +188,7 @@ def run_tests(tests: Sequence[str], tree: Path, *, jobs: int = 0, stop: bool = T
     report = tree / "mutation-report.xml"
     arguments = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=0", "--tb=short", f"--junitxml={report}"]
     arguments += ["-x"] if stop else []
-    arguments += ["-n", str(jobs), "--dist", "loadgroup"] if jobs else ["-p", "no:xdist"]
+    arguments += ["-n", str(jobs), "--dist", "loadfile"] if jobs else ["-p", "no:xdist"]
     finished = run([*arguments, *tests], tree, limited=stop)
     failures: list[str] = []
     if report.is_file() and not finished.hung:

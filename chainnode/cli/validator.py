@@ -220,7 +220,7 @@ def rules_status() -> None:
 
 
 def _propose(action: dict[str, Any], *, dry_run: bool, force: bool, days: float, wait: str, timeout_s: float) -> int:
-    from chainnode.joining import check_outlook, check_rules, outlook
+    from chainnode.joining import check_outlook, check_release, check_rules, outlook
     from ledger.event_json import record_from_json
     from ledger.governance_bodies import Propose
     from ledger.times import format_time
@@ -234,6 +234,7 @@ def _propose(action: dict[str, Any], *, dry_run: bool, force: bool, days: float,
         say(found.sentence())
     if not force:
         check_outlook(found)
+        check_release(client, action)
     if dry_run:
         show({"would_send": _sentence(action), "present": check["present"], "following": check["following"]})
         return 0
@@ -280,6 +281,7 @@ def withdraw(proposal: str, wait: str, timeout_s: float) -> int:
 
 def _vote(proposal: str, officer: Path, *, approve: bool, wait: str, timeout_s: float) -> int:
     from chainnode.identity import read_key
+    from chainnode.joining import check_release
     from ledger.governance_bodies import CastVote, vote_statement
     from primitives.ids import Hash
 
@@ -287,6 +289,8 @@ def _vote(proposal: str, officer: Path, *, approve: bool, wait: str, timeout_s: 
     key = read_key(officer, "officer")
     client = settings().client(timeout_s=timeout_s, token=True)
     found = client.call("gov_getProposal", id=proposal_id.hex())["proposal"]
+    if approve:
+        check_release(client, found["action"])
     say(f"{'for' if approve else 'against'}: {_sentence(found['action'])}, proposed by {found['member']}")
     chain_id = Hash(bytes.fromhex(client.call("net_status")["chain_id"]))
     signature = key.signing_key.sign(vote_statement(chain_id, proposal_id, approve))

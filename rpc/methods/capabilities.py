@@ -6,6 +6,7 @@ from ledger.batch_headers import BATCH_EVENTS_MAX
 from ledger.batches import BATCH_SIZE_MAX
 from ledger.events import EVENT_SIZE_MAX
 from ledger.registry import KINDS
+from ledger.rules import RULES_SUPPORTED
 from primitives.hashing import PROTOCOL_VERSION, SUITE
 from rpc.limits import BATCH_CALLS_MAX, BODY_BYTES_MAX, READ_BODY_BYTES_MAX
 from rpc.methods.heights import tip_of
@@ -50,6 +51,7 @@ class CapabilitiesResult(Result, frozen=True):
     version: str
     api: str
     protocol: int
+    rules: list[int]
     suites: list[int]
     kinds: list[KindResult]
     limits: LimitsResult
@@ -71,6 +73,7 @@ def get_capabilities(services: Services, params: NoParams) -> CapabilitiesResult
         version=services.node.version().version,
         api=API_VERSION,
         protocol=PROTOCOL_VERSION,
+        rules=list(RULES_SUPPORTED),
         suites=[SUITE],
         kinds=kinds,
         limits=LimitsResult(),

@@ -22,7 +22,7 @@ from chainnode.localnet import Localnet, wait_until_ready
 from tests.e2e.network_fixtures import free_ports
 from torment.load import payment, statement
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("damage")]
+pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/operating.md").read_text("utf-8")

@@ -1,7 +1,13 @@
-"""A rolling upgrade of a running network between two builds, node by node, under load; and the way back, refused."""
+"""A rolling upgrade of a running network between two builds: node by node, then its rules at a voted height.
+
+The tests build on each other, in their order: the upgrade of three nodes, the rules that the fourth does not know, and
+the way back, which is refused.
+"""
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +17,9 @@ from tests.e2e.release_fixtures import LATER_VERSION, Release, later_release, th
 from tests.e2e.traffic_fixtures import Answers, submitters_of, traffic
 
 pytestmark = pytest.mark.e2e
+
+UPGRADED, LEFT = NAMES[:3], NAMES[3]
+NOTICE_HEIGHTS = 40
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +33,31 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
         yield running
 
 
-def version_of(net: Network, name: str) -> str:
-    return str(net.call(name, "ledger_getCapabilities")["version"])
+@pytest.fixture(scope="module")
+def answers() -> Answers:
+    """All answers of this module: later tests hold the nodes to those of earlier ones too."""
+    return Answers()
 
 
-def test_a_network_is_upgraded_node_by_node_under_load(net: Network, later: Release) -> None:
-    answers = Answers()
+def versions(net: Network) -> list[str]:
+    return [str(net.call(name, "ledger_getCapabilities")["version"]) for name in NAMES]
+
+
+def govern(net: Network, release: Release, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Send one event of governance through a node's own member."""
+    home = str(net.home(name).root)
+    return release.run("-o", "jsonl", "--home", home, "--endpoint", net.node(name).rpc, *arguments)
+
+
+def id_of(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 0, done.stderr
+    return str(json.loads(done.stdout.splitlines()[-1])["id"])
+
+
+def test_a_network_is_upgraded_node_by_node_under_load(net: Network, later: Release, answers: Answers) -> None:
+    before_any = versions(net)
     with traffic(submitters_of(net, answers)):
-        for number, name in enumerate(NAMES):
+        for number, name in enumerate(UPGRADED):
             net.stop(name)
             later.start(net, name)
             before = len(answers.committed)
@@ -39,16 +65,61 @@ def test_a_network_is_upgraded_node_by_node_under_load(net: Network, later: Rele
             protocols = {peer["name"]: peer["protocol"] for peer in net.call(name, "net_peers")["peers"]}
             upgraded = set(NAMES[:number])
             assert all(protocols[peer] == (2 if peer in upgraded else 1) for peer in protocols)
-    assert [version_of(net, name) for name in NAMES] == [LATER_VERSION] * len(NAMES)
+    assert versions(net) == [LATER_VERSION] * len(UPGRADED) + before_any[-1:]
+    assert before_any[-1] != LATER_VERSION
+    net.check_all()
+    for name in NAMES:
+        answers.check_on(net, name)
+
+
+def test_rules_that_a_node_does_not_know_stop_it_by_name_at_their_height(
+    net: Network, later: Release, answers: Answers
+) -> None:
+    height = net.until_level() + NOTICE_HEIGHTS
+    early = govern(net, later, LEFT, "rules", "propose", "2", "--at", str(height))
+    assert early.returncode == 1
+    assert "does not know these rules" in early.stderr
+    proposal = id_of(govern(net, later, UPGRADED[0], "rules", "propose", "2", "--at", str(height)))
+    keys = net.net.keys
+    votes = {
+        name: govern(
+            net,
+            later,
+            name,
+            "validator",
+            "approve",
+            proposal,
+            "--officer",
+            str(keys / f"{name}-governance.key"),
+        )
+        for name in (LEFT, *UPGRADED)
+    }
+    assert votes[LEFT].returncode == 1
+    assert "does not know these rules" in votes[LEFT].stderr
+    assert [votes[name].returncode for name in UPGRADED] == [0, 0, 0], votes
+    with traffic(submitters_of(net, answers, UPGRADED)):
+        last = net.wait_gone(LEFT, 30.0)
+        before = len(answers.committed)
+        until(lambda: len(answers.committed) > before + 20, 15.0)
+    assert f"this chain needs rules version 2 from height {height} on" in last
+    assert "install a newer release" in last
+    rules = {
+        top: net.call(UPGRADED[0], "ledger_getBlock", height=top)["header"]["version"] for top in (height - 1, height)
+    }
+    assert rules == {height - 1: 1, height: 2}
+    refused = this_release().start(net, LEFT, ready=False)
+    assert refused.returncode != 0
+    later.start(net, LEFT)
+    net.until_level(at_least=height)
     net.check_all()
     for name in NAMES:
         answers.check_on(net, name)
 
 
 def test_the_way_back_is_refused_by_name(net: Network) -> None:
-    net.stop("bank-d")
-    refused = this_release().start(net, "bank-d", ready=False)
+    net.stop(LEFT)
+    refused: subprocess.CompletedProcess[str] = this_release().start(net, LEFT, ready=False)
     assert refused.returncode != 0
-    last = net.home("bank-d").log.read_text().splitlines()[-1]
+    last = net.home(LEFT).log.read_text().splitlines()[-1]
     assert "the store was written by a newer release" in last
     assert "a release does not go back" in last

@@ -202,10 +202,10 @@ class Submitter(threading.Thread):
                 client.close()
 
 
-def submitters_of(net: Network, answers: Answers) -> list[Submitter]:
+def submitters_of(net: Network, answers: Answers, names: Sequence[str] = NAMES) -> list[Submitter]:
     """Return, for each bank, a source that signs itself and a client of its gateway; both use the bank's own node."""
-    signing = [Submitter(net, answers, node=name, key=f"{name}-bank") for name in NAMES]
-    return signing + [Submitter(net, answers, node=name, key=None) for name in NAMES]
+    signing = [Submitter(net, answers, node=name, key=f"{name}-bank") for name in names]
+    return signing + [Submitter(net, answers, node=name, key=None) for name in names]
 
 
 @contextmanager
