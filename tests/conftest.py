@@ -20,8 +20,9 @@ settings.register_profile(
 settings.load_profile("gate")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests that start real processes on one xdist worker: they share this machine's ports and cores."""
+    """Keep the tests of a file that start real processes on one xdist worker, in order: they share a network."""
     for item in items:
         if item.get_closest_marker("e2e") is not None:
-            item.add_marker(pytest.mark.xdist_group("e2e"))
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
