@@ -1,0 +1,124 @@
+"""What a node brings to become a validator, new keys for one that lost its disk, and how safe a change would be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chainnode.files import Busy
+from chainnode.home import Home
+from chainnode.identity import load_node_keys, read_key
+from chainnode.joining import (
+    UnsafeChange,
+    check_outlook,
+    check_rules,
+    entry_path,
+    outlook,
+    read_validator_entry,
+    renew_keys,
+    validator_entry,
+)
+from chainnode.localnet import Localnet
+from chainnode.wal import was_begun
+from ledger.governance_bodies import key_statement
+from primitives.errors import ChainError, InputError, UsageError
+from primitives.ids import Hash
+from primitives.keys import verify
+
+NOW_MS = 1_790_000_000_000
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Localnet:
+    net = Localnet(tmp_path_factory.mktemp("joining") / "net")
+    net.found(4, base_port=None, now_ms=NOW_MS, step=lambda _: None)
+    return net
+
+
+def test_an_entry_proves_each_key_for_this_chain_and_use(net: Localnet) -> None:
+    home = Home(net.directory / "nodes" / "bank-a")
+    entry = validator_entry(home, name="bank-a", member="bank-a", address="127.0.0.1:1")
+    chain_id = Hash(bytes.fromhex(net.load().chain_id))
+    for use in ("vote", "cosign", "log"):
+        key, proof = (bytes.fromhex(entry["keys"][f"{use}_{part}"]) for part in ("key", "proof"))
+        assert verify(key, key_statement(chain_id, use, "bank-a", "bank-a", key), proof)
+        assert not verify(key, key_statement(chain_id, use, "bank-b", "bank-a", key), proof)
+    path = entry_path(home)
+    path.write_text(json.dumps(entry))
+    assert read_validator_entry(path) == entry
+    for bad in ("", "{}", "[]", json.dumps({**entry, "more": 1})):
+        path.write_text(bad)
+        with pytest.raises(InputError, match="not a validator's entry"):
+            read_validator_entry(path)
+
+
+def test_renewed_keys_are_new_begin_an_empty_log_and_keep_the_used_ones(net: Localnet) -> None:
+    home = Home(net.directory / "nodes" / "bank-b")
+    before = load_node_keys(home)
+    with home.lock(), pytest.raises(Busy):
+        renew_keys(home, "bank-b")
+    retired = [renew_keys(home, "bank-b") for _ in range(2)]
+    after = load_node_keys(home)
+    assert before.vote is not None
+    assert after.vote is not None
+    assert after.vote.public != before.vote.public
+    assert after.log.public != before.log.public
+    assert was_begun(home.wal)
+    assert [path.name for path in retired] == ["retired-1", "retired-2"]
+    assert read_key(retired[0] / "vote.key").public == before.vote.public.hex()
+    assert (retired[0] / "consensus.wal").exists()
+    for path in [*retired[0].iterdir(), *home.keys.glob("*.key")]:
+        assert not path.stat().st_mode & 0o077
+
+
+class Asked:
+    """A node that answers as it was told."""
+
+    def __init__(self, height: int, peers: dict[str, int | None], *, catching_up: bool = False) -> None:
+        rows = [{"name": name, "connected": height is not None, "height": height} for name, height in peers.items()]
+        self._answers: dict[str, Any] = {
+            "net_status": {"node": "a", "height": height, "catching_up": catching_up},
+            "net_peers": {"peers": rows},
+        }
+
+    def call(self, method: str) -> Any:
+        return self._answers[method]
+
+
+@pytest.mark.parametrize(
+    ("peers", "catching_up", "waits_for", "live", "safe"),
+    [
+        ({"b": 100, "c": 100, "d": 100}, False, [], "abcd", True),
+        ({"b": 100, "c": 92, "d": None}, False, [], "abc", True),
+        ({"b": 100, "c": 91, "d": None}, False, [], "ab", False),
+        ({"b": 100, "c": 100, "d": None}, True, [], "bc", False),
+        ({"b": 100, "c": None, "d": None}, False, ["d"], "abd", True),
+        ({"b": 100, "x": 100}, False, [], "ab", False),
+    ],
+)
+def test_who_is_up_and_where_the_chain_is_counts(
+    peers: dict[str, int | None], catching_up: bool, waits_for: list[str], live: str, safe: bool
+) -> None:
+    asked: Any = Asked(100, peers, catching_up=catching_up)
+    found = outlook(asked, {"following": {"n": 4, "quorum": 3, "validators": list("abcd")}}, waits_for)
+    assert found is not None
+    assert ("".join(found.live), found.safe) == (live, safe)
+    if safe:
+        check_outlook(found)
+    else:
+        with pytest.raises(UnsafeChange, match=r"of the next 4 validators are up, 3 decide; not up .*--force"):
+            check_outlook(found)
+
+
+def test_a_change_that_leaves_the_set_alone_needs_no_quorum_and_a_broken_rule_is_told() -> None:
+    asked: Any = Asked(100, {})
+    assert outlook(asked, {"following": None}) is None
+    check_outlook(None)
+    check_rules({"broken": None})
+    with pytest.raises(UsageError, match="no_safe_quorum: 3 would be left"):
+        check_rules({"broken": {"rule": "no_safe_quorum", "meaning": "Too few.", "detail": "3 would be left"}})
+    assert issubclass(UnsafeChange, ChainError)
+    assert isinstance(entry_path(Home(Path("x"))), Path)

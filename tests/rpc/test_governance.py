@@ -1,0 +1,107 @@
+"""gov_*: proposals with their votes, and whether an action could be taken now."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+from ledger.event_json import body_from_json, body_to_json, record_to_json
+from ledger.governance import PROPOSE
+from ledger.governance_bodies import ActivateRules, Propose, RemoveValidator
+from ledger.reader import LedgerReader
+from primitives.encoding import encode
+from primitives.errors import InputError
+from rpc.errors import RpcError
+from rpc.methods.catalogue import METHODS
+from rpc.ports import NodeStatus, Services
+from tests.ledger.governance_fixtures import Council
+
+
+def ask(council: Council, name: str, **params: Any) -> Any:  # Any: JSON in, JSON out
+    status = NodeStatus("", "node-0", "bank-0", "validator", 0, 0, 0, "node-1", 3, False, "")
+    unused: Any = None
+    node: Any = SimpleNamespace(status=lambda: status)
+    services = Services(LedgerReader(council.store, council.genesis), unused, node, unused)
+    item = METHODS[name]
+    answer = item.answer(services, msgspec.convert(params, item.params))
+    return msgspec.to_builtins(answer)
+
+
+def test_a_proposal_is_shown_with_its_votes_and_what_it_waits_for() -> None:
+    council = Council(4)
+    proposal = council.propose(council.addition())
+    council.vote(proposal, 0)
+    council.vote(proposal, 3, approve=False)
+    found = ask(council, "gov_getProposal", id=proposal.hex())["proposal"]
+    assert found["action"] == record_to_json(council.addition())
+    assert (found["stage"], found["waits_for"], found["votes_needed"]) == ("open", "votes", 3)
+    assert (found["approvals"], found["rejections"]) == (["bank-0"], ["bank-3"])
+    assert found["voters"] == [f"bank-{i}" for i in range(4)]
+    assert ask(council, "gov_listProposals")["proposals"] == [found]
+    assert ask(council, "net_validators")["proposals"] == [found]
+    council.vote(proposal, 1, 2)
+    assert ask(council, "gov_listProposals")["proposals"][0]["waits_for"] == "its node to catch up"
+    assert council.say("bank-4", council.ready(proposal, "node-4")).applied
+    assert ask(council, "gov_listProposals")["proposals"] == []
+    found = ask(council, "gov_getProposal", id=proposal.hex())["proposal"]
+    assert (found["stage"], found["closed_height"]) == ("enacted", council.chain.height)
+
+
+def test_a_proposal_past_its_end_is_shown_as_expired() -> None:
+    council = Council(4)
+    proposal = council.propose(ActivateRules(2, 1_000), term_ms=1_000)
+    council.now_ms += 2_000
+    council.block()
+    assert ask(council, "gov_getProposal", id=proposal.hex())["proposal"]["stage"] == "expired"
+    assert ask(council, "gov_listProposals")["proposals"] == []
+
+
+def test_an_action_is_judged_before_it_is_proposed() -> None:
+    council = Council(7)
+    removal = {"type": "remove_validator", "name": "node-6", "fewer_faults": False}
+    found = ask(council, "gov_checkAction", action=removal)
+    assert found["broken"]["rule"] == "fewer_faults"
+    assert found["following"] is None
+    found = ask(council, "gov_checkAction", action=removal | {"fewer_faults": True})
+    assert found["broken"] is None
+    assert (found["present"]["n"], found["present"]["f"], found["present"]["quorum"]) == (7, 2, 5)
+    assert (found["following"]["n"], found["following"]["f"], found["following"]["quorum"]) == (6, 1, 4)
+    assert found["following"]["validators"] == [f"node-{i}" for i in range(6)]
+    rules = {"type": "activate_rules", "version": 2, "height": 1_000}
+    assert ask(council, "gov_checkAction", action=rules)["following"] is None
+
+
+def test_an_unknown_proposal_is_not_found() -> None:
+    with pytest.raises(RpcError, match="no such proposal"):
+        ask(Council(4), "gov_getProposal", id="00" * 32)
+
+
+@pytest.mark.parametrize(
+    ("action", "place"),
+    [
+        ({}, "type"),
+        ({"type": "rename_validator"}, "type"),
+        ({"type": ["add_validator"]}, "type"),
+        ({"type": "remove_validator", "name": "node-1"}, "fewer_faults"),
+        ({"type": "remove_validator", "name": "Node 1", "fewer_faults": True}, "name"),
+        ({"type": "remove_validator", "name": "node-1", "fewer_faults": True, "why": ""}, "why"),
+        ({"type": "activate_rules", "version": 0, "height": 1}, "version"),
+        ({"type": "activate_rules", "version": 1, "height": -1}, "height"),
+    ],
+)
+def test_an_action_that_is_none_is_refused_with_its_place(action: dict[str, Any], place: str) -> None:
+    with pytest.raises(InputError) as refusal:
+        ask(Council(4), "gov_checkAction", action=action)
+    assert str(refusal.value.where).endswith(place)
+
+
+def test_a_proposal_goes_to_json_and_back_as_the_same_bytes() -> None:
+    council = Council(4)
+    for action in (council.addition(), council.rekeying(1), RemoveValidator("node-1", True), ActivateRules(2, 9)):
+        body = encode(Propose(action, council.now_ms))
+        shown = body_to_json(PROPOSE, 1, body)
+        assert shown["action"]["type"] == type(action).__struct_config__.tag
+        assert body_from_json("governance.propose", shown) == (PROPOSE, 1, body)
