@@ -54,17 +54,22 @@ class Place(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """A step that is not synced yet: who took it under which set, its effects, and where it left the replica.
+    """A step that is not synced yet: its effects, and where it left the replica."""
 
-    `seat` is the validator of its name, also while it has no vote.
+    effects: tuple[Effect, ...]
+    place: Place
+
+
+class _Seat(NamedTuple):
+    """A node's place among the validators of an epoch: one step may vote in an epoch and deliver its end.
+
+    `named` is the validator of its name, also while it has no vote.
     """
 
     me: int | None
-    seat: int | None
+    named: int | None
     n: int
     validators: Hash
-    effects: tuple[Effect, ...]
-    place: Place
 
 
 class ReplicaMonitor:
@@ -86,6 +91,7 @@ class ReplicaMonitor:
         self._started: set[tuple[Epoch, View]] = set()
         self._cosigned: CheckpointVote | None = None
         self._mute = False
+        self._seats: dict[Epoch, _Seat] = {}
         self._steps: list[_Step] = []
         self._turn: list[_Step] = []
 
@@ -93,10 +99,14 @@ class ReplicaMonitor:
         """Check the state that a step left, and hold its effects as tentative."""
         check_bounds(state)
         place = Place(state.epoch, state.tip.height, state.view)
+        held = self._seats.get(state.epoch)
+        if held is None or held.me != state.me:
+            validators = state.validators
+            named = validators.indexes.get(self.name)
+            self._seats[state.epoch] = _Seat(state.me, named, validators.n, validators.hash)
         if not effects and self._steps and self._steps[-1].place == place:
             return  # nothing was done
-        seat, n = state.validators.indexes.get(self.name), state.validators.n
-        self._steps.append(_Step(state.me, seat, n, state.validators.hash, tuple(effects), place))
+        self._steps.append(_Step(tuple(effects), place))
 
     def watch(self, state: ReplicaState, effects: Sequence[Effect]) -> None:
         """Check a step whose effects are synced and sent at once."""
@@ -118,7 +128,7 @@ class ReplicaMonitor:
                     case Persist(record):
                         self._persisted(record)
                     case Broadcast(message) | Send(_, message):
-                        self._sent(step, message)
+                        self._sent(message)
                     case Delivered(committed):
                         self._delivered(committed)
                     case _:
@@ -196,28 +206,32 @@ class ReplicaMonitor:
         self._cosigned = vote
         self._written.add(vote)
 
-    def _sent(self, step: _Step, message: Message) -> None:
+    def _sent(self, message: Message) -> None:
         if self._mute:
             signed = isinstance(message, PrePrepare | Vote | ViewChange | NewView | CheckpointVote)
-            shown = isinstance(message, Vote) and message.validator != step.seat  # a leader's, which it signed
+            shown = isinstance(message, Vote) and message.validator != self._named(message.epoch)  # a leader's
             require(shown or not signed, "who lost its log signs nothing", (self.name, message))
         match message:
             case PrePrepare():
                 header = message.block.header
                 require(message in self._written, "no send before its write", (self.name, message))
-                self._voted((message.epoch, message.view, header.height, PREPARE), header.hash(), step)
-            case Vote() if message.validator != step.me:
-                shown = message.phase == PREPARE and message.validator == (message.epoch + message.view) % step.n
+                self._voted((message.epoch, message.view, header.height, PREPARE), header.hash())
+            case Vote() if (seat := self._seats.get(message.epoch)) is not None and message.validator != seat.me:
+                shown = message.phase == PREPARE and message.validator == (message.epoch + message.view) % seat.n
                 require(shown, "a validator sends its own votes, or shows a leader's", (self.name, message))
             case Vote():
                 require(message in self._written, "no send before its write", (self.name, message))
-                self._voted((message.epoch, message.view, message.height, message.phase), message.block_hash, step)
+                self._voted((message.epoch, message.view, message.height, message.phase), message.block_hash)
             case ViewChange() | NewView() | CheckpointVote():
                 require(message in self._written, "no send before its write", (self.name, message))
             case _:
                 pass
 
-    def _voted(self, key: VoteKey, block_hash: Hash, step: _Step) -> None:
+    def _named(self, epoch: Epoch) -> int | None:
+        seat = self._seats.get(epoch)
+        return None if seat is None else seat.named
+
+    def _voted(self, key: VoteKey, block_hash: Hash) -> None:
         epoch, view, height, phase = key
         first = self.signed.get(key)
         if first is not None:
@@ -235,17 +249,18 @@ class ReplicaMonitor:
         in_order = delivered == parent or below == parent or height == 1
         rule = "PREPARE rests on its parent" if phase == PREPARE else "COMMIT rests on its parent"
         require(in_order, rule, (self.name, key, below, parent, delivered))
-        self._above_barrier(block, step)
+        self._above_barrier(block)
         if phase == COMMIT:
             prepared = self.signed.get((epoch, view, height, PREPARE))
             require(prepared == block_hash, "COMMIT rests on a PREPARE of this view", (self.name, key))
 
-    def _above_barrier(self, block: Block, step: _Step) -> None:
+    def _above_barrier(self, block: Block) -> None:
         """Nobody votes above a change of the validator set until it is delivered."""
         parent = self._blocks.get(block.header.parent)
         if parent is None or self.delivered.get(parent.header.height) == block.header.parent:
             return
-        changes = parent.header.next_validators != step.validators
+        seat = self._seats.get(block.header.epoch)
+        changes = seat is not None and parent.header.next_validators != seat.validators
         require(not changes, "nobody votes above a barrier that is not delivered", (self.name, block.header.height))
 
     def _delivered(self, committed: CommittedBlock) -> None:

@@ -87,7 +87,9 @@ def submitted(member: str, submission: Submission, now_ms: TimeMs) -> bytes:
 
 
 def _event(member: str, kind: int, body: bytes, now_ms: TimeMs) -> tuple[EventId, bytes]:
-    data = encode(Event(member, reference_of(body), now_ms + EVENT_LIFETIME_MS, kind, SCHEMA, body))
+    # Another time, another reference: a vote that came before its proposal may be cast again.
+    reference = reference_of(body + encode(int(now_ms)))
+    data = encode(Event(member, reference, now_ms + EVENT_LIFETIME_MS, kind, SCHEMA, body))
     return event_id(data, kind), data
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 
 import pytest
 
 from consensus.messages import Vote, encode_message, kind_of
 from primitives.ids import TimeMs
 from primitives.votes import COMMIT, vote_statement
+from sim.changes import plan_changes
 from sim.cluster import Cluster
 from sim.events import Offer
 from sim.governance import addition, rekeying, removal, signer_of
 from sim.network import CALM, Weather
+from sim.plan import draw
+from sim.run import build, run
 from sim.workload import START_MS, bank_of
 
 STEP_MS = 250
@@ -203,3 +207,14 @@ def test_a_change_of_the_set_in_bad_weather_with_leaders_that_crash(seed: int) -
     offer_through(cluster, 4, for_ms=60_000)
     run_until(cluster, lambda: min(item for item in cluster.heights() if item >= 0) >= height, 120_000)
     assert index == 4
+
+
+@pytest.mark.parametrize("seed", [0, 11, 20])  # 20: a step voted in an epoch and delivered its end
+def test_nodes_join_and_leave_amid_every_fault_and_order_returns(seed: int) -> None:
+    scenario = draw(seed)
+    assert not scenario.malicious
+    assert not scenario.core
+    cluster = build(scenario)
+    plan_changes(cluster, Random(seed * 7_919 + 1), scenario.chaos_ms)
+    run(scenario, cluster)
+    assert len(cluster.nodes) > 4 or max(epochs(cluster)) == 0
