@@ -30,6 +30,7 @@ from sim.disk import Disk, Written
 from sim.events import Arrival, Offer, Synced, Tick
 from sim.governance import proposal, readiness_of, signer_of, submitted, vote
 from sim.journal import Journal
+from sim.model.conformance import Conformance
 from sim.network import Network, Weather
 from sim.node import SimNode, Tracer, Write
 from sim.recording import Recording
@@ -75,7 +76,7 @@ class Cluster:
         script: Script | None = None,
         genesis: Genesis | None = None,
     ) -> None:
-        """Begin a run of `count` validators, all of them started.
+        """Begin a run of `count` validators, all of them started, and hold it against the abstract model.
 
         `seats` names the validator that each node is, where there are more nodes than validators: None is an observer,
         and a seat that is taken twice has twins, two replicas of one name and key. `malicious` nodes send what their
@@ -91,7 +92,8 @@ class Cluster:
         self.sources = [Source(bank_of(index), self.chain_id) for index in range(count)]
         self.parameters = Parameters()
         self.chronicle = Chronicle(journal)
-        self.tracer = tracer
+        self.conformance = Conformance(lambda index: self.nodes[index].honest)
+        self.tracers: tuple[Tracer, ...] = (self.conformance,) if tracer is None else (self.conformance, tracer)
         self.script = script
         self._check_batch = BatchChecks()
         self.idle_tick_ms = IDLE_TICK_MS
@@ -190,8 +192,8 @@ class Cluster:
         except StorageError as error:
             self._fail(node, error)
             return False
-        if self.tracer is not None:
-            self.tracer.started(index, core.replica.state)
+        for tracer in self.tracers:
+            tracer.started(index, core.replica.state)
         self.schedule(self.now_ms + TICK_MS, Tick(index, node.life))
         self._begin_write(node)
         return node.core is not None
@@ -236,8 +238,8 @@ class Cluster:
         node.core, node.writing, node.effects = None, None, []
         node.life += 1
         self.note(f"{node.name} {how}", node.index)
-        if self.tracer is not None:
-            self.tracer.crashed(node.index, effects, kept)
+        for tracer in self.tracers:
+            tracer.crashed(node.index, effects, kept)
         if any(other.name == node.name and other.core is not None for other in self.nodes):
             return  # its twin still answers to that name
         for other in self.nodes:
@@ -259,8 +261,8 @@ class Cluster:
             node.monitor.log_lost()
         lost = " and ".join(["its ledger"] * ledger + ["its write-ahead log"] * log)
         self.note(f"{node.name} loses {lost}", index)
-        if self.tracer is not None:
-            self.tracer.wiped(index, ledger=ledger, log=log)
+        for tracer in self.tracers:
+            tracer.wiped(index, ledger=ledger, log=log)
 
     def add_node(self, name: str, bank: int) -> int:
         """Start a node of a bank with keys of its own and an empty disk, and return its index.
@@ -284,6 +286,7 @@ class Cluster:
         node.generation = 1 + (node.generation or 0)
         node.disk, node.answered, node.stable = Disk(self.chain_id), {}, Height(0)
         node.monitor = ReplicaMonitor(node.name, self.watch)
+        self.conformance.wiped(index, ledger=True, log=True)
         self.start(index)
         return node.generation
 
@@ -470,8 +473,8 @@ class Cluster:
         if node.honest:
             require(write.turn.halted is None, "no honest node halts", (node.name, write.turn.halted))
             node.monitor.synced()
-        if self.tracer is not None:
-            self.tracer.synced(node.index, write.effects)
+        for tracer in self.tracers:
+            tracer.synced(node.index, write.effects)
         for result in write.turn.commits:
             node.answered[result.header.height] = result.block_hash
         for notice in write.turn.notices:
@@ -512,8 +515,7 @@ class Cluster:
     def _observe(self, node: SimNode, state: ReplicaState, effects: Sequence[Effect]) -> None:
         if node.honest:
             node.monitor.after_step(state, effects)
-        if self.tracer is not None:
-            node.effects.extend(effects)
+        node.effects.extend(effects)
         if effects:
             self.chronicle.effects(self.elapsed_ms, node.index, node.name, effects)
 

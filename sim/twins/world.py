@@ -37,6 +37,7 @@ from primitives.errors import InputError
 from primitives.ids import TimeMs
 from primitives.validators import ValidatorSet
 from primitives.votes import COMMIT
+from sim.model.conformance import Conformance
 from sim.signatures import StandInSigner, stand_in_verify
 from sim.toy import CHAIN_ID, ORIGIN, START_MS, ToyApplication, batch_of, genesis_of, validators_of
 from sim.twins.scenario import REPLICAS, TWIN, VALIDATORS, Loss, Losses, Round
@@ -96,6 +97,7 @@ class World:
         self.twinned = twinned
         self.now_ms = START_MS
         self.watch = ClusterMonitor(GENESIS_HASH)
+        self.model = Conformance(lambda index: self.nodes[index].honest)
         self.steps = 0
         self._random = random
         self._queue: list[Letter] = []
@@ -106,6 +108,8 @@ class World:
         self._shuffled = False
         names = [f"v{index}" for index in range(VALIDATORS)] + [f"v{twinned}"]
         self.nodes = [self._node(index, name) for index, name in enumerate(names)]
+        for node in self.nodes:
+            self.model.started(node.index, node.state)
         self._replicas_of = {name: [node.index for node in self.nodes if node.name == name] for name in names}
 
     def _node(self, index: int, name: str) -> Node:
@@ -174,7 +178,9 @@ class World:
             application.deliver(committed)
         node.application = application
         node.replica = _replica(node.name, application)
-        self._perform(node, node.replica.restore(node.wal, self.now_ms))
+        effects = node.replica.restore(node.wal, self.now_ms)
+        self.model.started(node.index, node.state)
+        self._perform(node, effects)
 
     # --- messages
 
@@ -218,7 +224,7 @@ class World:
         return _is_lost(losses.received, message)
 
     def _perform(self, node: Node, effects: list[Effect]) -> None:
-        """Write, then send, as a node does; the monitors see every step."""
+        """Write, then send, as a node does; the monitors and the model see every step."""
         self.steps += 1
         for effect in effects:
             if isinstance(effect, Persist):
@@ -227,6 +233,7 @@ class World:
                 node.blocks.append(effect.committed)
         if node.monitor is not None:
             node.monitor.watch(node.replica.state, effects)
+            self.model.synced(node.index, effects)
         for effect in effects:
             self._send(node, effect)
 

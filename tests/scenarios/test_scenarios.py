@@ -80,10 +80,10 @@ def test_a_broken_rule_of_the_protocol_ends_the_play_with_its_line() -> None:
         "let d = commit certificate of b by 0 1 2\nlet m = committed a under c\nlet n = committed b under d\n"
         "send m from 0 to 3\n"
     )
-    five = "nodes 5\npuppet 0 1 2\n" + crafted.partition("\n")[2]
-    five = five.replace("by 0 1 2", "by 0 1 2 3")
+    seven = "nodes 7\npuppet 0 1 2 3 4\n" + crafted.partition("\n")[2]
+    seven = seven.replace("by 0 1 2", "by 0 1 2 3 4").replace("from 0 to 3", "from 0 to 5")
     with pytest.raises(ScenarioError, match="line 12: a rule of the protocol is broken: no two committed hashes"):
-        play(five + "send n from 0 to 4\n")
+        play(seven + "send n from 0 to 6\n")
 
 
 @pytest.mark.parametrize(
