@@ -105,6 +105,7 @@ def _offer(stage: Stage, found: Match) -> None:
         batch = stage.value(found, name, ParsedBatch)
         stage.story.say(f"({name}, number {batch.header.number} of {batch.header.member}, is offered)")
         stage.world.hand_in(int(batch.header.member.removeprefix("bank-")), batch.raw)
+        stage.world.run_until(stage.world.now_ms)
 
 
 @statement(

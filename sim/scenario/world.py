@@ -303,7 +303,6 @@ class World(Cluster):
     def hand_in(self, source: int, raw: bytes) -> None:
         """Hand a batch to its source's own node, and again until it is committed there."""
         self._submit(source, raw)
-        self.run_until(self.now_ms)
 
     def release(self) -> None:
         """Let the held messages arrive, in the order in which they were sent."""
