@@ -15,6 +15,7 @@ from consensus.invariants import require
 from primitives.ids import TimeMs
 from sim.cluster import Cluster
 from sim.disk import Disk, Written
+from sim.governance import rekeying
 from sim.network import CALM, Link
 from sim.node import SYNC_MS_MAX
 from sim.plan import Fate, Fault, Strike, in_words
@@ -106,6 +107,8 @@ def do(cluster: Cluster, strike: Strike) -> None:
             _lost_disk(cluster, strike)
         case Fault.FLIPPED_LOG | Fault.FLIPPED_ROW:
             _flip(cluster, strike)
+        case Fault.REKEY:
+            _rekey(cluster, strike)
         case _:
             assert_never(strike.fault)
 
@@ -185,6 +188,21 @@ def _lost_disk(cluster: Cluster, strike: Strike) -> None:
         ledger, log = strike.fault is not Fault.LOST_LOG, strike.fault is not Fault.LOST_LEDGER
         cluster.wipe(index, ledger=ledger, log=log)
         _later(cluster, strike.lasts_ms, partial(revive, cluster, index))
+
+
+def _rekey(cluster: Cluster, strike: Strike) -> None:
+    """Let a node begin anew with new keys, and all other banks approve them: then it is whole again and votes."""
+    bank, after_ms = strike.amounts
+    for index in strike.nodes:
+        cluster.nodes[index].disk.full = None
+        generation = cluster.rekey(index)
+        _later(cluster, after_ms, partial(_readmit, cluster, index, generation, bank))
+
+
+def _readmit(cluster: Cluster, index: int, generation: int, bank: int) -> None:
+    name = cluster.nodes[index].name
+    proposal = cluster.propose(bank, rekeying(cluster.chain_id, name, name, generation))
+    cluster.approve(proposal, [other for other in range(len(cluster.sources)) if other != index])
 
 
 def _flip(cluster: Cluster, strike: Strike) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from chainnode.core import BATCH, BATCH_HAVE, BATCH_WANT, WIRE_KINDS, BatchIds
+from chainnode.core import BATCH, BATCH_HAVE, BATCH_WANT, READY, WIRE_KINDS, BatchIds
 from consensus.messages import (
     Blocks,
     CheckpointVote,
@@ -28,6 +28,7 @@ from consensus.messages import (
     decode_message,
 )
 from ledger.batches import BATCH_SIZE_MAX, parse_batch
+from ledger.governance_bodies import Ready
 from primitives.block import Block
 from primitives.encoding import decode
 from primitives.errors import InputError
@@ -101,6 +102,9 @@ def describe(kind: int, payload: bytes) -> str:
         if kind in (BATCH_WANT, BATCH_HAVE):
             word = "WANT" if kind == BATCH_WANT else "HAVE"
             return f"{word} {_hashes(decode(BatchIds, payload, size_max=BATCH_SIZE_MAX).hashes)}"
+        if kind == READY:
+            said = decode(Ready, payload, size_max=WIRE_KINDS[READY][1])
+            return f"READY at h{said.height} {short(said.block_hash)} for proposal {short(said.proposal)}"
         return _consensus(decode_message(kind, payload))
     except InputError:
         return f"{name} that does not decode, {len(payload)} bytes"

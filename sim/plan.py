@@ -61,6 +61,9 @@ class Fault(StrEnum):
     FLIPPED_ROW = "flipped-row"
     """nodes: in whose store a row is damaged; amounts: where in thousandths, 0, 1 if all is wiped and not the store"""
 
+    REKEY = "rekey"
+    """nodes: who loses both and comes back with new keys; amounts: the bank that proposes it, after how many ms"""
+
 
 FORGETFUL: Final = frozenset(
     {
@@ -69,6 +72,7 @@ FORGETFUL: Final = frozenset(
         Fault.LOST_DISK,
         Fault.FLIPPED_LOG,
         Fault.FLIPPED_ROW,
+        Fault.REKEY,
     }
 )
 """Faults that cost a validator its memory: together with the malicious ones they strike at most f nodes of a run."""
@@ -219,6 +223,8 @@ def draw_strike(
             amounts = (random.choice((Written.NOTHING, Written.ROWS, Written.TORN)), random.randrange(1_000))
         case Fault.FLIPPED_LOG | Fault.FLIPPED_ROW:
             amounts = (random.randrange(1_000), random.randrange(8), random.randint(0, 1))
+        case Fault.REKEY:
+            amounts = ((node + random.randrange(1, nodes)) % nodes, random.choice((0, 500, 3_000)))
         case Fault.LOST_LEDGER | Fault.LOST_LOG | Fault.LOST_DISK:
             pass
     return Strike(fault, at_ms, lasts_ms, who, tuple(map(int, amounts)))
