@@ -218,6 +218,16 @@ def test_only_batches_that_certified_blocks_name_are_held(ran: Cluster) -> None:
     assert not core.chain.has_batch(parse_batch(stray).hash)
 
 
+def test_a_batch_with_a_forged_signature_is_not_held_though_a_certified_block_names_it(ran: Cluster) -> None:
+    core = behind(ran)
+    message = served(ran, 1, 1)
+    batch = decode(Batch, message.batches[0], size_max=len(message.batches[0]))
+    forged = Batch(batch.header, altered(batch.signature), batch.events)  # of the same hash: that covers the header
+    with pytest.raises(SignatureError):
+        core.on_message("bank-0", 8, encode_message(Blocks(message.blocks, (encode(forged),))), ran.now_ms)
+    assert (core.chain.height, core.chain.has_batch(batch.header.hash())) == (0, False)
+
+
 def test_a_block_with_a_forged_certificate_is_refused_and_changes_nothing(ran: Cluster) -> None:
     core = behind(ran)
     message = served(ran, 1, 2)
