@@ -71,8 +71,8 @@ def _to_come(state: ReplicaState, view: View) -> bool:
 
 def _new_proposal(state: ReplicaState, message: PrePrepare) -> bool:
     height = message.block.header.height
-    if not state.in_window(height, BUFFER_HEIGHTS):
-        return False
+    if not state.in_window(height, BUFFER_HEIGHTS) or state.validators.leader(message.view) == state.me:
+        return False  # nobody tells a leader what it proposed
     slot = state.slots.get(height)
     if message.view < state.view:
         return _other_proposal(state, message)

@@ -151,11 +151,13 @@ def test_a_proposal_is_verified_once(world: World) -> None:
     state = world.core.replica.state
     header = first.block.header
     block = Block(msgspec.structs.replace(header, height=Height(state.tip.height + 2)), first.block.batch_hashes)
-    place = Epoch(0), View(state.view + 4), block.header.height, block.header.hash()
-    leader = state.validators.leader(View(state.view + 4))
-    signature = world.signer(leader).sign_vote(vote_statement(PREPARE, world.chain_id, *place))
-    early = PrePrepare(Epoch(0), View(state.view + 4), block, signature)
+    coming = View(state.view + 1 if state.validators.leader(View(state.view + 1)) != state.me else state.view + 2)
+    place = Epoch(0), coming, block.header.height, block.header.hash()
+    signature = world.signer(state.validators.leader(coming)).sign_vote(vote_statement(PREPARE, world.chain_id, *place))
+    early = PrePrepare(Epoch(0), coming, block, signature)
     assert [world.hear(early), world.hear(early)] == [1, 0]
+    own = View(next(view for view in range(coming, coming + 4) if state.validators.leader(View(view)) == state.me))
+    assert world.hear(PrePrepare(Epoch(0), own, block, signature)) == 0, "nobody tells a leader what it proposed"
     left = Epoch(0), View(0), block.header.height, block.header.hash()
     signature = world.signer(0).sign_vote(vote_statement(PREPARE, world.chain_id, *left))
     late = PrePrepare(Epoch(0), View(0), block, signature)
