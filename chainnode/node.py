@@ -39,6 +39,7 @@ from ledger.evidence import recorded_count
 from ledger.genesis import Genesis
 from ledger.index_reader import IndexReader
 from ledger.indexes import IndexFollower
+from ledger.members import read_validators_of
 from ledger.pool import Pool
 from ledger.reader import LedgerReader
 from ledger.receipts import assemble_checkpoint
@@ -438,9 +439,10 @@ class Node:
 
     def _keep_checkpoint(self, stable: CheckpointStable) -> None:
         """Assemble the signed note of a stable checkpoint and keep it; its rows join the next write."""
-        state = self.core.replica.state
-        validators = state.set_of(stable.epoch)
-        assert validators is not None, "a checkpoint is made stable under a set that is known"
+        state, chain = self.core.replica.state, self.core.chain
+        # The replica may be epochs further by now: a write takes its time, and one answer may hold several barriers.
+        validators = read_validators_of(chain.state_after(chain.tip_hash), stable.epoch)
+        assert validators is not None, "the state keeps each epoch's set"
         mine = state.index_in(validators) is not None  # a node that waits with new keys has another's name, as it were
         note = assemble_checkpoint(
             self.genesis,

@@ -112,7 +112,7 @@ class Replica:
     def live_records(self) -> list[Record]:
         """Return the records that a restart still needs, in order: what the write-ahead log may be cut down to."""
         state = self.state
-        records: list[Record] = [Reached(state.epoch, max(state.tip.height, state.floor))]
+        records: list[Record] = [*state.later, Reached(state.epoch, max(state.tip.height, state.floor))]
         if state.checkpoints.own is not None:
             records.append(Cosigned(state.checkpoints.own))
         if state.new_view is not None:
@@ -213,26 +213,50 @@ def _bare(state: ReplicaState, block: Block) -> PrePrepare:
 def _restore_floor(state: ReplicaState, records: list[Record]) -> None:
     """Find how far this validator was: a vote at a height shows that the one WINDOW below was delivered here.
 
-    A log of a later epoch than the ledger's cannot be taken back: then this node only follows.
+    A log of a later epoch than the ledger's cannot be taken back: then this node only follows, until it is started
+    again with a ledger that has caught up, and keeps in its log what binds it there.
     """
-    floor = 0
+    floor, latest = 0, state.epoch
     for record in records:
-        match record:
-            case Proposed(proposal) if proposal.signature:  # a leader's PREPARE has no other record
-                floor, epoch = max(floor, proposal.block.header.height - WINDOW), proposal.epoch
-            case Prepared(vote) | Committed(vote, _):
-                floor, epoch = max(floor, vote.height - WINDOW), vote.epoch
-            case Cosigned(cosigned):
-                floor, epoch = max(floor, cosigned.height), cosigned.epoch
-            case ViewChanged(change):
-                floor, epoch = max(floor, change.delivered_height), change.epoch
-            case Reached(epoch, height):
-                floor = max(floor, height)
-            case _:
-                continue
-        if epoch > state.epoch:
-            state.learner = True
+        found = _reached(record)
+        if found is not None:
+            floor, latest = max(floor, found[1]), max(latest, found[0])
     state.floor = Height(floor)
+    if latest > state.epoch:
+        state.learner = True
+        state.later = (Reached(latest, state.floor), *(item for item in records if _binds_in(latest, floor, item)))
+
+
+def _reached(record: Record) -> tuple[Epoch, int] | None:
+    """Return the epoch that a record is of, and a height that its writer had delivered; None where it tells neither."""
+    match record:
+        case Proposed(proposal) if proposal.signature:  # a leader's PREPARE has no other record
+            return proposal.epoch, proposal.block.header.height - WINDOW
+        case Prepared(vote) | Committed(vote, _):
+            return vote.epoch, vote.height - WINDOW
+        case Cosigned(cosigned):
+            return cosigned.epoch, cosigned.height
+        case ViewChanged(change):
+            return change.epoch, change.delivered_height
+        case Reached(epoch, height):
+            return epoch, height
+        case _:
+            return None
+
+
+def _binds_in(epoch: Epoch, floor: int, record: Record) -> bool:
+    """Say whether a stored record binds its signer in an epoch above what it had delivered."""
+    match record:
+        case Proposed(proposal):
+            return proposal.epoch == epoch and proposal.block.header.height > floor
+        case Prepared(vote) | Committed(vote, _):
+            return vote.epoch == epoch and vote.height > floor
+        case ViewChanged(change):
+            return change.epoch == epoch
+        case ViewStarted(new_view):
+            return new_view.epoch == epoch
+        case _:
+            return False
 
 
 def _binds(state: ReplicaState, epoch: Epoch, height: Height) -> bool:

@@ -142,7 +142,8 @@ class ReplicaState:
 
     `floor` is a height that this validator had delivered, as its write-ahead log shows; where the ledger stands below
     it (it was lost, the log was not), nothing is signed until it is fetched again: the log's votes above it bind.
-    `early` holds one proposal per height of a view that has not begun here: it may overtake its NEW-VIEW.
+    `early` holds one proposal per height of a view that has not begun here: it may overtake its NEW-VIEW. `later` holds
+    what the log says of an epoch above the ledger's: it cannot be taken back now, and still binds after the next start.
     """
 
     chain_id: Hash
@@ -170,6 +171,7 @@ class ReplicaState:
     early: dict[Height, PrePrepare] = field(default_factory=dict)
     certified_height: Height = field(default_factory=lambda: Height(0))
     floor: Height = field(default_factory=lambda: Height(0))
+    later: tuple[Record, ...] = ()
     attempts: int = 0
     deadline_ms: TimeMs | None = None
     proposed_ms: TimeMs = field(default_factory=lambda: TimeMs(0))

@@ -69,9 +69,10 @@ def _propose(context: ApplyContext, state: Transaction, body: Propose) -> None:
     if not context.time_ms < body.expires_ms <= context.time_ms + PROPOSAL_TERM_MS_MAX:
         raise broken("proposal_term", f"after {context.time_ms}, at most {context.time_ms + PROPOSAL_TERM_MS_MAX}")
     waiting = list(under_way(state, context.time_ms))
-    if sum(proposal.member == context.member for _, proposal in waiting) >= PROPOSALS_A_MEMBER_MAX:
+    own = [(proposal_id, proposal) for proposal_id, proposal in waiting if proposal.member == context.member]
+    if len(own) >= PROPOSALS_A_MEMBER_MAX:
         raise broken("proposals_under_way", f"at most {PROPOSALS_A_MEMBER_MAX} of {context.member}")
-    for proposal_id, proposal in waiting:
+    for proposal_id, proposal in own:  # of its own alone: else whom others would remove would propose first, for ever
         if subject_of(proposal.action) == subject_of(body.action):
             raise broken("pending_change", f"proposal {proposal_id.hex()}")
     check_action(state, context.chain_id, body.action, context.height)
@@ -111,7 +112,7 @@ def _passed(context: ApplyContext, state: Transaction, proposal_id: bytes, propo
         state.put(proposal_key(proposal_id), replace(proposal, stage=Stage.APPROVED))
         return
     try:
-        _enact(context, state, proposal.action)
+        _enact(context, state, proposal_id, proposal.action)
     except RuleBroken as reason:
         _close(context, state, proposal_id, proposal, Stage.FAILED, str(reason)[:200])
     else:
@@ -121,7 +122,7 @@ def _passed(context: ApplyContext, state: Transaction, proposal_id: bytes, propo
 def _ready(context: ApplyContext, state: Transaction, body: Ready) -> None:
     proposal = _waiting(context, state, body.proposal)
     check_ready(context.chain_id, proposal, body, context.height, recent_hash(state, body.height))
-    _enact(context, state, proposal.action)
+    _enact(context, state, body.proposal, proposal.action)
     _close(context, state, body.proposal, proposal, Stage.ENACTED)
 
 
@@ -161,7 +162,8 @@ def next_set(state: StateReader, chain_id: Hash, action: Action, height: int, ep
     return None if following is None else ValidatorSet(Epoch(epoch + 1), following.validators)
 
 
-def _enact(context: ApplyContext, state: Transaction, action: Action) -> None:
+def _enact(context: ApplyContext, state: Transaction, proposal_id: bytes, action: Action) -> None:
+    """Make a change; what else was approved for the same validator fails: it was approved for the one before."""
     following = next_set(state, context.chain_id, action, context.height, context.epoch)
     match action:
         case AddValidator(name=name, address=address) | RekeyValidator(name=name, address=address):
@@ -173,6 +175,10 @@ def _enact(context: ApplyContext, state: Transaction, action: Action) -> None:
             return
     assert following is not None, "every other action changes the set"
     put_set(state, following, addresses)
+    for other_id, other in list(under_way(state, context.time_ms)):
+        same = other_id != proposal_id and subject_of(other.action) == subject_of(action)
+        if same and other.stage is Stage.APPROVED:
+            _close(context, state, other_id, other, Stage.FAILED, f"proposal {proposal_id.hex()} changed the same")
 
 
 def _waiting(context: ApplyContext, state: StateReader, proposal_id: bytes) -> Proposal:

@@ -79,7 +79,7 @@ def under_way(state: StateReader, time_ms: int) -> Iterator[tuple[Hash, Proposal
 
 
 def subject_of(action: Action) -> str:
-    """Return what an action changes: two under way may not change the same."""
+    """Return what an action changes: two of a member under way may not change the same."""
     match action:
         case AddValidator(name=name) | RemoveValidator(name=name) | RekeyValidator(name=name):
             return f"validator {name}"

@@ -44,7 +44,7 @@ RULES = {
     "not_a_voter": "Only members with a validator of the present set vote.",
     "proposals_under_way": "The member has as many proposals under way as one may have.",
     "proposal_term": "A proposal's end lies after its block's time, and not more than 30 days after.",
-    "pending_change": "Another proposal under way changes the same.",
+    "pending_change": "Another proposal of the member, under way, changes the same.",
     "unknown_proposal": "There is no proposal of this id.",
     "proposal_closed": "The proposal does not wait for this: it has ended, or its votes are decided.",
     "not_approved": "The proposal waits for votes, not for its node.",

@@ -16,6 +16,7 @@ from consensus.state import Parameters
 from consensus.verify import Verifier
 from ledger.chain import Chain
 from ledger.genesis import Genesis
+from ledger.members import read_validators_of
 from ledger.pool import Pool
 from ledger.reader import LedgerReader
 from ledger.trust_policy import assemble_checkpoint
@@ -119,8 +120,8 @@ class WatchedCore(NodeCore):
         return turn
 
     def _keep_note(self, stable: CheckpointStable) -> None:
-        validators = self.replica.state.set_of(stable.epoch)
-        assert validators is not None, "a checkpoint is made stable under a set that is known"
+        validators = read_validators_of(self.chain.state_after(self.chain.tip_hash), stable.epoch)
+        assert validators is not None, "the state keeps each epoch's set"
         key = node_key(self.name, "log")
         signed = assemble_checkpoint(
             self.chain.genesis, validators, self.name, key, stable.size, stable.root, stable.cosignatures

@@ -18,7 +18,10 @@ from chainnode.home import Home
 from chainnode.localnet import Localnet
 from chainnode.logs import Position
 from chainnode.node import Node
+from consensus.effects import CheckpointStable
 from primitives.errors import StorageError, UsageError
+from primitives.ids import Epoch, Height
+from primitives.validators import ValidatorSet
 
 ROWS = [(b"row", b"value")]
 RECORDS = [b"vote"]
@@ -159,3 +162,19 @@ async def test_nothing_is_said_of_what_the_disk_did_not_take_and_the_node_ends(r
 async def test_a_halt_is_told_to_the_others_and_ends_the_node(recorded: Recorded) -> None:
     assert await recorded.run(full_turn()) == ["rows", "append", "sync", *SAID]
     assert isinstance(recorded.node._fault, UsageError)
+
+
+async def test_a_checkpoint_is_kept_though_the_replica_is_two_epochs_further_by_then(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = Node(home, load_config(home.config).config, Position())
+    state, chain = node.core.replica.state, node.core.chain
+    old = state.validators
+    monkeypatch.setattr(state, "previous_validators", ValidatorSet(Epoch(1), old.validators))
+    monkeypatch.setattr(state, "validators", ValidatorSet(Epoch(2), old.validators))
+    cosignatures = tuple((index, 1_790_000_000, bytes(64)) for index in range(old.quorum))
+    stable = CheckpointStable(Epoch(0), Height(0), chain.log_size, chain.log_root, cosignatures)
+    node._note(stable)
+    kept = node.core.take_turn().rows
+    node._close()
+    assert any(value is not None and chain.genesis.origin.encode() in value for _, value in kept)

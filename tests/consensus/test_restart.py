@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from consensus.effects import Broadcast, Effect, Persist
 from consensus.messages import WINDOW, CheckpointVote, Message, NewView, PrePrepare, ViewChange, Vote, encode_message
@@ -13,6 +14,7 @@ from consensus.records import (
     Cosigned,
     Prepared,
     Proposed,
+    Reached,
     ViewChanged,
     ViewStarted,
     decode_record,
@@ -20,7 +22,7 @@ from consensus.records import (
 )
 from primitives.encoding import Record, encode
 from primitives.errors import StorageError
-from primitives.ids import Height
+from primitives.ids import Epoch, Height, View
 from primitives.votes import COMMIT, PREPARE
 from tests.consensus.toy_fixtures import (
     Group,
@@ -368,6 +370,32 @@ def test_a_log_of_a_later_epoch_than_the_ledger_makes_a_learner() -> None:
     group.nodes[2].wal.append(encode_record(Prepared(later)))
     group.start(2)
     assert group[2].learner
+
+
+def test_a_log_that_is_cut_while_the_ledger_is_an_epoch_behind_keeps_what_it_binds_to() -> None:
+    """Else a validator whose ledger was lost, and its log not, signs a second time once the ledger is back."""
+    group = Group()
+    group.crash(2)
+    wal = group.nodes[2].wal
+    block = chain_of(20)[-1]
+    vote = vote_of(COMMIT, 2, block.header.hash(), height=20, epoch=1)
+    certificate = replace(claim_of(block, 0).certificate, epoch=Epoch(1))
+    change = replace(view_change_of(2, 3), epoch=Epoch(1))
+    prepared = Prepared(vote_of(PREPARE, 2, block.header.hash(), height=20, epoch=1))
+    bare = Proposed(PrePrepare(Epoch(1), View(0), block, b""))
+    binding: list[Record] = [bare, prepared, Committed(vote, certificate), ViewChanged(change)]
+    settled = Prepared(vote_of(PREPARE, 2, batch_of(0), height=12, epoch=1))
+    wal += [encode_record(record) for record in (settled, *binding)]
+    group.start(2)
+    for _ in range(2):
+        assert group[2].learner
+        kept = group.nodes[2].replica.live_records()
+        assert [record for record in kept if record in binding] == binding
+        assert settled not in kept, "what lies below the floor binds nobody"
+        assert Reached(Epoch(1), Height(12)) in kept
+        group.crash(2)
+        wal[:] = [encode_record(record) for record in kept]
+        group.start(2)
 
 
 def test_of_stored_claims_for_a_height_the_one_of_the_highest_view_is_made() -> None:

@@ -137,21 +137,51 @@ def test_a_member_has_a_bounded_number_of_proposals_under_way() -> None:
     assert len(list(under_way(council.state, council.now_ms))) == 2
 
 
-def test_two_proposals_under_way_do_not_change_the_same() -> None:
+def test_two_proposals_of_a_member_do_not_change_the_same() -> None:
     council = Council(5)
     first = council.propose(council.rekeying(3))
     assert council.refused(RemoveValidator("node-3", False)) == "pending_change"
+    council.propose(council.rekeying(3, 2), "bank-3")
     assert council.refused(council.rekeying(3, 2), "bank-3") == "pending_change"
     council.propose(RemoveValidator("node-2", False))
     assert council.rule("bank-1", Withdraw(first)) == "not_the_proposer"
     assert council.say("bank-0", Withdraw(first)).applied
     assert council.stage(first) is Stage.WITHDRAWN
-    council.propose(council.rekeying(3, 2), "bank-3")
+    council.propose(council.rekeying(3, 2))
     rules = council.propose(ActivateRules(2, 1_000))
     assert council.refused(ActivateRules(3, 2_000)) == "pending_change"
     assert council.rule("bank-0", Withdraw(bytes(32))) == "unknown_proposal"
     council.vote(rules, 0, 1, 2, 3)
     assert council.rule("bank-0", Withdraw(rules)) == "proposal_closed"
+
+
+def test_no_member_keeps_others_from_removing_it_by_proposals_of_its_own() -> None:
+    council = Council(5)
+    waiting = council.propose(council.rekeying(4), "bank-4")
+    council.vote(waiting, 0, 1, 2, 3)
+    assert council.stage(waiting) is Stage.APPROVED
+    removal = council.propose(RemoveValidator("node-4", False))
+    council.vote(removal, 0, 1, 2, 3)
+    assert names(council) == ["node-0", "node-1", "node-2", "node-3"]
+    assert council.stage(waiting) is Stage.FAILED
+    assert council.rule("bank-4", council.ready(waiting, "node-4")) == "proposal_closed"
+
+
+def test_an_approval_does_not_outlive_another_change_of_the_same_validator() -> None:
+    council = Council(4)
+    first = council.propose(council.addition())
+    second = council.propose(replace(council.addition(), keys=council.keys("node-4", "bank-4", 2)), "bank-4")
+    third = council.propose(council.addition(), "bank-1")
+    council.vote(first, 0, 1, 2)
+    council.vote(second, 0, 1, 2)
+    assert council.say("bank-0", council.ready(second, "node-4", turn=2)).applied
+    assert council.stage(second) is Stage.ENACTED
+    assert council.stage(first) is Stage.FAILED
+    assert council.stage(third) is Stage.OPEN, "its voters have yet to decide"
+    removal = council.propose(RemoveValidator("node-4", False))
+    council.vote(removal, 0, 1, 2, 3)
+    assert names(council) == ["node-0", "node-1", "node-2", "node-3"]
+    assert council.rule("bank-4", council.ready(first, "node-4")) == "proposal_closed"
 
 
 def test_past_its_end_a_proposal_has_expired_whatever_it_waited_for() -> None:
