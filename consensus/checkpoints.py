@@ -16,10 +16,18 @@ from consensus.ports import LogHead
 from consensus.records import Cosigned
 from consensus.state import CheckpointHead, ReplicaState
 from primitives.block import BlockHeader
-from primitives.ids import Height, TimeMs
+from primitives.ids import Epoch, Height, TimeMs
 from primitives.notes import Checkpoint, cosign_statement
 
 VOTES_KEPT_PER_VALIDATOR: Final = 2 * BUFFER_HEIGHTS
+HEADS_KEPT: Final = 2 * BUFFER_HEIGHTS
+
+
+def note_head(state: ReplicaState, head: CheckpointHead) -> None:
+    """Note the log after the newest block."""
+    checkpoints = state.checkpoints
+    checkpoints.head = checkpoints.heads[head.height] = head
+    checkpoints.heads.pop(Height(head.height - HEADS_KEPT), None)
 
 
 def after_delivery(
@@ -27,7 +35,7 @@ def after_delivery(
 ) -> None:
     """Note the newest block's log, and cosign it where it is a checkpoint."""
     checkpoints = state.checkpoints
-    checkpoints.head = CheckpointHead(header.epoch, header.height, head.size, head.root)
+    note_head(state, CheckpointHead(header.epoch, header.height, head.size, head.root))
     slot_ms = state.parameters.checkpoint_slot_ms
     if barrier or header.time_ms // slot_ms > parent_time // slot_ms:
         _cosign(state, now_ms)
@@ -80,12 +88,23 @@ def on_vote(state: ReplicaState, vote: CheckpointVote) -> None:
     votes = checkpoints.votes.setdefault((vote.epoch, vote.validator), {})
     evidence.judge_cosignature(state, votes.values(), vote)
     held = votes.get(vote.height)
-    if held is not None and held.time_s >= vote.time_s:
+    if held is not None and (_fits(state, held), held.time_s) >= (_fits(state, vote), vote.time_s):
         return
     votes[vote.height] = vote
     while len(votes) > VOTES_KEPT_PER_VALIDATOR:
         del votes[min(votes)]
     settle(state, vote.height)
+
+
+def _fits(state: ReplicaState, vote: CheckpointVote) -> bool:
+    """Say whether the log after the block of this height may have this size: anybody can show it with another height.
+
+    Each block adds a leaf at least, so no height above mine has a log that small.
+    """
+    newest, delivered = state.checkpoints.head, state.checkpoints.heads.get(vote.height)
+    if delivered is not None:
+        return delivered.size == vote.size
+    return newest is None or vote.size - newest.size >= vote.height - newest.height > 0
 
 
 def resend(state: ReplicaState, peer: str, stable: Height) -> None:
@@ -98,13 +117,14 @@ def resend(state: ReplicaState, peer: str, stable: Height) -> None:
 def settle(state: ReplicaState, height: Height) -> None:
     """Make the checkpoint of a height stable where q validators signed the same log, newer than the last stable."""
     checkpoints = state.checkpoints
-    if height > state.tip.height:
+    head = checkpoints.heads.get(height)
+    if head is None:
         return  # judged again once the block is delivered here
-    groups: dict[tuple[int, int, bytes], list[CheckpointVote]] = {}
+    groups: dict[Epoch, list[CheckpointVote]] = {}
     for votes in checkpoints.votes.values():
         vote = votes.get(height)
-        if vote is not None:
-            groups.setdefault((vote.epoch, vote.size, vote.root), []).append(vote)
+        if vote is not None and (vote.size, vote.root) == (head.size, head.root):
+            groups.setdefault(vote.epoch, []).append(vote)
     for group in groups.values():
         validators = state.set_of(group[0].epoch)
         if validators is None or (group[0].epoch == state.epoch) is not (height > state.barrier_height):

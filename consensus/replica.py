@@ -77,7 +77,7 @@ class Replica:
             tip=tip,
             learner=learner,
         )
-        self.state.checkpoints.head = CheckpointHead(head_epoch, tip.height, head.size, head.root)
+        checkpoints.note_head(self.state, CheckpointHead(head_epoch, tip.height, head.size, head.root))
         self.state.checkpoints.stable_height = stable_height
         if head_epoch != validators.epoch:
             self.state.barrier_height = tip.height

@@ -115,12 +115,14 @@ class Tip:
 class Checkpoints:
     """Cosignatures on the way to a quorum: per validator its newest ones by height; `head` is the newest block's log.
 
+    `heads` holds the logs after the newest blocks, since a cosignature does not cover the height that it is shown with.
     `own` is the newest cosignature signed here; `due_ms` the time at which the newest block is signed if none follows.
     """
 
     votes: dict[tuple[Epoch, int], dict[Height, CheckpointVote]] = field(default_factory=dict)
     own: CheckpointVote | None = None
     head: CheckpointHead | None = None
+    heads: dict[Height, CheckpointHead] = field(default_factory=dict)
     stable_height: Height = field(default_factory=lambda: Height(0))
     stable_time_s: int = 0
     due_ms: TimeMs | None = None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from consensus.effects import CheckpointStable, Effect, Halt, Persist
 from consensus.invariants import ReplicaMonitor
 from consensus.messages import CheckpointVote
 from consensus.records import Cosigned, decode_record
-from primitives.ids import TimeMs
+from primitives.ids import Height, TimeMs
 from tests.consensus.toy_fixtures import Group, Letter, batch_of, checkpoint_vote_of
 
 
@@ -190,3 +191,51 @@ def test_a_clock_that_jumps_back_does_not_sign_the_same_log_with_an_older_time()
     group.now = TimeMs(group.now - 3_600_000)
     group.run(2 * group.parameters.checkpoint_idle_ms, step=1_000)
     assert group[1].checkpoints.own == own
+
+
+def shown_at(votes: list[CheckpointVote], height: int) -> list[CheckpointVote]:
+    """Return cosignatures as whoever holds them can show them: with another height, which none of them covers."""
+    return [replace(vote, height=Height(height)) for vote in votes]
+
+
+def cosignatures_of(group: Group, height: int) -> list[CheckpointVote]:
+    sent = [item for node in group.nodes[:3] for item in node.sent if isinstance(item, CheckpointVote)]
+    return list({item.validator: item for item in sent if item.height == height}.values())
+
+
+def test_cosignatures_shown_with_another_height_make_nothing_stable_there() -> None:
+    group = Group()
+    align(group)
+    group.offer(batch_of(0))
+    group.run(300)
+    old = cosignatures_of(group, 1)
+    assert (len(old), stable(group, 3)) == (3, [1])
+    group.drop = lambda letter: isinstance(letter.message, CheckpointVote)
+    for above in (2, 3):
+        for vote in shown_at(old, above):
+            group.give(Letter(3, 3, vote))
+    group.offer(batch_of(1))
+    group.run(300)
+    assert group.heights()[3] == 2
+    for vote in shown_at(old, 2):
+        group.give(Letter(3, 3, vote))
+    assert stable(group, 3) == [1]
+
+
+def test_a_cosignature_shown_with_another_height_keeps_none_of_that_height_out() -> None:
+    group = Group()
+    align(group)
+    group.offer(batch_of(0))
+    group.run(300)
+    old = cosignatures_of(group, 1)
+    group.drop = lambda letter: letter.receiver == 3 and isinstance(letter.message, CheckpointVote)
+    for vote in shown_at(old, 2):
+        group.give(Letter(3, 3, vote))
+    group.offer(batch_of(1))
+    group.run(300)
+    true = cosignatures_of(group, 2)
+    assert {vote.time_s for vote in true} == {vote.time_s for vote in old}, "within one second"
+    group.drop = lambda letter: False
+    for vote in true:
+        group.give(Letter(vote.validator, 3, vote))
+    assert stable(group, 3) == [1, 2]
