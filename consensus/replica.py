@@ -100,6 +100,7 @@ class Replica:
         for record in held:
             _restore_slot(state, record)
             evidence.restore(state, record)
+        _remember_reached(state, held)
         if state.new_view is not None:
             view_change.adopt(state, choose(state.new_view.view_changes, state.genesis_hash))
         state.progress_ms = state.ticked_ms = state.latest_ms = now_ms
@@ -257,6 +258,27 @@ def _binds_in(epoch: Epoch, floor: int, record: Record) -> bool:
             return new_view.epoch == epoch
         case _:
             return False
+
+
+def _remember_reached(state: ReplicaState, records: list[Record]) -> None:
+    """Write how far the ledger is where a commit certificate in it holds a COMMIT of mine that the log lacks.
+
+    Rows are synced before records, so a stop between them leaves that vote in the ledger alone. It goes out with the
+    certificate from now on: should the ledger be lost later, the log alone must keep this validator from vowing as if
+    it had never committed there.
+    """
+    logged = {record.vote for record in records if isinstance(record, Committed)}
+    cast = {(vote.epoch, vote.view, vote.height, vote.block_hash) for vote in logged}
+    unlogged: Reached | None = None
+    for certificate in state.tip.certificates:
+        validators = state.set_of(certificate.epoch)
+        mine = None if validators is None else validators.indexes.get(state.name)
+        named = (certificate.epoch, certificate.view, certificate.height, certificate.block_hash)
+        voted = any(index == mine for index, _ in certificate.signatures)
+        if voted and named not in cast and certificate.height > state.floor:
+            unlogged = Reached(certificate.epoch, certificate.height)
+    if unlogged is not None and not state.learner:
+        state.persist(unlogged)
 
 
 def _binds(state: ReplicaState, epoch: Epoch, height: Height) -> bool:

@@ -240,6 +240,10 @@ class Model:
         held = state.certified[height - 1]
         if held is not NOT_CERTIFIED and held.block != block:
             raise Fork(f"{self.name(held.block)} and {self.name(block)} are both committed at height {height}")
+        below = state.certified[height - 2].block if height > 1 else GENESIS
+        above = state.certified[height].block if height < self.bounds.heights else ABSENT
+        if (height > 1 and below not in (ABSENT, self.parent_of(block))) or (above and self.parent_of(above) != block):
+            raise Fork(f"{self.name(block)} is committed at height {height}, and what is committed beside it is no kin")
         lowest = view if held is NOT_CERTIFIED else min(view, held.view)
         return _with(state.certified, height - 1, Certified(block, lowest))
 

@@ -7,7 +7,7 @@ system that is explored (`actions`, `reduced`), and whether order can still retu
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -41,17 +41,19 @@ def explore(
     model: Model,
     *,
     steps: Steps = reduced.steps,
+    begin: State | None = None,
     states_max: int | None = None,
     look: Look | None = None,
     told: Callable[[Found], None] | None = None,
 ) -> Found:
-    """Visit every state breadth first, or stop at the first broken rule or after `states_max` states.
+    """Visit every state from `begin` on breadth first, or stop at the first broken rule or after `states_max` states.
 
     `look` sees every new state and may raise `Fork` too; `told` hears of the progress at each depth.
     """
     began = time.perf_counter()
     found = Found(states=1)
-    first = reduced.canonical(model, model.initial)
+    start = begin or model.initial
+    first = reduced.canonical(model, start)
     parents: dict[int, int] = {hash(first): 0}
     frontier = [first]
     while frontier and not found.broken:
@@ -61,7 +63,7 @@ def explore(
                 _expand(model, state, steps, parents, following, found, look)
             except Fork as fork:
                 found.broken = str(fork)
-                found.trace = _retrace(model, steps, parents, hash(state))
+                found.trace = _retrace(model, steps, start, parents, hash(state))
                 break
             if states_max is not None and found.states >= states_max:
                 found.seconds = time.perf_counter() - began
@@ -97,12 +99,13 @@ def _expand(
                 look(target)
 
 
-def _retrace(model: Model, steps: Steps, parents: dict[int, int], last: int) -> list[str]:
+def _retrace(model: Model, steps: Steps, start: State, parents: dict[int, int], last: int) -> list[str]:
     """Return the labels of the way to a state and of the step that broke the rule, with every validator's own name."""
     way = [last]
     while parents[way[-1]]:
         way.append(parents[way[-1]])
-    state, labels = model.initial, []
+    state: State = start
+    labels: list[str] = []
     for target in reversed(way[:-1]):
         for step in steps(model, state):
             if hash(reduced.canonical(model, step.state)) == target:
@@ -114,6 +117,14 @@ def _retrace(model: Model, steps: Steps, parents: dict[int, int], last: int) -> 
     except Fork as fork:
         labels.append(f"then: {fork}")
     return labels
+
+
+def after(model: Model, labels: Sequence[str]) -> State:
+    """Return the state to which single actions of these labels lead."""
+    state = model.initial
+    for label in labels:
+        state = next(step.state for step in model.steps(state) if step.label == label)
+    return state
 
 
 @dataclass(slots=True)

@@ -422,3 +422,35 @@ def test_a_stored_vote_shows_what_was_delivered_a_window_below_it(phase: int) ->
     group.start(2)
     assert group[2].floor == 20 - WINDOW
     assert not group[2].may_vow
+
+
+def test_a_commit_that_only_the_ledger_remembers_binds_when_the_ledger_is_lost_later() -> None:
+    group = Group()
+    held: list[Letter] = []
+
+    def late(letter: Letter) -> bool:
+        """The COMMITs reach validator 3 before the PREPARE that lets it COMMIT: then it delivers at once."""
+        vote = letter.message
+        if letter.receiver != 3 or not isinstance(vote, Vote) or letter.sender == 0:
+            return False
+        held.extend([letter] if (vote.phase, letter.sender) == (PREPARE, 1) else [])
+        return vote.phase == PREPARE or letter.sender == 2
+
+    group.drop = late
+    group.nodes[3].crash_at = crash_when(Committed, "between")
+    group.offer(batch_of(1))
+    group.deliver()
+    group.give(held[0])
+    node = group.nodes[3]
+    assert node.replica is None, "the crash fell where it had to"
+    certificate = node.blocks[0].certificate
+    assert certificate is not None
+    assert [index for index, _ in certificate.signatures] == [0, 1, 3]
+    node.crash_at = None
+    group.start(3)
+    assert Reached(0, 1) in [decode_record(record) for record in node.wal]
+    group.crash(3)
+    node.blocks.clear()
+    node.monitor.ledger_lost()
+    group.start(3)
+    assert (group[3].floor, group[3].may_vow) == (1, False), "it waits until it holds again what it committed to"

@@ -221,7 +221,7 @@ class Group:
             self.deliver()
 
     def perform(self, node: Node, effects: list[Effect]) -> None:
-        """Write, then send, as a node does; a crash that is due may fall before or after the write."""
+        """Write, then send, as a node does; a crash may fall before, in the middle of, or after the write."""
         assert node.replica is not None
         replica = node.replica
         node.monitor.after_step(replica.state, effects)
@@ -229,6 +229,11 @@ class Group:
         fate = None if node.crash_at is None else node.crash_at(effects)
         if fate == "before":
             node.monitor.crashed(rows=False, records=False)
+            self.crash(node.index)
+            return
+        if fate == "between":
+            node.blocks += [effect.committed for effect in effects if isinstance(effect, Delivered)]
+            node.monitor.crashed(rows=True, records=False)
             self.crash(node.index)
             return
         for effect in effects:
