@@ -14,7 +14,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test check lint types layers docs mutate sim twins fuzz bench bench-floor e2e format lock
+.PHONY: help setup demo test check lint types layers docs mutate model sim twins fuzz bench bench-floor e2e format lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -55,6 +55,10 @@ sim: setup ## run simulated clusters (SEEDS=n SEED_START=k NODES="4 7" JOBS=2)
 twins: setup ## run scenarios in which one validator's key runs twice (SEEDS=n SEED_START=k, ALL=1 for every schedule)
 	@$(BIN)/python -m sim.twins --jobs $(WORKERS) $(if $(ALL),--all) $(if $(SEEDS),--seeds $(SEEDS)) \
 		$(if $(SEED_START),--seed-start $(SEED_START)) $(ARGS)
+
+model: setup ## explore the abstract protocol (VIEWS=n HEIGHTS=h WALKS=w), and show what each rule prevents
+	@$(BIN)/python -m sim.model $(if $(VIEWS),--views $(VIEWS)) $(if $(HEIGHTS),--heights $(HEIGHTS)) \
+		$(if $(WALKS),--walks $(WALKS)) $(ARGS)
 
 fuzz: setup ## fuzz by coverage (FUZZ_SECONDS=n), then the property tests with many more examples (EXAMPLES=n)
 	@bash scripts/fuzz.sh "$(VENV)" "$(FUZZ_SECONDS)"

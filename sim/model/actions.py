@@ -9,7 +9,7 @@ binds is written first; only with `claims_kept` off does a restart forget.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations, product
 from typing import NamedTuple
 
@@ -55,7 +55,12 @@ class Step(NamedTuple):
 
 
 class Fork(AssertionError):
-    """Two blocks of one height are certified, or a NEW-VIEW drops what was committed; the message says which."""
+    """Two blocks of one height are certified, a NEW-VIEW drops what was committed, or whatever a look found wrong.
+
+    `last` is the state that is wrong by itself, where it is not the step that leads on from it.
+    """
+
+    last: int | None = None
 
 
 class Model:
@@ -122,7 +127,7 @@ class Model:
     def vows(self, state: State, index: int) -> Iterator[Step]:
         """VIEW-CHANGE to any higher view."""
         for view in range(state.locals[index].view + 1, self.next_view(state)):
-            if vow_refused(self.rules, state.locals[index], view) is None:
+            if vow_refused(state.locals[index], view) is None:
                 yield Step(f"{NAMES[index]} vows for view {view}", self.vow(state, index, view))
 
     def entries(self, state: State, index: int) -> Iterator[Step]:
@@ -185,6 +190,10 @@ class Model:
             chosen = dict.fromkeys(choose(self.rules, [*vows, lie], self.parent_of) for lie in lies)
             found = self._choices[key] = tuple(chosen)
         return found
+
+    def chosen_of(self, vows: Sequence[Vow]) -> Choice:
+        """Return the choice of these vows."""
+        return choose(self.rules, vows, self.parent_of)
 
     def _malicious_vows(self, prepares: int, certified: tuple[Certified, ...]) -> Iterator[Vow]:
         """Yield what a malicious validator may vow: any base that it can prove, any claims that exist, or none."""

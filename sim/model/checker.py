@@ -63,7 +63,8 @@ def explore(
                 _expand(model, state, steps, parents, following, found, look)
             except Fork as fork:
                 found.broken = str(fork)
-                found.trace = _retrace(model, steps, start, parents, hash(state))
+                found.trace = _retrace(model, steps, start, parents, fork.last or hash(state))
+                found.trace.append(f"then: {fork}")
                 break
             if states_max is not None and found.states >= states_max:
                 found.seconds = time.perf_counter() - began
@@ -96,11 +97,19 @@ def _expand(
             found.states += 1
             following.append(target)
             if look is not None:
-                look(target)
+                _look_at(look, target, known)
+
+
+def _look_at(look: Look, state: State, known: int) -> None:
+    try:
+        look(state)
+    except Fork as fork:
+        fork.last = known
+        raise
 
 
 def _retrace(model: Model, steps: Steps, start: State, parents: dict[int, int], last: int) -> list[str]:
-    """Return the labels of the way to a state and of the step that broke the rule, with every validator's own name."""
+    """Return the labels of the way to a state, with every validator's own name."""
     way = [last]
     while parents[way[-1]]:
         way.append(parents[way[-1]])
@@ -112,10 +121,6 @@ def _retrace(model: Model, steps: Steps, start: State, parents: dict[int, int], 
                 state = step.state
                 labels.append(step.label)
                 break
-    try:
-        list(steps(model, state))
-    except Fork as fork:
-        labels.append(f"then: {fork}")
     return labels
 
 

@@ -221,7 +221,7 @@ class Conformance:
 
     def _vowed(self, node: int, change: ViewChange) -> None:
         me = self._speaker(node, change.epoch, change.validator)
-        self._require(vow_refused(RULES, me, change.view), me, change)
+        self._require(vow_refused(me, change.view), me, change)
         vow, due = self._vow_said(change), vow_of(me)
         same = vow == due
         self._require(None if same else f"a vow says all that was delivered and committed to: {due}", me, vow)

@@ -42,8 +42,6 @@ class Rules:
     """What a validator committed to survives its restart (scenario 22)."""
     choice_binds: bool = True
     """The leader of a view proposes the chosen block at a chosen height, not a fresh one (scenarios 1, 2)."""
-    laggard_may_vow: bool = True
-    """Who knows of a certified height above its own may send VIEW-CHANGE (scenario 51)."""
 
 
 class Claim(NamedTuple):
@@ -180,12 +178,10 @@ def vow_of(me: Memory) -> Vow:
     return Vow(me.height, top, me.claims())
 
 
-def vow_refused(rules: Rules, me: Memory, view: int) -> str | None:
+def vow_refused(me: Memory, view: int) -> str | None:
     """VIEW-CHANGE: upward only."""
     if view <= me.view:
         return "VIEW-CHANGE leads to a higher view"
-    if not rules.laggard_may_vow and me.known > me.height:
-        return "(switched) who lags behind may not send VIEW-CHANGE"
     return None
 
 

@@ -184,9 +184,11 @@ def _worth_leaving(model: Model, state: State) -> bool:
     """Say whether the newest view may be left behind: every PREPARE there at the lowest height made a certificate.
 
     Without it the run is the same: nobody can complete such a certificate later, since that takes a delivery below.
+    Not so where votes are of old views, or COMMITs rest on certificates of old ones.
     """
     view = state.front // 2
-    if not model.rules.vow_ends_votes or min(len(local.chain) for local in state.locals):
+    plain = not (model.rules.vow_ends_votes and model.rules.voted_afresh)
+    if plain or min(len(local.chain) for local in state.locals):
         return True
     here = [local.rounds[view].prepared for local in state.locals if local.active and local.view == view]
     certified = all(not votes[0] or state.prepares & model.bit(view, votes[0]) for votes in here)
@@ -221,7 +223,7 @@ def _vowed(model: Model, state: State, view: int) -> Iterator[tuple[State, set[i
             continue
         for held, fresh, said in list(found):
             more = len(fresh) < model.needed and model.rules.distinct_vows
-            if more and vow_refused(model.rules, local, view) is None:
+            if more and vow_refused(local, view) is None:
                 label = f"{said}{NAMES[index]} vows for view {view}; "
                 found.append((model.vow(held, index, view), {*fresh, index}, label))
     return iter(found)

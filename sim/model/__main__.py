@@ -1,0 +1,104 @@
+"""The command line of the model: `python -m sim.model --views 5 --walks N`; status 1 where something breaks.
+
+Without bounds it exhausts those of BOUNDS and shows what follows from each rule switched off. With bounds it exhausts
+them, as far as `--states-max` allows, and then walks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import Final
+
+from sim.model.actions import Model
+from sim.model.cases import SWITCHES, switched, watch_life
+from sim.model.checker import Found, Walked, explore, walk
+from sim.model.states import Bounds
+
+BOUNDS: Final = (Bounds(3, (2,)), Bounds(4, (2,)), Bounds(5, (2,)), Bounds(2, (2, 1)), Bounds(2, (2, 2)))
+STATES_MAX: Final = 200_000
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Explore what was asked for and print a table."""
+    parser = argparse.ArgumentParser(prog="python -m sim.model", description="Explore the abstract model.")
+    parser.add_argument("--views", type=int, help="views that validators may reach (with --heights)")
+    parser.add_argument("--heights", type=int, default=1, help="chained heights")
+    parser.add_argument("--blocks", type=int, default=2, help="blocks that may follow one parent")
+    parser.add_argument("--walks", type=int, default=0, help="seeded random walks, after the exploration")
+    parser.add_argument("--seed", type=int, default=0, help="the seed of the walks")
+    parser.add_argument("--states-max", type=int, default=STATES_MAX, help="states at which an exploration stops")
+    options = parser.parse_args(arguments)
+    asked = BOUNDS if options.views is None else (Bounds(options.views, (options.blocks,) * options.heights),)
+    broken = False
+    for bounds in asked:
+        model = Model(bounds)
+        with _Progress(_words(bounds)) as progress:
+            found = explore(model, look=watch_life(model), states_max=options.states_max, told=progress.explored)
+        print(f"{_words(bounds):<44} {_counted(found)}", *_way(found), sep="\n  ")
+        broken |= bool(found.broken)
+        if options.walks:
+            with _Progress(f"{options.walks} walks") as progress:
+                walked = walk(model, options.walks, seed=options.seed, told=progress.walked)
+            print(f"{f'{options.walks} walks from seed {options.seed}':<44} {_strolled(walked)}", sep="\n  ")
+            broken |= bool(walked.broken)
+    if options.views is None:
+        for rule in SWITCHES:
+            found = switched(rule)
+            print(f"without {rule:<36} {_counted(found)}", *_way(found), sep="\n  ")
+    return int(broken)
+
+
+def _words(bounds: Bounds) -> str:
+    children = " and ".join(str(count) for count in bounds.children)
+    return f"{bounds.views} views, {bounds.heights} heights, {children} blocks a parent"
+
+
+def _counted(found: Found) -> str:
+    end = "exhausted, every rule held" if found.exhausted else found.broken or "stopped, every rule held so far"
+    return f"{found.states:>9,} states {found.transitions:>10,} steps, {found.depth} deep, {found.seconds:.1f} s: {end}"
+
+
+def _strolled(walked: Walked) -> str:
+    end = walked.broken or "every rule held"
+    return f"{walked.steps:,} steps, {walked.committed} walks committed something, {walked.seconds:.1f} s: {end}"
+
+
+def _way(found: Found) -> list[str]:
+    return found.trace
+
+
+class _Progress:
+    """A line that counts, on a terminal only."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._show: Callable[[str], None] | None = None
+
+    def __enter__(self) -> _Progress:
+        if sys.stderr.isatty():
+            from rich.console import Console
+
+            self._status = Console(stderr=True).status(self._what)
+            self._status.start()
+            self._show = self._status.update
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._show is not None:
+            self._status.stop()
+
+    def explored(self, found: Found) -> None:
+        """Show how far an exploration is."""
+        if self._show is not None:
+            self._show(f"{self._what}: {found.states:,} states, {found.depth} deep, {found.seconds:.0f} s")
+
+    def walked(self, walked: Walked) -> None:
+        """Show how far the walks are."""
+        if self._show is not None:
+            self._show(f"{self._what}: {walked.walks:,} done, {walked.seconds:.0f} s")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
