@@ -1,19 +1,22 @@
 """The command line of the model: `python -m sim.model --views 5 --walks N`; status 1 where something breaks.
 
 Without bounds it exhausts those of BOUNDS and shows what follows from each rule switched off. With bounds it exhausts
-them, as far as `--states-max` allows, and then walks.
+them, as far as `--states-max` allows, and then walks. `--search K` takes the real replica through every run that
+differs from the usual one in up to K places.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable
 from typing import Final
 
 from sim.model.actions import Model
 from sim.model.cases import SWITCHES, switched, watch_life
 from sim.model.checker import Found, Walked, explore, walk
+from sim.model.search import Searched, search
 from sim.model.states import Bounds
 
 BOUNDS: Final = (Bounds(3, (2,)), Bounds(4, (2,)), Bounds(5, (2,)), Bounds(2, (2, 1)), Bounds(2, (2, 2)))
@@ -29,14 +32,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--walks", type=int, default=0, help="seeded random walks, after the exploration")
     parser.add_argument("--seed", type=int, default=0, help="the seed of the walks")
     parser.add_argument("--states-max", type=int, default=STATES_MAX, help="states at which an exploration stops")
+    parser.add_argument("--search", type=int, help="search the real replica instead: deviations of a run")
+    parser.add_argument("--runs-max", type=int, help="runs at which the search stops")
     options = parser.parse_args(arguments)
+    if options.search is not None:
+        return _search(options.search, options.runs_max)
     asked = BOUNDS if options.views is None else (Bounds(options.views, (options.blocks,) * options.heights),)
     broken = False
     for bounds in asked:
         model = Model(bounds)
         with _Progress(_words(bounds)) as progress:
             found = explore(model, look=watch_life(model), states_max=options.states_max, told=progress.explored)
-        print(f"{_words(bounds):<44} {_counted(found)}", *_way(found), sep="\n  ")
+        print(f"{_words(bounds):<44} {_counted(found)}", *found.trace, sep="\n  ")
         broken |= bool(found.broken)
         if options.walks:
             with _Progress(f"{options.walks} walks") as progress:
@@ -46,8 +53,22 @@ def main(arguments: list[str] | None = None) -> int:
     if options.views is None:
         for rule in SWITCHES:
             found = switched(rule)
-            print(f"without {rule:<36} {_counted(found)}", *_way(found), sep="\n  ")
+            print(f"without {rule:<36} {_counted(found)}", *found.trace, sep="\n  ")
     return int(broken)
+
+
+def _search(deviations: int, runs_max: int | None) -> int:
+    began = time.perf_counter()
+    with _Progress(f"{deviations} deviations") as progress:
+        found = search(deviations, runs_max=runs_max, told=progress.searched)
+    end = found.broken or f"every rule held{'' if found.complete else ' so far'}"
+    print(
+        f"{deviations} deviations: {found.runs:,} runs, {found.worlds:,} worlds, {found.steps:,} letters, "
+        f"{time.perf_counter() - began:.0f} s: {end}",
+        *found.deviations,
+        sep="\n  ",
+    )
+    return int(bool(found.broken))
 
 
 def _words(bounds: Bounds) -> str:
@@ -63,10 +84,6 @@ def _counted(found: Found) -> str:
 def _strolled(walked: Walked) -> str:
     end = walked.broken or "every rule held"
     return f"{walked.steps:,} steps, {walked.committed} walks committed something, {walked.seconds:.1f} s: {end}"
-
-
-def _way(found: Found) -> list[str]:
-    return found.trace
 
 
 class _Progress:
@@ -98,6 +115,11 @@ class _Progress:
         """Show how far the walks are."""
         if self._show is not None:
             self._show(f"{self._what}: {walked.walks:,} done, {walked.seconds:.0f} s")
+
+    def searched(self, found: Searched) -> None:
+        """Show how far a search is."""
+        if self._show is not None:
+            self._show(f"{self._what}: {found.runs:,} runs")
 
 
 if __name__ == "__main__":
