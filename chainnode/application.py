@@ -192,6 +192,8 @@ class LedgerApplication:
         self._commits.append(result)
         self._judge(result, policy)
         self.pool.committed(result.batches, self._now_ms)
+        if self.chain.rights_height(self.chain.tip_hash) == result.header.height:
+            self.offers.forget(self.pool.drop_unadmitted(self.chain))
         self._take_back(result.returned, self._now_ms)
         self._in_flight.pop(result.block_hash, None)
         self._seen.pop(result.block_hash, None)

@@ -83,6 +83,11 @@ class OfferBook:
         if held is not None or len(self._offers) < OFFERS_MAX:
             self._offers[source] = offer
 
+    def forget(self, sources: Iterable[SourceKey]) -> None:
+        """Hold nothing against a leader that concerns these sources: no block may hold their batches any more."""
+        for source in sources:
+            self._offers.pop(source, None)
+
     def delivered(self, batches: Sequence[Taken], proposed_ms: TimeMs, limits: Room, timeout_ms: int) -> None:
         """Judge a delivered block of these batches, in order, under the policy's limits.
 

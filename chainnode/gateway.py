@@ -22,14 +22,14 @@ from chainnode.core import NodeCore
 from chainnode.metrics import NodeMetrics
 from chainnode.pending import Entry, PendingEvents, Waiter
 from chainnode.readiness import Submission
-from chainnode.source_outbox import OutboxLost, SourceOutbox
+from chainnode.source_outbox import OutboxLost, SourceOutbox, SourceRemoved
 from chainnode.wal_format import LogDamaged
 from ledger.batches import ParsedBatch, check_event, parse_batch, verify_batch
 from ledger.chain import CommitResult
 from ledger.events import EVENT_SIZE_MAX, REFERENCE_SIZE, TIME_MS_MAX, Event
 from ledger.events import event_id as id_of_event
 from ledger.execution import BlockRefused
-from ledger.members import source_grant
+from ledger.members import read_member, read_source, source_grant
 from ledger.outcomes import Outcome
 from ledger.pool import NumberTaken, PoolFull
 from ledger.reader import LedgerReader
@@ -82,6 +82,7 @@ class NodeGateway:
         self._queue: deque[EventId] = deque()
         self._work = asyncio.Event()
         self._fault: ChainError | None = None
+        self._rights_height: Height | None = None
         if fault is not None:
             self._disable(fault)
         self._recover()
@@ -183,6 +184,7 @@ class NodeGateway:
             self._metrics.commit_latency.observe(max(0, now_ms - tracked.since_ms) / 1_000)
         if self._outbox is not None and any(item.header.source == self._outbox.source for item in result.batches):
             self._settle()
+        self._check_right()
 
     async def run(self) -> None:
         """Gather, sign, sync and offer, until cancelled."""
@@ -223,13 +225,31 @@ class NodeGateway:
             self._pending.refuse_pending(event_id, Refusal(error.reason, str(error)))
         self._queue.clear()
 
+    def _check_right(self) -> None:
+        """Give the key up once the chain has taken its right away: who waits for its events is told at once."""
+        chain = self._core.chain
+        height = chain.rights_height(chain.tip_hash)
+        if self._outbox is None or height == self._rights_height:
+            return
+        self._rights_height = height
+        source, state = self._outbox.source, chain.state_after(chain.tip_hash)
+        row = read_source(state, source)
+        member = None if row is None else read_member(state, row.member)
+        if row is None or member is None or not (row.removed or member.excluded):
+            return
+        what = f"{row.member} was excluded" if member.excluded else "the members or an officer removed it"
+        hint = "stop the node, run `chainnode keys rotate`, and have the new key added"
+        error = SourceRemoved("this node's source key may submit nothing more", got=what, hint=hint)
+        self._disable(error)
+        self._pending.refuse_source(source, Refusal(error.reason, str(error)))
+
     # --- taking events
 
     def _check_door(self) -> None:
         """Raise where nothing can be signed that the chain would take."""
         if self._fault is not None:
             # What the key signed is lost for good; a disk that was full may have room after the next start.
-            lost = isinstance(self._fault, OutboxLost | LogDamaged)
+            lost = isinstance(self._fault, OutboxLost | LogDamaged | SourceRemoved)
             raise unavailable(self._fault.reason, str(self._fault), hint="submit signed batches", retryable=not lost)
         if self._outbox is None:
             what = "this node has no source key to sign with"
@@ -341,6 +361,7 @@ class NodeGateway:
 
     def _recover(self) -> None:
         """Know again what was accepted before a restart: it is pending, and the same event is not signed anew."""
+        self._check_right()
         if self._outbox is None:
             return
         self._settle()

@@ -8,7 +8,7 @@ checkpoint, since their cosignatures are needed for the old one's. Not here: lin
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chainnode.config import split_address
 from consensus.state import ReplicaState
@@ -17,6 +17,7 @@ from ledger.members import read_members
 from ledger.nodes import listed_nodes
 from ledger.state import StateReader
 from p2p.config import PeerAddress
+from p2p.tls import usable_cas
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,5 +44,17 @@ def links_of(ledger: StateReader, state: ReplicaState, extra: Iterable[str]) -> 
         host, port = split_address(address)
         peers[name] = PeerAddress(name, peers[name].member if name in peers else name, host, port)
     peers.pop(state.name, None)
-    members = (member for member in read_members(ledger) if member.ca_certificate and not member.excluded)
+    members = [member for member in read_members(ledger) if member.ca_certificate and not member.excluded]
+    validating = {node.member for node in listed_nodes(ledger, state.epoch, with_previous=True).values()}
+    # Those of validators come first: a newcomer's CA must not push out one that order depends on.
+    members.sort(key=lambda member: member.id not in validating)
     return Links({member.id: member.ca_certificate for member in members}, tuple(peers.values()))
+
+
+def usable(links: Links) -> tuple[Links, list[str]]:
+    """Return the links without the CAs that cannot be used, and whose these are.
+
+    The chain judges a CA's form alone, and one member's CA must not keep a node from taking over all others'.
+    """
+    taken = usable_cas(links.member_cas)
+    return replace(links, member_cas=taken), [member for member in links.member_cas if member not in taken]

@@ -23,7 +23,7 @@ from chainnode.founding import read_genesis
 from chainnode.gateway import NodeGateway
 from chainnode.home import Home
 from chainnode.identity import NodeKeys, load_node_keys, read_token
-from chainnode.links import Links, links_of, ties_to_leavers
+from chainnode.links import Links, links_of, ties_to_leavers, usable
 from chainnode.logs import Position, on_loop_fault
 from chainnode.metrics import NodeMetrics
 from chainnode.opening import must_follow
@@ -380,17 +380,22 @@ class Node:
 
     # --- whom this node links with
 
-    def _link_terms(self) -> tuple[int, bool]:
+    def _link_terms(self) -> tuple[int, bool, int]:
         """Return what the links depend on and may change from turn to turn."""
-        state = self.core.replica.state
-        return state.epoch, ties_to_leavers(state)
+        state, chain = self.core.replica.state, self.core.chain
+        return state.epoch, ties_to_leavers(state), chain.rights_height(chain.tip_hash)
 
     def _links_now(self) -> Links:
         chain = self.core.chain
-        return links_of(chain.state_after(chain.tip_hash), self.core.replica.state, self.config.p2p.peers)
+        links, unusable = usable(
+            links_of(chain.state_after(chain.tip_hash), self.core.replica.state, self.config.p2p.peers)
+        )
+        for member in unusable:
+            log.error("ca_unusable", member=member)
+        return links
 
     def _follow_links(self) -> None:
-        """Take over the nodes and CAs of a new epoch; one that cannot be read costs its member alone the change."""
+        """Take over the nodes and CAs of a new epoch or of other members, as far as they can be used."""
         terms = self._link_terms()
         if terms == self._linked_for:
             return

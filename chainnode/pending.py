@@ -169,6 +169,11 @@ class PendingEvents:
             self._refuse_batch(follower.hash, _other_ordered(number))
             follower = self._numbers.get((source, number + 1))
 
+    def refuse_source(self, source: bytes, refusal: Refusal) -> None:
+        """Refuse the events of all batches of a source: none of them can be ordered any more."""
+        for key in [key for key in self._numbers if key[0] == source]:
+            self._refuse_batch(self._numbers.pop(key).hash, refusal)
+
     def drop_let_go(self, held: Callable[[Hash], bool]) -> None:
         """Refuse the events of batches that the node let go because they cannot be ordered, as of a revoked source."""
         for batch_hash in [batch_hash for batch_hash in self._batches if not held(batch_hash)]:

@@ -39,6 +39,12 @@ class OutboxLost(UsageError):
     reason = "outbox_lost"
 
 
+class SourceRemoved(UsageError):
+    """The members took this key's right to submit away, or its member left: nothing of it is ordered any more."""
+
+    reason = "source_removed"
+
+
 def parse_record(record: bytes, *, where: str) -> Mark | bytes:
     """Return a record of an outbox's file: a mark, or the bytes of a signed batch. StorageError on another kind."""
     kind, data = record[:1], record[1:]

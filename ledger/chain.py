@@ -20,6 +20,7 @@ from ledger.execution import BlockRefused, Executed, Standing, admitted, check_k
 from ledger.genesis import Genesis
 from ledger.held_batches import HeldBatches
 from ledger.kinds import KindSpec
+from ledger.members import source_grant
 from ledger.outcomes import Outcome
 from ledger.policy import Policy
 from ledger.registry import KINDS
@@ -170,6 +171,14 @@ class Chain:
         standing = self._standing(parent)
         check_kinds(standing, batch, self._kinds)
         admitted(standing, StateView(standing.state), batch)
+
+    def rights_height(self, block_hash: Hash) -> Height:
+        """Return the height of the newest block up to this one that changed members or sources, since the start."""
+        return self._standing(block_hash).rights_height
+
+    def admits(self, parent: Hash, source: bytes) -> bool:
+        """Say whether a block after `parent` may hold batches of this source."""
+        return source_grant(self.state_after(parent), source) is not None
 
     # -- batches
 

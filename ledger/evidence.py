@@ -31,7 +31,7 @@ from ledger.evidence_bodies import (
     kind_of,
 )
 from ledger.kinds import ApplyContext, KindSpec, RuleBroken
-from ledger.members import Source, read_validators_of, source_key
+from ledger.members import read_source, read_validators_of
 from ledger.outcomes import DUPLICATE
 from ledger.state import StateReader, Transaction
 from primitives.encoding import Record
@@ -178,7 +178,7 @@ def accused_of(state: StateReader, body: EvidenceBody) -> Accused | None:
             return Accused(f"cosignatures/{key.hex()}", key, validator.name, validator.member)
         case BatchesEvidence(first=first):
             source = first.header.source
-            row = state.get(source_key(source), Source)
+            row = read_source(state, source)
             return None if row is None else Accused(f"batches/{source.hex()}", source, "", row.member)
         case _:
             assert_never(body)

@@ -14,7 +14,7 @@ from ledger.batch_logs import BatchLogs, MemberGrowth
 from ledger.batches import ParsedBatch
 from ledger.kinds import ApplyContext, KindSpec, RuleBroken
 from ledger.log_tiles import Added, LogTip, merge_added
-from ledger.members import VALIDATORS_KEY, SourceGrant, read_validators, source_grant
+from ledger.members import VALIDATORS_KEY, SourceGrant, read_validators, source_grant, touches_rights
 from ledger.outcomes import (
     APPLIED,
     EXPIRED,
@@ -49,7 +49,11 @@ class BlockRefused(InputError):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Everything that a block stands on: what holds after its parent."""
+    """Everything that a block stands on: what holds after its parent.
+
+    `rights_height` is that of the newest block since this process began that changed members or sources: below it, what
+    a key was found to be allowed has to be looked up again. It is about this node's memory, not about the chain.
+    """
 
     header: BlockHeader
     hash: Hash
@@ -59,6 +63,7 @@ class Standing:
     validators: ValidatorSet
     policy: Policy
     rules: Rules
+    rights_height: Height = Height(0)  # noqa: RUF009  an int
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,7 @@ def execute(
     authenticated = {key: value for key, value in view.changes.items() if not key.startswith(DERIVED_PREFIX)}
     state_root = update.apply(parent.header.state_root, authenticated)
     validators, policy, schedule = _governed(parent, view)
+    rights = height if touches_rights(view.changes) else parent.rights_height
     with_events, added = parent.log.extend(leaves)
     batch_logs, growth = parent.batch_logs.extend(batches)
     hashes = tuple(batch.hash for batch in batches)
@@ -130,7 +136,7 @@ def execute(
     log, header_added = with_events.extend([block_hash])
     return Executed(
         block=Block(header, hashes),
-        after=Standing(header, block_hash, view, log, batch_logs, validators, policy, schedule),
+        after=Standing(header, block_hash, view, log, batch_logs, validators, policy, schedule, rights),
         view=view,
         nodes=update.nodes,
         log_before=parent.log,

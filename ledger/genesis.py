@@ -178,20 +178,29 @@ def _check_members(genesis: Genesis) -> None:
         ((f"members[{i}].ca_certificate", m.ca_certificate) for i, m in enumerate(genesis.members) if m.ca_certificate),
     )
     for i, member in enumerate(genesis.members):
-        where = f"members[{i}]"
-        _check_roles(f"{where}.roles", member.roles)
+        check_member_roles(f"members[{i}]", member)
         if member.ca_certificate:
-            _check_ca(f"{where}.ca_certificate", member.ca_certificate)
-        for j, source in enumerate(member.sources):
-            _check_roles(f"{where}.sources[{j}].roles", source.roles)
-            beyond = [role for role in source.roles if role not in member.roles]
-            if beyond:
-                raise GenesisError(
-                    "a source has a role that its member lacks",
-                    where=f"{where}.sources[{j}].roles",
-                    expected=f"some of {', '.join(member.roles)}",
-                    got=", ".join(beyond),
-                )
+            check_ca(f"members[{i}].ca_certificate", member.ca_certificate)
+
+
+def check_member_roles(where: str, member: GenesisMember) -> None:
+    """Raise `GenesisError` unless a member has roles, and each of its sources some of them."""
+    _check_roles(f"{where}.roles", member.roles)
+    for j, source in enumerate(member.sources):
+        check_source_roles(f"{where}.sources[{j}].roles", source.roles, member.roles)
+
+
+def check_source_roles(where: str, roles: tuple[Role, ...], of_member: tuple[Role, ...]) -> None:
+    """Raise `GenesisError` unless a source has roles, each once, and none that its member lacks."""
+    _check_roles(where, roles)
+    beyond = [role for role in roles if role not in of_member]
+    if beyond:
+        raise GenesisError(
+            "a source has a role that its member lacks",
+            where=where,
+            expected=f"some of {', '.join(of_member)}",
+            got=", ".join(beyond),
+        )
 
 
 def _check_roles(where: str, roles: tuple[Role, ...]) -> None:
@@ -199,7 +208,11 @@ def _check_roles(where: str, roles: tuple[Role, ...]) -> None:
         raise GenesisError("roles", where=where, expected="at least one, each once", got=", ".join(roles) or "none")
 
 
-def _check_ca(where: str, pem: str) -> None:
+def check_ca(where: str, pem: str) -> None:
+    """Raise `GenesisError` unless the text is one certificate of a root CA, as far as the library at hand can tell.
+
+    Releases of that library differ in what they take, so execution never asks it (`ledger.member_rules`).
+    """
     try:
         certificate = x509.load_pem_x509_certificate(pem.encode())
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value

@@ -1,6 +1,6 @@
 """Governance: how the members change the validators and the rules of their chain, by events on it.
 
-Here: the kinds 80 to 83 and what each writes. A member proposes; the members with a validator vote, one vote each,
+Here: the kinds 80 to 84 and what each writes. A member proposes; the members with a validator vote, one vote each,
 signed by an officer; what passes takes effect in that block or, where a node has to catch up first, with its ready
 event. What may be changed is judged in `ledger.governance_rules`. Source: architecture §5 (Epochs), decision record 10.
 
@@ -15,16 +15,24 @@ from msgspec.structs import replace
 from ledger.governance_bodies import (
     Action,
     ActivateRules,
+    AddMember,
+    AddSource,
     AddValidator,
     CastVote,
+    ExcludeMember,
     Propose,
     Ready,
     RekeyValidator,
+    RemoveSource,
     RemoveValidator,
+    RetireSource,
+    SetOfficers,
     Withdraw,
     ready_statement,
+    retirement_statement,
     vote_statement,
 )
+from ledger.governance_errors import broken
 from ledger.governance_records import (
     PROPOSALS_A_MEMBER_MAX,
     UNDER_WAY_KEY,
@@ -41,12 +49,11 @@ from ledger.governance_records import (
 from ledger.governance_rules import (
     PROPOSAL_TERM_MS_MAX,
     READY_HEIGHTS_MAX,
-    broken,
     check_action,
-    is_governance_officer,
     parties,
 )
 from ledger.kinds import ApplyContext, KindSpec, RuleBroken
+from ledger.member_rules import enact_member_action, is_governance_officer, registered_source, remove_source
 from ledger.members import read_member
 from ledger.nodes import put_set
 from ledger.recent_blocks import RECENT_BLOCKS, recent_hash
@@ -57,7 +64,7 @@ from primitives.ids import Epoch, Hash
 from primitives.keys import verify
 from primitives.validators import ValidatorSet
 
-PROPOSE, VOTE, READY, WITHDRAW = 80, 81, 82, 83
+PROPOSE, VOTE, READY, WITHDRAW, RETIRE_SOURCE = 80, 81, 82, 83, 84
 SCHEMA = 1
 assert READY_HEIGHTS_MAX <= RECENT_BLOCKS
 
@@ -85,17 +92,13 @@ def _vote(context: ApplyContext, state: Transaction, body: CastVote) -> None:
     if proposal.stage is not Stage.OPEN:
         raise broken("proposal_closed", "its votes are decided")
     members = voters(state)
-    if context.member not in members:
-        raise broken("not_a_voter", context.member)
-    if context.member in proposal.approvals or context.member in proposal.rejections:
-        raise broken("already_voted", context.member)
-    member = read_member(state, context.member)
-    if member is None or not is_governance_officer(member, body.officer):
-        raise broken("unknown_officer", f"{body.officer.hex()[:16]} of {context.member}")
+    voter = _voter(context, state, members, body.officer)
+    if voter in proposal.approvals or voter in proposal.rejections:
+        raise broken("already_voted", voter)
     if not verify(body.officer, vote_statement(context.chain_id, body.proposal, body.approve), body.signature):
         raise broken("bad_signature", "the officer's")
     side = "approvals" if body.approve else "rejections"
-    proposal = replace(proposal, **{side: tuple(sorted((*getattr(proposal, side), context.member)))})
+    proposal = replace(proposal, **{side: tuple(sorted((*getattr(proposal, side), voter)))})
     approvals = sum(member_id in proposal.approvals for member_id in members)
     rejections = sum(member_id in proposal.rejections for member_id in members)
     if passes(len(members), approvals):
@@ -104,6 +107,20 @@ def _vote(context: ApplyContext, state: Transaction, body: CastVote) -> None:
         _close(context, state, body.proposal, proposal, Stage.REFUSED)
     else:
         state.put(proposal_key(body.proposal), proposal)
+
+
+def _voter(context: ApplyContext, state: StateReader, members: tuple[str, ...], officer: bytes) -> str:
+    """Return whose vote this is: of the member whose officer signed, whichever member carries it.
+
+    A bank that lost its gateway must be able to vote its new one in, even where two lost theirs at once.
+    """
+    for member_id in members:
+        member = read_member(state, member_id)
+        if member is not None and is_governance_officer(member, officer):
+            return member_id
+    if context.member not in members:
+        raise broken("not_a_voter", context.member)
+    raise broken("unknown_officer", f"{officer.hex()[:16]} of {context.member}")
 
 
 def _passed(context: ApplyContext, state: Transaction, proposal_id: bytes, proposal: Proposal) -> None:
@@ -151,6 +168,16 @@ def _withdraw(context: ApplyContext, state: Transaction, body: Withdraw) -> None
     _close(context, state, body.proposal, proposal, Stage.WITHDRAWN)
 
 
+def _retire(context: ApplyContext, state: Transaction, body: RetireSource) -> None:
+    source = registered_source(state, body.source)
+    member = read_member(state, source.member)
+    if member is None or not is_governance_officer(member, body.officer):
+        raise broken("unknown_officer", f"{body.officer.hex()[:16]} of {source.member}")
+    if not verify(body.officer, retirement_statement(context.chain_id, body.source), body.signature):
+        raise broken("bad_signature", "the officer's")
+    remove_source(state, body.source)
+
+
 def needs_readiness(action: Action) -> bool:
     """Say whether an approved action waits until the node that it names has caught up."""
     return isinstance(action, AddValidator | RekeyValidator)
@@ -172,6 +199,9 @@ def _enact(context: ApplyContext, state: Transaction, proposal_id: bytes, action
             addresses = {}
         case ActivateRules(version=version, height=height):
             schedule_rules(state, version, height, context.height)
+            return
+        case AddMember() | ExcludeMember() | AddSource() | RemoveSource() | SetOfficers():
+            enact_member_action(state, action)
             return
     assert following is not None, "every other action changes the set"
     put_set(state, following, addresses)
@@ -201,11 +231,25 @@ def _close(
     state.put(UNDER_WAY_KEY, UnderWay(left))
 
 
-KIND_OF: dict[type[Record], int] = {Propose: PROPOSE, CastVote: VOTE, Ready: READY, Withdraw: WITHDRAW}
+KIND_OF: dict[type[Record], int] = {
+    Propose: PROPOSE,
+    CastVote: VOTE,
+    Ready: READY,
+    Withdraw: WITHDRAW,
+    RetireSource: RETIRE_SOURCE,
+}
 
 GOVERNANCE_KINDS: tuple[KindSpec, ...] = (
     KindSpec(PROPOSE, "governance.propose", {SCHEMA: Propose}, changes_state=True, apply=_propose, is_dear=True),
     KindSpec(VOTE, "governance.vote", {SCHEMA: CastVote}, changes_state=True, apply=_vote, is_dear=True),
     KindSpec(READY, "governance.ready", {SCHEMA: Ready}, changes_state=True, apply=_ready, is_dear=True),
     KindSpec(WITHDRAW, "governance.withdraw", {SCHEMA: Withdraw}, changes_state=True, apply=_withdraw),
+    KindSpec(
+        RETIRE_SOURCE,
+        "governance.retire_source",
+        {SCHEMA: RetireSource},
+        changes_state=True,
+        apply=_retire,
+        is_dear=True,
+    ),
 )

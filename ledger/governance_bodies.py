@@ -12,7 +12,8 @@ from typing import Annotated, TypeAlias
 from msgspec import Meta
 
 from ledger.events import EventTimeMs
-from ledger.members import MemberName, PublicKey
+from ledger.genesis import OFFICERS_A_MEMBER_MAX, GenesisMember
+from ledger.members import MemberName, Officer, PublicKey, Role
 from ledger.nodes import Address, NodeName
 from primitives.encoding import Record
 from primitives.hashing import statement
@@ -68,7 +69,52 @@ class ActivateRules(Record, tag="activate_rules"):
     height: BlockHeight
 
 
-Action: TypeAlias = AddValidator | RemoveValidator | RekeyValidator | ActivateRules
+class AddMember(Record, tag="add_member"):
+    """An organisation becomes a member, as a founding one stands in genesis: with its CA, sources and officers."""
+
+    member: GenesisMember
+
+
+class ExcludeMember(Record, tag="exclude_member"):
+    """A member leaves for good: its sources submit nothing more, and nobody links with its nodes."""
+
+    member: MemberName
+
+
+class AddSource(Record, tag="add_source"):
+    """A member gets a further signing key, which itself signed `source_statement`."""
+
+    member: MemberName
+    key: PublicKey
+    roles: tuple[Role, ...]
+    proof: Signature
+
+
+class RemoveSource(Record, tag="remove_source"):
+    """A member's signing key may submit nothing more."""
+
+    key: PublicKey
+
+
+class SetOfficers(Record, tag="set_officers"):
+    """A member gets these officers in place of those that it has."""
+
+    member: MemberName
+    officers: Annotated[tuple[Officer, ...], Meta(max_length=OFFICERS_A_MEMBER_MAX)]
+
+
+MemberAction: TypeAlias = AddMember | ExcludeMember | AddSource | RemoveSource | SetOfficers
+Action: TypeAlias = (
+    AddValidator
+    | RemoveValidator
+    | RekeyValidator
+    | ActivateRules
+    | AddMember
+    | ExcludeMember
+    | AddSource
+    | RemoveSource
+    | SetOfficers
+)
 
 
 class Propose(Record):
@@ -79,7 +125,7 @@ class Propose(Record):
 
 
 class CastVote(Record):
-    """A member's vote on a proposal, signed over `vote_statement` by an officer whose role is governance."""
+    """A vote on a proposal, signed over `vote_statement` by a member's officer for governance: it is that member's."""
 
     proposal: Hash32
     approve: bool
@@ -102,6 +148,14 @@ class Withdraw(Record):
     proposal: Hash32
 
 
+class RetireSource(Record):
+    """A member stops a key of its own at once, by the word of its officer for governance; anybody may carry it."""
+
+    source: PublicKey
+    officer: PublicKey
+    signature: Signature
+
+
 def key_statement(chain_id: Hash, use: str, name: str, member: str, key: bytes) -> bytes:
     """Return what a validator's key signs to show that it is held, and what for (`vote`, `cosign` or `log`)."""
     return statement("validator-key", bytes(chain_id), use, name, member, key)
@@ -115,3 +169,13 @@ def vote_statement(chain_id: Hash, proposal: bytes, approve: bool) -> bytes:
 def ready_statement(chain_id: Hash, proposal: bytes, height: int, block_hash: bytes) -> bytes:
     """Return what a new voting key signs to show that its node has caught up."""
     return statement("validator-ready", bytes(chain_id), proposal, height, block_hash)
+
+
+def source_statement(chain_id: Hash, member: str, key: bytes) -> bytes:
+    """Return what a member's new signing key signs to show that it is held."""
+    return statement("source-key", bytes(chain_id), member, key)
+
+
+def retirement_statement(chain_id: Hash, source: bytes) -> bytes:
+    """Return what an officer signs to stop a signing key of its member."""
+    return statement("source-retirement", bytes(chain_id), source)

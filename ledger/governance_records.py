@@ -7,8 +7,20 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
+from typing import assert_never
 
-from ledger.governance_bodies import Action, ActivateRules, AddValidator, RekeyValidator, RemoveValidator
+from ledger.governance_bodies import (
+    Action,
+    ActivateRules,
+    AddMember,
+    AddSource,
+    AddValidator,
+    ExcludeMember,
+    RekeyValidator,
+    RemoveSource,
+    RemoveValidator,
+    SetOfficers,
+)
 from ledger.members import MemberName, read_validators
 from ledger.state import StateReader
 from primitives.encoding import Record
@@ -85,6 +97,16 @@ def subject_of(action: Action) -> str:
             return f"validator {name}"
         case ActivateRules():
             return "rules"
+        case AddMember(member=entry):
+            return f"member {entry.id}"
+        case ExcludeMember(member=member):
+            return f"member {member}"
+        case AddSource(key=key) | RemoveSource(key=key):
+            return f"source {key.hex()}"
+        case SetOfficers(member=member):
+            return f"officers of {member}"
+        case _:
+            assert_never(action)
 
 
 def voters(state: StateReader) -> tuple[str, ...]:

@@ -13,24 +13,27 @@ from ledger.genesis import GenesisError, parse_address
 from ledger.governance_bodies import (
     Action,
     ActivateRules,
+    AddMember,
+    AddSource,
     AddValidator,
+    ExcludeMember,
     RekeyValidator,
+    RemoveSource,
     RemoveValidator,
+    SetOfficers,
     ValidatorKeys,
     key_statement,
 )
-from ledger.kinds import RuleBroken
-from ledger.members import Member, Source, read_member, read_members, read_validators, read_validators_of, source_key
-from ledger.nodes import USES, read_key_use, read_node
+from ledger.governance_errors import broken
+from ledger.member_rules import check_fresh, check_member_action, check_voters
+from ledger.members import read_member, read_source, read_validators, read_validators_of
+from ledger.nodes import USES, read_node
 from ledger.rules import read_rules
 from ledger.state import StateReader
-from primitives.errors import SignatureError
 from primitives.ids import Epoch, Hash, MemberId
-from primitives.keys import check_public_key, verify
+from primitives.keys import verify
 from primitives.validators import VALIDATORS_MAX, Validator, ValidatorSet
 
-GOVERNANCE_ROLE = "governance"
-"""The role of the officers whose signatures are votes."""
 VALIDATORS_MIN = 4
 """Fewer bear no fault; a chain that began with fewer keeps at least as many as it began with."""
 RULES_LEAD_HEIGHTS_MIN = 32
@@ -38,44 +41,6 @@ RULES_LEAD_HEIGHTS_MIN = 32
 READY_HEIGHTS_MAX = 256
 """How far below the block that orders it the block may lie that a ready event names."""
 PROPOSAL_TERM_MS_MAX = 30 * 86_400_000
-
-RULES = {
-    "not_a_party": "Only a member with a validator, or the one whose validator it concerns, may propose.",
-    "not_a_voter": "Only members with a validator of the present set vote.",
-    "proposals_under_way": "The member has as many proposals under way as one may have.",
-    "proposal_term": "A proposal's end lies after its block's time, and not more than 30 days after.",
-    "pending_change": "Another proposal of the member, under way, changes the same.",
-    "unknown_proposal": "There is no proposal of this id.",
-    "proposal_closed": "The proposal does not wait for this: it has ended, or its votes are decided.",
-    "not_approved": "The proposal waits for votes, not for its node.",
-    "not_the_proposer": "Only the member that proposed it takes a proposal back.",
-    "already_voted": "A member votes once on a proposal.",
-    "unknown_officer": "The vote is signed by no officer of the member whose role is governance.",
-    "bad_signature": "A signature of the event does not verify.",
-    "stale_block": "A ready event names one of the newest blocks below its own.",
-    "wrong_block": "The chain has another block at the height that a ready event names.",
-    "unknown_member": "There is no such member, or it is excluded.",
-    "no_ca": "The member has no root CA, so none of its nodes could link with others.",
-    "unknown_validator": "The present set has no validator of this name.",
-    "name_taken": "The name is another validator's, or belonged to one of another member.",
-    "address_taken": "Another validator has this address.",
-    "bad_address": "The address is not host:port.",
-    "bad_key": "A key is degenerate, or stands twice.",
-    "key_taken": "A key is or was a validator's, a source's or an officer's; a retired key never comes back.",
-    "too_many_validators": "The set would have more validators than it may have.",
-    "no_safe_quorum": "Too few validators would be left to bear a fault.",
-    "fewer_faults": "The chain would bear fewer faulty validators, and the proposal does not say that it shall.",
-    "rules_pending": "Other rules are decided on already and not in force yet.",
-    "rules_version": "The version of the rules is not later than the one in force.",
-    "rules_height": "Other rules need more blocks of notice.",
-}
-"""Every rule that an event of governance can break, with what it says."""
-
-
-def broken(rule: str, detail: str = "") -> RuleBroken:
-    """Return the outcome of an event that breaks one of RULES."""
-    assert rule in RULES, f"a rule without a sentence: {rule}"
-    return RuleBroken(rule, detail)
 
 
 def check_action(state: StateReader, chain_id: Hash, action: Action, height: int) -> ValidatorSet | None:
@@ -93,18 +58,26 @@ def check_action(state: StateReader, chain_id: Hash, action: Action, height: int
         case ActivateRules():
             _check_rules(state, action, height)
             return None
+        case AddMember() | ExcludeMember() | AddSource() | RemoveSource() | SetOfficers():
+            check_member_action(state, chain_id, action)
+            return None
         case _:
             assert_never(action)
 
 
 def parties(state: StateReader, action: Action) -> frozenset[str]:
-    """Return the members besides the voters that may propose an action: whose validator it concerns."""
+    """Return the members besides the voters that may propose an action: whose own matter it is."""
     match action:
         case AddValidator(member=member):
             return frozenset({member})
         case RemoveValidator(name=name) | RekeyValidator(name=name):
             return frozenset(v.member for v in read_validators(state).validators if v.name == name)
-        case ActivateRules():
+        case ExcludeMember(member=member) | AddSource(member=member) | SetOfficers(member=member):
+            return frozenset({member})
+        case RemoveSource(key=key):
+            source = read_source(state, key)
+            return frozenset() if source is None else frozenset({source.member})
+        case ActivateRules() | AddMember():
             return frozenset()
         case _:
             assert_never(action)
@@ -124,7 +97,9 @@ def _added(state: StateReader, chain_id: Hash, action: AddValidator) -> Validato
         raise broken("name_taken", action.name)
     _check_address(state, present, action.name, action.address)
     _check_keys(state, chain_id, action.name, action.member, action.keys)
-    return _next(present, (*present.validators, _validator(action.name, action.member, action.keys)))
+    following = _next(present, (*present.validators, _validator(action.name, action.member, action.keys)))
+    check_voters(state, following)
+    return following
 
 
 def _removed(state: StateReader, action: RemoveValidator) -> ValidatorSet:
@@ -139,6 +114,7 @@ def _removed(state: StateReader, action: RemoveValidator) -> ValidatorSet:
         raise broken(
             "fewer_faults", f"{following.n} validators bear {following.f} faulty, the present {present.n} {present.f}"
         )
+    check_voters(state, following)
     return following
 
 
@@ -191,24 +167,8 @@ def _check_address(state: StateReader, present: ValidatorSet, name: str, address
 def _check_keys(state: StateReader, chain_id: Hash, name: str, member: str, keys: ValidatorKeys) -> None:
     """Raise unless the three keys are sound, never used for anything, and held by whoever proposes them."""
     publics = (keys.vote_key, keys.cosign_key, keys.log_key)
-    if len(set(publics)) != len(publics):
-        raise broken("bad_key", "three different keys are needed")
-    officers = {officer.key for holder in read_members(state) for officer in holder.officers}
+    check_fresh(state, publics)
     proofs = (keys.vote_proof, keys.cosign_proof, keys.log_proof)
     for use, key, proof in zip(USES, publics, proofs, strict=True):
-        try:
-            check_public_key(key)
-        except SignatureError:
-            raise broken("bad_key", f"the {use} key") from None
-        used = read_key_use(state, key)
-        if used is not None:
-            raise broken("key_taken", f"the {use} key is {used.name}'s of epoch {used.epoch}")
-        if state.get(source_key(key), Source) is not None or key in officers:
-            raise broken("key_taken", f"the {use} key is a source's or an officer's")
         if not verify(key, key_statement(chain_id, use, name, member, key), proof):
             raise broken("bad_signature", f"the proof of the {use} key")
-
-
-def is_governance_officer(member: Member, key: bytes) -> bool:
-    """Say whether a key may sign its member's votes."""
-    return any(officer.key == key and officer.role == GOVERNANCE_ROLE for officer in member.officers)

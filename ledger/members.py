@@ -2,7 +2,7 @@
 
 Here: the records of the rows `member/<id>`, `source/<hex>`, `validators` and `validators/<epoch>`, and the lookups that
 permission checks use. Which role may submit which kind stands with each kind (`KindSpec.roles`); how the rows come to
-be, in `ledger.genesis`. Admission and exclusion of members are governance and have no kinds yet. Source: domain §2.
+be, in `ledger.genesis` and, later on, in `ledger.member_rules`. Source: domain §2.
 
 A right hangs on the roles in the state: a member acts under its roles, and a source (a signing key of the member) under
 those of them that it was given, so that a bank's payment gateway cannot grant certificates.
@@ -11,6 +11,7 @@ those of them that it was given, so that a bank's payment gateway cannot grant c
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -76,10 +77,24 @@ class Member(Record):
 
 
 class Source(Record):
-    """A registered signing key, at `source/<hex>`: whose it is, and which of its member's roles it may act under."""
+    """A signing key, at `source/<hex>`: whose it is, and which of its member's roles it may act under.
+
+    A key that was removed keeps its row for good, without roles: it may submit nothing, and never comes back.
+    """
 
     member: MemberName
     roles: tuple[Role, ...]
+
+    @property
+    def removed(self) -> bool:
+        """Whether the key may submit nothing more; one that may has at least one role."""
+        return not self.roles
+
+
+class RetiredOfficer(Record):
+    """An officer's key that was replaced, at `retired-officer/<hex>`, kept for good."""
+
+    member: MemberName
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +117,16 @@ def member_key(member: str) -> str:
 def source_key(source: bytes) -> str:
     """Return the state key of a source's row."""
     return f"source/{source.hex()}"
+
+
+def retired_officer_key(key: bytes) -> str:
+    """Return the state key of the row of an officer's key that was replaced."""
+    return f"retired-officer/{key.hex()}"
+
+
+def read_source(state: StateReader, source: bytes) -> Source | None:
+    """Return a signing key's record, also of one that was removed; None for a key that never was a source's."""
+    return state.get(source_key(source), Source)
 
 
 def read_member(state: StateReader, member: str) -> Member | None:
@@ -141,10 +166,15 @@ def put_validators(state: Transaction, validators: ValidatorSet) -> None:
     state.changes[validators_key(validators.epoch).encode()] = raw
 
 
+def touches_rights(changes: Mapping[bytes, bytes | None]) -> bool:
+    """Say whether changed rows may give somebody's key another right, or take one: rows of members and of sources."""
+    return any(key.startswith((b"member/", b"source/")) for key in changes)
+
+
 def source_grant(state: StateReader, source: bytes) -> SourceGrant | None:
-    """Return what a source may do; None for a key that is not registered, or of a member that is excluded."""
-    row = state.get(source_key(source), Source)
-    if row is None:
+    """Return what a source may do; None for a key that is not registered or was removed, or of an excluded member."""
+    row = read_source(state, source)
+    if row is None or row.removed:
         return None
     member = read_member(state, row.member)
     if member is None or member.excluded:
@@ -154,7 +184,7 @@ def source_grant(state: StateReader, source: bytes) -> SourceGrant | None:
 
 
 def sources_of(state: StateReader, member: str) -> list[tuple[SourceKey, Source]]:
-    """Return a member's registered sources, ascending by key."""
+    """Return a member's sources, ascending by key, also those that were removed."""
     return [
         (SourceKey(bytes.fromhex(key.decode().removeprefix("source/"))), row)
         for key, row in state.scan("source/", Source)
@@ -163,9 +193,14 @@ def sources_of(state: StateReader, member: str) -> list[tuple[SourceKey, Source]
 
 
 def member_of_agent(state: StateReader, agent: str) -> Member | None:
-    """Return the member that answers for a BIC, LEI or CNAPS code; an 11-character BIC falls back on its first 8."""
+    """Return the member that answers for a BIC, LEI or CNAPS code; an 11-character BIC falls back on its first 8.
+
+    The codes of a member that is excluded are free for another.
+    """
     found: Member | None = None
     for member in read_members(state):
+        if member.excluded:
+            continue
         if agent in member.agents:
             return member
         if len(agent) == 11 and agent[:8] in member.agents:

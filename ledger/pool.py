@@ -115,6 +115,8 @@ class Pool:
 
     def take_back(self, chain: Chain, batch: ParsedBatch, now_ms: TimeMs) -> None:
         """Take in a batch of a dropped branch, whatever the limits: it was in a proposal, which bounds how many."""
+        if not chain.admits(chain.tip_hash, batch.header.source):
+            return
         next_number, _ = chain.next_number(chain.tip_hash, batch.header.source)
         rivals = self._sources.get(batch.header.source, {})
         if batch.header.number >= next_number and _place(batch) not in rivals:
@@ -137,6 +139,18 @@ class Pool:
             if waiting is not None:
                 self._remove(waiting.batch)
 
+    def drop_unadmitted(self, chain: Chain) -> list[SourceKey]:
+        """Let go of all batches of sources that may not submit any more after the tip; return those sources.
+
+        To be called once a block that changed members or sources is committed: a batch that no block may hold would
+        look to this node like one that its leader withholds.
+        """
+        lost = [source for source in self._sources if not chain.admits(chain.tip_hash, source)]
+        for source in lost:
+            for waiting in list(self._sources[source].values()):
+                self._remove(waiting.batch)
+        return [SourceKey(source) for source in lost]
+
     def sources(self) -> list[SourceKey]:
         """Return the sources of which a batch waits."""
         return [SourceKey(source) for source in self._sources]
@@ -146,6 +160,8 @@ class Pool:
         places = self._sources.get(source)
         if places is None:
             return None
+        if chain.rights_height(parent) > chain.height and not chain.admits(parent, source):
+            return None  # an uncommitted block takes its right away; committed ones did so in `drop_unadmitted`
         waiting = places.get(chain.next_number(parent, source))
         return waiting if waiting is not None and _exceeded(chain.policy_after(parent), waiting.batch) is None else None
 

@@ -165,6 +165,20 @@ def reason_of_failure(error: BaseException) -> Reason:
     return Reason.CONNECTION_LOST
 
 
+def usable_cas(member_cas: Mapping[str, str]) -> dict[str, str]:
+    """Return those of the members' CAs that `TrustAnchors` takes; of two with one subject, the one that comes first."""
+    usable: dict[str, str] = {}
+    owners: dict[bytes, str] = {}
+    for member, pem in member_cas.items():
+        try:
+            subjects = {ca.subject.public_bytes() for ca in _read_cas(member, pem)}
+        except InputError:
+            continue
+        if all(owners.setdefault(subject, member) == member for subject in subjects):
+            usable[member] = pem
+    return usable
+
+
 def _read_cas(member: str, pem: str) -> list[x509.Certificate]:
     try:
         cas = x509.load_pem_x509_certificates(pem.encode("ascii"))

@@ -12,7 +12,7 @@ from typing import Final
 from ledger.batches import build_batch, parse_batch
 from ledger.events import Event
 from ledger.genesis import Genesis, GenesisMember, GenesisSource, GenesisValidator
-from ledger.governance_rules import GOVERNANCE_ROLE
+from ledger.member_rules import GOVERNANCE_ROLE
 from ledger.members import Officer, Role
 from ledger.payments import (
     PAYMENT_STATEMENT,

@@ -10,6 +10,7 @@ from typing import Any
 from ledger.committed_state import CommittedState
 from ledger.event_json import record_from_json, record_to_json
 from ledger.governance_bodies import Propose
+from ledger.governance_errors import RULES
 from ledger.governance_records import (
     Proposal,
     Stage,
@@ -18,7 +19,7 @@ from ledger.governance_records import (
     voters,
     votes_needed,
 )
-from ledger.governance_rules import RULES, check_action
+from ledger.governance_rules import check_action
 from ledger.kinds import RuleBroken
 from ledger.members import read_validators
 from primitives.validators import ValidatorSet

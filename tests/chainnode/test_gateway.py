@@ -17,9 +17,11 @@ from chainnode.source_outbox import SourceOutbox
 from ledger.batches import ParsedBatch, build_batch, parse_batch
 from ledger.chain import CommitResult
 from ledger.events import Event
-from primitives.encoding import decode
+from ledger.governance import RETIRE_SOURCE
+from ledger.governance_bodies import RetireSource, retirement_statement
+from primitives.encoding import Record, decode, encode
 from primitives.errors import StorageError
-from primitives.ids import ZERO_HASH, Hash, Height, TimeMs
+from primitives.ids import ZERO_HASH, Hash, Height, SourceKey, TimeMs
 from primitives.keys import SigningKey
 from primitives.votes import COMMIT, QuorumCertificate
 from rpc.errors import RpcError
@@ -68,6 +70,13 @@ class World:
             )
         )
 
+    def signed(self, body: Record, *, kind: int) -> ParsedBatch:
+        """Return the other member's first batch, of one event."""
+        data = encode(Event(OTHER, b"r" * 16, NOW + 60_000, kind, 1, encode(body)))
+        key, chain_id = key_of(OTHER, "source"), self.chain.chain_id
+        raw = build_batch([data], chain_id=chain_id, member=OTHER, key=key, number=0, previous=ZERO_HASH, time_ms=NOW)
+        return parse_batch(raw)
+
     def commit(self, *batches: ParsedBatch) -> CommitResult:
         """Order batches as a block, write its rows and tell the gateway."""
         for batch in batches:
@@ -104,6 +113,12 @@ class FullDisk:
 
     def close(self) -> None:
         pass
+
+
+def retirement(chain_id: Hash) -> RetireSource:
+    """Return the word of the own member's officer that its source stops."""
+    source, officer = key_of(OWN, "source").public, key_of(OWN, "officer")
+    return RetireSource(source, officer.public, officer.sign(retirement_statement(chain_id, source)))
 
 
 def new_event(number: int) -> NewEvent:
@@ -272,5 +287,24 @@ def test_submissions_and_their_latency_are_measured(tmp_path: Path) -> None:
         text = world.metrics.render().decode()
         assert 'chainnode_submissions_total{status="pending"} 1.0' in text
         assert "chainnode_commit_latency_seconds_count 1.0" in text
+
+    run(main)
+
+
+def test_a_source_that_is_removed_signs_nothing_more_and_what_waited_is_refused_at_once(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World(tmp_path / "outbox", key_of(OWN, "source"))
+        async with world.running() as task:
+            (waiting,) = await world.gateway.submit([new_event(1)], Wait.ACCEPTED, 5_000)
+            assert waiting.status is SubmitStatus.PENDING
+            world.commit(world.signed(retirement(world.chain.chain_id), kind=RETIRE_SOURCE))
+            assert world.gateway.status(waiting.event_id).status is SubmitStatus.REFUSED
+            with pytest.raises(RpcError, match="may submit nothing more") as caught:
+                await world.gateway.submit([new_event(2)], Wait.ACCEPTED, SOON_MS)
+            assert (caught.value.reason, caught.value.retryable) == ("source_removed", False)
+            assert world.gateway.source_position(SourceKey(key_of(OWN, "source").public)) is None
+            assert not task.done()
+        again = World(tmp_path / "outbox2", key_of(OTHER, "source"))
+        assert again.gateway.source_position(SourceKey(key_of(OWN, "source").public)) is not None
 
     run(main)

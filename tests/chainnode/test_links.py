@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from chainnode.links import links_of, ties_to_leavers
+from chainnode.links import Links, links_of, ties_to_leavers, usable
 from ledger.governance_bodies import RemoveValidator
-from tests.ledger.governance_fixtures import Council
+from p2p.certificates import certificate_pem, make_member_ca
+from tests.ledger.governance_fixtures import START_MS, Council
 
 
 def state_of(epoch: int, *, stable: int = 0, barrier: int = 0, name: str = "node-0") -> Any:  # Any: part of a state
@@ -57,3 +58,17 @@ def test_leavers_are_tied_until_their_successors_sign_a_checkpoint(
     epoch: int, stable: int, barrier: int, tied: bool
 ) -> None:
     assert ties_to_leavers(state_of(epoch, stable=stable, barrier=barrier)) is tied
+
+
+def test_a_ca_that_cannot_be_used_costs_nobody_else_their_links() -> None:
+    first = certificate_pem(make_member_ca("bank-a", START_MS)[1])
+    links = Links({"bank-a": first, "bank-b": first, "bank-c": "no CA", "bank-d": "é"}, ())
+    found, left_out = usable(links)
+    assert found.member_cas == {"bank-a": first}
+    assert left_out == ["bank-b", "bank-c", "bank-d"]
+
+
+def test_the_cas_of_validators_come_before_those_of_others() -> None:
+    links = links_of(Council(2, outsiders=9).state, state_of(0), ())
+    assert list(links.member_cas)[:2] == ["bank-0", "bank-1"]
+    assert list(links.member_cas)[2:] == sorted(f"bank-{i}" for i in range(2, 11))

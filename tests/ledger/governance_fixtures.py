@@ -9,7 +9,7 @@ from ledger.batches import build_batch, parse_batch
 from ledger.chain import Chain, CommitResult
 from ledger.events import Event
 from ledger.genesis import Genesis, GenesisMember, GenesisSource, GenesisValidator
-from ledger.governance import PROPOSE, READY, VOTE, WITHDRAW
+from ledger.governance import KIND_OF
 from ledger.governance_bodies import (
     Action,
     AddValidator,
@@ -18,13 +18,12 @@ from ledger.governance_bodies import (
     Ready,
     RekeyValidator,
     ValidatorKeys,
-    Withdraw,
     key_statement,
     ready_statement,
     vote_statement,
 )
 from ledger.governance_records import Proposal, Stage, read_proposal
-from ledger.governance_rules import GOVERNANCE_ROLE
+from ledger.member_rules import GOVERNANCE_ROLE
 from ledger.members import Officer, Role
 from ledger.outcomes import Outcome
 from ledger.policy import Policy
@@ -39,7 +38,6 @@ from primitives.votes import vote_statement as commit_statement
 
 START_MS = 1_767_225_600_000
 DAY_MS = 86_400_000
-KINDS_OF = {Propose: PROPOSE, CastVote: VOTE, Ready: READY, Withdraw: WITHDRAW}
 
 
 def key_of(name: str, use: str) -> SigningKey:
@@ -132,7 +130,7 @@ class Council:
         for member, body in said:
             self.references += 1
             reference = self.references.to_bytes(16, "big")
-            event = Event(member, reference, self.now_ms + 1_000, KINDS_OF[type(body)], 1, encode(body))
+            event = Event(member, reference, self.now_ms + 1_000, KIND_OF[type(body)], 1, encode(body))
             key = key_of(member, "source")
             number, previous = numbers.get(member) or self.chain.next_number(self.chain.tip_hash, key.public)
             raw = build_batch(

@@ -1,0 +1,56 @@
+"""The rules that an event of governance can break, by name, with the sentence that people read.
+
+Here: words. What each rule asks is in `ledger.governance_rules`, `ledger.member_rules` and `ledger.governance`.
+"""
+
+from __future__ import annotations
+
+from ledger.kinds import RuleBroken
+
+RULES = {
+    "not_a_party": "Only a member with a validator, or the one whose validator it concerns, may propose.",
+    "not_a_voter": "Only members with a validator of the present set vote.",
+    "proposals_under_way": "The member has as many proposals under way as one may have.",
+    "proposal_term": "A proposal's end lies after its block's time, and not more than 30 days after.",
+    "pending_change": "Another proposal of the member, under way, changes the same.",
+    "unknown_proposal": "There is no proposal of this id.",
+    "proposal_closed": "The proposal does not wait for this: it has ended, or its votes are decided.",
+    "not_approved": "The proposal waits for votes, not for its node.",
+    "not_the_proposer": "Only the member that proposed it takes a proposal back.",
+    "already_voted": "A member votes once on a proposal.",
+    "unknown_officer": "Who signed is no officer for governance of the member.",
+    "bad_signature": "A signature of the event does not verify.",
+    "stale_block": "A ready event names one of the newest blocks below its own.",
+    "wrong_block": "The chain has another block at the height that a ready event names.",
+    "member_known": "There is a member of this id, or was one.",
+    "too_many_members": "The chain would have more members than it may have.",
+    "bad_member": "The member's roles are none, stand twice, or a source has one that its member lacks.",
+    "agent_taken": "Another member answers for this code.",
+    "ca_taken": "The root CA is or was another member's.",
+    "bad_ca": "The root CA is not one certificate in PEM.",
+    "has_validator": "The member still has a validator in the present set.",
+    "too_few_voters": "Too few of the members with a validator would have an officer to vote.",
+    "unknown_source": "No member has a source of this key, or it was removed.",
+    "too_many_sources": "The member would have more sources than it may have.",
+    "unknown_member": "There is no such member, or it is excluded.",
+    "no_ca": "The member has no root CA, so none of its nodes could link with others.",
+    "unknown_validator": "The present set has no validator of this name.",
+    "name_taken": "The name is another validator's, or belonged to one of another member.",
+    "address_taken": "Another validator has this address.",
+    "bad_address": "The address is not host:port.",
+    "bad_key": "A key is degenerate, or stands twice.",
+    "key_taken": "A key is or was a validator's, a source's or an officer's; a retired key never comes back.",
+    "too_many_validators": "The set would have more validators than it may have.",
+    "no_safe_quorum": "Too few validators would be left to bear a fault.",
+    "fewer_faults": "The chain would bear fewer faulty validators, and the proposal does not say that it shall.",
+    "rules_pending": "Other rules are decided on already and not in force yet.",
+    "rules_version": "The version of the rules is not later than the one in force.",
+    "rules_height": "Other rules need more blocks of notice.",
+}
+"""Every rule that an event of governance can break, with what it says."""
+
+
+def broken(rule: str, detail: str = "") -> RuleBroken:
+    """Return the outcome of an event that breaks one of RULES."""
+    assert rule in RULES, f"a rule without a sentence: {rule}"
+    return RuleBroken(rule, detail)
