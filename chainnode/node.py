@@ -121,7 +121,8 @@ class Node:
             node=config.node.name, member=config.node.member, version=VERSION, start_time_s=time.time()
         )
         self._position.node = config.node.name
-        lost_log = self._keys.vote is not None and not was_begun(home.wal)
+        # Once it was lost, whatever is put back in its place may be older than what the key signed last.
+        lost_log = self._keys.vote is not None and (home.learner_wal.exists() or not was_begun(home.wal))
         self._store = LevelDBStore(
             home.resolve(config.ledger.path),
             cache_bytes=config.ledger.cache_bytes,

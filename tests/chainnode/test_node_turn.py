@@ -178,3 +178,16 @@ async def test_a_checkpoint_is_kept_though_the_replica_is_two_epochs_further_by_
     kept = node.core.take_turn().rows
     node._close()
     assert any(value is not None and chain.genesis.origin.encode() in value for _, value in kept)
+
+
+def test_a_validator_that_lost_its_log_follows_though_an_older_copy_is_put_back(tmp_path: Path) -> None:
+    net = Localnet(tmp_path / "net")
+    home = Home(Path(net.found(4, base_port=None, now_ms=NOW_MS, step=lambda _: None).nodes[0].home))
+    older = home.wal.read_bytes()
+    roles = []
+    for change in (lambda: None, home.wal.unlink, lambda: home.wal.write_bytes(older)):
+        change()
+        node = Node(home, load_config(home.config).config, Position())
+        roles.append(node.core.replica.state.learner)
+        node._close()
+    assert roles == [False, True, True]

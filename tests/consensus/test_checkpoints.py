@@ -238,4 +238,6 @@ def test_a_cosignature_shown_with_another_height_keeps_none_of_that_height_out()
     group.drop = lambda letter: False
     for vote in true:
         group.give(Letter(vote.validator, 3, vote))
-    assert stable(group, 3) == [1, 2]
+    newest = group.found(3, CheckpointStable)[-1]
+    assert isinstance(newest, CheckpointStable)
+    assert (newest.height, newest.size) == (2, true[0].size)
