@@ -126,6 +126,17 @@ class NodeClient:
             results.append(answer["result"])
         return results
 
+    def members(self) -> list[dict[str, Any]]:  # Any: JSON
+        """Return all members of the chain, page by page."""
+        rows: list[dict[str, Any]] = []
+        cursor: str | None = None
+        while True:
+            page = self.call("gov_listMembers", limit=BATCH_CALLS, **({} if cursor is None else {"cursor": cursor}))
+            rows += page["members"]
+            cursor = page["cursor"]
+            if cursor is None:
+                return rows
+
     def limit(self, timeout_s: float) -> None:
         """Let no later call wait for longer than `timeout_s`."""
         self.timeout_s = timeout_s

@@ -83,6 +83,10 @@ class OfferBook:
         if held is not None or len(self._offers) < OFFERS_MAX:
             self._offers[source] = offer
 
+    def waits_for(self, source: SourceKey) -> bool:
+        """Say whether a batch of the source is noted."""
+        return source in self._offers
+
     def forget(self, sources: Iterable[SourceKey]) -> None:
         """Hold nothing against a leader that concerns these sources: no block may hold their batches any more."""
         for source in sources:

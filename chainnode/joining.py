@@ -18,16 +18,20 @@ from chainnode.files import PRIVATE_FILE_MODE, make_private_directory, read_file
 from chainnode.founding import ENTRY_BYTES_MAX, PEM_BYTES_MAX, read_genesis
 from chainnode.home import Home
 from chainnode.identity import new_key, read_key, write_key
+from chainnode.source_outbox import SourceOutbox
 from chainnode.wal import WriteAheadLog
 from consensus.messages import WINDOW
-from ledger.governance_bodies import key_statement
+from ledger.genesis import check_ca
+from ledger.governance_bodies import key_statement, source_statement
 from ledger.nodes import USES
+from p2p.tls import usable_cas
 from primitives.errors import ChainError, InputError, UsageError
 from primitives.ids import Hash
 
 Json = dict[str, Any]  # Any: JSON values
 
 ENTRY_KEYS = ("name", "member", "address", "keys")
+SOURCE_ENTRY_KEYS = ("member", "key", "roles", "proof")
 
 
 class UnsafeChange(ChainError):
@@ -74,15 +78,60 @@ def validator_entry(home: Home, *, name: str, member: str, address: str) -> Json
 
 def read_validator_entry(path: Path) -> Json:
     """Return the content of such a file. Raises `InputError` where it is none."""
+    return _read_entry(path, ENTRY_KEYS, "a validator's entry", "chainnode validator entry")
+
+
+def _read_entry(path: Path, keys: Iterable[str], what: str, writer: str) -> Json:
     try:
         entry = json.loads(read_file(path, size_max=ENTRY_BYTES_MAX))
     except (ValueError, RecursionError):
         entry = None
-    if not isinstance(entry, dict) or set(entry) != set(ENTRY_KEYS):
-        raise InputError(
-            "not a validator's entry", where=str(path), expected="JSON as `chainnode validator entry` writes it"
-        )
+    if not isinstance(entry, dict) or set(entry) != set(keys):
+        raise InputError(f"not {what}", where=str(path), expected=f"JSON as `{writer}` writes it")
     return entry
+
+
+def source_entry_path(home: Home) -> Path:
+    """Return where a home keeps what it brings to have its new source added."""
+    return home.config.parent / "source.json"
+
+
+def source_entry(home: Home, *, member: str, roles: Iterable[str]) -> Json:
+    """Return what a home brings to have its source's key added: with its proof for this very chain."""
+    key = read_key(home.source_key, "source")
+    proof = key.signing_key.sign(source_statement(read_genesis(home.genesis).chain_id, member, key.source))
+    return {"member": member, "key": key.public, "roles": list(roles), "proof": proof.hex()}
+
+
+def read_source_entry(path: Path) -> Json:
+    """Return the content of such a file. Raises `InputError` where it is none."""
+    return _read_entry(path, SOURCE_ENTRY_KEYS, "a source's entry", "chainnode keys rotate")
+
+
+def rotate_source(home: Home, member: str) -> Path:
+    """Give a stopped node's home a new source key and an empty outbox; return where the used ones were put.
+
+    What the old outbox holds and the chain does not have is never ordered once the old key is removed. Raises
+    `HomeInUse` while the node runs.
+    """
+    with home.lock():
+        chain_id = read_genesis(home.genesis).chain_id
+        retired = _retired_directory(home)
+        for path in (home.source_key, home.outbox):
+            if path.exists():
+                path.rename(retired / path.name)
+        key = new_key("source", member=member, role="gateway")
+        write_key(home.source_key, key)
+        SourceOutbox(home.outbox, chain_id=chain_id, member=member, key=key.signing_key).close()
+    return retired
+
+
+def _retired_directory(home: Home) -> Path:
+    number = 1
+    while (retired := home.keys / f"retired-{number}").exists():
+        number += 1
+    make_private_directory(retired)
+    return retired
 
 
 def take_ca(home: Home, ca_certificate: Path, ca_key: Path) -> None:
@@ -99,10 +148,7 @@ def renew_keys(home: Home, member: str) -> Path:
     """
     with home.lock():
         chain_id = read_genesis(home.genesis).chain_id
-        number = 1
-        while (retired := home.keys / f"retired-{number}").exists():
-            number += 1
-        make_private_directory(retired)
+        retired = _retired_directory(home)
         for use in USES:
             path = home.keys / f"{use}.key"
             if path.exists():
@@ -158,6 +204,23 @@ def check_rules(check: Mapping[str, Any]) -> None:
     if broken is not None:
         raise UsageError(
             "the chain would refuse this", expected=broken["meaning"], got=f"{broken['rule']}: {broken['detail']}"
+        )
+
+
+def check_ca_of(client: NodeClient, action: Mapping[str, Any]) -> None:
+    """Raise `InputError` where an action admits a member whose root CA nodes could not use.
+
+    The chain judges the CA's form alone, so whoever proposes or approves has to ask here.
+    """
+    if action["type"] != "add_member" or not action["member"].get("ca_certificate"):
+        return
+    entry = action["member"]
+    check_ca(f"member {entry['id']}", entry["ca_certificate"])
+    present = {row["id"]: row["ca_certificate"] for row in client.members() if not row["excluded"]}
+    present = {member: pem for member, pem in present.items() if pem and member != entry["id"]}
+    if entry["id"] not in usable_cas({**present, entry["id"]: entry["ca_certificate"]}):
+        raise InputError(
+            "root CA not usable", where=f"member {entry['id']}", expected="a subject that no other member's CA has"
         )
 
 

@@ -185,10 +185,14 @@ def source_grant(state: StateReader, source: bytes) -> SourceGrant | None:
 
 def sources_of(state: StateReader, member: str) -> list[tuple[SourceKey, Source]]:
     """Return a member's sources, ascending by key, also those that were removed."""
+    return [(key, row) for key, row in read_sources(state) if row.member == member]
+
+
+def read_sources(state: StateReader) -> list[tuple[SourceKey, Source]]:
+    """Return all sources, ascending by key, also those that were removed."""
     return [
         (SourceKey(bytes.fromhex(key.decode().removeprefix("source/"))), row)
         for key, row in state.scan("source/", Source)
-        if row.member == member
     ]
 
 

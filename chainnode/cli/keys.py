@@ -14,7 +14,7 @@ USES = ("source", "officer", "vote", "cosign", "log")
 
 @click.group(cls=Group)
 def keys() -> None:
-    """Make and show key files; the secret part is never printed."""
+    """Make, show and replace key files; the secret part is never printed."""
 
 
 @keys.command()
@@ -33,6 +33,27 @@ def new(file: Path, use: str, member: str, role: str) -> None:
     write_key(file, key)
     say(f"key written to {file}")
     show({"file": str(file), "use": key.use, "member": key.member, "role": key.role, "public": key.public})
+
+
+@keys.command()
+@click.option("--role", "roles", multiple=True, help="A role of the member that the key may act under. [default: bank]")
+def rotate(roles: tuple[str, ...]) -> None:
+    """Put the source key and outbox of the stopped node of --home away, and make new ones."""
+    import json
+
+    from chainnode.cli.context import settings
+    from chainnode.files import write_file
+    from chainnode.joining import rotate_source, source_entry, source_entry_path
+
+    home = settings().require_home()
+    home.check()
+    member = settings().load_config(home).config.node.member
+    retired = rotate_source(home, member)
+    entry = source_entry(home, member=member, roles=roles or ("bank",))
+    path = source_entry_path(home)
+    write_file(path, json.dumps(entry, indent=2).encode() + b"\n")
+    say(f"the used key and outbox lie in {retired}; propose the new key: `chainnode member propose add-source {path}`")
+    show({"file": str(path), "member": member, "key": entry["key"], "retired": str(retired)})
 
 
 @keys.command("show")

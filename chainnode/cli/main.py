@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "config": ("node", "config", "Show and check settings.", "Node"),
     "fsck": ("node", "fsck", "Verify a stopped node's store, block by block.", "Node"),
     "genesis": ("genesis", "genesis", "Make, show and hash the consortium's genesis.", "Consortium"),
+    "member": ("member", "member", "Members, their sources and officers: list, propose, vote.", "Consortium"),
     "validator": ("validator", "validator", "Validators: list, propose changes, vote.", "Consortium"),
     "rules": ("validator", "rules", "The rules that blocks follow, and others from a height on.", "Consortium"),
     "keys": ("keys", "keys", "Make and show key files.", "Consortium"),

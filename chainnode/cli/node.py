@@ -91,7 +91,7 @@ def init(
             from chainnode.joining import take_ca
 
             take_ca(home, Home(ca).ca_certificate, Home(ca).ca_key)
-        if not observer and not joins:
+        if not observer and ca is None:
             officer = new_key("officer", member=member, role="governance")
             write_key(home.keys / "officer.key", officer)
             say("keys/officer.key signs the member's votes on governance: keep it away from the node")

@@ -106,6 +106,16 @@ def _sentence(action: dict[str, Any]) -> str:
             return f"new keys for {name}"
         case {"type": "activate_rules", "version": version, "height": height}:
             return f"rules {version} from height {height}"
+        case {"type": "add_member", "member": {"id": name, "name": title}}:
+            return f"admit {name} ({title})"
+        case {"type": "exclude_member", "member": member}:
+            return f"exclude {member}"
+        case {"type": "add_source", "member": member, "key": key}:
+            return f"add source {key[:16]} of {member}"
+        case {"type": "remove_source", "key": key}:
+            return f"remove source {key[:16]}"
+        case {"type": "set_officers", "member": member}:
+            return f"other officers for {member}"
         case _:
             return str(action.get("type"))
 
@@ -150,7 +160,8 @@ def propose() -> None:
     """Propose a change of the validators; refused at the door where too few of the next ones would be up."""
 
 
-def _proposing(command: Any) -> Any:  # Any: click's decorators are untyped
+def proposing(command: Any) -> Any:  # Any: click's decorators are untyped
+    """Give a command the options of all proposals."""
     for option in (timeout_option, wait_option, days_option, force_option, dry_run_option):
         command = option(command)
     return command
@@ -158,47 +169,47 @@ def _proposing(command: Any) -> Any:  # Any: click's decorators are untyped
 
 @propose.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@_proposing
+@proposing
 def add(file: Path, dry_run: bool, force: bool, days: float, wait: str, timeout_s: float) -> int:
     """Propose the node of FILE (its config/validator.json) as a validator."""
     from chainnode.joining import read_validator_entry
 
     action = {"type": "add_validator", **read_validator_entry(file)}
-    return _propose(action, dry_run=dry_run, force=force, days=days, wait=wait, timeout_s=timeout_s)
+    return propose_action(action, dry_run=dry_run, force=force, days=days, wait=wait, timeout_s=timeout_s)
 
 
 @propose.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@_proposing
+@proposing
 def rekey(file: Path, dry_run: bool, force: bool, days: float, wait: str, timeout_s: float) -> int:
     """Propose the new keys of FILE for the validator of that name, such as one that lost its disk."""
     from chainnode.joining import read_validator_entry
 
     found = read_validator_entry(file)
     action = {"type": "rekey_validator", **{key: found[key] for key in ("name", "keys", "address")}}
-    return _propose(action, dry_run=dry_run, force=force, days=days, wait=wait, timeout_s=timeout_s)
+    return propose_action(action, dry_run=dry_run, force=force, days=days, wait=wait, timeout_s=timeout_s)
 
 
 @propose.command()
 @click.argument("name")
 @click.option("--fewer-faults", is_flag=True, help="Although the chain will bear fewer faulty validators.")
-@_proposing
+@proposing
 def remove(name: str, fewer_faults: bool, dry_run: bool, force: bool, days: float, wait: str, timeout_s: float) -> int:
     """Propose that validator NAME leaves."""
     action = {"type": "remove_validator", "name": name, "fewer_faults": fewer_faults}
-    return _propose(action, dry_run=dry_run, force=force, days=days, wait=wait, timeout_s=timeout_s)
+    return propose_action(action, dry_run=dry_run, force=force, days=days, wait=wait, timeout_s=timeout_s)
 
 
 @rules.command("propose")
 @click.argument("version", type=click.IntRange(1))
 @click.option("--at", "height", type=click.IntRange(1), required=True, help="The first height with these rules.")
-@_proposing
+@proposing
 def propose_rules(
     version: int, height: int, dry_run: bool, force: bool, days: float, wait: str, timeout_s: float
 ) -> int:
     """Propose that blocks from a height on follow VERSION of the rules. Upgrade the nodes before that height."""
     action = {"type": "activate_rules", "version": version, "height": height}
-    return _propose(action, dry_run=dry_run, force=force, days=days, wait=wait, timeout_s=timeout_s)
+    return propose_action(action, dry_run=dry_run, force=force, days=days, wait=wait, timeout_s=timeout_s)
 
 
 @rules.command("status")
@@ -219,7 +230,10 @@ def rules_status() -> None:
     )
 
 
-def _propose(action: dict[str, Any], *, dry_run: bool, force: bool, days: float, wait: str, timeout_s: float) -> int:
+def propose_action(
+    action: dict[str, Any], *, dry_run: bool, force: bool, days: float, wait: str, timeout_s: float
+) -> int:
+    """Ask whether the chain and the nodes would bear an action, and propose it; return the exit status."""
     from chainnode.joining import check_outlook, check_release, check_rules, outlook
     from ledger.event_json import record_from_json
     from ledger.governance_bodies import Propose
@@ -240,7 +254,7 @@ def _propose(action: dict[str, Any], *, dry_run: bool, force: bool, days: float,
         return 0
     expires = format_time(time.time_ns() // 1_000_000 + int(days * DAY_MS))
     body = record_from_json(Propose, {"action": action, "expires": expires}, where="proposal")
-    return _send(client, body, f"proposal to {_sentence(action)}", wait, timeout_s)
+    return send_event(client, body, f"proposal to {_sentence(action)}", wait, timeout_s)
 
 
 # --- voting
@@ -276,12 +290,12 @@ def withdraw(proposal: str, wait: str, timeout_s: float) -> int:
 
     body = Withdraw(bytes.fromhex(hash_of(proposal, "a proposal's id")))
     client = settings().client(timeout_s=timeout_s, token=True)
-    return _send(client, body, "withdrawal", wait, timeout_s)
+    return send_event(client, body, "withdrawal", wait, timeout_s)
 
 
 def _vote(proposal: str, officer: Path, *, approve: bool, wait: str, timeout_s: float) -> int:
     from chainnode.identity import read_key
-    from chainnode.joining import check_release
+    from chainnode.joining import check_ca_of, check_release
     from ledger.governance_bodies import CastVote, vote_statement
     from primitives.ids import Hash
 
@@ -291,13 +305,14 @@ def _vote(proposal: str, officer: Path, *, approve: bool, wait: str, timeout_s: 
     found = client.call("gov_getProposal", id=proposal_id.hex())["proposal"]
     if approve:
         check_release(client, found["action"])
+        check_ca_of(client, found["action"])
     say(f"{'for' if approve else 'against'}: {_sentence(found['action'])}, proposed by {found['member']}")
     chain_id = Hash(bytes.fromhex(client.call("net_status")["chain_id"]))
     signature = key.signing_key.sign(vote_statement(chain_id, proposal_id, approve))
-    return _send(client, CastVote(proposal_id, approve, key.source, signature), "vote", wait, timeout_s)
+    return send_event(client, CastVote(proposal_id, approve, key.source, signature), "vote", wait, timeout_s)
 
 
-def _send(client: NodeClient, body: Record, what: str, wait: str, timeout_s: float) -> int:
+def send_event(client: NodeClient, body: Record, what: str, wait: str, timeout_s: float) -> int:
     """Submit one event of governance; status 1 unless it was applied."""
     from chainnode.submission import NewEvent
     from ledger.governance import KIND_OF, SCHEMA

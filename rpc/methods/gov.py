@@ -5,6 +5,7 @@ Here: reading. Proposing and voting are events like any other (`ledger_submit`).
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from ledger.committed_state import CommittedState
@@ -21,13 +22,25 @@ from ledger.governance_records import (
 )
 from ledger.governance_rules import check_action
 from ledger.kinds import RuleBroken
-from ledger.members import read_validators
+from ledger.members import read_members, read_sources, read_validators
 from primitives.validators import ValidatorSet
 from rpc.errors import Code, not_found
 from rpc.methods.heights import tip_of
 from rpc.ports import Services
 from rpc.registry import method
-from rpc.types import HashHex, NoParams, Params, Result, Time, time_text
+from rpc.types import (
+    LIMIT_DEFAULT,
+    Cursor,
+    HashHex,
+    Limit,
+    NoParams,
+    Params,
+    Result,
+    Time,
+    make_cursor,
+    read_cursor,
+    time_text,
+)
 
 Json = dict[str, Any]  # Any: JSON of an action
 
@@ -42,6 +55,50 @@ class CheckAction(Params, frozen=True):
     """An action as a proposal's body has it: `type`, and its fields."""
 
     action: Json
+
+
+class ListMembers(Params, frozen=True):
+    """A page of the members, by id."""
+
+    limit: Limit = LIMIT_DEFAULT
+    cursor: Cursor | None = None
+
+
+class SourceResult(Result, frozen=True):
+    """A signing key of a member; one that was removed may submit nothing, and never comes back."""
+
+    key: str
+    roles: list[str]
+    removed: bool
+
+
+class OfficerResult(Result, frozen=True):
+    """An officer's key and what for."""
+
+    key: str
+    role: str
+
+
+class MemberResult(Result, frozen=True):
+    """A member as the state has it, with its sources and its validators of the present set."""
+
+    id: str
+    name: str
+    roles: list[str]
+    agents: list[str]
+    sources: list[SourceResult]
+    officers: list[OfficerResult]
+    validators: list[str]
+    ca_certificate: str
+    excluded: bool
+
+
+class MembersAnswer(Result, frozen=True):
+    """The members by id; `cursor` asks for the next."""
+
+    members: list[MemberResult]
+    cursor: str | None
+    as_of: int
 
 
 class ProposalResult(Result, frozen=True):
@@ -139,6 +196,38 @@ def check(services: Services, params: CheckAction) -> CheckResult:
     )
 
 
+@method("gov_listMembers", params=ListMembers, result=MembersAnswer, errors=(Code.UNAVAILABLE,))
+def list_members(services: Services, params: ListMembers) -> MembersAnswer:
+    """The members with their roles, codes, root CA, sources and officers, also those that were excluded."""
+    tip = tip_of(services)
+    state = CommittedState(services.reads.store)
+    after = "" if params.cursor is None else read_cursor(params.cursor, "gov_listMembers", tuple[str])[0]
+    page = list(itertools.islice((member for member in read_members(state) if member.id > after), params.limit))
+    sources: dict[str, list[SourceResult]] = {member.id: [] for member in page}
+    for key, row in read_sources(state):
+        if row.member in sources:
+            sources[row.member].append(SourceResult(key.hex(), list(row.roles), row.removed))
+    validators: dict[str, list[str]] = {}
+    for validator in read_validators(state).validators:
+        validators.setdefault(validator.member, []).append(validator.name)
+    rows = [
+        MemberResult(
+            member.id,
+            member.name,
+            list(member.roles),
+            list(member.agents),
+            sources[member.id],
+            [OfficerResult(officer.key.hex(), officer.role) for officer in member.officers],
+            validators.get(member.id, []),
+            member.ca_certificate,
+            member.excluded,
+        )
+        for member in page
+    ]
+    cursor = make_cursor("gov_listMembers", page[-1].id) if len(page) == params.limit else None
+    return MembersAnswer(rows, cursor, int(tip.height))
+
+
 def proposals_under_way(services: Services) -> list[ProposalResult]:
     """Return the proposals that wait for votes or for their node at the newest block's time."""
     state = CommittedState(services.reads.store)
@@ -179,4 +268,4 @@ def _figures(validators: ValidatorSet) -> Figures:
     return Figures(int(validators.epoch), validators.n, validators.f, validators.quorum, names)
 
 
-METHODS = (get_proposal, list_proposals, check)
+METHODS = (get_proposal, list_proposals, list_members, check)

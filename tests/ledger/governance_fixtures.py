@@ -150,13 +150,13 @@ class Council:
             self.chain.tip_hash, time_ms=self.now_ms, epoch=self.set.epoch, proposer=0, batches=batches
         )
         header, block_hash = block.header, block.header.hash()
-        certificate = self._certificate(header.epoch, header.height, block_hash)
+        certificate = self.certificate(header.epoch, header.height, block_hash)
         result = self.chain.commit(block_hash, certificate)
         self.store.write(result.puts, sync=True)
         self.chain.written(result.ticket)
         return result
 
-    def _certificate(self, epoch: Epoch, height: Height, block_hash: Hash) -> QuorumCertificate:
+    def certificate(self, epoch: Epoch, height: Height, block_hash: Hash) -> QuorumCertificate:
         """Return the commit certificate of a quorum of the present set."""
         signed = commit_statement(COMMIT, self.chain_id, epoch, View(0), height, block_hash)
         signatures = []

@@ -13,7 +13,7 @@ from ledger.event_json import record_from_json, record_to_json
 from ledger.events import Event
 from ledger.execution import BlockRefused
 from ledger.genesis import GenesisMember, GenesisSource
-from ledger.governance import WITHDRAW
+from ledger.governance import RETIRE_SOURCE, WITHDRAW
 from ledger.governance_bodies import (
     Action,
     ActivateRules,
@@ -35,8 +35,9 @@ from ledger.member_rules import GOVERNANCE_ROLE, is_pem_certificate
 from ledger.members import Officer, Role, member_of_agent, read_member, read_source, source_grant, sources_of
 from ledger.pool import Pool
 from p2p.certificates import certificate_pem, make_member_ca
+from primitives.block import Block, CommittedBlock
 from primitives.encoding import encode
-from primitives.ids import Hash, Height, TimeMs
+from primitives.ids import Hash, SourceKey, TimeMs
 from tests.ledger.governance_fixtures import START_MS, Council, key_of
 
 NEW = "bank-new"
@@ -361,27 +362,9 @@ def waits(council: Council) -> tuple[LedgerApplication, list[ParsedBatch]]:
     return application, batches
 
 
-def test_waiting_batches_of_a_removed_source_are_let_go_and_held_against_no_leader() -> None:
-    council = Council(4)
-    application, batches = waits(council)
-    assert application.something_to_order()
-    council.say("bank-0", retirement(council, "bank-3"))
-    lost = application.pool.drop_unadmitted(council.chain)
-    application.offers.forget(lost)
-    assert lost == [key("bank-3", "source")]
-    assert not application.something_to_order()
-    assert len(application.pool) == 0
-    assert application.pool.size_bytes == 0
-    for batch in batches:
-        application.pool.take_back(council.chain, batch, TimeMs(council.now_ms))
-    assert len(application.pool) == 0
-
-
-def test_nothing_of_a_source_is_proposed_on_a_block_that_removes_it_committed_or_not() -> None:
-    council = Council(4)
-    application, batches = waits(council)
-    word = retirement(council, "bank-3")
-    event = Event("bank-0", b"r" * 16, council.now_ms + 1_000, 84, 1, encode(word))
+def removing_block(council: Council) -> Block:
+    """Return an executed block on the tip in which the officer of bank-3 stops its source."""
+    event = Event("bank-0", b"r" * 16, council.now_ms + 1_000, RETIRE_SOURCE, 1, encode(retirement(council, "bank-3")))
     number, previous = council.chain.next_number(council.chain.tip_hash, key("bank-0", "source"))
     raw = build_batch(
         [encode(event)],
@@ -394,12 +377,34 @@ def test_nothing_of_a_source_is_proposed_on_a_block_that_removes_it_committed_or
     )
     batch = parse_batch(raw)
     council.chain.add_batch(batch)
+    time_ms = council.now_ms + 5
+    return council.chain.build(council.chain.tip_hash, time_ms=time_ms, epoch=0, proposer=0, batches=[batch])
+
+
+def test_waiting_batches_of_a_removed_source_are_let_go_and_held_against_no_leader() -> None:
+    council = Council(4)
+    application, batches = waits(council)
+    assert application.something_to_order()
+    block = removing_block(council)
+    certificate = council.certificate(block.header.epoch, block.header.height, block.header.hash())
+    application.deliver(CommittedBlock(block, certificate))
+    assert not application.something_to_order()
+    assert len(application.pool) == 0
+    assert application.pool.size_bytes == 0
+    assert not application.offers.waits_for(SourceKey(key("bank-3", "source")))
+    for batch in batches:
+        application.pool.take_back(council.chain, batch, TimeMs(council.now_ms))
+    assert len(application.pool) == 0
+
+
+def test_nothing_of_a_source_is_proposed_on_a_block_that_removes_it_committed_or_not() -> None:
+    council = Council(4)
+    application, batches = waits(council)
     tip = council.chain.tip_hash
-    removing = council.chain.build(tip, time_ms=council.now_ms + 5, epoch=0, proposer=0, batches=[batch]).header.hash()
+    removing = removing_block(council).header.hash()
     assert application.pool.select(council.chain, tip) == batches
     assert application.pool.select(council.chain, removing) == []
     # Until it is committed the batches wait: another branch may order them.
-    assert application.propose(tip, Height(1), 0, 0, TimeMs(council.now_ms + 6)) is not None  # type: ignore[arg-type]
     assert len(application.pool) == 2
 
 

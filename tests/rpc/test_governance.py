@@ -10,14 +10,14 @@ import pytest
 
 from ledger.event_json import body_from_json, body_to_json, record_to_json
 from ledger.governance import PROPOSE
-from ledger.governance_bodies import ActivateRules, Propose, RemoveValidator
+from ledger.governance_bodies import ActivateRules, ExcludeMember, Propose, RemoveSource, RemoveValidator
 from ledger.reader import LedgerReader
 from primitives.encoding import encode
 from primitives.errors import InputError
 from rpc.errors import RpcError
 from rpc.methods.catalogue import METHODS
 from rpc.ports import NodeStatus, Services
-from tests.ledger.governance_fixtures import Council
+from tests.ledger.governance_fixtures import Council, key_of
 
 
 def ask(council: Council, name: str, **params: Any) -> Any:  # Any: JSON in, JSON out
@@ -105,3 +105,29 @@ def test_a_proposal_goes_to_json_and_back_as_the_same_bytes() -> None:
         shown = body_to_json(PROPOSE, 1, body)
         assert shown["action"]["type"] == type(action).__struct_config__.tag
         assert body_from_json("governance.propose", shown) == (PROPOSE, 1, body)
+
+
+def test_members_are_listed_page_by_page_with_their_sources_and_validators() -> None:
+    council = Council(4)
+    first = ask(council, "gov_listMembers", limit=3)
+    assert [row["id"] for row in first["members"]] == ["bank-0", "bank-1", "bank-2"]
+    rest = ask(council, "gov_listMembers", limit=3, cursor=first["cursor"])
+    assert [row["id"] for row in rest["members"]] == ["bank-3", "bank-4"]
+    assert rest["cursor"] is None
+    row = rest["members"][0]
+    key = key_of("bank-3", "source").public.hex()
+    assert row["sources"] == [{"key": key, "roles": ["bank"], "removed": False}]
+    assert (row["validators"], row["officers"][0]["role"], row["excluded"]) == (["node-3"], "governance", False)
+    assert rest["members"][1]["validators"] == []
+    proposal = council.propose(RemoveSource(key_of("bank-3", "source").public))
+    council.vote(proposal, 0, 1, 2)
+    row = ask(council, "gov_listMembers", limit=100)["members"][3]
+    assert row["sources"] == [{"key": key, "roles": [], "removed": True}]
+
+
+def test_an_action_about_members_is_checked_like_any_other() -> None:
+    council = Council(4)
+    found = ask(council, "gov_checkAction", action=record_to_json(ExcludeMember("bank-1")))
+    assert found["broken"]["rule"] == "has_validator"
+    found = ask(council, "gov_checkAction", action=record_to_json(ExcludeMember("bank-4")))
+    assert (found["broken"], found["following"]) == (None, None)
