@@ -17,13 +17,16 @@ from chainnode.joining import (
     check_rules,
     entry_path,
     outlook,
+    read_source_entry,
     read_validator_entry,
     renew_keys,
+    rotate_source,
+    source_entry,
     validator_entry,
 )
 from chainnode.localnet import Localnet
 from chainnode.wal import was_begun
-from ledger.governance_bodies import key_statement
+from ledger.governance_bodies import key_statement, source_statement
 from primitives.errors import ChainError, InputError, UsageError
 from primitives.ids import Hash
 from primitives.keys import verify
@@ -122,3 +125,26 @@ def test_a_change_that_leaves_the_set_alone_needs_no_quorum_and_a_broken_rule_is
         check_rules({"broken": {"rule": "no_safe_quorum", "meaning": "Too few.", "detail": "3 would be left"}})
     assert issubclass(UnsafeChange, ChainError)
     assert isinstance(entry_path(Home(Path("x"))), Path)
+
+
+def test_a_rotated_source_proves_itself_and_begins_an_empty_outbox(net: Localnet) -> None:
+    home = Home(net.directory / "nodes" / "bank-d")
+    before = read_key(home.source_key, "source").public
+    with home.lock(), pytest.raises(Busy):
+        rotate_source(home, "bank-d")
+    retired = rotate_source(home, "bank-d")
+    assert read_key(retired / "source.key", "source").public == before
+    assert (retired / "outbox").exists()
+    assert home.outbox.exists()
+    entry = source_entry(home, member="bank-d", roles=["bank"])
+    key, proof = bytes.fromhex(entry["key"]), bytes.fromhex(entry["proof"])
+    chain_id = Hash(bytes.fromhex(net.load().chain_id))
+    assert entry["key"] != before
+    assert verify(key, source_statement(chain_id, "bank-d", key), proof)
+    assert not verify(key, source_statement(chain_id, "bank-c", key), proof)
+    path = home.config.parent / "source.json"
+    path.write_text(json.dumps(entry))
+    assert read_source_entry(path) == entry
+    path.write_text("{}")
+    with pytest.raises(InputError, match="not a source's entry"):
+        read_source_entry(path)
