@@ -8,6 +8,7 @@ used keys away, and asking a node how safe a change would be at this moment. Not
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,9 @@ from primitives.ids import Hash
 Json = dict[str, Any]  # Any: JSON values
 
 ENTRY_KEYS = ("name", "member", "address", "keys")
+OUTLOOK_WITHIN_S = 4.0
+"""Several times the interval at which peers say where they stand."""
+POLL_S = 0.1
 SOURCE_ENTRY_KEYS = ("member", "key", "roles", "proof")
 
 
@@ -161,17 +165,32 @@ def renew_keys(home: Home, member: str) -> Path:
     return retired
 
 
-def outlook(client: NodeClient, check: Mapping[str, Any], waits_for: Iterable[str] = ()) -> Outlook | None:
+def outlook(
+    client: NodeClient, check: Mapping[str, Any], waits_for: Iterable[str] = (), *, within_s: float = 0.0
+) -> Outlook | None:
     """Return who of the next set is up now, as the asked node sees it; None for a change that leaves the set alone.
 
-    `check` is the answer of `gov_checkAction`; nodes of `waits_for` count as up: the change waits for their word.
+    `check` is the answer of `gov_checkAction`; nodes of `waits_for` count as up: the change waits for their word. Peers
+    say now and then where they stand, and a busy chain is far ahead by then: they have `within_s` seconds to be known
+    to be where the chain was at the time of the question.
     """
     following = check["following"]
     if following is None:
         return None
+    end = time.monotonic() + within_s
     status = client.call("net_status")
+    while True:
+        found = _outlook(client, status, following, frozenset(waits_for))
+        if found.safe or time.monotonic() >= end:
+            return found
+        time.sleep(POLL_S)
+
+
+def _outlook(
+    client: NodeClient, status: Mapping[str, Any], following: Mapping[str, Any], waits_for: frozenset[str]
+) -> Outlook:
     enough = int(status["height"]) - WINDOW
-    up = {peer["name"] for peer in client.call("net_peers")["peers"] if _is_up(peer, enough)} | set(waits_for)
+    up = {peer["name"] for peer in client.call("net_peers")["peers"] if _is_up(peer, enough)} | waits_for
     if not status["catching_up"]:
         up.add(status["node"])
     names = following["validators"]

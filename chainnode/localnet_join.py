@@ -18,7 +18,7 @@ from chainnode.client import NodeClient, TimedOut
 from chainnode.founding import Json, found_home, join_chain, read_genesis
 from chainnode.home import Home
 from chainnode.identity import KeyFile, read_key, read_token
-from chainnode.joining import check_outlook, check_rules, outlook, take_ca, validator_entry
+from chainnode.joining import OUTLOOK_WITHIN_S, check_outlook, check_rules, outlook, take_ca, validator_entry
 from chainnode.localnet import (
     HOST,
     PORTS_A_NODE,
@@ -100,7 +100,7 @@ def _vote_in(net: Localnet, proposer: LocalNode, action: Json) -> None:
     client = _client(proposer)
     check = client.call("gov_checkAction", action=action)
     check_rules(check)
-    check_outlook(outlook(client, check, [action["name"]]))
+    check_outlook(outlook(client, check, [action["name"]], within_s=OUTLOOK_WITHIN_S))
     expires = format_time(time.time_ns() // 1_000_000 + TERM_MS)
     body = record_from_json(Propose, {"action": action, "expires": expires}, where="proposal")
     proposal_id = bytes.fromhex(_submit(client, proposer.member, body))

@@ -234,7 +234,7 @@ def propose_action(
     action: dict[str, Any], *, dry_run: bool, force: bool, days: float, wait: str, timeout_s: float
 ) -> int:
     """Ask whether the chain and the nodes would bear an action, and propose it; return the exit status."""
-    from chainnode.joining import check_outlook, check_release, check_rules, outlook
+    from chainnode.joining import OUTLOOK_WITHIN_S, check_outlook, check_release, check_rules, outlook
     from ledger.event_json import record_from_json
     from ledger.governance_bodies import Propose
     from ledger.times import format_time
@@ -243,7 +243,7 @@ def propose_action(
     check = client.call("gov_checkAction", action=action)
     check_rules(check)
     joins = action["type"] in ("add_validator", "rekey_validator")
-    found = outlook(client, check, [action["name"]] if joins else [])
+    found = outlook(client, check, [action["name"]] if joins else [], within_s=OUTLOOK_WITHIN_S)
     if found is not None:
         say(found.sentence())
     if not force:

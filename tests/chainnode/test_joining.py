@@ -148,3 +148,22 @@ def test_a_rotated_source_proves_itself_and_begins_an_empty_outbox(net: Localnet
     path.write_text("{}")
     with pytest.raises(InputError, match="not a source's entry"):
         read_source_entry(path)
+
+
+def test_a_peer_has_time_to_say_that_it_is_where_a_busy_chain_was() -> None:
+    heights = iter([10, 10, 95, 95])
+
+    class Asked:
+        def call(self, method: str) -> Any:  # Any: JSON
+            if method == "net_status":
+                return {"node": "a", "height": 100, "catching_up": False}
+            return {"peers": [{"name": "b", "connected": True, "height": next(heights)}]}
+
+    asked: Any = Asked()
+    check = {"following": {"n": 2, "quorum": 2, "validators": ["a", "b"]}}
+    found = outlook(asked, check)
+    assert found is not None
+    assert found.silent == ("b",)
+    found = outlook(asked, check, within_s=10.0)
+    assert found is not None
+    assert found.safe
