@@ -92,7 +92,11 @@ def test_a_node_without_its_write_ahead_log_follows_and_never_votes(net: Network
         assert voters == {0, 1, 2}
         net.stop(AWAY)
     assert any(line["event"] == "voting_key_without_its_log" for line in net.log_lines(AWAY))
-    kept.replace(wal)  # it signed nothing meanwhile
+    kept.replace(wal)
+    net.start(AWAY)
+    assert net.status(AWAY)["role"] == "learner", "nobody knows how old a log is that is put back"
+    net.stop(AWAY)
+    net.home(AWAY).learner_wal.unlink()  # for the tests that follow: it signed nothing meanwhile
     net.start(AWAY)
     assert net.status(AWAY)["role"] == "validator"
 
@@ -106,7 +110,9 @@ def test_an_empty_write_ahead_log_counts_as_lost(net: Network) -> None:
     assert net.status(AWAY)["role"] == "learner"
     net.stop(AWAY)
     kept.replace(wal)
+    net.home(AWAY).learner_wal.unlink()
     net.start(AWAY)
+    assert net.status(AWAY)["role"] == "validator"
 
 
 def test_a_home_in_use_refuses_a_second_process(net: Network) -> None:
