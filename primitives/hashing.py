@@ -17,7 +17,7 @@ PROTOCOL_VERSION = 1
 
 PROTOCOL_OLDEST = 1
 """The oldest one that it still speaks: two nodes use the newest that both know."""
-"""Of the messages between nodes and the frames around them."""
+
 RULES_FIRST = 1
 """The version of the rules by which every chain begins; which one a block carries is the chain's (`ledger.rules`)."""
 DOMAIN = b"chainnode/v1/"

@@ -246,7 +246,7 @@ def try_one(mutation: Mutation, pristine: Path, work: Path) -> Result:
             return Result(mutation, None, f"does not import: {first.output[-400:]}", cpu_s, clock_s)
         why_not = ""
         judges = [lambda: judge_tests(mutation, tree)] if mutation.tests else []
-        judges += [lambda item=item: judge_run(mutation, item, tree) for item in mutation.runs]  # type: ignore[misc]
+        judges += [lambda item=item: judge_run(mutation, item, tree) for item in mutation.runs]  # type: ignore[misc]  # a bound item
         for judge in judges:
             finished, caught_by, why_not = judge()
             cpu_s, clock_s = cpu_s + finished.cpu_s, clock_s + finished.clock_s
