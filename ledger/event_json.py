@@ -140,11 +140,13 @@ def _body_bytes(spec: KindSpec, schema: int, body: Mapping[str, Any]) -> bytes:
     return encode(record_from_json(spec.schemas[schema], body, where="body"))
 
 
-def record_from_json(type_: type[Record], value: Mapping[str, Any], *, where: str) -> Record:
+def record_from_json(
+    type_: type[Record], value: Mapping[str, Any], *, where: str, size_max: int = EVENT_SIZE_MAX
+) -> Record:
     """Return the record of a JSON object as `record_to_json` writes it. Raises InputError with the path."""
     info = inspect.type_info(type_)
     assert isinstance(info, inspect.StructType)
-    record: Record = decode(type_, encode(_struct(info, value, where)), size_max=EVENT_SIZE_MAX)
+    record: Record = decode(type_, encode(_struct(info, value, where)), size_max=size_max)
     return record
 
 
@@ -211,6 +213,11 @@ def _built(type_: inspect.Type, value: object, where: str) -> object:
             if not isinstance(value, list):
                 raise InputError("not a list", where=where, expected="a JSON array", got=_type(value))
             return [_built(item, part, f"{where}[{i}]") for i, part in enumerate(value)]
+        case inspect.TupleType(item_types=items):
+            if not isinstance(value, list) or len(value) != len(items):
+                raise InputError("not such a list", where=where, expected=f"{len(items)} values", got=_type(value))
+            pairs = enumerate(zip(items, value, strict=True))
+            return [_built(item, part, f"{where}[{i}]") for i, (item, part) in pairs]
         case _:
             if isinstance(value, float | dict | list):
                 raise InputError("wrong type", where=where, expected="text, a whole number or a truth value", got=value)

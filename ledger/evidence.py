@@ -37,7 +37,7 @@ from ledger.state import StateReader, Transaction
 from primitives.encoding import Record
 from primitives.ids import Epoch
 from primitives.keys import verify
-from primitives.validators import Validator
+from primitives.validators import ValidatorSet
 
 RECORDED_MAX: Final = 16
 """Of one accused key: more of it tells nothing new, and the state must not grow with what one key signs."""
@@ -165,17 +165,9 @@ EVIDENCE_KINDS: Final = evidence_kinds()
 def accused_of(state: StateReader, body: EvidenceBody) -> Accused | None:
     """Return whom evidence names, as the state knows it; None where there is no such validator or source."""
     match body:
-        case VotesEvidence(epoch=epoch, validator=index):
-            validator = _validator(state, epoch, index)
-            if validator is None:
-                return None
-            return Accused(f"votes/{epoch:010d}/{index:03d}", validator.vote_key, validator.name, validator.member)
-        case CosignaturesEvidence(epoch=epoch, validator=index):
-            validator = _validator(state, epoch, index)
-            if validator is None:
-                return None
-            key = validator.cosign_key  # of the key, since one key may cosign in several epochs
-            return Accused(f"cosignatures/{key.hex()}", key, validator.name, validator.member)
+        case VotesEvidence() | CosignaturesEvidence():
+            validators = read_validators_of(state, Epoch(body.epoch))
+            return None if validators is None else accused_in(validators, body)
         case BatchesEvidence(first=first):
             source = first.header.source
             row = read_source(state, source)
@@ -184,9 +176,16 @@ def accused_of(state: StateReader, body: EvidenceBody) -> Accused | None:
             assert_never(body)
 
 
-def _validator(state: StateReader, epoch: int, index: int) -> Validator | None:
-    validators = read_validators_of(state, Epoch(epoch))
-    return None if validators is None or index >= validators.n else validators.validators[index]
+def accused_in(validators: ValidatorSet, body: VotesEvidence | CosignaturesEvidence) -> Accused | None:
+    """Return which validator of its epoch's set evidence names; None where the set has no such index."""
+    if body.validator >= validators.n:
+        return None
+    validator = validators.validators[body.validator]
+    if isinstance(body, VotesEvidence):
+        row = f"votes/{body.epoch:010d}/{body.validator:03d}"
+        return Accused(row, validator.vote_key, validator.name, validator.member)
+    key = validator.cosign_key  # of the key, since one key may cosign in several epochs
+    return Accused(f"cosignatures/{key.hex()}", key, validator.name, validator.member)
 
 
 def place_of(body: EvidenceBody) -> str:

@@ -214,6 +214,20 @@ class LedgerReader:
                 high = middle - 1
         return Height(low)
 
+    def height_at_epoch_end(self, epoch: int) -> Height | None:
+        """Return the height of an epoch's last block; None for one that is not over, or whose end is not here."""
+        tip = self.tip()
+        if tip is None or not 0 <= epoch < self._header(tip.height).epoch:
+            return None
+        low, high = 0, int(tip.height)
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self._header(middle).epoch <= epoch:
+                low = middle
+            else:
+                high = middle - 1
+        return Height(low)
+
     # -- events
 
     def positions(self, event_id: bytes) -> Iterator[Position]:

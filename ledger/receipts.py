@@ -18,9 +18,9 @@ from msgspec import Meta
 
 from ledger.batch_headers import BatchHeader, batch_statement
 from ledger.events import EVENT_SIZE_MAX, Event, event_id
+from ledger.handovers import check_release
 from ledger.outcomes import OutcomeProof, verify_outcome
 from ledger.reader import LedgerReader, Position
-from ledger.rules import RULES_SUPPORTED
 from ledger.tlog_proofs import PROOF_SIZE_MAX, TlogProof, parse_tlog_proof
 from ledger.trust_policy import (
     CheckedCheckpoint,
@@ -34,7 +34,6 @@ from primitives import merkle
 from primitives.block import BlockHeader, batches_hash
 from primitives.encoding import Record, decode, encode
 from primitives.errors import EncodingError, ProofError
-from primitives.hashing import SUITE
 from primitives.ids import EventId, Hash, Height, MemberId, SourceKey, TimeMs
 from primitives.keys import verify as verify_signature
 
@@ -198,13 +197,7 @@ def _check_header(receipt: Receipt, log_index: int, checked: CheckedCheckpoint) 
 
 def check_header(header: BlockHeader, path: tuple[bytes, ...], checked: CheckedCheckpoint) -> None:
     """Raise ProofError unless the header is of this log's chain and stands in it at the place that it names."""
-    if header.suite != SUITE or header.version not in RULES_SUPPORTED:
-        raise ProofError(
-            "block of an unknown suite or rules version",
-            expected=f"{SUITE}, {' or '.join(map(str, RULES_SUPPORTED))}",
-            got=f"{header.suite}, {header.version}",
-            hint="verify with a newer release",
-        )
+    check_release(header)
     checkpoint = checked.checkpoint
     if not checkpoint.origin.endswith(f"/{header.chain_id.hex()}"):
         raise ProofError("block of another chain than the log's", expected=checkpoint.origin, got=header.chain_id)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from chainnode.cli.context import event_id_of, settings
 from chainnode.cli.main import Group
-from chainnode.cli.output import line, show
+from chainnode.cli.output import line, say, show
 from chainnode.cli.proofs import file_text, refused
-from primitives.errors import InputError, ProofError
+from primitives.errors import InputError, ProofError, UsageError
 
 if TYPE_CHECKING:
     from ledger.evidence_bodies import EvidenceBody
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from ledger.receipts import Verdict
 
 PAGE: int = 100
+BRACKETS_MAX: int = 4_000_000
+"""Of a proof: a few for each signature in it; the decoder's own limit on nesting holds."""
 
 
 @click.group(cls=Group)
@@ -50,31 +54,51 @@ def list_(order: str, limit: int | None) -> None:
 
 @evidence.command("show")
 @click.argument("event_id")
-def show_(event_id: str) -> None:
-    """Show the evidence of event EVENT_ID: whom it names, and both statements with what was signed."""
-    (found,) = settings().client().call("net_evidence", event_id=event_id_of(event_id))["evidence"]
+@click.option("--proof", "target", type=click.Path(path_type=Path), help="Write its proof here, for those who verify.")
+def show_(event_id: str, target: Path | None) -> None:
+    """Show the evidence of event EVENT_ID: whom it names, and both statements with what was signed.
+
+    With --proof it also goes to a file that whoever has the genesis can verify offline, trusting no node.
+    """
+    client, named = settings().client(), event_id_of(event_id)
+    (found,) = client.call("net_evidence", event_id=named)["evidence"]
+    if target is not None:
+        from chainnode.files import write_file
+
+        proof = client.call("net_evidenceProof", event_id=named)["proof"]
+        write_file(target, json.dumps(proof, indent=1, ensure_ascii=False).encode() + b"\n")
+        command = f"chainnode evidence verify {quote(str(target))} --genesis GENESIS"
+        say(f"proof written to {target}; verify it with `{command}`")
     show(found)
 
 
 @evidence.command("verify")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--policy", "policy_file", type=click.Path(path_type=Path), required=True, help="The trusted policy.")
-@click.option(
-    "--genesis", "genesis_file", type=click.Path(path_type=Path), help="Takes voting keys of epoch 0 from here."
-)
-def verify(file: Path, policy_file: Path, genesis_file: Path | None) -> None:
-    """Verify evidence offline: FILE is the receipt that `chainnode prove` wrote of its event. Status 3 if it fails.
+@click.option("--policy", "policy_file", type=click.Path(path_type=Path), help="The trusted policy, for a receipt.")
+@click.option("--genesis", "genesis_file", type=click.Path(path_type=Path), help="The trusted genesis, for a proof.")
+def verify(file: Path, policy_file: Path | None, genesis_file: Path | None) -> None:
+    """Verify evidence offline, with nothing but what you trust already. Status 3 if it fails.
 
-    The receipt must hold under the policy, the event must be applied, and both statements must contradict each other.
-    Both signatures are verified here where the accused key is at hand: a source's is in its batches, a cosigning key in
-    the policy, a voting key of epoch 0 in --genesis. Of other keys the quorum's outcome says so, and `checked` tells.
+    FILE is a proof that `chainnode evidence show --proof` wrote: under --genesis alone both signatures are verified
+    here, whatever the epoch of the accused key, and that the chain recorded them.
+
+    Or it is the receipt that `chainnode prove` wrote of the event: it must hold under --policy, the event must be
+    applied, and both statements must contradict each other. Both signatures are verified here where the accused key is
+    at hand: a source's is in its batches, a cosigning key in the policy, a voting key of epoch 0 in --genesis. Of other
+    keys the quorum's outcome says so, and `checked` tells.
     """
     from chainnode.founding import read_genesis
 
-    text, policy = file_text(file), file_text(policy_file)
+    text = file_text(file)
+    is_proof = text.lstrip()[:1] == "{"
+    if is_proof and genesis_file is None:
+        raise UsageError("a proof is verified under the genesis", expected="--genesis GENESIS")
+    if not is_proof and policy_file is None:
+        raise UsageError("a receipt is verified under a policy", expected="--policy POLICY")
+    policy = "" if policy_file is None else file_text(policy_file)
     genesis = None if genesis_file is None else read_genesis(genesis_file)
     try:
-        row = _verified(text, policy, genesis)
+        row = _proved(text, genesis) if is_proof and genesis is not None else _verified(text, policy, genesis)
     except InputError as error:
         raise refused(str(file), error, "do not rely on it") from None
     if settings().machine:
@@ -82,6 +106,30 @@ def verify(file: Path, policy_file: Path, genesis_file: Path | None) -> None:
         return
     click.echo(f"verified: {row.pop('sentence')}")
     show({name: value for name, value in row.items() if name != "verified"})
+
+
+def _proved(text: str, genesis: Genesis) -> dict[str, Any]:
+    """Return what a proof of evidence proves under a genesis; InputError where it does not."""
+    from chainnode.ingest.json_text import parse_object
+    from ledger.evidence_proofs import PROOF_SIZE_MAX, proof_from_json, verify_evidence_proof
+    from ledger.registry import KINDS
+
+    value = parse_object(text.encode(), where="proof", size_max=PROOF_SIZE_MAX, brackets_max=BRACKETS_MAX)
+    verdict = verify_evidence_proof(proof_from_json(value), genesis)
+    accused = verdict.accused
+    name = accused.name or f"source {accused.key.hex()[:16]}"
+    return {
+        "verified": True,
+        "sentence": f"{KINDS[verdict.kind].name}: {name} of {accused.member} contradicted itself",
+        "event_id": verdict.event_id.hex(),
+        "height": verdict.height,
+        "epoch": verdict.epoch,
+        "reporter": verdict.reporter,
+        "accused": accused.name or None,
+        "member": accused.member,
+        "accused_key": accused.key.hex(),
+        "checked": "both signatures, here, and that the chain recorded them",
+    }
 
 
 def _verified(text: str, policy: str, genesis: Genesis | None) -> dict[str, Any]:

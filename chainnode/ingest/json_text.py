@@ -13,12 +13,12 @@ from chainnode.ingest.errors import JsonError
 BRACKETS_MAX = 256  # far below where the decoder's recursion ends
 
 
-def parse_object(data: bytes, *, where: str, size_max: int) -> dict[str, Any]:
+def parse_object(data: bytes, *, where: str, size_max: int, brackets_max: int = BRACKETS_MAX) -> dict[str, Any]:
     """Return the JSON object that `data` is (Any: what JSON gives); JsonError for anything else."""
     if len(data) > size_max:
         raise JsonError("too large", where=where, expected=f"at most {size_max} bytes", got=len(data))
-    if data.count(b"[") + data.count(b"{") > BRACKETS_MAX:
-        raise JsonError("nested too deeply", where=where, expected=f"at most {BRACKETS_MAX} brackets", got="more")
+    if data.count(b"[") + data.count(b"{") > brackets_max:
+        raise JsonError("nested too deeply", where=where, expected=f"at most {brackets_max} brackets", got="more")
     try:
         text = data.decode()
         value = json.loads(
@@ -34,6 +34,8 @@ def parse_object(data: bytes, *, where: str, size_max: int) -> dict[str, Any]:
         raise JsonError(
             "malformed JSON", where=f"{where}: character {error.pos}", expected="JSON", got=error.msg
         ) from None
+    except RecursionError:
+        raise JsonError("nested too deeply", where=where, expected="the form that was written") from None
     except _Refused as error:
         raise JsonError(error.what, where=where, expected=error.expected, got=error.got) from None
     if "\\u" in text and not _is_text(json.dumps(value, ensure_ascii=False)):

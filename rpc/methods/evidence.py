@@ -1,7 +1,7 @@
-"""net_evidence: who is proved to have signed two statements that contradict each other, with both statements.
+"""net_evidence, net_evidenceProof: who is proved to have signed two statements that contradict each other.
 
 Every answer can be checked without this node: each statement comes with the very bytes that its signature covers, and
-the event that holds both is proved by `ledger_getProof`.
+the event that holds both is proved by `ledger_getProof` under a policy, and under the genesis by `net_evidenceProof`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from ledger.evidence_bodies import (
     VotesEvidence,
     signed_statements,
 )
+from ledger.evidence_proofs import make_evidence_proof, proof_to_json
 from ledger.reader import EventView, LedgerReader
 from ledger.registry import KINDS
 from ledger.state import STATE_VALUE_SIZE_MAX, Key
 from primitives.encoding import decode
-from primitives.errors import StorageError
+from primitives.errors import ProofError, StorageError
 from primitives.votes import PHASES
-from rpc.errors import Code, invalid_params, not_found
+from rpc.errors import Code, invalid_params, not_found, unavailable
 from rpc.methods.heights import tip_of
 from rpc.ports import Services
 from rpc.registry import method
@@ -123,6 +124,19 @@ class EvidenceResult(Result, frozen=True):
     reporter: str
 
 
+class EvidenceProofResult(Result, frozen=True):
+    """The proof of one evidence, in the form that docs/formats.md gives."""
+
+    proof: dict[str, Any]  # Any: the record's own fields
+    as_of: int
+
+
+class EvidenceOfEvent(Params, frozen=True):
+    """The event that holds an evidence."""
+
+    event_id: HashHex
+
+
 class EvidenceListResult(Result, frozen=True):
     """Recorded evidence in order, and how much there is in all; `cursor` asks for more."""
 
@@ -161,13 +175,37 @@ def net_evidence(services: Services, params: ListEvidence) -> EvidenceListResult
     return EvidenceListResult([_numbered(services, state, item) for item in numbers], count, cursor, int(tip.height))
 
 
+@method(
+    "net_evidenceProof",
+    params=EvidenceOfEvent,
+    result=EvidenceProofResult,
+    errors=(Code.NOT_FOUND, Code.UNAVAILABLE),
+    in_thread=True,
+)
+def net_evidence_proof(services: Services, params: EvidenceOfEvent) -> EvidenceProofResult:
+    """The proof of the evidence of an event, to be verified offline by who holds the genesis and nothing else."""
+    tip = tip_of(services)
+    state = StateAt(services.reads, tip.height)
+    number, row, _ = _recorded_by(services, state, params.event_id)
+    try:
+        proof = make_evidence_proof(services.reads, number, row)
+    except ProofError as error:
+        raise unavailable("too_many_epochs", str(error)) from None
+    return EvidenceProofResult(proof_to_json(proof), int(tip.height))
+
+
 def _of_event(services: Services, state: StateAt, event_id: str) -> EvidenceResult:
+    return _result(services, *_recorded_by(services, state, event_id))
+
+
+def _recorded_by(services: Services, state: StateAt, event_id: str) -> tuple[int, RecordedEvidence, EventView]:
+    """Return number and row of what an event recorded, and the event; -32001 where it recorded nothing."""
     view = services.reads.event(bytes.fromhex(event_id))
     if view is not None and view.outcome.applied and view.event.kind in TYPES:
         for number in range(recorded_count(state)):
             row = read_recorded(state, number)
             if row is not None and row.event_id == view.id:
-                return _result(services, number, row, view)
+                return number, row, view
     raise not_found("no evidence is recorded by this event", got=event_id, hint="ledger_getEvent tells its outcome")
 
 
@@ -220,4 +258,4 @@ def _said(statement: SignedVote | SignedCheckpoint | SignedHeader) -> dict[str, 
     return {name: value for name, value in fields.items() if name != "signature"}
 
 
-METHODS = (net_evidence,)
+METHODS = (net_evidence, net_evidence_proof)

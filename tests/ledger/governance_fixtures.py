@@ -8,6 +8,7 @@ from hashlib import sha256
 from ledger.batches import build_batch, parse_batch
 from ledger.chain import Chain, CommitResult
 from ledger.events import Event
+from ledger.evidence_bodies import TYPES as EVIDENCE_TYPES
 from ledger.genesis import Genesis, GenesisMember, GenesisSource, GenesisValidator
 from ledger.governance import KIND_OF
 from ledger.governance_bodies import (
@@ -86,6 +87,11 @@ def genesis_of(members: int, validators: int) -> Genesis:
     )
 
 
+def _kind_of(body: Record) -> int:
+    found = KIND_OF.get(type(body))
+    return next(kind for kind, type_ in EVIDENCE_TYPES.items() if type_ is type(body)) if found is None else found
+
+
 @dataclass
 class Council:
     """A chain of `validators` validators of as many members, and `outsiders` more members without one."""
@@ -130,7 +136,7 @@ class Council:
         for member, body in said:
             self.references += 1
             reference = self.references.to_bytes(16, "big")
-            event = Event(member, reference, self.now_ms + 1_000, KIND_OF[type(body)], 1, encode(body))
+            event = Event(member, reference, self.now_ms + 1_000, _kind_of(body), 1, encode(body))
             key = key_of(member, "source")
             number, previous = numbers.get(member) or self.chain.next_number(self.chain.tip_hash, key.public)
             raw = build_batch(
@@ -155,6 +161,12 @@ class Council:
         self.store.write(result.puts, sync=True)
         self.chain.written(result.ticket)
         return result
+
+    def rekey(self, number: int, turn: int) -> None:
+        """Give a bank's validator new keys, which begins an epoch."""
+        proposal = self.propose(self.rekeying(number, turn))
+        self.vote(proposal, 0, 1, 2)
+        assert self.say(bank(number), self.ready(proposal, f"node-{number}", turn=turn)).applied
 
     def certificate(self, epoch: Epoch, height: Height, block_hash: Hash) -> QuorumCertificate:
         """Return the commit certificate of a quorum of the present set."""

@@ -173,3 +173,77 @@ async def test_what_is_no_evidence_does_not_verify(
     monkeypatch.setattr(chainnode.founding, "read_genesis", lambda path: foreign)
     assert run(["evidence", "verify", str(good), *policy, "--genesis", "foreign.json"]) == 3
     assert "genesis of another chain" in capsys.readouterr().err
+
+
+async def proof_files(client, folder: Path) -> list[Path]:
+    """Write what `chainnode evidence show --proof` writes of all evidence."""
+    files = []
+    for item in (await client.call("net_evidence", {"order": "asc"}))["evidence"]:
+        found = await client.call("net_evidenceProof", {"event_id": item["event_id"]})
+        assert found["as_of"] == 1
+        files.append(folder / f"{item['kind']}.json")
+        files[-1].write_text(json.dumps(found["proof"]))
+    return files
+
+
+async def test_a_proof_of_evidence_is_verified_with_the_genesis_and_nothing_else(
+    client, node, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chainnode.founding, "read_genesis", lambda path: node.genesis)
+    record(node, votes(node), cosignatures(node), batches(node))
+    accused = []
+    files = await proof_files(client, tmp_path)
+    capsys.readouterr()
+    for file in files:
+        assert run(["-o", "json", "evidence", "verify", str(file), "--genesis", "genesis.json"]) == 0
+        row = json.loads(capsys.readouterr().out)
+        accused.append(
+            (row["verified"], row["accused"], row["member"], row["accused_key"], row["epoch"], row["height"])
+        )
+    keys = [key_of(*name).public.hex() for name in (("bank-b", "vote"), ("bank-b", "cosign"), ("bank-a", "source"))]
+    assert accused == [
+        (True, "node-bank-b", "bank-b", keys[0], 0, 1),
+        (True, "node-bank-b", "bank-b", keys[1], 0, 1),
+        (True, None, "bank-a", keys[2], 0, 1),
+    ]
+
+
+async def test_a_proof_that_is_damaged_or_of_another_chain_does_not_verify(
+    client, node, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(node, votes(node))
+    (good,) = await proof_files(client, tmp_path)
+    text = good.read_text()
+    damaged = tmp_path / "damaged"
+    monkeypatch.setattr(chainnode.founding, "read_genesis", lambda path: node.genesis)
+    command = ["evidence", "verify", str(damaged), "--genesis", "genesis.json"]
+    others = [
+        text[:-20], "{}", "[" * 100_000, '{"a":' * 50_000, text.replace("{", '{"version": 1, ', 1), '{"version": 1e3}',
+        text.replace('"number": 0', '"number": ' + "9" * 6_000), text.replace('"number": 0', '"number": 1'),
+        json.dumps({**json.loads(text), "version": 2}),
+    ]  # fmt: skip
+    for other in others:
+        assert other != text
+        damaged.write_text(other)
+        assert run(command) in ((3,) if other.startswith("{") else (2,)), other[:80]
+        assert "Traceback" not in capsys.readouterr().err
+    monkeypatch.setattr(chainnode.founding, "read_genesis", lambda path: replace(node.genesis, chain="another"))
+    assert run(["evidence", "verify", str(good), "--genesis", "foreign.json"]) == 3
+    assert "does not verify" in capsys.readouterr().err
+
+
+async def test_each_form_of_evidence_asks_for_what_it_is_verified_under(
+    client, node, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record(node, votes(node))
+    (proof,) = await proof_files(client, tmp_path)
+    (receipt,) = await receipts(client, node, tmp_path)
+    assert run(["evidence", "verify", str(proof), "--policy", str(tmp_path / "policy")]) == 2
+    assert "--genesis" in capsys.readouterr().err
+    assert run(["evidence", "verify", str(receipt)]) == 2
+    assert "--policy" in capsys.readouterr().err
+
+
+async def test_an_event_that_is_no_recorded_evidence_has_no_proof(client, node) -> None:
+    (event_id,) = node.commit_events(1)
+    assert (await client.error("net_evidenceProof", {"event_id": event_id.hex()}))["code"] == -32001

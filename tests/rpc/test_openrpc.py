@@ -64,6 +64,7 @@ NEEDED = {
     "net_peers",
     "net_validators",
     "net_evidence",
+    "net_evidenceProof",
     "rpc.discover",
 }
 
