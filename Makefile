@@ -29,7 +29,8 @@ test: setup ## run the tests (ARGS="tests/ledger -k name" for some of them)
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: COUNT ?= 5
-check: lint types layers docs mutate test ## run everything that a change must pass: format, lint, types, layers, docs, mutations, tests
+check: SEEDS ?= 500
+check: lint types layers docs mutate sim test ## run everything that a change must pass: lint, types, layers, docs, mutations, simulations, tests
 
 lint: setup ## check format and lint rules
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: run 'make format'" >&2; exit 1; }
