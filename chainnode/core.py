@@ -58,6 +58,7 @@ from consensus.state import Parameters, ReplicaState
 from consensus.verify import Verified, Verifier, WrongEpoch, verify, verify_committed
 from ledger.batches import BATCH_SIZE_MAX, ParsedBatch, parse_batch, verify_batch
 from ledger.chain import Chain, CommitResult
+from ledger.evidence_bodies import BatchesEvidence, EvidenceBody
 from ledger.execution import BlockRefused
 from ledger.governance_bodies import Ready
 from ledger.kinds import RuleBroken
@@ -198,7 +199,9 @@ class NodeCore:
     def restore(self, records: Iterable[bytes], now_ms: TimeMs) -> None:
         """Take back the write-ahead log's records and the batches that wait in the store."""
         self.application.take_waiting(now_ms)
+        self._book.restore(self.reader.store, self._turn_against, now_ms)
         self._perform(self.replica.restore([decode_record(record) for record in records], now_ms), now_ms)
+        self._turn.rows.extend(self._book.take_rows())
 
     def on_tick(self, now_ms: TimeMs) -> None:
         """Let time pass."""
@@ -417,14 +420,20 @@ class NodeCore:
 
     def _submit_evidence(self, now_ms: TimeMs) -> None:
         """Submit the evidence that it is this node's turn to submit, through its member's source."""
-        state = self.replica.state
         for body in self.application.take_rivals():
-            header, n = body.first.header, state.validators.n
-            if self._book.found(body, turn_of(state.me, header.source[0] % n, n), now_ms):
-                source = SourceKey(header.source)
-                self._turn.notices.append(RivalsFound(source, header.member, body.second.header.number))
+            if self._book.found(body, self._turn_against(body), now_ms):
+                header = body.first.header
+                notice = RivalsFound(SourceKey(header.source), header.member, body.second.header.number)
+                self._turn.notices.append(notice)
         if len(self._book):
             self._turn.submissions += self._book.due(self.chain.state_after(self.chain.tip_hash), now_ms)
+        self._turn.rows.extend(self._book.take_rows())
+
+    def _turn_against(self, body: EvidenceBody) -> int:
+        """Return after how many others it is this node's turn to submit evidence."""
+        state = self.replica.state
+        accused = body.first.header.source[0] if isinstance(body, BatchesEvidence) else body.validator
+        return turn_of(state.me, accused, state.validators.n)
 
     # --- effects
 
@@ -471,9 +480,9 @@ class NodeCore:
             case EvidenceFound(evidence):
                 self._turn.notices.append(effect)
                 self._send(None, kind_of(evidence), encode_message(evidence))
-                state, accused = self.replica.state, evidence.first.validator
-                turn = turn_of(state.me, accused, state.validators.n)
-                self._book.found(body_of(evidence, self.chain.genesis.origin), turn, now_ms)
+                body = body_of(evidence, self.chain.genesis.origin)
+                self._book.found(body, self._turn_against(body), now_ms)
+                self._turn.rows.extend(self._book.take_rows())
             case Halt(reason):
                 self._turn.halted = reason
             case _:

@@ -6,21 +6,24 @@ Here: the book of findings that the chain has no evidence of yet, as bodies of e
 
 Every validator finds, or is told of, the same contradiction, and one event says it all. So each waits its turn, counted
 from the accused one's place, and submits only if the chain has no evidence against that key by then. What a node found
-is told to it again after a restart if it is of validators; a source's contradiction is found again when its batches
-meet again, and other nodes hold it too.
+is a row of its store until the chain has it: nobody else may hold both statements, and after a crash nothing brings
+them together again (of two batches of one number a node keeps the one that was ordered; votes of an epoch that is over
+are not taken any more).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from chainnode.readiness import Submission
 from consensus.messages import CosignatureEvidence, Evidence
+from ledger import rows
 from ledger.batches import ParsedBatch
 from ledger.evidence import accused_of, count_against
 from ledger.evidence_bodies import (
+    TYPES,
     BatchesEvidence,
     CosignaturesEvidence,
     EvidenceBody,
@@ -29,6 +32,7 @@ from ledger.evidence_bodies import (
     SignedVote,
     Verifier,
     VotesEvidence,
+    accused_bytes,
     arranged,
     check_contradiction,
     check_evidence,
@@ -36,6 +40,7 @@ from ledger.evidence_bodies import (
 )
 from ledger.kinds import RuleBroken
 from ledger.state import StateReader
+from ledger.store import Put, StagedStore, Store
 from primitives.encoding import encode
 from primitives.hashing import domain_hash
 from primitives.ids import Hash, TimeMs
@@ -65,25 +70,41 @@ class _Finding:
 class EvidenceBook:
     """What was found and is not on the chain: of each accused key the first finding, FINDINGS_MAX in all.
 
-    `batches` is what verifies a source's signatures; votes and cosignatures come verified.
+    `batches` is what verifies a source's signatures; votes and cosignatures come verified. `take_rows` hands over what
+    the node must write before it tells anybody.
     """
 
     def __init__(self, chain_id: Hash, batches: Verifier) -> None:
         self._chain_id = chain_id
         self._batches = batches
-        self._findings: dict[tuple[object, ...], _Finding] = {}
+        self._findings: dict[bytes, _Finding] = {}
+        self._rows: list[Put] = []
 
     def __len__(self) -> int:
         return len(self._findings)
 
     def found(self, body: EvidenceBody, turn: int, now_ms: TimeMs) -> bool:
         """Note a finding of which it is this node's turn after `turn` others; say whether it is new and holds."""
-        key = _key(body)
+        key = rows.finding_key(kind_of(body), accused_bytes(body))
         if key in self._findings or len(self._findings) >= FINDINGS_MAX or not self._holds(body):
             return False
         wait_ms = turn * TURN_MS
         self._findings[key] = _Finding(body, TimeMs(now_ms + wait_ms), wait_ms)
+        self._rows.append((key, encode(body)))
         return True
+
+    def take_rows(self) -> list[Put]:
+        """Return the rows that changed since the last call."""
+        changed, self._rows = self._rows, []
+        return changed
+
+    def restore(self, store: Store | StagedStore, turn: Callable[[EvidenceBody], int], now_ms: TimeMs) -> None:
+        """Take back what was found before a restart; `turn` says after how many others it is this node's turn."""
+        for key, data in store.iterate(*rows.all_of(b"e")):
+            type_ = TYPES.get(int.from_bytes(key[1:2], "big"))
+            body = None if type_ is None else rows.read_row(type_, data, where=f"evidence {key[1:].hex()}")
+            if body is None or not self.found(body, turn(body), now_ms):
+                self._rows.append((key, None))
 
     def due(self, state: StateReader, now_ms: TimeMs) -> list[Submission]:
         """Return what to submit now, given the chain's state; lets go of what the chain has."""
@@ -99,6 +120,7 @@ class EvidenceBook:
             recorded = accused is not None and count_against(state, accused.row) > 0
             if recorded or finding.attempts == ATTEMPTS_MAX:
                 del self._findings[key]
+                self._rows.append((key, None))
                 continue
             finding.wait_ms = RETRY_MS << finding.attempts
             finding.due_ms = TimeMs(now_ms + finding.wait_ms)
@@ -122,12 +144,6 @@ def _submission(body: EvidenceBody, attempt: int) -> Submission:
     data = encode(body)
     reference = domain_hash("evidence", data + bytes([attempt]))[:REFERENCE_SIZE]
     return Submission(kind_of(body), SCHEMA, data, reference)
-
-
-def _key(body: EvidenceBody) -> tuple[object, ...]:
-    if isinstance(body, BatchesEvidence):
-        return kind_of(body), body.first.header.source
-    return kind_of(body), body.epoch, body.validator
 
 
 def turn_of(me: int | None, accused: int, count: int) -> int:

@@ -57,6 +57,12 @@ def on_evidence(state: ReplicaState, evidence: Evidence) -> bool:
     )
 
 
+def leader_is_accused(state: ReplicaState) -> bool:
+    """Say whether the leader of the view that begins here contradicted itself in it already, before it began."""
+    held = state.accused.get(state.validators.leader(state.view))
+    return held is not None and held.first.view == state.view and state.in_window(held.first.height)
+
+
 # --- a leader that shows each half another block
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from consensus import ordering
+from consensus import evidence, ordering
 from consensus.choice import Choice, choose
 from consensus.effects import Broadcast, Send, ViewEntered
 from consensus.messages import BUFFER_HEIGHTS, WINDOW, NewView, Status, ViewChange
@@ -131,7 +131,7 @@ def enter(state: ReplicaState, message: NewView, now_ms: TimeMs) -> None:
     state.deadline_ms = TimeMs(now_ms + state.timeout_ms())
     state.application.view_entered(now_ms)
     state.emit(ViewEntered(state.epoch, state.view, True, "NEW-VIEW"))
-    if not ordering.take_early(state, now_ms):
+    if not ordering.take_early(state, now_ms) or evidence.leader_is_accused(state):
         start(state, View(state.view + 1), "the leader contradicts itself", now_ms)
 
 

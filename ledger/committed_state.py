@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 from ledger import rows
-from ledger.state import STATE_VALUE_SIZE_MAX, Key, key_bytes
+from ledger.state import Key, key_bytes
 from ledger.store import StagedStore, Store, prefix_stop
-from primitives.encoding import decode
 
 T = TypeVar("T")
 
@@ -28,11 +27,16 @@ class CommittedState:
             yield key[1:], value
 
     def get(self, key: Key, type_: type[T]) -> T | None:
-        """Return the record at `key`, or None."""
-        raw = self.raw(key_bytes(key))
-        return None if raw is None else decode(type_, raw, size_max=STATE_VALUE_SIZE_MAX)
+        """Return the record at `key`, or None; StorageError where the disk gave back other bytes than were written."""
+        name = key_bytes(key)
+        raw = self.raw(name)
+        return None if raw is None else _read(type_, name, raw)
 
     def scan(self, prefix: Key, type_: type[T]) -> Iterator[tuple[bytes, T]]:
         """Yield (key, record) for the keys that start with `prefix`, in ascending order."""
         for key, raw in self.raw_scan(key_bytes(prefix)):
-            yield key, decode(type_, raw, size_max=STATE_VALUE_SIZE_MAX)
+            yield key, _read(type_, key, raw)
+
+
+def _read(type_: type[T], key: bytes, raw: bytes) -> T:
+    return rows.read_row(type_, raw, where=f"state, {key.decode(errors='replace')}")

@@ -117,6 +117,13 @@ def kind_of(body: EvidenceBody) -> int:
     return next(kind for kind, type_ in TYPES.items() if type_ is type(body))
 
 
+def accused_bytes(body: EvidenceBody) -> bytes:
+    """Return whom evidence of a kind names: a source's key, or 8 bytes of a validator's epoch and 2 of its index."""
+    if isinstance(body, BatchesEvidence):
+        return body.first.header.source
+    return body.epoch.to_bytes(8, "big") + body.validator.to_bytes(2, "big")
+
+
 def arranged(body: EvidenceBody) -> EvidenceBody:
     """Return the same evidence with its statements in their order."""
     if _order(body.first) <= _order(body.second):

@@ -20,14 +20,15 @@ import msgpack  # type: ignore[import-untyped]  # it ships no types
 from ledger import rows
 from ledger.batches import BATCH_SIZE_MAX, events_of, parse_batch, verify_batch
 from ledger.chain import Chain
+from ledger.evidence_bodies import TYPES, EvidenceBody, accused_bytes, check_contradiction, kind_of
 from ledger.genesis import Genesis
-from ledger.kinds import KindSpec
+from ledger.kinds import KindSpec, RuleBroken
 from ledger.reader import LedgerReader
 from ledger.registry import KINDS
 from ledger.store import MemoryStore, Put, Store
 from primitives.block import CommittedBlock
 from primitives.errors import ChainError, StorageError
-from primitives.ids import Height, SourceKey
+from primitives.ids import Hash, Height, SourceKey
 from primitives.notes import parse_checkpoint, parse_note
 from primitives.validators import ValidatorSet
 from primitives.votes import verify_certificate
@@ -133,6 +134,7 @@ def verify_all(store: Store, genesis: Genesis, kinds: Mapping[int, KindSpec] = K
         waiting = _verify_waiting(reader, kinds)
         _count_rows(store, {**shadow.written, b"B": shadow.written[b"B"] + waiting})
         _verify_checkpoints(reader)
+        _verify_findings(store, genesis.chain_id)
     except Damaged:
         raise
     except (ChainError, UnicodeDecodeError) as error:
@@ -202,8 +204,8 @@ def _repacked(raw: bytes, height: int, what: str) -> list[Any]:  # Any: what msg
         same = _packed(plain) == raw
     except (ValueError, TypeError, msgpack.exceptions.UnpackException) as error:
         raise Damaged(height, f"{what} is not MessagePack", got=error) from None
-    if not same or not isinstance(plain, list):
-        raise Damaged(height, f"{what} is not canonical MessagePack")
+    if not same or not isinstance(plain, list) or not plain:
+        raise Damaged(height, f"{what} is not canonical MessagePack of a record")
     return plain
 
 
@@ -241,6 +243,21 @@ def _verify_waiting(reader: LedgerReader, kinds: Mapping[int, KindSpec]) -> int:
             raise Damaged(None, "waiting batch is another", expected=key[1:], got=batch.hash)
         count += 1
     return count
+
+
+def _verify_findings(store: Store, chain_id: Hash) -> None:
+    """What was found and waits to be submitted is evidence of this chain, under its own key."""
+    for key, data in store.iterate(*rows.all_of(b"e")):
+        type_ = TYPES.get(int.from_bytes(key[1:2], "big"))
+        if type_ is None:
+            raise Damaged(None, "evidence of an unknown kind", got=key)
+        body: EvidenceBody = rows.read_row(type_, data, where=f"evidence {key[1:].hex()}")
+        if key != rows.finding_key(kind_of(body), accused_bytes(body)):
+            raise Damaged(None, "evidence under another key than its own", got=key)
+        try:
+            check_contradiction(body, chain_id)
+        except RuleBroken as broken:
+            raise Damaged(None, "what was found is no evidence", got=str(broken)) from None
 
 
 def _count_rows(store: Store, expected: Mapping[bytes, int]) -> None:

@@ -19,7 +19,7 @@ from ledger.smt import StateProof
 from ledger.store import Put, StagedStore, Store
 from primitives.block import BlockHeader, CommittedBlock
 from primitives.encoding import decoder_of
-from primitives.errors import StorageError
+from primitives.errors import ProofError, StorageError
 from primitives.ids import EventId, Hash, Height, SourceKey, TimeMs
 from primitives.notes import parse_checkpoint, parse_note
 from primitives.votes import QuorumCertificate
@@ -449,8 +449,17 @@ def _event_view(
 
 
 def _checkpoint_view(data: bytes) -> CheckpointView:
-    text = data.decode()
-    checkpoint = parse_checkpoint(parse_note(text).text)
+    """Return a checkpoint's row; StorageError where the disk gave back other bytes than were written."""
+    try:
+        text = data.decode()
+        checkpoint = parse_checkpoint(parse_note(text).text)
+    except (UnicodeDecodeError, ProofError) as error:
+        raise StorageError(
+            "row of the store damaged",
+            where="checkpoint",
+            got=error,
+            hint="run `chainnode fsck`, then restore or catch up",
+        ) from None
     return CheckpointView(checkpoint.size, checkpoint.root, text)
 
 

@@ -16,6 +16,7 @@ Keys start with one byte that names the kind of row; numbers in keys are big-end
     M  member                               a member's batch log: size and the tips of its sources
     L  member, index                        leaf of a member's batch log
     c  size                                 stable checkpoint (note)
+    e  kind, accused                        evidence found here that the chain has not recorded yet
 
 A position is the height (6 bytes) and the index in the block (2 bytes). Ids are cut to 16 bytes because rows are what
 the disk pays for; two events may then share a prefix, so a reader compares whole ids.
@@ -213,6 +214,11 @@ def batch_leaf_key(member: str, index: int) -> bytes:
 def checkpoint_key(size: int) -> bytes:
     """Return the key of the stable checkpoint at a log size."""
     return b"c" + size.to_bytes(8, "big")
+
+
+def finding_key(kind: int, accused: bytes) -> bytes:
+    """Return the key of evidence of a kind against whom `accused` names: of each the first that was found."""
+    return b"e" + bytes([kind]) + accused
 
 
 def all_of(kind: bytes) -> tuple[bytes, bytes]:

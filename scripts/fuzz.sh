@@ -7,7 +7,6 @@ cd "$(dirname "$0")/.."
 venv=$1
 seconds=$2
 folder=.fuzz
-targets=(message message record batch log frames) # messages twice: there is most behind them
 
 mkdir -p "$folder"
 if ! "$venv/bin/python" -c 'import atheris' 2>/dev/null; then
@@ -18,6 +17,8 @@ if ! "$venv/bin/python" -c 'import atheris' 2>/dev/null; then
         exit 0
     }
 fi
+# Messages twice: there is most behind them.
+mapfile -t targets < <("$venv/bin/python" -c 'from tests.fuzz.targets import TARGETS; print("message", *TARGETS, sep="\n")')
 for target in "${targets[@]}"; do
     log=$folder/$target.log
     if ! "$venv/bin/python" -m tests.fuzz.coverage_guided "$target" $((seconds / ${#targets[@]} + 1)) "$folder" > "$log" 2>&1; then

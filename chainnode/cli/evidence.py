@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -37,16 +38,24 @@ def evidence() -> None:
 @click.option("--limit", type=click.IntRange(1), help="At most so many. [default: all]")
 def list_(order: str, limit: int | None) -> None:
     """List the evidence that is recorded on the chain, one line each."""
-    client, shown = settings().client(), 0
+    if settings().output == "json":
+        show({"evidence": list(_listed(order, limit))})
+        return
+    for row in _listed(order, limit):
+        accused = row["accused"]
+        name = accused["validator"] or f"source {accused['source'][:16]}"
+        place = f"{row['height']:>8}  {row['time']}  {row['kind']:<22}"
+        line(row, f"{place}{name} of {accused['member']}  {row['event_id']}")
+
+
+def _listed(order: str, limit: int | None) -> Iterator[dict[str, Any]]:
+    """Yield what the node lists, page by page."""
+    client, count = settings().client(), 0
     page: dict[str, Any] = {"order": order}
-    while limit is None or shown < limit:
-        found = client.call("net_evidence", limit=min(PAGE, PAGE if limit is None else limit - shown), **page)
-        for row in found["evidence"]:
-            accused = row["accused"]
-            name = accused["validator"] or f"source {accused['source'][:16]}"
-            place = f"{row['height']:>8}  {row['time']}  {row['kind']:<22}"
-            line(row, f"{place}{name} of {accused['member']}  {row['event_id']}")
-            shown += 1
+    while limit is None or count < limit:
+        found = client.call("net_evidence", limit=min(PAGE, PAGE if limit is None else limit - count), **page)
+        yield from found["evidence"]
+        count += len(found["evidence"])
         if not found["cursor"]:
             return
         page["cursor"] = found["cursor"]

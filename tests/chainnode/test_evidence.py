@@ -10,11 +10,14 @@ from msgspec.structs import replace
 from chainnode.evidence import ATTEMPTS_MAX, FINDINGS_MAX, RETRY_MS, TURN_MS, EvidenceBook, body_of, turn_of
 from consensus.messages import CheckpointVote, CosignatureEvidence, Evidence, PrePrepare, Vote, decode_message
 from ledger.evidence import evidence_kinds
-from ledger.evidence_bodies import EvidenceBody, SignedVote, VotesEvidence
+from ledger.evidence_bodies import EVIDENCE_VOTES, EvidenceBody, SignedVote, VotesEvidence, accused_bytes
 from ledger.kinds import ApplyContext, RuleBroken
 from ledger.policy import Policy
+from ledger.rows import finding_key
 from ledger.state import Transaction
+from ledger.store import MemoryStore
 from primitives.encoding import encode
+from primitives.errors import StorageError
 from primitives.hashing import leaf_hash
 from primitives.ids import Epoch, EventId, Hash, Height, MemberId, SourceKey, TimeMs
 from primitives.keys import verify
@@ -114,6 +117,51 @@ def test_findings_are_bounded(cluster: Cluster) -> None:
     noted = [book.found(replace(finding(), epoch=epoch), 0, NOW) for epoch in range(FINDINGS_MAX + 3)]
     assert noted == [True] * FINDINGS_MAX + [False] * 3
     assert len(book) == FINDINGS_MAX
+
+
+def stored(book: EvidenceBook, store: MemoryStore) -> MemoryStore:
+    """Write what a book has to be written, as the node's turn does."""
+    store.write(book.take_rows(), sync=True)
+    return store
+
+
+def test_a_finding_outlives_a_restart_until_the_chain_has_it(cluster: Cluster) -> None:
+    store, state = MemoryStore(), state_of(cluster)
+    before = book_of(cluster)
+    before.found(finding(), 3, NOW)
+    stored(before, store)
+    after = book_of(cluster)
+    after.restore(store, lambda body: 1, NOW)
+    assert len(after) == 1
+    assert len(stored(after, store).rows()) == 1
+    (submission,) = after.due(state, TimeMs(NOW + TURN_MS))
+    assert submission.body == encode(finding())
+    apply(cluster, state, finding(height=9), stand_in=False)
+    assert after.due(state, TimeMs(NOW + TURN_MS + RETRY_MS)) == []
+    assert stored(after, store).rows() == {}, "the chain has it"
+
+
+def test_a_finding_that_is_given_up_leaves_no_row(cluster: Cluster) -> None:
+    book, store, at_ms = book_of(cluster), MemoryStore(), NOW
+    book.found(finding(), 0, NOW)
+    while len(book):
+        book.due(state_of(cluster), TimeMs(at_ms))
+        at_ms = TimeMs(at_ms + (RETRY_MS << ATTEMPTS_MAX))
+    assert stored(book, store).rows() == {}
+
+
+def test_a_row_that_is_no_evidence_goes_and_a_damaged_one_is_refused(cluster: Cluster) -> None:
+    store = MemoryStore()
+    same = replace(finding(), second=finding().first)
+    key = finding_key(EVIDENCE_VOTES, accused_bytes(same))
+    store.write([(key, encode(same)), (b"e\x07", b"of a later release")], sync=True)
+    book = book_of(cluster)
+    book.restore(store, lambda body: 0, NOW)
+    assert len(book) == 0
+    assert stored(book, store).rows() == {}
+    store.write([(key, b"\xc1")], sync=True)
+    with pytest.raises(StorageError, match=r"evidence 60.*chainnode fsck"):
+        book_of(cluster).restore(store, lambda body: 0, NOW)
 
 
 def test_what_does_not_hold_is_no_finding(cluster: Cluster) -> None:

@@ -147,6 +147,34 @@ def test_a_source_that_signs_a_number_twice_has_one_evidence_event_on_the_chain(
     assert (row.kind, row.member, row.key) == (EVIDENCE_BATCHES, bank_of(0), key_of(bank_of(0), "source").public)
 
 
+@pytest.mark.parametrize("survives", [True, False], ids=["with its store", "with no store"])
+def test_what_one_node_alone_found_of_a_source_outlives_its_crash(survives: bool) -> None:
+    """Nobody else was shown the second batch, and of the two only the ordered one is kept."""
+    cluster = cluster_with(None)
+    first, second = two_batches(cluster, 0)
+    last = parse_batch(first).header.source[0] % 4  # whose turn to submit it is the last, six seconds on
+    for at_ms, receiver, raw in ((100, 1, first), (3_000, last, second)):
+        core = cluster.nodes[receiver].core
+        assert core is not None
+        peer = bank_of((receiver + 1) % 4)
+        cluster.schedule(
+            START_MS + at_ms, lambda core=core, raw=raw, peer=peer: core.on_message(peer, BATCH, raw, cluster.now_ms)
+        )
+
+    def crash() -> None:
+        cluster.crash(last)
+        rows = cluster.nodes[last].disk.store.rows()
+        findings = [key for key in rows if key[:1] == b"e"]
+        assert len(findings) == 1, "written before it was told"
+        if not survives:
+            cluster.nodes[last].disk.store.write([(findings[0], None)], sync=True)
+
+    cluster.schedule(START_MS + 4_000, crash)
+    cluster.schedule(START_MS + 5_000, lambda: cluster.start(last))
+    cluster.run_until(START_MS + 20_000)
+    assert len(on_all_chains(cluster)) == (1 if survives else 0)
+
+
 def test_a_batch_with_a_forged_signature_accuses_no_source() -> None:
     cluster = cluster_with(None)
     core = cluster.nodes[1].core

@@ -279,3 +279,36 @@ def test_closed_output_ends_quietly_with_one_status(command: list[str]) -> None:
 def test_format_that_is_not_read_is_no_choice(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["submit", "--format", "iso8583", SAMPLE]) == Exit.USAGE
     assert "'iso8583' is not one of" in capsys.readouterr().err
+
+
+def test_all_pages_of_evidence_are_listed_in_one_json_document(
+    node: Node, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {"event_id": f"{number:064x}", "height": number, "time": "2026-01-01T00:00:00Z", "kind": "evidence.batches",
+         "accused": {"validator": None, "source": "ab" * 32, "member": "bank-b"}}
+        for number in range(3)
+    ]  # fmt: skip
+
+    def pages(params: dict[str, Any]) -> dict[str, Any]:
+        start = int(params.get("cursor", 0))
+        return {"evidence": rows[start : start + 2], "count": 3, "cursor": "2" if start == 0 else None}
+
+    node.answers["net_evidence"] = pages
+    command = ["--home", str(home), "evidence", "list"]
+    assert run([command[0], command[1], "-o", "json", *command[2:]]) == 0
+    assert json.loads(capsys.readouterr().out) == {"evidence": rows}
+    assert run(command) == 0
+    assert capsys.readouterr().out.count("source abababababababab of bank-b") == 3
+
+
+def test_a_proof_of_evidence_is_written_where_it_is_asked_for(
+    node: Node, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node.answers["net_evidence"] = lambda _: {"evidence": [{"event_id": "ab" * 32}]}
+    node.answers["net_evidenceProof"] = lambda params: {"proof": {"of": params["event_id"]}, "as_of": 1}
+    target = tmp_path / "it is here.json"
+    assert run(["--home", str(home), "evidence", "show", "ab" * 32, "--proof", str(target)]) == 0
+    assert json.loads(target.read_text()) == {"of": "ab" * 32}
+    said = capsys.readouterr().err
+    assert f"chainnode evidence verify '{target}' --genesis GENESIS" in said

@@ -15,7 +15,16 @@ from primitives.notes import Checkpoint, cosign_statement
 from primitives.votes import COMMIT, PREPARE
 from sim.signatures import stand_in_signature
 from sim.toy import ORIGIN, validator_of
-from tests.consensus.toy_fixtures import Group, Letter, batch_of, chain_of, proposal_of, vote_of
+from tests.consensus.toy_fixtures import (
+    Group,
+    Letter,
+    batch_of,
+    chain_of,
+    new_view_of,
+    proposal_of,
+    view_change_of,
+    vote_of,
+)
 
 ROOT, OTHER_ROOT = leaf_hash(b"a log"), leaf_hash(b"another log")
 FAR_OFF = Height(1)
@@ -130,6 +139,45 @@ def test_a_leader_is_found_out_by_a_view_to_come_and_deposed_when_it_comes() -> 
     (evidence,) = against(group, 2)
     assert evidence.first.validator == 1
     assert (group[2].view, group[2].active) == (0, True), "it does not lead yet"
+    begin_view_one(group, 2)
+    assert (group[2].view, group[2].active) == (2, False), "before any timer"
+    assert not any(isinstance(item, Vote) for item in group.nodes[2].sent)
+
+
+def test_a_leader_of_a_view_to_come_is_deposed_by_the_evidence_that_another_found() -> None:
+    group = Group()
+    hashes = leaf_hash(b"one"), leaf_hash(b"other")
+    group.give(Letter(3, 2, Evidence(*(vote_of(PREPARE, 1, item, view=1) for item in hashes))))
+    begin_view_one(group, 2)
+    assert (group[2].view, group[2].active) == (2, False)
+
+
+def test_evidence_of_another_view_is_no_reason_to_leave_the_one_that_begins() -> None:
+    group = Group()
+    hashes = leaf_hash(b"one"), leaf_hash(b"other")
+    group.give(Letter(3, 2, Evidence(*(vote_of(PREPARE, 1, item, view=5) for item in hashes))))
+    begin_view_one(group, 2)
+    assert (group[2].view, group[2].active) == (1, True)
+
+
+def test_an_early_proposal_that_contradicts_its_leaders_vote_deposes_it_when_the_view_begins() -> None:
+    """Though other evidence is held against it already: of each validator only the first is kept."""
+    group = Group()
+    (block,) = chain_of(1, proposer=1)
+    group.nodes[2].application.held.add(batch_of(0))
+    hashes = leaf_hash(b"one"), leaf_hash(b"other")
+    group.give(Letter(3, 2, Evidence(*(vote_of(PREPARE, 1, item, view=5) for item in hashes))))
+    group.give(Letter(3, 2, vote_of(PREPARE, 1, leaf_hash(b"odd"), view=1)))  # shown by who voted for another block
+    group.give(Letter(1, 2, proposal_of(block, 1, view=1)))
+    assert list(group[2].early) == [1]
+    begin_view_one(group, 2)
+    assert (group[2].view, group[2].active) == (2, False)
+    assert not any(isinstance(item, Vote) for item in group.nodes[2].sent), "it is prepared by nobody"
+
+
+def begin_view_one(group: Group, index: int) -> None:
+    """Give a node the NEW-VIEW of view 1, whose leader is v1."""
+    group.give(Letter(1, index, new_view_of(1, *(view_change_of(signer, 1) for signer in (0, 1, 3)))))
 
 
 def test_evidence_is_written_and_told_again_after_a_restart() -> None:

@@ -14,7 +14,7 @@ from random import Random
 
 import atheris
 
-with atheris.instrument_imports(include=["primitives", "consensus", "ledger", "chainnode", "p2p"]):
+with atheris.instrument_imports(include=["primitives", "consensus", "ledger", "chainnode", "p2p", "rpc"]):
     from primitives.errors import InputError
     from tests.fuzz.targets import TARGETS, seed_inputs
     from tests.fuzz.victim_fixtures import KINDS, attacker

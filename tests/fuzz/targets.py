@@ -13,13 +13,25 @@ from pathlib import Path
 
 from chainnode.core import WIRE_KINDS
 from chainnode.wal_format import encode_log, scan
-from consensus.records import decode_record
+from consensus.messages import decode_message
+from consensus.records import (
+    Accused,
+    AccusedCosigner,
+    Cosigned,
+    Reached,
+    ViewChanged,
+    ViewStarted,
+    decode_record,
+    encode_record,
+)
 from ledger.batches import parse_batch
 from p2p.frames import PREAMBLE, FrameDecoder, FrameError, encode_fragments
 from primitives.encoding import decode
 from primitives.errors import InputError, StorageError, UsageError
+from primitives.ids import Epoch, Height
 from sim.mutator import TYPES
 from sim.signatures import stand_in_verify
+from tests.fuzz.reader_targets import READER_TARGETS, reader_seeds
 from tests.fuzz.victim_fixtures import KINDS, PEERS, Victim, seeds
 
 BATCH = 16
@@ -83,6 +95,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "batch": batch,
     "log": log,
     "frames": frames,
+    **READER_TARGETS,
 }
 
 
@@ -97,6 +110,15 @@ def seed_inputs(target: str) -> Iterator[bytes]:
                     yield bytes([at, place % 5 | FORGED * (place % 2) | WAITING * (place % 3 == 0)]) + payload
         case "record":
             yield from records[:: max(1, len(records) // 40)]
+            for type_, kind in (
+                (ViewChanged, 3),
+                (ViewStarted, 4),
+                (Cosigned, 5),
+                (Accused, 11),
+                (AccusedCosigner, 12),
+            ):
+                yield encode_record(type_(decode_message(kind, found.payloads[kind][0])))
+            yield encode_record(Reached(Epoch(0), Height(7)))
         case "batch":
             yield from found.payloads[BATCH]
         case "log":
@@ -106,6 +128,8 @@ def seed_inputs(target: str) -> Iterator[bytes]:
             stream = b"".join(part for kind, payload in sent for part in encode_fragments(kind, payload))
             yield bytes([7]) + PREAMBLE + stream
             yield bytes([8]) + stream
+        case _:
+            yield from reader_seeds(target)
 
 
 def main() -> None:

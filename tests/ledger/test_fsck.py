@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from ledger import rows
+from ledger.evidence_bodies import EVIDENCE_VOTES, SignedVote, VotesEvidence, accused_bytes
 from ledger.fsck import COUNTED, Damaged, Shadow, verify_all
 from ledger.reader import checkpoint_rows
 from ledger.store import MemoryStore
@@ -48,6 +49,40 @@ def damage_of(store: MemoryStore, ledger: Ledger) -> Damaged | None:
     except Damaged as found:
         return found
     return None
+
+
+def finding(block_hash: bytes = b"\x02" * 32) -> tuple[bytes, bytes]:
+    """Return the row of two votes, by default for different blocks."""
+    pair = (SignedVote(bytes([1]) * 32, bytes(64)), SignedVote(block_hash, bytes(64)))
+    body = VotesEvidence(0, 0, 7, 1, 2, *pair)
+    return rows.finding_key(EVIDENCE_VOTES, accused_bytes(body)), encode(body)
+
+
+def test_evidence_that_waits_for_the_chain_is_held_to_its_form(good: tuple[Ledger, Rows]) -> None:
+    ledger, all_rows = good
+    key, value = finding()
+    assert damage_of(changed(all_rows, key, value), ledger) is None
+    for other_key, other, complaint in (
+        (b"e\x07" + key[2:], value, "unknown kind"),
+        (b"e", value, "unknown kind"),
+        (key[:-1] + b"\x03", value, "another key than its own"),
+        (key, value[:-1], "row of the store damaged"),
+        (key, finding(b"\x01" * 32)[1], "no evidence"),
+    ):
+        found = damage_of(changed(all_rows, other_key, other), ledger)
+        assert found is not None
+        assert complaint in str(found)
+
+
+@pytest.mark.parametrize("row", [b"\x90", b"\x91\x90", b"\x00", b"\xc0", b""])
+def test_a_batch_that_is_no_batch_is_named_with_its_block(good: tuple[Ledger, Rows], row: bytes) -> None:
+    """Fuzzing found one: an empty list ended fsck with an IndexError."""
+    ledger, all_rows = good
+    committed = decode(CommittedBlock, all_rows[rows.block_key(2)], size_max=1 << 16)
+    found = damage_of(changed(all_rows, rows.batch_key(committed.block.batch_hashes[0]), row), ledger)
+    assert found is not None
+    assert found.height == 2
+    assert "empty store and catch up" in str(found)
 
 
 def test_good_store_passes_block_by_block(good: tuple[Ledger, Rows]) -> None:

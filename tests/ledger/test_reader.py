@@ -9,6 +9,7 @@ import pytest
 from ledger.events import event_id
 from ledger.genesis import validator_set
 from ledger.reader import CHECKPOINTS_KEPT, LedgerReader, checkpoint_rows
+from ledger.rows import checkpoint_key, state_row_key
 from ledger.smt import verify_state
 from ledger.status_proofs import StatusProof, certificate_status, make_status_proof, verify_status
 from ledger.store import MemoryStore, Store
@@ -16,7 +17,7 @@ from ledger.store_leveldb import LevelDBStore
 from ledger.tlog_proofs import parse_tlog_proof
 from ledger.trust_policy import assemble_checkpoint, policy_text
 from primitives.encoding import decode, encode
-from primitives.errors import ProofError
+from primitives.errors import ProofError, StorageError
 from primitives.hashing import leaf_hash
 from primitives.merkle import verify_consistency, verify_inclusion
 from primitives.notes import Checkpoint, cosign_statement
@@ -273,3 +274,19 @@ def test_empty_store_has_no_tip_and_no_events() -> None:
     assert empty.block(0) is None
     assert empty.state_value("policy") is None
     assert empty.height_at_log_index(0) is None
+
+
+@pytest.mark.parametrize("row", [b"\x90", b"", b"no note", b"origin\n1\nnot a root\n"])
+def test_a_damaged_checkpoint_is_a_fault_of_the_store(ledger: Ledger, reader: LedgerReader, row: bytes) -> None:
+    """Fuzzing found one: bytes that are no text raised UnicodeDecodeError."""
+    sign_tip(ledger)
+    ledger.store.write([(checkpoint_key(ledger.chain.log_size), row)], sync=True)
+    with pytest.raises(StorageError, match="row of the store damaged"):
+        reader.checkpoint()
+
+
+def test_a_damaged_row_of_the_state_is_a_fault_of_the_store_and_of_no_peer(ledger: Ledger) -> None:
+    """Fuzzing found it: as InputError it would have been held against whoever sent the next block."""
+    ledger.store.write([(state_row_key(b"policy"), b"\x01")], sync=True)
+    with pytest.raises(StorageError, match="state, policy"):
+        ledger.reopen().chain.policy_after(ledger.chain.tip_hash)

@@ -1,0 +1,407 @@
+"""Targets for whatever is read of others' making but messages: files, rows of a store, records, proofs, texts, bodies.
+
+Each takes arbitrary bytes, of which the first say what they pose as, and may raise nothing but the errors that the
+readers document. Not here: what peers send (`tests.fuzz.targets`), and which reader is run by which target
+(`tests.fuzz.test_readers`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from chainnode import founding, identity, joining
+from chainnode.config import load_config
+from chainnode.ingest.formats import FORMATS, Options, ingest
+from chainnode.ingest.json_text import parse_object
+from chainnode.source_outbox import parse_record
+from ledger import receipts, status_proofs
+from ledger.batches import check_event
+from ledger.chain import Chain
+from ledger.event_json import event_from_json
+from ledger.events import Event
+from ledger.evidence_bodies import EVIDENCE_VOTES, SignedVote, VotesEvidence, accused_bytes
+from ledger.evidence_proofs import proof_from_json, verify_evidence_proof
+from ledger.fsck import verify_all
+from ledger.genesis import Genesis, genesis_bytes, parse_address, parse_genesis, validator_set
+from ledger.genesis_json import genesis_to_json
+from ledger.payments_json import statement_from_json
+from ledger.reader import LedgerReader, checkpoint_rows
+from ledger.registry import KINDS
+from ledger.rows import finding_key
+from ledger.store import MemoryStore
+from ledger.times import parse_date, parse_time
+from ledger.tlog_proofs import parse_tlog_proof
+from ledger.trust_policy import parse_policy, policy_text
+from p2p.certificates import load_private_key
+from p2p.gossip import decode_ids
+from p2p.handshake import GOODBYE, HELLO, LIMITS_AFTER_HELLO, LIMITS_BEFORE_HELLO, Hello, check_hello, goodbye_reason
+from p2p.tls import TrustAnchors
+from primitives.encoding import Record, decode, encode
+from primitives.errors import EncodingError, InputError, StorageError, UsageError
+from primitives.notes import Checkpoint, assemble_note, parse_checkpoint, parse_note, parse_vkey, sign_note
+from rpc.errors import RpcError
+from rpc.jsonrpc import Call, parse
+from rpc.methods.catalogue import METHODS
+from rpc.resources import parse_tile_path
+from rpc.types import base64_bytes, read_cursor
+from sim.workload import genesis_of
+from tests.chainnode.ingest.ingest_fixtures import SAMPLES, context_of
+from tests.ledger import chain_fixtures
+from torment.manifest import read_manifest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("primitives", "consensus", "ledger", "p2p", "chainnode")
+VALUE_SIZE_MAX = 64 * 1024
+NOW_MS = 1_767_225_600_000
+
+
+# --- every record that has a canonical form
+
+
+@cache
+def record_types() -> tuple[type[Record], ...]:
+    """Return every Record of the project, by name: a new one is fuzzed from the day that it is written."""
+    for package in PACKAGES:
+        for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
+            importlib.import_module(module.name)
+    found: set[type[Record]] = set()
+    waiting: list[type[Record]] = [Record]
+    while waiting:
+        for type_ in waiting.pop().__subclasses__():
+            waiting.append(type_)
+            if type_.__module__.split(".")[0] in PACKAGES:
+                found.add(type_)
+    return tuple(sorted(found, key=lambda type_: (type_.__module__, type_.__qualname__)))
+
+
+def types(data: bytes) -> None:
+    """A record of any type: two bytes choose it."""
+    known = record_types()
+    type_, payload = known[int.from_bytes(data[:2], "big") % len(known)], data[2:]
+    with suppress(EncodingError):
+        assert encode(decode(type_, payload, size_max=VALUE_SIZE_MAX)) == payload
+
+
+def event(data: bytes) -> None:
+    """An event: one byte chooses the kind that the rest is a body of, 0 that the rest is the whole event."""
+    kinds = sorted(KINDS)
+    kind = (0, *kinds)[(data[0] if data else 0) % (len(kinds) + 1)]
+    raw = data[1:] if kind == 0 else encode(Event("bank-a", bytes(16), NOW_MS, kind, 1, data[1:]))
+    with suppress(InputError):
+        check_event(raw)
+
+
+# --- a store
+
+
+@cache
+def chain_of_rows() -> tuple[Genesis, tuple[tuple[bytes, bytes], ...]]:
+    """Return the genesis and the rows of a short chain with rows of every kind, a finding among them."""
+    memory = MemoryStore()
+    ledger = chain_fixtures.Ledger(memory)
+    bank, other = ledger.banks["bank-a"], ledger.banks["bank-b"]
+    ledger.extend(bank.notes(260))
+    ledger.extend(other.sets(key="value"))
+    text = Checkpoint(ledger.genesis.origin, ledger.chain.log_size, ledger.chain.log_root).text()
+    note = assemble_note(text, [sign_note(text, ledger.genesis.origin, chain_fixtures.key_of("bank-a", "log"))])
+    memory.write(checkpoint_rows(memory, note), sync=True)
+    ledger.add(bank.notes(1))
+    votes = (SignedVote(bytes([number]) * 32, bytes(64)) for number in (1, 2))
+    finding = VotesEvidence(0, 0, 7, 1, 2, *votes)
+    memory.write([(finding_key(EVIDENCE_VOTES, accused_bytes(finding)), encode(finding))], sync=True)
+    return ledger.genesis, tuple(sorted(memory.rows().items()))
+
+
+def rows() -> tuple[tuple[bytes, bytes], ...]:
+    """Return the rows of a short chain."""
+    return chain_of_rows()[1]
+
+
+def store(data: bytes) -> None:
+    """A store in which one row was replaced: two bytes choose it, a third says how."""
+    held = rows()
+    key, value = held[int.from_bytes(data[:2], "big") % len(held)]
+    how, rest = (data[2] if len(data) > 2 else 0), data[3:]
+    if how % 4 == 0:
+        value = rest
+    elif how % 4 == 1:
+        value = value[: how >> 2] + rest + value[(how >> 2) + len(rest) :]
+    elif how % 4 == 2:
+        key += rest[:16]
+    damaged = MemoryStore()
+    damaged.write([*held, (key, None if how % 4 == 3 else value)], sync=True)
+    founding_genesis, kinds = chain_of_rows()[0], chain_fixtures.KINDS
+    with suppress(StorageError):
+        for _ in verify_all(damaged, founding_genesis, kinds):
+            pass
+    with suppress(StorageError, UsageError):
+        Chain(damaged, founding_genesis, kinds)
+    with suppress(StorageError, InputError):
+        reader = LedgerReader(damaged, founding_genesis)
+        tip = reader.tip()
+        if tip is not None:
+            reader.block(int(tip.height) & 0xFFFF)
+        reader.checkpoint()
+
+
+def outbox(data: bytes) -> None:
+    """A record of a gateway's outbox."""
+    with suppress(InputError, StorageError):
+        parse_record(data, where="outbox")
+
+
+# --- files
+
+
+def _config(path: Path) -> object:
+    return load_config(path)
+
+
+FILES: tuple[Callable[[Path], object], ...] = (
+    _config,
+    founding.read_genesis,
+    founding.read_entry,
+    joining.read_validator_entry,
+    joining.read_source_entry,
+    identity.read_key,
+    identity.read_pairs,
+    identity.read_token,
+    identity.read_hex_secret,
+    read_manifest,
+)
+
+
+@cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="chainnode-fuzz-")
+
+
+def file(data: bytes) -> None:
+    """A file of a home, or one that a person hands in: one byte says which."""
+    if not data:
+        return
+    path = Path(_folder().name) / "file"
+    path.touch(mode=0o600)
+    path.write_bytes(data[1:])
+    with suppress(InputError, StorageError, UsageError):
+        FILES[data[0] % len(FILES)](path)
+
+
+def genesis(data: bytes) -> None:
+    """A genesis in its canonical bytes, and a key in PEM."""
+    with suppress(InputError):
+        assert genesis_bytes(parse_genesis(data)) == data
+    with suppress(UsageError):
+        load_private_key(data)
+
+
+# --- what is given to `verify`, and other texts
+
+
+def proof(data: bytes) -> None:
+    """A receipt, a status proof, a proof of evidence, a note, a policy: all readers of such texts take it."""
+    text = data.decode("utf-8", "surrogateescape")
+    chain = genesis_of(4)
+    policy = policy_text(chain, validator_set(chain))
+    readers: tuple[Callable[[], object], ...] = (
+        lambda: receipts.verify(text, policy),
+        lambda: status_proofs.verify_status(text, policy),
+        lambda: verify_evidence_proof(
+            proof_from_json(parse_object(data, where="proof", size_max=VALUE_SIZE_MAX, brackets_max=VALUE_SIZE_MAX)),
+            chain,
+        ),
+        lambda: parse_tlog_proof(text),
+        lambda: parse_checkpoint(parse_note(text).text),
+        lambda: parse_checkpoint(text),
+        lambda: parse_vkey(text),
+        lambda: parse_policy(text).check(text),
+    )
+    for reader in readers:
+        with suppress(InputError):
+            reader()
+
+
+def words(data: bytes) -> None:
+    """A time, a date, an address, a tile's path, a cursor, base64."""
+    text = data.decode("utf-8", "replace")
+    for reader in (parse_time, parse_date, parse_address):
+        with suppress(InputError):
+            reader(text)
+    parts: tuple[Callable[[], object], ...] = (
+        lambda: parse_tile_path(text),
+        lambda: read_cursor(text, "cert_list", tuple[int, str]),
+        lambda: base64_bytes(text, "$"),
+    )
+    for read in parts:
+        with suppress(RpcError):
+            read()
+
+
+# --- bodies
+
+
+def body(data: bytes) -> None:
+    """The body of an HTTP request: calls of every method with whatever parameters."""
+    try:
+        request = parse(data)
+    except RpcError:
+        return
+    for call in request.calls:
+        method = METHODS.get(call.method) if isinstance(call, Call) else None
+        if isinstance(call, Call) and method is not None and call.params is not None:
+            with suppress(msgspec.MsgspecError):
+                method.decoder.decode(call.params)
+
+
+def json_event(data: bytes) -> None:
+    """An event, or the body of a payment statement, in JSON."""
+    with suppress(InputError):
+        value = parse_object(data, where="event", size_max=VALUE_SIZE_MAX)
+        with suppress(InputError):
+            event_from_json(value)
+        statement_from_json(value)
+
+
+def samples(data: bytes) -> None:
+    """A file of payments: one byte chooses the format that it is taken for."""
+    name = ("auto", *FORMATS)[(data[0] if data else 0) % (len(FORMATS) + 1)]
+    with suppress(InputError):
+        ingest(data[1:], _context(), where="fuzz", format_name=name, options=Options(skip_bad=bool(data[:1] > b"\x7f")))
+
+
+@cache
+def _context() -> Any:
+    return context_of("bank-a")
+
+
+# --- the first frames of a link
+
+
+OWN = Hello(1, 1, bytes(32), "bank-0", bytes(8), "chainnode/0", b"")
+CONTROL = {**LIMITS_BEFORE_HELLO, **LIMITS_AFTER_HELLO}
+
+
+def link(data: bytes) -> None:
+    """A peer's HELLO, GOODBYE, and the certificate that it shows."""
+    with suppress(InputError):
+        check_hello(data, own=OWN, certified_name="bank-1")
+    goodbye_reason(data)
+    with suppress(InputError):
+        decode_ids(data)
+    with suppress(InputError):
+        _anchors().identify(data, NOW_MS)
+
+
+@cache
+def _anchors() -> TrustAnchors:
+    return TrustAnchors({}, bytes(32))
+
+
+READER_TARGETS: dict[str, Callable[[bytes], None]] = {
+    "types": types,
+    "event": event,
+    "store": store,
+    "outbox": outbox,
+    "file": file,
+    "genesis": genesis,
+    "proof": proof,
+    "words": words,
+    "body": body,
+    "json_event": json_event,
+    "samples": samples,
+    "link": link,
+}
+
+
+def reader_seeds(target: str) -> Iterator[bytes]:
+    """Return inputs of a target that reach past its first door."""
+    match target:
+        case "types":
+            yield from (index.to_bytes(2, "big") + b"\x90" for index in range(len(record_types())))
+            for name, value in _records():
+                yield record_types().index(name).to_bytes(2, "big") + value
+        case "event":
+            yield from (bytes([index]) + b"\x91\x00" for index in range(len(KINDS) + 1))
+            yield b"\0" + encode(Event("bank-a", bytes(16), NOW_MS, 32, 1, b""))
+        case "store":
+            last = {key[:1]: place for place, (key, _) in enumerate(rows())}
+            for place in last.values():
+                yield from (place.to_bytes(2, "big") + bytes([how, 0x90]) for how in (0, 3))
+        case "outbox":
+            yield from (b"M" + encode((3, bytes(32))), b"Bbatch", b"?")
+        case "file":
+            yield from (bytes([index]) + data for index, data in enumerate(_files()))
+            yield from (bytes([index]) + b"{}" for index in range(len(FILES)))
+        case "genesis":
+            yield genesis_bytes(genesis_of(4))
+            yield b"-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n"
+        case "proof":
+            chain = genesis_of(4)
+            yield policy_text(chain, validator_set(chain)).encode()
+            yield f"{chain.origin}\n5\n{'A' * 43}=\n\n\u2014 {chain.origin} {'A' * 88}\n".encode()
+            yield f"c2sp.org/tlog-proof@v1\nextra AAAA\nindex 1\n\n{chain.origin}\n5\n{'A' * 43}=\n".encode()
+            yield b'{"version": 1, "number": 0}'
+            yield b"name+01020304+AQIDBA=="
+        case "words":
+            texts = (
+                "2026-01-01T00:00:00Z",
+                "2026-01-01",
+                "host:1",
+                "[::1]:65535",
+                "tile/0/x001/067.p/3",
+                "wqhjZXJ0",
+                "YQ==",
+            )
+            yield from (text.encode() for text in texts)
+        case "body":
+            for name in METHODS:
+                yield json.dumps({"jsonrpc": "2.0", "id": 1, "method": name, "params": {}}).encode()
+            yield b'[{"jsonrpc": "2.0", "method": "net_status", "params": [1]}, 7]'
+        case "json_event":
+            for name in sorted(spec.name for spec in KINDS.values()):
+                yield json.dumps({"kind": name, "member": "bank-a", "body": {}}).encode()
+            yield b'{"side": "debtor"}'
+        case "samples":
+            yield from (b"\0" + path.read_bytes()[:4_000] for path in sorted(SAMPLES.iterdir())[::4])
+            yield from (bytes([index]) + b"{}" for index in range(len(FORMATS) + 1))
+        case "link":
+            yield encode(Hello(1, 1, bytes(32), "bank-1", bytes(8), "chainnode/0", b""))
+            yield from (b"", b"banned", b"\x30\x03\x02\x01\x01")
+
+
+def _records() -> Iterator[tuple[type[Record], bytes]]:
+    """Yield the blocks of a short chain."""
+    from primitives.block import CommittedBlock
+
+    for key, value in rows():
+        if key[:1] == b"b":
+            yield CommittedBlock, value
+
+
+def _files() -> Iterator[bytes]:
+    """Yield a good file for each of FILES, in their order, as far as the tree has one."""
+    chain = genesis_of(4)
+    yield (ROOT / "configs/node.toml").read_bytes()
+    yield genesis_to_json(chain)
+    yield b'{"member": {"id": "bank-a"}}'
+    yield b'{"name": "a", "member": "b", "address": "c:1", "keys": {}}'
+    yield b'{"member": "a", "key": "", "roles": [], "proof": ""}'
+    key = identity.new_key("vote", seed=bytes(32))
+    yield msgspec.json.encode(key)
+    yield b'{"bank-b": "' + b"00" * 32 + b'"}'
+    yield b"token"
+    yield b"00" * 32
+    yield b'{"version": 1, "perturbations": []}'
+
+
+assert {HELLO, GOODBYE} <= CONTROL.keys(), "the first frames of a link"
