@@ -29,17 +29,16 @@ import msgspec
 from chainnode.client import CallRefused, NodeClient, TimedOut, Unreachable
 from chainnode.identity import read_key
 from ledger.batches import build_batch, parse_batch
-from ledger.events import TIME_MS_MAX, Event, event_id
-from ledger.payments import PAYMENT_STATEMENT, Channel, PaymentStatement, Side, Status
+from ledger.events import event_id
+from ledger.payments import PAYMENT_STATEMENT, PaymentStatement
 from ledger.payments_json import statement_to_json
-from primitives.encoding import encode
-from primitives.ids import ZERO_HASH, Hash, TimeMs
+from primitives.ids import ZERO_HASH, Hash
 from primitives.keys import SigningKey
+from torment.payments import TIME_MS, payment, statement
 
 CALL_S: Final = 4.0
 RETRY_S: Final = 0.1
 ELSEWHERE_AFTER: Final = 3
-TIME_MS: Final = TimeMs(1_790_000_000_000)
 
 Json = dict[str, Any]  # Any: JSON both ways
 
@@ -69,36 +68,6 @@ class Job(msgspec.Struct, frozen=True):
     lone_per_second: float
     finish_s: float
     forgetful: tuple[str, ...] = ()
-
-
-def statement(salt: bytes) -> PaymentStatement:
-    """Return a payment statement that only this salt makes."""
-    return PaymentStatement(
-        salt=salt,
-        side=Side.DEBTOR,
-        message_type="pacs.008",
-        status=Status.ACCEPTED,
-        reason="",
-        amount=12_345,
-        currency="CNY",
-        amount_commitment=b"",
-        settlement_date=2026_01_02,
-        agents=[],
-        channel=Channel.QR,
-        uetr=b"",
-        reference_commitment=bytes(32),
-        pair_key=b"",
-        tokens=[],
-        fields_root=bytes(32),
-        terminal_certificate="",
-        source_digest=bytes(32),
-        time_ms=TIME_MS,
-    )
-
-
-def payment(member: str, reference: bytes, body: PaymentStatement) -> bytes:
-    """Return the canonical bytes of a payment event."""
-    return encode(Event(member, reference, TIME_MS_MAX, PAYMENT_STATEMENT, 1, encode(body)))
 
 
 class Record:

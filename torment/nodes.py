@@ -1,8 +1,8 @@
 """The nodes of one run: a localnet whose links, disks and clocks can be tampered with.
 
-Here: founding it with the addresses that the manifest's links need, starting and ending single nodes, asking them. Not
-here: which fault comes when (`perturb`), what must hold afterwards (`checks`). Logs lie outside the homes, so that a
-wiped disk leaves them. Calls come from several threads: one node belongs to one perturbation at a time.
+Here: founding it, starting and ending single nodes, asking them. Not here: what stands between them (`wires`), their
+disks (`disks`), which fault comes when (`perturb`), what must hold afterwards (`checks`). Logs lie outside the homes, that
+a wiped disk leaves them. Calls come from several threads: one node belongs to one perturbation at a time.
 """
 
 from __future__ import annotations
@@ -12,12 +12,9 @@ import json
 import os
 import random
 import re
-import resource
-import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from http.client import HTTPConnection, HTTPException
@@ -25,23 +22,20 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import msgspec
-
 from chainnode.client import CallRefused, NodeClient, TimedOut, Unreachable
 from chainnode.founding import read_genesis
 from chainnode.home import Home
 from chainnode.identity import read_token
-from chainnode.localnet import HOST, PORTS_A_NODE, Localnet, LocalNode, first_taken, tail
+from chainnode.localnet import PORTS_A_NODE, Localnet, LocalNode, first_taken, tail
 from chainnode.processes import ProcessRecord, is_alive, send, start_process, wait_until_gone
+from torment.disks import move_to_small_disk
 from torment.manifest import Links, Manifest
-from torment.namespaces import Cables, CannotDo, can_lay_cables, is_private, mount_small
-from torment.proxy import Fate, Route
+from torment.namespaces import CannotDo, can_lay_cables, is_private
+from torment.wires import Wires
 
 PORTS_FROM: Final = 20_000
 PORTS_TO: Final = 30_000
 PORTS_TRIES: Final = 200
-DISK_BYTES: Final = 192 << 20
-FILE_BYTES_LEFT: Final = 64 << 10
 READY_S: Final = 30.0
 STOP_S: Final = 15.0
 FAKETIME: Final = (
@@ -88,66 +82,24 @@ class Nodes:
         self.genesis = read_genesis(self.net.directory / "genesis.json")
         self._nodes: dict[str, LocalNode] = {node.name: node for node in self.net.load().nodes}
         self._processes: dict[str, ProcessRecord] = {}
-        self._cables = Cables(self.names) if manifest.links is Links.NAMESPACES else None
-        self._link_ports = ports + PORTS_A_NODE * manifest.nodes
-        self._proxy = _Proxy(directory / "routes.json", self._routes())
-        self.full_disk_by = "a tmpfs of its own" if is_private() else "a limit on the size of its files (RLIMIT_FSIZE)"
+        self.wires = Wires(
+            directory / "routes.json",
+            manifest.links,
+            list(self._nodes.values()),
+            link_ports=ports + PORTS_A_NODE * manifest.nodes,
+        )
         self.peaks: dict[str, Json] = {name: {"rss_mib": 0, "fds": 0} for name in self.names}
         for name in self.names:
             self._configure(name)
             self.clock_file(name).write_text("+0s\n")
             if name in manifest.small_disks and is_private():
-                self._move_to_small_disk(name)
-
-    # --- the paths between the nodes
-
-    def _address(self, name: str) -> tuple[str, int]:
-        port = int(self._nodes[name].p2p.rpartition(":")[2])
-        return (HOST if self._cables is None else self._cables.host(name), port)
-
-    def _routes(self) -> list[Route]:
-        """Return a route for each ordered pair of nodes or, with namespaces, doors to the nodes' own loopback."""
-        if self._cables is None:
-            pairs = [(one, other) for one in self.names for other in self.names if one != other]
-            return [
-                Route(f"{one}>{other}", (HOST, self._link_ports + place), self._address(other))
-                for place, (one, other) in enumerate(pairs)
-            ]
-        doors = []
-        for name in self.names:
-            for address in (self._nodes[name].rpc, self._nodes[name].ops):
-                at = (HOST, int(address.rpartition(":")[2]))
-                doors.append(Route(f"{name}:{at[1]}", at, at, self._cables.path(name)))
-        return doors
+                move_to_small_disk(self.home(name).data)
 
     def _configure(self, name: str) -> None:
         settings: dict[str, object] = {**SETTINGS, "consensus.view_timeout_ms": self.manifest.view_timeout_ms}
-        others = [other for other in self.names if other != name]
-        if self._cables is None:
-            at = {route.name: route.listen for route in self._routes()}
-            peers = [f"{other}@{at[f'{name}>{other}'][0]}:{at[f'{name}>{other}'][1]}" for other in others]
-        else:
-            host, port = self._address(name)
-            settings["p2p.listen"] = f"{host}:{port}"
-            peers = [f"{other}@{self._address(other)[0]}:{self._address(other)[1]}" for other in others]
-        settings["p2p.peers"] = peers
+        settings["p2p.listen"] = self.wires.listen(name)
+        settings["p2p.peers"] = self.wires.peers_of(name)
         write_settings(self.home(name).config, settings)
-
-    def routes_of(self, name: str) -> tuple[list[str], list[str]]:
-        """Return the routes that a node dials and those on which others dial it."""
-        others = [other for other in self.names if other != name]
-        return [f"{name}>{other}" for other in others], [f"{other}>{name}" for other in others]
-
-    def set_fate(self, fate: Fate) -> None:
-        """Let routes of the proxy fare differently from now on."""
-        self._proxy.set(fate)
-
-    @property
-    def cables(self) -> Cables:
-        """The namespaces' cables. Raises `CannotDo` in a run that has none."""
-        if self._cables is None:
-            raise CannotDo("this run has no namespaces", expected="links: namespaces")
-        return self._cables
 
     # --- processes
 
@@ -182,7 +134,7 @@ class Nodes:
         return ["-m", "chainnode.main", "--home", self._nodes[name].home]
 
     def _before(self, name: str) -> list[str]:
-        return [] if self._cables is None else ["nsenter", f"--net={self._cables.path(name)}"]
+        return self.wires.before(name)
 
     def start(self, name: str) -> None:
         """Start a node that does not run."""
@@ -273,48 +225,6 @@ class Nodes:
             report["problem"] = report["error"].get("message")
         return done.returncode, report
 
-    # --- disks
-
-    def wipe(self, path: Path) -> None:
-        """Remove a file, or what a directory holds and, unless a file system is mounted on it, the directory."""
-        if not path.is_dir():
-            path.unlink(missing_ok=True)
-        elif path.is_mount():
-            for inner in path.iterdir():
-                self.wipe(inner)
-        else:
-            shutil.rmtree(path)
-
-    def fill_disk(self, name: str) -> None:
-        """Leave no byte on the disk of a node."""
-        if not is_private():
-            self._limit_files(name, FILE_BYTES_LEFT)
-            return
-        ballast = self.home(name).data / "ballast"
-        with contextlib.suppress(OSError), ballast.open("ab", buffering=0) as file:
-            for size in (1 << 20, 4_096, 1):
-                with contextlib.suppress(OSError):
-                    while file.write(bytes(size)) == size:
-                        pass
-
-    def free_disk(self, name: str) -> None:
-        """Give a node its disk back; a limit went with the process that had it."""
-        if is_private():
-            (self.home(name).data / "ballast").unlink(missing_ok=True)
-
-    def _limit_files(self, name: str, size: int) -> None:
-        pid = self.pid(name)
-        if pid is not None:
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
-
-    def _move_to_small_disk(self, name: str) -> None:
-        """Put what a home's `data` holds on a file system of its own in the same place."""
-        data, kept = self.home(name).data, self.directory / f"{name}.data"
-        shutil.copytree(data, kept)
-        mount_small(data, DISK_BYTES)
-        shutil.copytree(kept, data, dirs_exist_ok=True)
-        shutil.rmtree(kept)
-
     # --- asking
 
     def rpc(self, name: str) -> str:
@@ -382,46 +292,7 @@ class Nodes:
             self.signal(name, signal.SIGKILL)
         for name in self.names:
             self.wait_gone(name)
-        self._proxy.close()
-        if self._cables is not None:
-            self._cables.close()
-
-
-class _Proxy:
-    """The proxy's process."""
-
-    def __init__(self, path: Path, routes: list[Route]) -> None:
-        path.write_bytes(msgspec.json.encode(routes))
-        self._lock = threading.Lock()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "torment.proxy", str(path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=Path(__file__).parents[1],
-        )
-        self._expect(b"ready\n")
-
-    def set(self, fate: Fate) -> None:
-        assert self._process.stdin is not None
-        with self._lock:
-            self._process.stdin.write(msgspec.json.encode(fate) + b"\n")
-            self._process.stdin.flush()
-            self._expect(b"ok\n")
-
-    def _expect(self, word: bytes) -> None:
-        assert self._process.stdout is not None
-        said = self._process.stdout.readline()
-        assert said == word, f"the proxy said {said!r}"
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()
-        try:
-            self._process.wait(5.0)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self.wires.close()
 
 
 def write_settings(path: Path, settings: Mapping[str, object]) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Final, assert_never
 
 from chainnode.client import TimedOut
 from torment.damage import Remedy, find, flip, remedy_of
+from torment.disks import empty, fill_disk, free_disk, wipe
 from torment.manifest import (
     LEADER,
     Clock,
@@ -144,10 +145,10 @@ class Tormentor:
         node, home = item.node, self.nodes.home(item.node)
         self.nodes.kill(node)
         gone: dict[Wiped, Callable[[], None]] = {
-            Wiped.ALL: lambda: _empty(self.nodes, home.data),
-            Wiped.LEDGER: lambda: self.nodes.wipe(home.data / "ledger.ldb"),
-            Wiped.LOG: lambda: self.nodes.wipe(home.wal),
-            Wiped.INDEX: lambda: self.nodes.wipe(home.index),
+            Wiped.ALL: lambda: empty(home.data),
+            Wiped.LEDGER: lambda: wipe(home.data / "ledger.ldb"),
+            Wiped.LOG: lambda: wipe(home.wal),
+            Wiped.INDEX: lambda: wipe(home.index),
         }
         gone[item.what]()
         self._back(node, item.for_s)
@@ -197,7 +198,7 @@ class Tormentor:
     def _mend(self, node: str, remedy: Remedy, path: Path) -> None:
         match remedy:
             case Remedy.FETCH_AGAIN | Remedy.BUILD_AGAIN:
-                self.nodes.wipe(path.parent)
+                wipe(path.parent)
             case Remedy.MOVE_LOG:
                 path.rename(self.nodes.directory / f"{node}.{path.name}.damaged")
             case Remedy.NOTHING:
@@ -207,7 +208,7 @@ class Tormentor:
 
     def _fill_disk(self, node: str, for_s: float) -> None:
         began = time.monotonic()
-        self.nodes.fill_disk(node)
+        fill_disk(self.nodes.home(node).data, self.nodes.pid(node))
         if self.nodes.wait_gone(node, FULL_DISK_S):
             said = self.nodes.last_words(node)
             self.say(f"{node} ended {time.monotonic() - began:.1f} s after its disk was full: {said}")
@@ -217,7 +218,7 @@ class Tormentor:
             self.complain(f"{node} still runs {FULL_DISK_S:g} s after its disk was full")
             self.nodes.kill(node)
         time.sleep(max(0.0, began + for_s - time.monotonic()))
-        self.nodes.free_disk(node)
+        free_disk(self.nodes.home(node).data)
         self._back(node, 0.0)
 
     # --- clocks and links
@@ -244,21 +245,21 @@ class Tormentor:
             time.sleep(item.for_s)
             self._cable(item, begin=False)
         else:
-            dialled, dialling = self.nodes.routes_of(item.node)
+            dialled, dialling = self.nodes.wires.routes_of(item.node)
             out, back, cut = _ways(item)
             # What the node sends goes `there` on links that it dialled and `back` on those that others did.
-            self.nodes.set_fate(Fate(tuple(dialled), out, back, cut))
-            self.nodes.set_fate(Fate(tuple(dialling), back, out, cut))
+            self.nodes.wires.set_fate(Fate(tuple(dialled), out, back, cut))
+            self.nodes.wires.set_fate(Fate(tuple(dialling), back, out, cut))
             time.sleep(item.for_s)
-            self.nodes.set_fate(Fate((*dialled, *dialling)))
+            self.nodes.wires.set_fate(Fate((*dialled, *dialling)))
         self.say(f"{item.node}'s links are whole again")
 
     def _cable(self, item: Delay | Loss | Cut | Narrow, *, begin: bool) -> None:
         match item:
             case Narrow(kib_per_second=rate):
-                self.nodes.cables.narrow(item.node, rate * 1_024 if begin else 0)
+                self.nodes.wires.cables.narrow(item.node, rate * 1_024 if begin else 0)
             case _:
-                self.nodes.cables.cut(item.node, is_cut=begin)
+                self.nodes.wires.cables.cut(item.node, is_cut=begin)
 
 
 def _ways(item: Delay | Loss | Cut | Narrow) -> tuple[Way, Way, bool]:
@@ -278,8 +279,3 @@ def _ways(item: Delay | Loss | Cut | Narrow) -> tuple[Way, Way, bool]:
             return way, Way() if item.one_way else way, not item.stalled
         case _:
             assert_never(item)
-
-
-def _empty(nodes: Nodes, directory: Path) -> None:
-    for path in directory.iterdir():
-        nodes.wipe(path)

@@ -21,6 +21,7 @@ import msgspec
 
 from chainnode.client import TimedOut
 from torment.checks import Checker, read_answers
+from torment.disks import full_disk_by
 from torment.load import Bank, Job
 from torment.manifest import Links, Manifest, describe, to_json
 from torment.nodes import Nodes, missing, nodes
@@ -98,7 +99,7 @@ def _run(made: Nodes, result: Result) -> None:
     for name in made.names:
         made.wait_ready(name)
     if manifest.small_disks:
-        result.facts["full_disk_by"] = made.full_disk_by
+        result.facts["full_disk_by"] = full_disk_by()
     with _load(made) as (load, record):
         started = time.monotonic()
         tormentor = Tormentor(made, started)

@@ -20,7 +20,7 @@ import pytest
 from chainnode.home import Home
 from chainnode.localnet import Localnet, wait_until_ready
 from tests.e2e.network_fixtures import free_ports
-from torment.load import payment, statement
+from torment.payments import payment, statement
 
 pytestmark = pytest.mark.e2e
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.network_fixtures import NAMES, Network, network, until
-from tests.e2e.release_fixtures import LATER_VERSION, Release, later_release, this_release
 from tests.e2e.traffic_fixtures import Answers, submitters_of, traffic
+from torment.releases import LATER_VERSION, Release, later_release, this_release
 
 pytestmark = pytest.mark.e2e
 
@@ -39,6 +39,13 @@ def answers() -> Answers:
     return Answers()
 
 
+def start(net: Network, release: Release, name: str, *, ready: bool = True) -> subprocess.CompletedProcess[str]:
+    """Start one node of a network from a release; with `ready`, it must come up."""
+    done = release.run("localnet", "start", name, "--dir", str(net.net.directory))
+    assert not ready or done.returncode == 0, done.stderr
+    return done
+
+
 def versions(net: Network) -> list[str]:
     return [str(net.call(name, "ledger_getCapabilities")["version"]) for name in NAMES]
 
@@ -59,7 +66,7 @@ def test_a_network_is_upgraded_node_by_node_under_load(net: Network, later: Rele
     with traffic(submitters_of(net, answers)):
         for number, name in enumerate(UPGRADED):
             net.stop(name)
-            later.start(net, name)
+            start(net, later, name)
             before = len(answers.committed)
             until(lambda before=before: len(answers.committed) > before + 20, 15.0)
             protocols = {peer["name"]: peer["protocol"] for peer in net.call(name, "net_peers")["peers"]}
@@ -107,9 +114,9 @@ def test_rules_that_a_node_does_not_know_stop_it_by_name_at_their_height(
         top: net.call(UPGRADED[0], "ledger_getBlock", height=top)["header"]["version"] for top in (height - 1, height)
     }
     assert rules == {height - 1: 1, height: 2}
-    refused = this_release().start(net, LEFT, ready=False)
+    refused = start(net, this_release(), LEFT, ready=False)
     assert refused.returncode != 0
-    later.start(net, LEFT)
+    start(net, later, LEFT)
     net.until_level(at_least=height)
     net.check_all()
     for name in NAMES:
@@ -118,7 +125,7 @@ def test_rules_that_a_node_does_not_know_stop_it_by_name_at_their_height(
 
 def test_the_way_back_is_refused_by_name(net: Network) -> None:
     net.stop(LEFT)
-    refused: subprocess.CompletedProcess[str] = this_release().start(net, LEFT, ready=False)
+    refused: subprocess.CompletedProcess[str] = start(net, this_release(), LEFT, ready=False)
     assert refused.returncode != 0
     last = net.home(LEFT).log.read_text().splitlines()[-1]
     assert "the store was written by a newer release" in last

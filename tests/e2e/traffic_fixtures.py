@@ -17,45 +17,24 @@ from dataclasses import dataclass, field
 from chainnode.client import CallRefused, TimedOut, Unreachable
 from chainnode.identity import KeyFile, read_key
 from ledger.batches import build_batch, parse_batch
-from ledger.events import TIME_MS_MAX, Event, event_id
-from ledger.payments import PAYMENT_STATEMENT, Channel, PaymentStatement, Side, Status
+from ledger.events import TIME_MS_MAX, event_id
+from ledger.payments import PAYMENT_STATEMENT, PaymentStatement
 from ledger.payments_json import statement_to_json
-from primitives.encoding import encode
-from primitives.ids import ZERO_HASH, Hash, TimeMs
+from primitives.ids import ZERO_HASH, Hash
 from tests.e2e.network_fixtures import NAMES, Json, Network
+from torment.payments import TIME_MS
+from torment.payments import payment as payment_of
+from torment.payments import statement as statement_of
 
-TIME_MS = TimeMs(1_790_000_000_000)
 
-
-def statement(salt: bytes | None = None) -> PaymentStatement:
+def statement() -> PaymentStatement:
     """Return a payment statement that no other equals."""
-    return PaymentStatement(
-        salt=os.urandom(16) if salt is None else salt,
-        side=Side.DEBTOR,
-        message_type="pacs.008",
-        status=Status.ACCEPTED,
-        reason="",
-        amount=12_345,
-        currency="CNY",
-        amount_commitment=b"",
-        settlement_date=2026_01_02,
-        agents=[],
-        channel=Channel.QR,
-        uetr=b"",
-        reference_commitment=bytes(32),
-        pair_key=b"",
-        tokens=[],
-        fields_root=bytes(32),
-        terminal_certificate="",
-        source_digest=bytes(32),
-        time_ms=TIME_MS,
-    )
+    return statement_of(os.urandom(16))
 
 
 def payment(member: str, *, expires_ms: int = TIME_MS_MAX) -> bytes:
     """Return the canonical bytes of a new payment event."""
-    event = Event(member, os.urandom(16), expires_ms, PAYMENT_STATEMENT, 1, encode(statement()))
-    return encode(event)
+    return payment_of(member, os.urandom(16), statement(), expires_ms=expires_ms)
 
 
 def id_of(event: bytes) -> str:
