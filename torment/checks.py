@@ -10,24 +10,29 @@ import base64
 import json
 import random
 import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from chainnode.client import CallRefused, NodeClient, TimedOut, Unreachable
+from chainnode.identity import read_key
 from consensus.messages import WINDOW
-from ledger.genesis import validator_set
 from ledger.receipts import verify
 from primitives.block import BlockHeader
 from primitives.encoding import decode
 from primitives.errors import ProofError
 from primitives.ids import Epoch, Hash, Height, View
+from primitives.validators import ValidatorSet
 from primitives.votes import COMMIT, QuorumCertificate, verify_certificate
 from torment.manifest import FillDisk, Flip
 from torment.nodes import Nodes
+from torment.perturb import LostVote
 
 HEADER_BYTES_MAX: Final = 4_096
 BLOCKS_A_PAGE: Final = 100
+EVENTS_A_PAGE: Final = 1_000
 LEVEL_S: Final = 60.0
 RECEIPTS_A_NODE: Final = 5
 RECEIPT_S: Final = 10.0
@@ -82,17 +87,18 @@ class Checker:
 
     # --- while it runs
 
-    def while_running(self, *, learners: dict[str, int]) -> None:
-        """Check everything that nodes answer; `learners` are those that lost their vote, with a height of that time."""
+    def while_running(self, *, losses: Sequence[LostVote], sets: Mapping[int, ValidatorSet]) -> None:
+        """Check everything that nodes answer; `losses` are keys that must sign nothing more, `sets` the epochs'."""
         top = self._level()
         if top is None:
             return
-        chains = {name: self._chain(name, top, learners) for name in self.nodes.names}
+        chains = {name: self._chain(name, top, losses, sets) for name in self.nodes.names}
         if len({tuple(chain) for chain in chains.values()}) != 1:
             self.complaints.append(f"nodes hold different blocks: {_first_difference(chains)}")
             return
         self._answers(top)
         self._receipts()
+        self._validators(losses, sets[max(sets)])
 
     def _level(self) -> int | None:
         """Return the height at which all nodes stand still together; None, with a complaint, where they do not."""
@@ -110,40 +116,74 @@ class Checker:
         self.complaints.append(f"nodes are not level {LEVEL_S:g} s after the last fault: {seen}")
         return None
 
-    def _chain(self, name: str, top: int, learners: dict[str, int]) -> list[str]:
-        """Return the hashes of a node's blocks, with links, certificates and times checked; learners abstain."""
-        genesis = self.nodes.genesis
-        validators = validator_set(genesis)
-        abstaining = {validators.indexes[learner]: height + WINDOW for learner, height in learners.items()}
+    def _chain(self, name: str, top: int, losses: Sequence[LostVote], sets: Mapping[int, ValidatorSet]) -> list[str]:
+        """Return the hashes of a node's blocks, with links, certificates, sets and times checked; learners abstain."""
         hashes: list[str] = []
-        log_index, events, time_ms = 0, 0, 0
+        log_index, events, time_ms, following = 0, 0, 0, sets[0].hash
         for height, block in enumerate(self._blocks(name, top)):
             header = decode(BlockHeader, base64.b64decode(block["header_leaf"])[1:], size_max=HEADER_BYTES_MAX)
-            certificate = _certificate(block["certificate"]) if height else None
+            validators = sets.get(header.epoch)
             sound = [
                 (header.height, header.first_index) == (height, log_index),
                 header.hash().hex() == block["hash"],
                 height == 0 or header.parent.hex() == hashes[-1],
                 header.time_ms > time_ms or height == 0,
-                certificate is None or (certificate.block_hash.hex(), certificate.height) == (block["hash"], height),
+                # The block before names the set that decides on this one.
+                validators is not None and validators.hash == following,
             ]
             if not all(sound):
                 self.complaints.append(f"{name}: block {height} does not follow: {sound}")
                 return hashes
-            if certificate is not None:
-                verify_certificate(certificate, genesis.chain_id, validators)
-                for index, _ in certificate.signatures:
-                    if height > abstaining.get(index, top):
-                        self.complaints.append(f"validator {index} lost what it signed and signed block {height}")
+            if height and validators is not None:
+                self._certified(name, block, header, validators, losses)
             log_index += header.event_count + 1
             events += header.event_count
-            time_ms = header.time_ms
+            time_ms, following = header.time_ms, header.next_validators
             hashes.append(block["hash"])
         ahead_s = time_ms / 1_000 - time.time()
         if ahead_s > self.nodes.genesis.policy.block_time_drift_ms_max / 1_000:
             self.complaints.append(f"the newest block is {ahead_s:.1f} s ahead of the clocks that are right")
         self.facts["events_in_log"] = events
         return hashes
+
+    def _certified(
+        self, name: str, block: Json, header: BlockHeader, validators: ValidatorSet, losses: Sequence[LostVote]
+    ) -> None:
+        """A block's certificate is one of its epoch's set, and no key signed it that must sign nothing more."""
+        certificate = _certificate(block["certificate"])
+        if (certificate.block_hash.hex(), certificate.height) != (block["hash"], header.height):
+            self.complaints.append(f"{name}: the certificate of block {header.height} is another block's")
+        try:
+            verify_certificate(certificate, self.nodes.genesis.chain_id, validators)
+        except ProofError as error:
+            self.complaints.append(f"{name}: the certificate of block {header.height} does not verify: {error}")
+        keys = {validators.validators[index].vote_key for index, _ in certificate.signatures}
+        for lost in losses:
+            if lost.vote_key in keys and header.height > lost.height + WINDOW:
+                self.complaints.append(f"{lost.node} lost what it signed and signed block {header.height}")
+
+    def _validators(self, losses: Sequence[LostVote], voted: ValidatorSet) -> None:
+        """The set is what was voted, every node knows it, each key is its node's, and each node says its part in it."""
+        names = self.nodes.manifest.validators
+        if voted.indexes.keys() != names:
+            self.complaints.append(f"voted were {sorted(names)}, validators are {sorted(voted.indexes)}")
+        lost = {each.vote_key for each in losses}
+        parts = dict.fromkeys(self.nodes.names, "observer")
+        for each in voted.validators:
+            own = read_key(self.nodes.home(each.name).vote_key, "vote").public
+            if each.vote_key.hex() != own:
+                self.complaints.append(f"{each.name} holds another key than the one that was voted for")
+            parts[each.name] = "learner" if each.vote_key in lost else "validator"
+        for name in self.nodes.names:
+            found = self.nodes.call(name, "net_validators")
+            if (found["epoch"], found["hash"]) != (voted.epoch, voted.hash.hex()):
+                self.complaints.append(f"{name} knows other validators: epoch {found['epoch']}, {found['validators']}")
+            if (role := self.nodes.call(name, "net_status")["role"]) != parts[name]:
+                self.complaints.append(f"{name} says that it is {role}, not {parts[name]}")
+            version = self.nodes.call(name, "ledger_getCapabilities")["version"]
+            if version != self.nodes.release(name).version:
+                self.complaints.append(f"{name} is release {version}, not {self.nodes.release(name).version}")
+        self.facts["epoch"] = int(voted.epoch)
 
     def _blocks(self, name: str, top: int) -> list[Json]:
         pages = [
@@ -155,6 +195,7 @@ class Checker:
     def _answers(self, top: int) -> None:
         """Every node has all that any answered `committed`, in one place; each event is in the log at most once."""
         answers = self.answers
+        submitted = self.facts["events_in_log"] - self._decisions(top)
         exempt = self.nodes.manifest.without_outbox
         owed = {item for item, node in answers.accepted.items() if node not in exempt}
         ids = sorted(answers.asked)
@@ -166,8 +207,8 @@ class Checker:
             lost = [item for item in owed if item not in standing and item not in answers.refused]
             if lost:
                 self.complaints.append(f"{name}: {len(lost)} events answered `accepted` are nowhere, such as {lost[0]}")
-            if len(standing) != self.facts["events_in_log"]:
-                said = f"{len(standing)} submitted events, {self.facts['events_in_log']} in the log up to {top}"
+            if len(standing) != submitted:
+                said = f"{len(standing)} submitted events, {submitted} in the log up to {top}"
                 self.complaints.append(f"{name}: an event stands twice, or nobody submitted it: {said}")
         self.facts["asked"] = len(ids)
         self.facts["answered_committed"] = len(answers.committed)
@@ -175,6 +216,24 @@ class Checker:
         self.facts["lost_with_an_outbox"] = len(
             [item for item, node in answers.accepted.items() if node in exempt and item not in standing]
         )
+
+    def _decisions(self, top: int) -> int:
+        """Return how many events of the log are the members' decisions; there is no third kind in a run."""
+        if not self.nodes.manifest.is_governed:
+            return 0
+        name, kinds = self.nodes.names[0], Counter[str]()
+        for block in self._blocks(name, top):
+            asked: Json = {"height": block["header"]["height"], "limit": EVENTS_A_PAGE}
+            while block["header"]["event_count"]:
+                page = self.nodes.call(name, "ledger_getBlockEvents", **asked)
+                kinds.update(event["kind"].partition(".")[0] for event in page["events"])
+                if page["cursor"] is None:
+                    break
+                asked["cursor"] = page["cursor"]
+        if kinds.keys() > {"payment", "governance"}:
+            self.complaints.append(f"the log holds events that nobody submitted: {dict(kinds)}")
+        self.facts["decisions"] = kinds["governance"]
+        return kinds["governance"]
 
     def _standing(self, name: str, ids: list[str]) -> dict[str, tuple[int, int, str]]:
         client = NodeClient(self.nodes.rpc(name), timeout_s=30.0)

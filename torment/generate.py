@@ -1,8 +1,8 @@
 """A manifest from a seed: the same seed, the same manifest, on every machine.
 
-Here: what can be covered (`GOALS`), which goals a seed must reach, and placing perturbations so that no node meets two
-at once and at most f lose their vote. Not here: carrying one out (`run`). Goals go round: `SEEDS` consecutive seeds
-reach each of them, and what else a seed draws is chance.
+Here: what can be covered (`GOALS`, and `LIVES` of validators beside them), which goals a seed must reach, and placing
+perturbations so that no node meets two at once and at most f lose their vote. Not here: carrying one out (`run`). Goals
+and lives go round: `SEEDS` consecutive seeds reach each of them, and what else a seed draws is chance.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from torment.manifest import (
     Delay,
     FillDisk,
     Flip,
+    Join,
     Kill,
+    Leave,
     Links,
     Load,
     Loss,
@@ -29,11 +31,14 @@ from torment.manifest import (
     Pause,
     Perturbation,
     PowerLoss,
+    Readmit,
     Stop,
+    Upgrade,
     Wipe,
     Wiped,
     loses_outbox,
     loses_vote,
+    node_of,
 )
 
 SEEDS: Final = 24
@@ -43,8 +48,11 @@ MORE_MAX: Final = 3
 FIRST_AT_S: Final = 2.0
 GAP_S: Final = (0.8, 2.5)
 SETTLE_S: Final = 6.0
+WIPED_S: Final = 1.0
 QUIET_AFTER_S: Final = 3.0
 VIEW_TIMEOUTS_MS: Final = (1_000, 2_000)
+LIVES: Final = ("rolling_upgrade", "readmit", "join_and_leave", "join")
+"""What happens to validators while the faults go on, one for each seed in turn."""
 
 Draw = Callable[[Random, str, float], Perturbation]
 """Makes a perturbation of a node that begins at a time."""
@@ -139,7 +147,9 @@ def generate(seed: int) -> Manifest:
     nodes = 7 if draw.random() < 0.2 else 4
     names = [bank_name(index) for index in range(nodes)]
     placed = _place(draw, wanted, names)
-    perturbations = tuple(item for _, item in placed)
+    # Drawn apart: what else a seed holds does not depend on it.
+    placed += _live(Random(f"life of {seed}"), LIVES[(seed - 1) % len(LIVES)], placed, names)
+    perturbations = tuple(sorted((item for _, item in placed), key=lambda item: item.at_s))
     end_s = max(item.at_s + item.for_s for item in perturbations)
     banks = draw.sample(names, k=draw.randint(3, 4))
     load = Load(
@@ -199,3 +209,54 @@ def _place(draw: Random, wanted: list[str], names: list[str]) -> list[tuple[str,
             free_at[name] = at_s + item.for_s + SETTLE_S
         at_s += draw.uniform(*GAP_S)
     return placed
+
+
+Placed = list[tuple[str, Perturbation]]
+"""Perturbations with the goals that they are for."""
+
+
+def _live(draw: Random, life: str, placed: Placed, names: list[str]) -> Placed:
+    """Return what a seed's validators go through, between the faults that are placed already."""
+    faults = [item for _, item in placed]
+    lost = [item for item in faults if loses_vote(item)]
+    match life:
+        case "rolling_upgrade":
+            return [(life, item) for item in _upgrades(draw, faults, names)]
+        case "readmit":
+            added: Placed = []
+            if not lost:
+                node = draw.choice(names)
+                wipe = Wipe(at_s=_free_from(faults, node, FIRST_AT_S), for_s=WIPED_S, node=node, what=Wiped.LOG)
+                added, lost, faults = [("wipe_log", wipe)], [wipe], [*faults, wipe]
+            node = node_of(lost[0])
+            return [*added, (life, Readmit(at_s=_free_from(faults, node, lost[0].at_s), node=node))]
+        case _:
+            member = draw.choice(names)
+            join = Join(at_s=_s(draw, 1, 4), node=f"{member}-2", member=member)
+            if life == "join":
+                return [(life, join)]
+            able = [name for name in names if name not in {node_of(item) for item in lost}]
+            leave = Leave(at_s=round(join.at_s + _s(draw, 5, 12), 1), node=draw.choice([*able, join.node]))
+            return [(life, join), (life, leave)]
+
+
+def _upgrades(draw: Random, faults: list[Perturbation], names: list[str]) -> list[Perturbation]:
+    """Return the upgrade of one node after the other, of who is free first; now and then one stays what it is."""
+    waiting = draw.sample(names, k=len(names) - draw.choice([0, 0, 1]))
+    made: list[Perturbation] = []
+    at_s = FIRST_AT_S
+    while waiting:
+        at_s, node = min((_free_from(faults, name, at_s), name) for name in waiting)
+        waiting.remove(node)
+        made.append(Upgrade(at_s=at_s, node=node))
+        at_s += draw.uniform(*GAP_S)
+    return made
+
+
+def _free_from(faults: list[Perturbation], node: str, at_s: float) -> float:
+    """Return the first moment from `at_s` on when nothing is done to a node, nor will be before it has settled."""
+    on_node = [item for item in faults if node_of(item) in (node, LEADER, "")]
+    for item in sorted(on_node, key=lambda item: item.at_s):
+        if at_s + SETTLE_S > item.at_s:
+            at_s = max(at_s, item.at_s + item.for_s + SETTLE_S)
+    return round(at_s, 1)

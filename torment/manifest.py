@@ -144,7 +144,52 @@ class Narrow(Fault, frozen=True, kw_only=True, tag="narrow"):
     kib_per_second: int
 
 
-Perturbation: TypeAlias = Kill | PowerLoss | Pause | Stop | Wipe | Flip | FillDisk | Clock | Delay | Loss | Cut | Narrow
+class Upgrade(Fault, frozen=True, kw_only=True, tag="upgrade"):
+    """SIGTERM of one node, which is a later release from its next start on, after `for_s`."""
+
+    node: str
+
+
+class Join(Fault, frozen=True, kw_only=True, tag="join"):
+    """A further node of a member is founded, follows the chain, and becomes a validator by the members' votes."""
+
+    node: str
+    member: str
+
+
+class Leave(Fault, frozen=True, kw_only=True, tag="leave"):
+    """The members vote that a validator leaves; its node goes on to follow."""
+
+    node: str
+
+
+class Readmit(Fault, frozen=True, kw_only=True, tag="readmit"):
+    """A node that lost what it signed is stopped and given new keys, and the members vote for them."""
+
+    node: str
+
+
+Governed: TypeAlias = Join | Leave | Readmit
+"""What the members decide: each is one more epoch, and they come one after the other."""
+
+Perturbation: TypeAlias = (
+    Kill
+    | PowerLoss
+    | Pause
+    | Stop
+    | Wipe
+    | Flip
+    | FillDisk
+    | Clock
+    | Delay
+    | Loss
+    | Cut
+    | Narrow
+    | Upgrade
+    | Join
+    | Leave
+    | Readmit
+)
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,19 +214,36 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     perturbations: tuple[Perturbation, ...]
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The nodes' names."""
+    def founders(self) -> tuple[str, ...]:
+        """The names of the nodes of genesis."""
         return tuple(bank_name(index) for index in range(self.nodes))
 
     @property
+    def joiners(self) -> tuple[str, ...]:
+        """The names of the nodes that are founded in the course of the run."""
+        return tuple(item.node for item in self.perturbations if isinstance(item, Join))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all nodes that there ever are."""
+        return self.founders + self.joiners
+
+    @property
+    def validators(self) -> frozenset[str]:
+        """The names of those that vote in the end, if all is done as it stands here."""
+        left = {item.node for item in self.perturbations if isinstance(item, Leave)}
+        return frozenset(self.names) - left
+
+    @property
     def voteless(self) -> frozenset[str]:
-        """Nodes that lose what they signed, and so must abstain until the end."""
-        return frozenset(_node_of(item) for item in self.perturbations if loses_vote(item))
+        """Nodes that lose what they signed and get no new keys, and so must abstain until the end."""
+        lost = {node_of(item) for item in self.perturbations if loses_vote(item)}
+        return frozenset(lost - {item.node for item in self.perturbations if isinstance(item, Readmit)})
 
     @property
     def without_outbox(self) -> frozenset[str]:
         """Nodes whose gateway must sign nothing after it lost its outbox."""
-        return frozenset(_node_of(item) for item in self.perturbations if loses_outbox(item))
+        return frozenset(node_of(item) for item in self.perturbations if loses_outbox(item))
 
     @property
     def small_disks(self) -> frozenset[str]:
@@ -193,8 +255,19 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         """Nodes whose clock must be one that can be set."""
         return frozenset(item.node for item in self.perturbations if isinstance(item, Clock))
 
+    @property
+    def is_governed(self) -> bool:
+        """Whether members decide on anything."""
+        return any(isinstance(item, Governed) for item in self.perturbations)
 
-def _node_of(item: Perturbation) -> str:
+    @property
+    def upgrades(self) -> bool:
+        """Whether a later release is needed."""
+        return any(isinstance(item, Upgrade) for item in self.perturbations)
+
+
+def node_of(item: Perturbation) -> str:
+    """Return whom a perturbation is for: a name, `LEADER`, or nothing where it is all nodes."""
     return "" if isinstance(item, PowerLoss) else item.node
 
 
@@ -237,7 +310,7 @@ def read_manifest(path: Path) -> Manifest:
     except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
         raise InputError("not a manifest", where=str(path), got=error) from None
     for item in manifest.perturbations:
-        node = _node_of(item)
+        node = node_of(item)
         if node not in (LEADER, "") and node not in manifest.names:
             raise InputError("no such node", where=str(path), expected=" or ".join(manifest.names), got=node)
     return manifest

@@ -1,7 +1,7 @@
 """The nodes of one run: a localnet whose links, disks and clocks can be tampered with.
 
 Here: founding it, starting and ending single nodes, asking them. Not here: what stands between them (`wires`), their
-disks (`disks`), which fault comes when (`perturb`), what must hold afterwards (`checks`). Logs lie outside the homes, that
+disks (`disks`), which fault comes when (`perturb`), what must hold afterwards (`checks`). Logs lie outside the homes:
 a wiped disk leaves them. Calls come from several threads: one node belongs to one perturbation at a time.
 """
 
@@ -26,11 +26,12 @@ from chainnode.client import CallRefused, NodeClient, TimedOut, Unreachable
 from chainnode.founding import read_genesis
 from chainnode.home import Home
 from chainnode.identity import read_token
-from chainnode.localnet import PORTS_A_NODE, Localnet, LocalNode, first_taken, tail
+from chainnode.localnet import PORTS_A_NODE, Localnet, LocalNode, first_taken, planned, tail
 from chainnode.processes import ProcessRecord, is_alive, send, start_process, wait_until_gone
 from torment.disks import move_to_small_disk
 from torment.manifest import Links, Manifest
 from torment.namespaces import CannotDo, can_lay_cables, is_private
+from torment.releases import Release, later_release, this_release
 from torment.wires import Wires
 
 PORTS_FROM: Final = 20_000
@@ -38,6 +39,7 @@ PORTS_TO: Final = 30_000
 PORTS_TRIES: Final = 200
 READY_S: Final = 30.0
 STOP_S: Final = 15.0
+CLI_S: Final = 120.0
 FAKETIME: Final = (
     Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"),
     Path("/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1"),
@@ -72,34 +74,47 @@ class Nodes:
     def __init__(self, directory: Path, manifest: Manifest) -> None:
         self.directory = directory
         self.manifest = manifest
-        self.names = manifest.names
+        self.names = manifest.founders
         self.logs = directory / "logs"
         self.logs.mkdir(parents=True)
         self.net = Localnet(directory / "net")
         # A node's ten ports, and as many again for what stands between the nodes.
-        ports = _free_ports(2 * manifest.nodes)
+        ports = _free_ports(2 * len(manifest.names))
         self.net.found(manifest.nodes, base_port=ports, now_ms=time.time_ns() // 1_000_000 - 1_000, step=lambda _: None)
         self.genesis = read_genesis(self.net.directory / "genesis.json")
         self._nodes: dict[str, LocalNode] = {node.name: node for node in self.net.load().nodes}
+        for place, name in enumerate(manifest.joiners, manifest.nodes):
+            self._nodes[name] = planned(self.net.directory, name, ports + PORTS_A_NODE * place)
         self._processes: dict[str, ProcessRecord] = {}
+        self._releases = dict.fromkeys(manifest.names, this_release())
+        self.later = later_release(directory) if manifest.upgrades else None
         self.wires = Wires(
             directory / "routes.json",
             manifest.links,
             list(self._nodes.values()),
-            link_ports=ports + PORTS_A_NODE * manifest.nodes,
+            joiners=manifest.joiners,
+            link_ports=ports + PORTS_A_NODE * len(manifest.names),
         )
-        self.peaks: dict[str, Json] = {name: {"rss_mib": 0, "fds": 0} for name in self.names}
-        for name in self.names:
-            self._configure(name)
+        self.peaks: dict[str, Json] = {name: {"rss_mib": 0, "fds": 0} for name in manifest.names}
+        for name in manifest.names:
             self.clock_file(name).write_text("+0s\n")
+        for name in self.names:
+            self.configure(name)
             if name in manifest.small_disks and is_private():
                 move_to_small_disk(self.home(name).data)
 
-    def _configure(self, name: str) -> None:
+    def configure(self, name: str) -> None:
+        """Write into a node's settings what this run asks of it."""
         settings: dict[str, object] = {**SETTINGS, "consensus.view_timeout_ms": self.manifest.view_timeout_ms}
         settings["p2p.listen"] = self.wires.listen(name)
         settings["p2p.peers"] = self.wires.peers_of(name)
+        settings["rpc.listen"] = self._nodes[name].rpc.rpartition("/")[2]
+        settings["ops.listen"] = self._nodes[name].ops.rpartition("/")[2]
         write_settings(self.home(name).config, settings)
+
+    def add(self, name: str) -> None:
+        """Count a joiner among the nodes from now on: it is where a founder would be."""
+        self.names = (*self.names, name)
 
     # --- processes
 
@@ -133,8 +148,14 @@ class Nodes:
     def _command(self, name: str) -> list[str]:
         return ["-m", "chainnode.main", "--home", self._nodes[name].home]
 
-    def _before(self, name: str) -> list[str]:
-        return self.wires.before(name)
+    def release(self, name: str) -> Release:
+        """Return the release that a node is from its next start on, or already."""
+        return self._releases[name]
+
+    def upgrade(self, name: str) -> None:
+        """Let a node be the later release from its next start on."""
+        assert self.later is not None, "the manifest names an upgrade"
+        self._releases[name] = self.later
 
     def start(self, name: str) -> None:
         """Start a node that does not run."""
@@ -143,7 +164,8 @@ class Nodes:
             self._command(name),
             mark=self._nodes[name].home,
             log=self.log(name),
-            before=self._before(name),
+            # Named behind `env`: what starts a process puts its own tree first.
+            before=[*self.wires.before(name), "env", f"PYTHONPATH={self.release(name).tree}"],
             variables=self._environment(name),
         )
 
@@ -190,11 +212,13 @@ class Nodes:
 
     def start_by_hand(self, name: str, timeout_s: float = READY_S) -> tuple[int | None, str]:
         """Start a node by hand until it answers or ends; return its status (None where it runs) and its last line."""
-        command = [*self._before(name), sys.executable, *self._command(name)]
+        command = [*self.wires.before(name), sys.executable, *self._command(name)]
+        release = self.release(name)
+        variables = {**os.environ, **self._environment(name), **release.variables}
         with self.log(name).open("ab") as log:
             place = log.tell()
             process = subprocess.Popen(
-                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **self._environment(name)}
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=variables, cwd=release.tree
             )
             end = time.monotonic() + timeout_s
             while (status := process.poll()) is None and time.monotonic() < end and self.status(name) is None:
@@ -211,12 +235,13 @@ class Nodes:
         lines = tail(self.log(name), 1)
         return lines[-1] if lines else "nothing in its log"
 
+    def cli(self, name: str, *words: str, timeout_s: float = CLI_S) -> subprocess.CompletedProcess[str]:
+        """Run the command line of a node's release with its home. Raises `subprocess.TimeoutExpired`."""
+        return self.release(name).run("--home", self._nodes[name].home, "-o", "json", *words, timeout_s=timeout_s)
+
     def fsck(self, name: str) -> tuple[int, Json]:
         """Verify a stopped node's home with the command line; returns its status and report."""
-        command = [sys.executable, "-m", "cli", "--home", self._nodes[name].home, "-o", "json", "fsck"]
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=120.0, check=False, cwd=Path(__file__).parents[1]
-        )
+        done = self.cli(name, "fsck")
         try:
             report = json.loads(done.stdout or done.stderr)
         except ValueError:
@@ -287,10 +312,10 @@ class Nodes:
 
     def close(self) -> None:
         """End every process of the run, and what stood between them."""
-        for name in self.names:
+        for name in self.manifest.names:
             self.signal(name, signal.SIGCONT)
             self.signal(name, signal.SIGKILL)
-        for name in self.names:
+        for name in self.manifest.names:
             self.wait_gone(name)
         self.wires.close()
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, assert_never
 
 from chainnode.client import TimedOut
+from chainnode.identity import read_key
+from torment.council import Council
 from torment.damage import Remedy, find, flip, remedy_of
 from torment.disks import empty, fill_disk, free_disk, wipe
 from torment.manifest import (
@@ -26,13 +29,17 @@ from torment.manifest import (
     Delay,
     FillDisk,
     Flip,
+    Join,
     Kill,
+    Leave,
     Loss,
     Narrow,
     Pause,
     Perturbation,
     PowerLoss,
+    Readmit,
     Stop,
+    Upgrade,
     Wipe,
     Wiped,
     describe,
@@ -44,20 +51,30 @@ FULL_DISK_S: Final = 20.0
 CLOCK_SLACK_S: Final = 2.0
 
 
+@dataclass(frozen=True)
+class LostVote:
+    """A key whose owner lost what it signed, and the height of the network then: it must sign nothing above."""
+
+    node: str
+    vote_key: bytes
+    height: int
+
+
 class Tormentor:
-    """Carries out perturbations on the nodes of a run; `complaints` and `timeline` are what it saw,
-    `learners` who lost what it had signed, with the height of the network then."""
+    """Carries out perturbations on the nodes of a run; `complaints` and `timeline` are what it saw, `council` what
+    was decided, `losses` each vote key whose owner does not know any more what it signed."""
 
     def __init__(self, nodes: Nodes, started: float) -> None:
         self.nodes = nodes
         self.complaints: list[str] = []
         self.timeline: list[tuple[float, str]] = []
         self.damage: list[dict[str, Any]] = []  # Any: JSON of the report
-        self.learners: dict[str, int] = {}
+        self.losses: list[LostVote] = []
         self._started = started
         self._lock = threading.Lock()
+        self.council = Council(nodes, self.say)
         # A perturbation that takes longer than planned holds up the next on its node, and those of all nodes.
-        self._held = {name: threading.Lock() for name in nodes.names}
+        self._held = {name: threading.Lock() for name in nodes.manifest.names}
 
     def say(self, what: str) -> None:
         """Note something with its time."""
@@ -74,20 +91,22 @@ class Tormentor:
         """Carry out one perturbation and undo it; returns when the node is back."""
         with ExitStack() as held:
             names = self.nodes.names if isinstance(item, PowerLoss) else (self._who(item.node),)
-            for name in names:
+            # The vote on a node is nothing that is done to it: other faults may strike it meanwhile.
+            for name in () if isinstance(item, Leave) else names:
                 held.enter_context(self._held[name])
             self.say(describe(item))
             try:
-                self._perform(item, names[0])
+                self._perform(item, names)
             except TimedOut as error:
                 self.complain(f"{describe(item)}: {error}")
 
-    def _perform(self, item: Perturbation, node: str) -> None:
+    def _perform(self, item: Perturbation, names: Sequence[str]) -> None:
+        node = names[0]
         match item:
             case Kill(for_s=for_s):
                 self._kill(node, for_s)
             case PowerLoss(for_s=for_s):
-                self._power_loss(for_s)
+                self._power_loss(names, for_s)
             case Pause(for_s=for_s):
                 self._pause(node, for_s)
             case Stop(for_s=for_s):
@@ -103,6 +122,16 @@ class Tormentor:
                 self._clock(item)
             case Delay() | Loss() | Cut() | Narrow():
                 self._links(item)
+            case Upgrade(for_s=for_s):
+                self.nodes.stop(node)
+                self.nodes.upgrade(node)
+                self._back(node, for_s)
+            case Join():
+                self.council.join(item)
+            case Leave():
+                self.council.leave(node)
+            case Readmit():
+                self.council.readmit(item)
             case _:
                 assert_never(item)
 
@@ -124,12 +153,12 @@ class Tormentor:
         self.nodes.kill(node)
         self._back(node, for_s)
 
-    def _power_loss(self, for_s: float) -> None:
-        self.nodes.kill(*self.nodes.names)
+    def _power_loss(self, names: Sequence[str], for_s: float) -> None:
+        self.nodes.kill(*names)
         time.sleep(for_s)
-        for name in self.nodes.names:
+        for name in names:
             self.nodes.start(name)
-        for name in self.nodes.names:
+        for name in names:
             self.nodes.wait_ready(name)
         self.say("all answer again")
 
@@ -158,7 +187,8 @@ class Tormentor:
     def _expect_learner(self, node: str) -> None:
         status = self.nodes.status(node, 5.0) or {}
         heights = [found["height"] for name in self.nodes.names if (found := self.nodes.status(name)) is not None]
-        self.learners[node] = max(heights, default=0)
+        key = read_key(self.nodes.home(node).vote_key, "vote").public
+        self.losses.append(LostVote(node, bytes.fromhex(key), max(heights, default=0)))
         if status.get("role") != "learner":
             self.complain(f"{node} lost what it signed and is {status.get('role')}, not a learner")
 

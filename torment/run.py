@@ -29,7 +29,7 @@ from torment.perturb import Tormentor
 
 SAMPLE_S: Final = 0.5
 FINISH_S: Final = 60.0
-PERTURBED_S_MAX: Final = 120.0
+PERTURBED_S_MAX: Final = 300.0
 ORDER_RETURNS_S: Final = 30.0
 
 Json = dict[str, Any]  # Any: JSON of the report
@@ -113,7 +113,7 @@ def _run(made: Nodes, result: Result) -> None:
             tormentor.say("all is settled")
     _judge_load(told, manifest, result)
     checker = Checker(made, read_answers(record))
-    checker.while_running(learners=tormentor.learners)
+    checker.while_running(losses=tormentor.losses, sets=tormentor.council.sets)
     for name in made.names:
         made.stop(name)
     checker.when_stopped()

@@ -22,14 +22,18 @@ from torment.namespaces import Cables, CannotDo
 from torment.proxy import Fate, Route
 
 PROXY_END_S: Final = 5.0
+ANYBODY: Final = "*"
 
 
 class Wires:
     """Laid by `__init__`, gone after `close`."""
 
-    def __init__(self, file: Path, links: Links, nodes: Sequence[LocalNode], *, link_ports: int) -> None:
+    def __init__(
+        self, file: Path, links: Links, nodes: Sequence[LocalNode], *, joiners: Sequence[str], link_ports: int
+    ) -> None:
         """`file` takes the proxy's routes; the ports from `link_ports` on are free for one of each pair of nodes."""
         self._nodes = {node.name: node for node in nodes}
+        self._joiners = frozenset(joiners)
         self._link_ports = link_ports
         self._cables = Cables(list(self._nodes)) if links is Links.NAMESPACES else None
         self._pairs = self._routes_of_pairs()
@@ -40,8 +44,14 @@ class Wires:
         return (HOST if self._cables is None else self._cables.host(name), port)
 
     def _routes_of_pairs(self) -> dict[tuple[str, str], Route]:
-        """Return a route for each ordered pair of nodes, the one that dials first."""
-        pairs = [(one, other) for one in self._nodes for other in self._nodes if one != other]
+        """Return a route for each ordered pair of nodes, the one that dials first.
+
+        All dial a joiner by one route: settings cannot name a node that the chain does not know, so they get its
+        address from the chain, which knows one.
+        """
+        founders = [name for name in self._nodes if name not in self._joiners]
+        pairs = [(one, other) for one in self._nodes for other in founders if one != other]
+        pairs += [(ANYBODY, joiner) for joiner in self._nodes if joiner in self._joiners]
         return {
             (one, other): Route(f"{one}>{other}", (HOST, self._link_ports + place), self._address(other))
             for place, (one, other) in enumerate(pairs)
@@ -61,9 +71,16 @@ class Wires:
         host, port = self._address(name)
         return f"{host}:{port}"
 
+    def public_address(self, name: str) -> str:
+        """Return the `host:port` that the chain is told of a joiner."""
+        if self._cables is not None:
+            return self.listen(name)
+        host, port = self._pairs[ANYBODY, name].listen
+        return f"{host}:{port}"
+
     def peers_of(self, name: str) -> list[str]:
-        """Return `name@host:port` of each other node, as this one must dial it."""
-        others = [other for other in self._nodes if other != name]
+        """Return `name@host:port` of each other founder, as this node must dial it."""
+        others = [other for other in self._nodes if other != name and other not in self._joiners]
         at = {other: self._address(other) if self._cables else self._pairs[name, other].listen for other in others}
         return [f"{other}@{host}:{port}" for other, (host, port) in at.items()]
 
@@ -72,9 +89,13 @@ class Wires:
         return [] if self._cables is None else ["nsenter", f"--net={self._cables.path(name)}"]
 
     def routes_of(self, name: str) -> tuple[list[str], list[str]]:
-        """Return the routes that a node dials and those on which others dial it."""
-        dialled = [route.name for (one, _), route in self._pairs.items() if one == name]
-        return dialled, [route.name for (_, other), route in self._pairs.items() if other == name]
+        """Return the routes that a node dials and those on which others dial it.
+
+        The one to a joiner is among what every node dials: nobody who is cut off gets through to it.
+        """
+        dialling = [route.name for (_, other), route in self._pairs.items() if other == name]
+        dialled = [route.name for (one, _), route in self._pairs.items() if one in (name, ANYBODY)]
+        return [route for route in dialled if route not in dialling], dialling
 
     def set_fate(self, fate: Fate) -> None:
         """Let routes of the proxy fare differently from now on."""

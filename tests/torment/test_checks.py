@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
+from chainnode.home import Home
+from chainnode.identity import new_key, write_key
+from consensus.messages import WINDOW
+from primitives.ids import Epoch, MemberId
+from primitives.validators import Validator, ValidatorSet
 from torment.checks import Answers, Checker, read_answers
+from torment.perturb import LostVote
 
 DONE = {"applied": True, "rule": None, "detail": None}
 STANDING = json.dumps(DONE, sort_keys=True)
@@ -30,7 +36,9 @@ class Shown(Checker):
     def __init__(
         self, answers: Answers, standing: dict[str, tuple[int, int, str]], *, in_log: int, forgetful: str = ""
     ) -> None:
-        nodes = SimpleNamespace(names=("bank-a",), manifest=SimpleNamespace(without_outbox={forgetful}))
+        nodes = SimpleNamespace(
+            names=("bank-a",), manifest=SimpleNamespace(without_outbox={forgetful}, is_governed=False)
+        )
         super().__init__(nodes, answers)  # type: ignore[arg-type]  # a stand-in with what the check reads
         self.shown = standing
         self.facts["events_in_log"] = in_log
@@ -100,3 +108,101 @@ def test_traces_critical_lines_and_unasked_last_words_in_a_log_are_noticed(
     checker.nodes = SimpleNamespace(manifest=SimpleNamespace(perturbations=()), log=lambda _: path)  # type: ignore[assignment]
     checker._log("bank-a")
     assert bool(checker.complaints) == noticed
+
+
+KEYS = {name: new_key("vote", member=name) for name in ("bank-a", "bank-b")}
+VOTED = ValidatorSet(
+    Epoch(1),
+    tuple(Validator(name, MemberId(name), *[bytes.fromhex(key.public)] * 3) for name, key in KEYS.items()),
+)
+LOST = LostVote("bank-b", bytes.fromhex(KEYS["bank-b"].public), 7)
+
+
+def told(homes: Path, **changed: Any) -> Checker:
+    """Return a checker of two nodes that hold their keys and say what `changed` does not change."""
+    for name, key in KEYS.items():
+        home = Home(homes / name)
+        home.keys.mkdir(parents=True)
+        write_key(home.vote_key, key)
+    says: dict[str, Any] = {"epoch": 1, "hash": VOTED.hash.hex(), "validators": [], "role": "validator", "version": "1"}
+    nodes = SimpleNamespace(
+        names=tuple(KEYS),
+        manifest=SimpleNamespace(validators=frozenset(changed.pop("voted", KEYS))),
+        home=lambda name: Home(homes / name),
+        call=lambda name, _: says | (changed if name == "bank-b" else {}),
+        release=lambda _: SimpleNamespace(version="1"),
+    )
+    return Checker(nodes, Answers())  # type: ignore[arg-type]  # a stand-in with what the check reads
+
+
+def test_a_set_that_is_what_was_voted_has_no_complaints(tmp_path: Path) -> None:
+    sound = told(tmp_path / "sound")
+    sound._validators([], VOTED)
+    learning = told(tmp_path / "learning", role="learner")
+    learning._validators([LOST], VOTED)
+    assert sound.complaints == learning.complaints == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "losses", "said"),
+    [
+        ({"voted": ("bank-a",)}, [], "voted were"),
+        ({"epoch": 0}, [], "knows other validators"),
+        ({"hash": "00"}, [], "knows other validators"),
+        ({"role": "learner"}, [], "says that it is learner, not validator"),
+        ({"role": "validator"}, [LOST], "says that it is validator, not learner"),
+        ({"version": "2"}, [], "is release 2"),
+    ],
+    ids=["another set", "an older epoch", "another hash", "no vote", "a vote that is lost", "another release"],
+)
+def test_a_set_or_a_part_in_it_that_was_not_voted_is_noticed(
+    tmp_path: Path, changed: dict[str, Any], losses: list[LostVote], said: str
+) -> None:
+    checker = told(tmp_path, **changed)
+    checker._validators(losses, VOTED)
+    assert any(said in complaint for complaint in checker.complaints)
+
+
+def test_a_validator_whose_home_holds_another_key_than_was_voted_for_is_noticed(tmp_path: Path) -> None:
+    checker = told(tmp_path)
+    Home(tmp_path / "bank-a").vote_key.unlink()
+    write_key(Home(tmp_path / "bank-a").vote_key, new_key("vote", member="bank-a"))
+    checker._validators([], VOTED)
+    assert checker.complaints == ["bank-a holds another key than the one that was voted for"]
+
+
+@pytest.mark.parametrize(("height", "noticed"), [(7 + WINDOW, False), (8 + WINDOW, True)])
+def test_a_signature_by_a_key_that_must_sign_nothing_more_is_noticed(
+    tmp_path: Path, height: int, noticed: bool
+) -> None:
+    checker = told(tmp_path)
+    checker.nodes.genesis = SimpleNamespace(chain_id=bytes(32))  # type: ignore[misc, assignment]
+    signatures = [{"validator": index, "signature": "00" * 64} for index in (0, 1)]
+    place = {"epoch": 1, "view": 0, "height": height, "block_hash": "00" * 32}
+    block = {"hash": "00" * 32, "certificate": {**place, "signatures": signatures}}
+    checker._certified("bank-a", block, SimpleNamespace(height=height), VOTED, [LOST])  # type: ignore[arg-type]
+    assert any("does not verify" in complaint for complaint in checker.complaints)
+    assert any("bank-b lost what it signed" in complaint for complaint in checker.complaints) == noticed
+
+
+def test_the_members_decisions_are_no_submitted_events_and_anything_else_is_noticed() -> None:
+    pages = {
+        1: [["payment.statement"] * 2, ["governance.propose"]],
+        2: [["governance.vote", "evidence.conflict"]],
+        3: [[]],
+    }
+
+    def call(_: str, method: str, **asked: Any) -> dict[str, Any]:
+        if method == "ledger_getBlocks":
+            counts = {height: sum(map(len, found)) for height, found in pages.items()}
+            return {"blocks": [{"header": {"height": h, "event_count": count}} for h, count in counts.items()]}
+        found, place = pages[asked["height"]], asked.get("cursor", 0)
+        return {
+            "events": [{"kind": kind} for kind in found[place]],
+            "cursor": place + 1 if place + 1 < len(found) else None,
+        }
+
+    nodes = SimpleNamespace(names=("bank-a",), manifest=SimpleNamespace(is_governed=True), call=call)
+    checker = Checker(nodes, Answers())  # type: ignore[arg-type]  # a stand-in with what the check reads
+    assert checker._decisions(3) == 2
+    assert any("nobody submitted" in complaint and "evidence" in complaint for complaint in checker.complaints)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from primitives.errors import InputError
-from torment.generate import GOALS, SEEDS, SETTLE_S, generate
+from torment.generate import GOALS, LIVES, SEEDS, SETTLE_S, generate
 from torment.manifest import (
     LEADER,
     Clock,
@@ -18,7 +18,9 @@ from torment.manifest import (
     Delay,
     FillDisk,
     Flip,
+    Join,
     Kill,
+    Leave,
     Links,
     Loss,
     Manifest,
@@ -26,11 +28,14 @@ from torment.manifest import (
     Pause,
     Perturbation,
     PowerLoss,
+    Readmit,
     Stop,
+    Upgrade,
     Wipe,
     Wiped,
     describe,
     loses_vote,
+    node_of,
     read_manifest,
     to_json,
 )
@@ -76,6 +81,11 @@ KINDS = [
     Kind("a cut of one direction", lambda _, item: isinstance(item, Cut) and item.one_way),
     Kind("a narrow proxy", lambda run, item: isinstance(item, Narrow) and run.links is Links.PROXY),
     Kind("a narrow cable", lambda run, item: isinstance(item, Narrow) and run.links is Links.NAMESPACES),
+    Kind("a validator that joins", lambda _, item: isinstance(item, Join)),
+    Kind("a joiner and cables", lambda run, item: isinstance(item, Join) and run.links is Links.NAMESPACES),
+    Kind("a validator that leaves", lambda _, item: isinstance(item, Leave)),
+    Kind("new keys for a wiped validator", lambda _, item: isinstance(item, Readmit)),
+    Kind("an upgrade of a running network", lambda _, item: isinstance(item, Upgrade)),
     Kind("a pulled cable", lambda run, item: isinstance(item, Cut) and run.links is Links.NAMESPACES),
 ]
 
@@ -90,7 +100,7 @@ def test_the_set_meets_every_kind_of_fault(kind: Kind) -> None:
 
 
 def test_the_set_reaches_every_goal_and_both_sizes_of_network() -> None:
-    assert {goal for run in MANIFESTS for goal in run.goals} == set(GOALS)
+    assert {goal for run in MANIFESTS for goal in run.goals} == {*GOALS, *LIVES}
     assert {run.nodes for run in MANIFESTS} == {4, 7}
 
 
@@ -101,20 +111,49 @@ def test_a_seed_is_one_manifest() -> None:
 
 def test_at_most_f_nodes_lose_their_vote_and_none_twice() -> None:
     for run in MANY:
-        lost = [item.node for item in run.perturbations if not isinstance(item, PowerLoss) and loses_vote(item)]
+        lost = [node_of(item) for item in run.perturbations if loses_vote(item)]
         assert len(lost) == len(set(lost)) <= (run.nodes - 1) // 3
-        assert run.voteless == set(lost)
+        assert run.voteless == set(lost) - {item.node for item in run.perturbations if isinstance(item, Readmit)}
 
 
 def test_no_node_meets_two_faults_at_once() -> None:
     for run in MANY:
         busy: dict[str, float] = {}
         for item in run.perturbations:
-            names = run.names if isinstance(item, PowerLoss) or item.node == LEADER else (item.node,)
+            if isinstance(item, Leave):  # a vote is no fault
+                continue
+            names = run.names if node_of(item) in (LEADER, "") else (node_of(item),)
             for name in names:
                 assert item.at_s >= busy.get(name, 0.0), (run.seed, describe(item))
-                busy[name] = round(item.at_s + item.for_s + SETTLE_S, 1) - 0.1
+                if name in run.founders:
+                    busy[name] = round(item.at_s + item.for_s + SETTLE_S, 1) - 0.1
         assert run.seconds > max(item.at_s + item.for_s for item in run.perturbations)
+
+
+def test_the_set_never_falls_below_its_founders_number_and_keeps_who_can_vote() -> None:
+    for run in MANY:
+        joins = [item for item in run.perturbations if isinstance(item, Join)]
+        leaves = [item for item in run.perturbations if isinstance(item, Leave)]
+        assert len(leaves) <= len(joins) <= 1
+        assert len(run.validators) >= run.nodes
+        assert run.voteless <= run.validators
+        assert all(leave.at_s > join.at_s for join in joins for leave in leaves)
+
+
+def test_only_who_lost_its_vote_gets_new_keys_and_only_then() -> None:
+    for run in MANY:
+        lost = {node_of(item): item.at_s for item in run.perturbations if loses_vote(item)}
+        for item in run.perturbations:
+            assert not isinstance(item, Readmit) or lost[item.node] < item.at_s
+
+
+def test_an_upgrade_takes_one_node_after_the_other_and_each_at_most_once() -> None:
+    for run in MANY:
+        times = [item.at_s for item in run.perturbations if isinstance(item, Upgrade)]
+        names = [item.node for item in run.perturbations if isinstance(item, Upgrade)]
+        assert len(set(times)) == len(times)
+        assert len(set(names)) == len(names)
+        assert not names or len(names) >= run.nodes - 1
 
 
 def test_a_manifest_reads_back_from_its_file(tmp_path: Path) -> None:
