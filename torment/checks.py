@@ -22,7 +22,7 @@ from consensus.messages import WINDOW
 from ledger.receipts import verify
 from primitives.block import BlockHeader
 from primitives.encoding import decode
-from primitives.errors import ProofError
+from primitives.errors import ChainError, ProofError
 from primitives.ids import Epoch, Hash, Height, View
 from primitives.validators import ValidatorSet
 from primitives.votes import COMMIT, QuorumCertificate, verify_certificate
@@ -155,7 +155,7 @@ class Checker:
             self.complaints.append(f"{name}: the certificate of block {header.height} is another block's")
         try:
             verify_certificate(certificate, self.nodes.genesis.chain_id, validators)
-        except ProofError as error:
+        except ChainError as error:
             self.complaints.append(f"{name}: the certificate of block {header.height} does not verify: {error}")
         keys = {validators.validators[index].vote_key for index, _ in certificate.signatures}
         for lost in losses:

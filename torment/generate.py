@@ -246,7 +246,7 @@ def _upgrades(draw: Random, faults: list[Perturbation], names: list[str]) -> lis
     made: list[Perturbation] = []
     at_s = FIRST_AT_S
     while waiting:
-        at_s, node = min((_free_from(faults, name, at_s), name) for name in waiting)
+        at_s, node = min(((_free_from(faults, name, at_s), name) for name in waiting), key=lambda found: found[0])
         waiting.remove(node)
         made.append(Upgrade(at_s=at_s, node=node))
         at_s += draw.uniform(*GAP_S)
