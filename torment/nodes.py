@@ -37,7 +37,7 @@ from torment.wires import Wires
 PORTS_FROM: Final = 20_000
 PORTS_TO: Final = 30_000
 PORTS_TRIES: Final = 200
-READY_S: Final = 30.0
+READY_S: Final = 60.0
 STOP_S: Final = 15.0
 CLI_S: Final = 120.0
 FAKETIME: Final = (
@@ -202,13 +202,14 @@ class Nodes:
         process = self._processes.get(name)
         return process is None or wait_until_gone(process, timeout_s)
 
-    def wait_ready(self, name: str, timeout_s: float = READY_S) -> None:
-        """Return once a node answers. Raises `TimedOut` with its last words."""
+    def wait_ready(self, name: str, timeout_s: float = READY_S) -> Json:
+        """Return what a node says of itself once it answers. Raises `TimedOut` with its last words."""
         end = time.monotonic() + timeout_s
-        while self.status(name) is None:
+        while (found := self.status(name)) is None:
             if not self.runs(name) or time.monotonic() > end:
                 raise TimedOut("does not answer after its start", where=name, got=self.last_words(name))
             time.sleep(0.1)
+        return found
 
     def start_by_hand(self, name: str, timeout_s: float = READY_S) -> tuple[int | None, str]:
         """Start a node by hand until it answers or ends; return its status (None where it runs) and its last line."""

@@ -49,6 +49,7 @@ from torment.proxy import Fate, Way
 
 FULL_DISK_S: Final = 20.0
 CLOCK_SLACK_S: Final = 2.0
+CLOCK_SEEN_S: Final = 30.0
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ class Tormentor:
             self._expect_learner(node)
 
     def _expect_learner(self, node: str) -> None:
-        status = self.nodes.status(node, 5.0) or {}
+        status = self.nodes.wait_ready(node)
         heights = [found["height"] for name in self.nodes.names if (found := self.nodes.status(name)) is not None]
         key = read_key(self.nodes.home(node).vote_key, "vote").public
         self.losses.append(LostVote(node, bytes.fromhex(key), max(heights, default=0)))
@@ -257,7 +258,8 @@ class Tormentor:
         node, file = item.node, self.nodes.clock_file(item.node)
         file.write_text(f"{item.offset_s:+g}s\n")
         end, off = time.monotonic() + item.for_s, None
-        while time.monotonic() < end and (off is None or abs(off - item.offset_s) > CLOCK_SLACK_S):
+        seen_by = time.monotonic() + CLOCK_SEEN_S
+        while time.monotonic() < seen_by and (off is None or abs(off - item.offset_s) > CLOCK_SLACK_S):
             time.sleep(0.5)
             seen = self.nodes.clock_of(node)
             off = None if seen is None else seen - time.time()

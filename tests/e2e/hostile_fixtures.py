@@ -23,7 +23,7 @@ from p2p.handshake import GOODBYE, Hello, hello_frame
 from primitives.hashing import PROTOCOL_VERSION
 from tests.e2e.network_fixtures import Network
 
-TIMEOUT_S = 5.0
+TIMEOUT_S = 30.0
 
 
 def port_of(net: Network, name: str) -> int:
@@ -93,13 +93,13 @@ class Hostile:
     def send(self, kind: int, payload: bytes) -> None:
         self.write(encode_frame(kind, payload))
 
-    def messages(self, seconds: float) -> list[tuple[int, bytes]]:
-        """Return what the node sends in this time, or until it hangs up."""
+    def messages(self, seconds: float = TIMEOUT_S, *, count: int | None = None) -> list[tuple[int, bytes]]:
+        """Return what the node sends in this time, or until it hangs up or has sent `count`."""
         decoder = FrameDecoder(dict.fromkeys(range(256), MESSAGE_BYTES_MAX))
         found: list[tuple[int, bytes]] = []
         end = time.monotonic() + seconds
         with contextlib.suppress(OSError, FrameError):
-            while (left := end - time.monotonic()) > 0:
+            while (left := end - time.monotonic()) > 0 and (count is None or len(found) < count):
                 self.socket.settimeout(left)
                 data = self.socket.recv(65_536)
                 if not data:
@@ -110,7 +110,7 @@ class Hostile:
     def goodbye(self) -> str | None:
         """Return the reason that the node gives as it hangs up; fails if it does not."""
         started = time.monotonic()
-        found = self.messages(TIMEOUT_S)
+        found = self.messages()
         assert time.monotonic() - started < TIMEOUT_S - 0.1, "the node did not hang up"
         self.close()
         return next((payload.decode() for kind, payload in found if kind == GOODBYE), None)

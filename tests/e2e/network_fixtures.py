@@ -37,6 +37,8 @@ Json = dict[str, Any]
 
 NAMES = ("bank-a", "bank-b", "bank-c", "bank-d")
 CALLS_A_REQUEST = 100
+STUCK_S = 60.0
+"""Nothing of a test takes as long, on a machine that does much else: whoever waits longer is told what stands still."""
 PORTS_FROM, PORTS_TO = 20_000, 30_000  # below the system's ephemeral ports, above those of localnets by hand
 QUICK = {
     "consensus.view_timeout_ms": 600,
@@ -89,18 +91,18 @@ class Network:
             self._clients.pop(name, None)
             assert send(process, signal.SIGKILL), f"{name} did not run"
         for process in processes:
-            assert wait_until_gone(process, 15.0)
+            assert wait_until_gone(process, STUCK_S)
 
     def stop(self, name: str) -> None:
         """End one node in order."""
         process = self._process(name)
         assert send(process, signal.SIGTERM), f"{name} did not run"
-        assert wait_until_gone(process, 10.0), name
+        assert wait_until_gone(process, STUCK_S), name
         self._clients.pop(name, None)
 
-    def wait_gone(self, name: str, timeout_s: float = 15.0) -> str:
+    def wait_gone(self, name: str) -> str:
         """Return the last line of a node that ends by itself."""
-        assert wait_until_gone(self._process(name), timeout_s), f"{name} still runs"
+        assert wait_until_gone(self._process(name), STUCK_S), f"{name} still runs"
         self._clients.pop(name, None)
         return tail(self.home(name).log, 1)[0]
 
@@ -129,7 +131,7 @@ class Network:
     def token(self, name: str) -> str:
         return read_token(self.home(name).token)
 
-    def new_client(self, name: str, *, timeout_s: float = 10.0, token: bool = True) -> NodeClient:
+    def new_client(self, name: str, *, timeout_s: float = STUCK_S / 2, token: bool = True) -> NodeClient:
         return NodeClient(self.node(name).rpc, token=self.token(name) if token else None, timeout_s=timeout_s)
 
     def call(self, name: str, method: str, /, **params: Any) -> Any:
@@ -153,7 +155,7 @@ class Network:
     ) -> tuple[int, bytes]:
         """Return status and body of one plain HTTP exchange with a node's RPC listener."""
         address = urlsplit(self.node(name).rpc)
-        connection = HTTPConnection(str(address.hostname), address.port, timeout=10.0)
+        connection = HTTPConnection(str(address.hostname), address.port, timeout=STUCK_S / 2)
         try:
             given = {"Content-Type": "application/json"} if headers is None else dict(headers)
             connection.request(verb, path, body, given)
@@ -165,7 +167,7 @@ class Network:
     def ops(self, name: str, path: str) -> tuple[int, str]:
         """Return status and text of the operations listener."""
         address = urlsplit(self.node(name).ops)
-        connection = HTTPConnection(str(address.hostname), address.port, timeout=10.0)
+        connection = HTTPConnection(str(address.hostname), address.port, timeout=STUCK_S / 2)
         try:
             connection.request("GET", path)
             response = connection.getresponse()
@@ -188,14 +190,17 @@ class Network:
 
     # --- the chain
 
-    def until_level(self, names: Sequence[str] = NAMES, *, at_least: int = 0, timeout_s: float = 20.0) -> int:
+    def until_level(self, names: Sequence[str] = NAMES, *, at_least: int = 0) -> int:
         """Return the height at which all named nodes stand still together, or fail with where each stands."""
 
+        seen: dict[str, int] = {}
+
         def level() -> set[int] | None:
-            heights = {self.status(name)["height"] for name in names}
+            seen.update({name: self.status(name)["height"] for name in names})
+            heights = set(seen.values())
             return heights if len(heights) == 1 and min(heights) >= at_least else None
 
-        found: set[int] = until(level, timeout_s, lambda: f"{[self.status(name) for name in names]}")
+        found: set[int] = until(level, lambda: f"{[self.status(name) for name in names]}", progress=seen.copy)
         return found.pop()
 
     def blocks(self, name: str, top: int) -> list[Json]:
@@ -267,9 +272,17 @@ def free_ports(count: int = len(NAMES)) -> int:
     raise AssertionError("no free ports")
 
 
-def until(found: Callable[[], Any], timeout_s: float, describe: Callable[[], str] = lambda: "") -> Any:
-    """Return the first true value of `found`; a node that does not answer for the moment counts as false."""
-    end = time.monotonic() + timeout_s
+def until(
+    found: Callable[[], Any],
+    describe: Callable[[], str] = lambda: "",
+    *,
+    progress: Callable[[], object] = lambda: None,
+) -> Any:
+    """Return the first true value of `found`; a node that does not answer for the moment counts as false.
+
+    Fails after `STUCK_S` in which `progress` returned the same: a slow machine is no failure, a standing one is.
+    """
+    seen, end = progress(), time.monotonic() + STUCK_S
     while True:
         try:
             value = found()
@@ -277,7 +290,9 @@ def until(found: Callable[[], Any], timeout_s: float, describe: Callable[[], str
             value = None
         if value:
             return value
-        assert time.monotonic() < end, f"not so within {timeout_s} s: {describe()}"
+        if (now := progress()) != seen:
+            seen, end = now, time.monotonic() + STUCK_S
+        assert time.monotonic() < end, f"no progress for {STUCK_S:g} s: {describe()}"
         time.sleep(0.05)
 
 

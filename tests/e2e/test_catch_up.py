@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from chainnode.wal_format import FRAME_OVERHEAD_BYTES, HEADER_BYTES
-from tests.e2e.network_fixtures import NAMES, Network, network, until
+from tests.e2e.network_fixtures import NAMES, STUCK_S, Network, network, until
 from tests.e2e.traffic_fixtures import Source, source_of, submit
 
 pytestmark = pytest.mark.e2e
@@ -43,7 +43,7 @@ def order(net: Network, source: Source, *, batches: int, node: str = "bank-a") -
 def start_by_hand(net: Network, name: str) -> subprocess.CompletedProcess[str]:
     """Start a node that is expected to refuse, and return how it ended."""
     command = [sys.executable, "-m", "chainnode.main", "--home", str(net.home(name).root)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=20.0, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=STUCK_S, check=False)
 
 
 def refusal(ended: subprocess.CompletedProcess[str]) -> str:
@@ -182,7 +182,7 @@ def test_a_damaged_table_is_never_answered_from(net: Network, stopped: Path, sou
     asked = [{"height": height, "limit": 1} for height in range(1, top + 1)]
     sound = net.calls("bank-a", "ledger_getBlockEvents", asked)
     net.spawn(AWAY)
-    found = until(lambda: not net.runs(AWAY) or net.calls(AWAY, "ledger_getBlockEvents", asked), 10.0)
+    found = until(lambda: not net.runs(AWAY) or net.calls(AWAY, "ledger_getBlockEvents", asked))
     if found is True:
         assert "the store is damaged" in net.wait_gone(AWAY)
         return
@@ -207,5 +207,5 @@ def test_a_store_of_another_chain_refuses_to_start(net: Network, stopped: Path) 
 
 def test_order_goes_on_with_all_four_after_all_that(net: Network, source: Source) -> None:
     order(net, source, batches=2)
-    until(lambda: net.status(AWAY)["peers"] == 3, 10.0)
+    until(lambda: net.status(AWAY)["peers"] == 3)
     net.check_all()

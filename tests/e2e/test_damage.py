@@ -19,7 +19,7 @@ import pytest
 
 from chainnode.home import Home
 from chainnode.localnet import Localnet, wait_until_ready
-from tests.e2e.network_fixtures import free_ports
+from tests.e2e.network_fixtures import STUCK_S, free_ports, until
 from torment.payments import payment, statement
 
 pytestmark = pytest.mark.e2e
@@ -27,7 +27,6 @@ pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/operating.md").read_text("utf-8")
 BLOCKS = 12
-START_S = 4.0
 FSCK_FAILED = 3
 
 
@@ -113,24 +112,26 @@ def home(kept: Path, tmp_path: Path) -> Home:
 
 
 def start(home: Home) -> tuple[int | None, str]:
-    """Return how a start by hand ended and its last line; None where the node runs."""
+    """Return how a start by hand ended and its last line; None, and all that it said, where it came up."""
     command = [sys.executable, "-m", "chainnode.main", "--home", str(home.root)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
+    log = home.root / "said"
+    with log.open("w") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, cwd=ROOT)
     try:
-        said, _ = process.communicate(timeout=START_S)
-    except subprocess.TimeoutExpired:
+        until(lambda: process.poll() is not None or '"started"' in log.read_text(), log.read_text)
+        ended = process.poll()
+    finally:
         process.terminate()
-        said, _ = process.communicate(timeout=15.0)
-        assert "Traceback" not in said
-        return None, said
+        process.wait(STUCK_S)
+    said = log.read_text()
     assert "Traceback" not in said
-    return process.returncode, said.splitlines()[-1]
+    return ended, said if ended is None else said.splitlines()[-1]
 
 
 def fsck(home: Home) -> tuple[int, str]:
     """Return the status of `chainnode fsck` and the problem that it names."""
     command = [sys.executable, "-m", "cli", "--home", str(home.root), "-o", "json", "fsck"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60.0, check=False, cwd=ROOT)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=STUCK_S, check=False, cwd=ROOT)
     assert "Traceback" not in done.stderr
     report = json.loads(done.stdout or done.stderr)
     return done.returncode, str(report.get("problem") or report.get("error", {}).get("message") or "")

@@ -117,8 +117,8 @@ class Seen:
 
     def check(self) -> None:
         """Fail unless both name the reason now."""
-        until(lambda: counted(self.net, self.family, self.reason) > self.before, 5.0, lambda: self.said())
-        until(lambda: self.reason in [line.get("reason") for line in self.new_lines()], 5.0, lambda: self.said())
+        until(lambda: counted(self.net, self.family, self.reason) > self.before, lambda: self.said())
+        until(lambda: self.reason in [line.get("reason") for line in self.new_lines()], lambda: self.said())
 
     def new_lines(self) -> list[dict[str, object]]:
         return self.net.log_lines(TARGET)[self.lines :]
@@ -180,7 +180,7 @@ def test_a_stranger_is_refused_that_shows(case: str, world: World) -> None:
     seen = Seen(world.net, REFUSED, reason)
     try:
         hostile = connect(world)
-        hostile.messages(2.0)
+        hostile.messages()
         hostile.close()
     except OSError:
         pass  # refused in its handshake
@@ -394,19 +394,19 @@ def test_a_real_banks_certificate_with_garbage_is_shut_out_for_a_time_and_then_w
         hostile = Hostile(port_of(world.net, TARGET), world.credentials.own())
         hostile.hello(world.net, "bank-d")
         hostile.send(2, b"garbage")
-        hostile.messages(1.0)
+        hostile.messages()
         hostile.close()
     seen.check()
     refused.check()
     world.net.start("bank-d")
-    until(lambda: world.net.status(TARGET)["peers"] == 3, 10.0)
+    until(lambda: world.net.status(TARGET)["peers"] == 3)
     world.net.stop("bank-d")
 
 
 def test_connections_that_say_nothing_do_not_keep_others_out(world: World) -> None:
     silent = [Hostile(port_of(world.net, TARGET), None) for _ in range(20)]
     hostile = linked(world)
-    assert hostile.messages(0.5), "a peer that greets is greeted"
+    assert hostile.messages(count=1), "a peer that greets is greeted"
     hostile.close()
     for connection in silent:
         connection.close()

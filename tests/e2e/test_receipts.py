@@ -13,7 +13,7 @@ import pytest
 
 from ledger.receipts import verify
 from primitives.errors import ProofError
-from tests.e2e.network_fixtures import Network, until
+from tests.e2e.network_fixtures import STUCK_S, Network, until
 from tests.e2e.traffic_fixtures import Source, id_of, payment, submit
 
 pytestmark = pytest.mark.e2e
@@ -36,7 +36,7 @@ def proven(net: Network, sources: dict[str, Source]) -> Proven:
     rows = submit(net, "bank-a", source.sign(events))
     event = events[270]
     assert rows[270]["id"] == id_of(event)
-    receipt = until(lambda: net.call("bank-a", "ledger_getProof", event_id=id_of(event))["receipt"], 10.0)
+    receipt = until(lambda: net.call("bank-a", "ledger_getProof", event_id=id_of(event))["receipt"])
     return Proven(id_of(event), receipt, net.http("bank-c", "GET", "/policy")[1].decode())
 
 
@@ -95,7 +95,9 @@ def test_a_receipt_of_another_chain_is_refused(proven: Proven) -> None:
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(CLI), *map(str, arguments)], capture_output=True, text=True, timeout=30.0, check=False)
+    return subprocess.run(
+        [str(CLI), *map(str, arguments)], capture_output=True, text=True, timeout=STUCK_S, check=False
+    )
 
 
 def test_the_command_line_proves_and_verifies_and_says_by_its_status_what_does_not_hold(

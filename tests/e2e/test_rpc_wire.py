@@ -251,7 +251,7 @@ def test_of_two_batches_of_one_number_at_two_nodes_one_is_committed_and_the_othe
     def standing(node: str, asked: str) -> str:
         return str(world.net.call(node, "ledger_getStatus", event_id=ids[asked])["status"])
 
-    winner = until(lambda: next((node for node in ids if standing(node, node) == "Committed"), None), 10.0)
+    winner = until(lambda: next((node for node in ids if standing(node, node) == "Committed"), None))
     world.net.check_all()
     (loser,) = set(ids) - {winner}
     assert {standing(node, winner) for node in NAMES} == {"Committed"}
@@ -279,7 +279,7 @@ def check_rejected(world: World, rule: str, event: bytes, kind: int) -> None:
     for name in NAMES:
         found = world.net.call(name, "ledger_getStatus", event_id=identity)
         assert (found["status"], found["outcome"]["applied"], found["outcome"]["rule"]) == ("Committed", False, rule)
-    receipt = until(lambda: world.net.call(NODE, "ledger_getProof", event_id=identity)["receipt"], 10.0)
+    receipt = until(lambda: world.net.call(NODE, "ledger_getProof", event_id=identity)["receipt"])
     verdict = verify(receipt, world.net.http("bank-d", "GET", "/policy")[1].decode())
     assert (verdict.applied, verdict.rule) == (False, rule)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.network_fixtures import NAMES, Network, network, until
+from tests.e2e.network_fixtures import NAMES, Network, network
 from tests.e2e.traffic_fixtures import Answers, submitters_of, traffic
 from torment.releases import LATER_VERSION, Release, later_release, this_release
 
@@ -67,8 +67,7 @@ def test_a_network_is_upgraded_node_by_node_under_load(net: Network, later: Rele
         for number, name in enumerate(UPGRADED):
             net.stop(name)
             start(net, later, name)
-            before = len(answers.committed)
-            until(lambda before=before: len(answers.committed) > before + 20, 15.0)
+            answers.wait_for_more(20)
             protocols = {peer["name"]: peer["protocol"] for peer in net.call(name, "net_peers")["peers"]}
             upgraded = set(NAMES[:number])
             assert all(protocols[peer] == (2 if peer in upgraded else 1) for peer in protocols)
@@ -106,8 +105,7 @@ def test_rules_that_a_node_does_not_know_stop_it_by_name_at_their_height(
     assert [votes[name].returncode for name in UPGRADED] == [0, 0, 0], votes
     with traffic(submitters_of(net, answers, UPGRADED)):
         last = net.wait_gone(LEFT, 30.0)
-        before = len(answers.committed)
-        until(lambda: len(answers.committed) > before + 20, 15.0)
+        answers.wait_for_more(20)
     assert f"this chain needs rules version 2 from height {height} on" in last
     assert "install a newer release" in last
     rules = {

@@ -21,7 +21,7 @@ from ledger.events import TIME_MS_MAX, event_id
 from ledger.payments import PAYMENT_STATEMENT, PaymentStatement
 from ledger.payments_json import statement_to_json
 from primitives.ids import ZERO_HASH, Hash
-from tests.e2e.network_fixtures import NAMES, Json, Network
+from tests.e2e.network_fixtures import NAMES, STUCK_S, Json, Network, until
 from torment.payments import TIME_MS
 from torment.payments import payment as payment_of
 from torment.payments import statement as statement_of
@@ -88,8 +88,17 @@ def source_of(net: Network, name: str) -> Source:
 
 
 def submit(net: Network, node: str, raw: bytes, wait: str = "committed") -> list[Json]:
-    """Submit a signed batch; returns each event's row."""
-    rows: list[Json] = net.call(node, "ledger_submitBatch", batch=base64.b64encode(raw).decode(), wait=wait)["events"]
+    """Submit a signed batch; returns each event's row. A node that is slow to commit it is asked again."""
+    params = {"batch": base64.b64encode(raw).decode(), "wait": wait}
+
+    def settled() -> list[Json] | None:
+        rows: list[Json] = net.call(node, "ledger_submitBatch", **params)["events"]
+        late = wait == "committed" and any(found["status"] == "Pending" for found in rows)
+        return None if late else rows
+
+    end = time.monotonic() + STUCK_S
+    while (rows := settled()) is None:
+        assert time.monotonic() < end, "a batch stays pending"
     return rows
 
 
@@ -109,6 +118,11 @@ class Answers:
                     standing = {name: found[name] for name in ("height", "index", "outcome")}
                     known = self.committed.setdefault(found["id"], standing)
                     assert known == standing, f"{found['id']}: answered {known}, then {standing}"
+
+    def wait_for_more(self, count: int) -> None:
+        """Return once so many more are committed than now; a slow network is waited for, a standing one is not."""
+        wanted = len(self.committed) + count
+        until(lambda: len(self.committed) >= wanted, progress=lambda: len(self.committed))
 
     def check_on(self, net: Network, name: str) -> None:
         """Hold a node to every answer that any node gave."""
@@ -188,7 +202,7 @@ def submitters_of(net: Network, answers: Answers, names: Sequence[str] = NAMES) 
 
 
 @contextmanager
-def traffic(submitters: Sequence[Submitter], *, finish_s: float = 20.0) -> Iterator[None]:
+def traffic(submitters: Sequence[Submitter], *, finish_s: float = STUCK_S) -> Iterator[None]:
     """Run submitters; at the end each must have got its last events committed."""
     for submitter in submitters:
         submitter.start()
