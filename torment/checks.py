@@ -34,6 +34,7 @@ HEADER_BYTES_MAX: Final = 4_096
 BLOCKS_A_PAGE: Final = 100
 EVENTS_A_PAGE: Final = 1_000
 LEVEL_S: Final = 30.0
+LEVEL_S_MAX: Final = 300.0
 RECEIPTS_A_NODE: Final = 5
 RECEIPT_S: Final = 60.0
 RSS_MIB_MAX: Final = 512
@@ -102,9 +103,10 @@ class Checker:
 
     def _level(self) -> int | None:
         """Return the height at which all nodes stand still together; None, with a complaint, where they do not."""
-        end = time.monotonic() + LEVEL_S
+        began = time.monotonic()
+        end = began + LEVEL_S
         seen: Json = {}
-        while time.monotonic() < end:
+        while time.monotonic() < min(end, began + LEVEL_S_MAX):
             before = seen
             seen = {name: (self.nodes.status(name) or {}).get("height") for name in self.nodes.names}
             if len(set(seen.values())) == 1 and None not in seen.values() and seen == before:

@@ -39,8 +39,12 @@ def can_mount() -> bool:
 
 def can_lay_cables() -> str:
     """Return what is missing for network namespaces with narrow links, or nothing."""
+    if os.geteuid() != 0:
+        return "root"
+    if shutil.which("unshare") is None:
+        return "the package util-linux (`apt-get install util-linux`)"
     if not can_mount():
-        return "root and `unshare`"
+        return "the right to mount (CAP_SYS_ADMIN)"
     if shutil.which("ip") is None or shutil.which("tc") is None:
         return "the package iproute2 (`apt-get install iproute2`)"
     probe = (
