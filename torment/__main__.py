@@ -16,7 +16,8 @@ import msgspec
 from torment.generate import SEEDS, generate
 from torment.manifest import Manifest, read_manifest, to_json
 from torment.namespaces import enter_private_mounts
-from torment.run import Result, run, summary
+from torment.report import Result, summary, table
+from torment.run import run
 
 NOT_DONE = 3
 INTERRUPTED = 130
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--manifest", type=Path, action="append", help="run a manifest file; may be repeated")
     parser.add_argument("--print", action="store_true", help="print the manifests and run nothing")
     parser.add_argument("--json", type=Path, help="append a JSON line for each run to this file")
+    parser.add_argument("--table", action="store_true", help="print a table in Markdown of all runs at the end")
     parser.add_argument("--keep", action="store_true", help="keep the directory of runs that passed, too")
     options = parser.parse_args(arguments)
     manifests = _manifests(options)
@@ -50,6 +52,8 @@ def main(arguments: Sequence[str]) -> int:
         if options.json:
             with options.json.open("ab") as file:
                 file.write(msgspec.json.encode(result.as_row()) + b"\n")
+    if options.table:
+        print(table(zip(manifests, results, strict=True)))
     return _conclude(results)
 
 

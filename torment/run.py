@@ -1,6 +1,7 @@
 """One run: found and start the nodes, load them, torment them, heal, check; and the report of it.
 
-Here: the order of a run, and its result. Not here: faults (`perturb`), checks (`checks`), several runs (`__main__`).
+Here: the order of a run. Not here: faults (`perturb`), checks (`checks`), the report (`report`), several runs
+(`__main__`).
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from chainnode.client import TimedOut
 from torment.checks import Checker, read_answers
 from torment.disks import full_disk_by
 from torment.load import Bank, Job
-from torment.manifest import Links, Manifest, describe, to_json
+from torment.manifest import Manifest, describe, to_json
 from torment.nodes import Nodes, missing, nodes
 from torment.perturb import Tormentor
+from torment.report import Result, summary
 
 SAMPLE_S: Final = 0.5
 FINISH_S: Final = 60.0
@@ -33,26 +35,6 @@ PERTURBED_S_MAX: Final = 300.0
 ORDER_RETURNS_S: Final = 30.0
 
 Json = dict[str, Any]  # Any: JSON of the report
-
-
-class Result(msgspec.Struct, kw_only=True):
-    """How a run ended: `verdict` is `passed`, `failed`, or `not done` where the machine lacks what it needs."""
-
-    seed: int
-    verdict: str
-    complaints: list[str]
-    goals: tuple[str, ...]
-    seconds: float
-    facts: Json
-    timeline: list[tuple[float, str]]
-    damage: list[Json]
-    kept: str = ""
-
-    def as_row(self) -> Json:
-        """Return the result as one JSON object, without the timeline."""
-        row: Json = msgspec.to_builtins(self)
-        del row["timeline"]
-        return row
 
 
 def run(manifest: Manifest, *, keep: bool = False) -> Result:
@@ -234,25 +216,3 @@ def _sampling(made: Nodes) -> Iterator[None]:
     finally:
         stopping.set()
         thread.join()
-
-
-def summary(manifest: Manifest, result: Result) -> str:
-    """Return a run as a person reads it: verdict, timeline, and how to run it again."""
-    load = manifest.load
-    through = "a proxy" if manifest.links is Links.PROXY else "network namespaces"
-    lines = [
-        f"seed {manifest.seed}: {result.verdict} in {result.seconds:g} s",
-        f"  {manifest.nodes} nodes, links through {through}, view time-out {manifest.view_timeout_ms} ms",
-        f"  {len(load.banks)} banks: {load.batches_per_second:g} batches of {load.events_a_batch}"
-        f" and {load.lone_per_second:g} lone events a second each, {manifest.seconds:g} s",
-        f"  covers {', '.join(manifest.goals)}",
-    ]
-    lines += [f"  {at_s:6.1f}  {what}" for at_s, what in sorted(result.timeline)]
-    facts = {name: value for name, value in result.facts.items() if value not in ({}, None)}
-    lines += [f"  {name}: {value}" for name, value in facts.items()]
-    lines += [f"  WRONG: {what}" for what in result.complaints]
-    if result.verdict != "passed":
-        lines.append(f"  again: make e2e SEED={manifest.seed}")
-    if result.kept:
-        lines.append(f"  kept: {result.kept}")
-    return "\n".join(lines) + "\n"

@@ -63,10 +63,11 @@ def test_these_two_need_all_that_a_machine_may_lack_and_their_stand_ins_nothing(
 
 def test_what_the_machine_lacks_is_reported_and_never_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     import torment.nodes
+    import torment.report
     import torment.run
 
     manifest = next(made for made in map(generate, range(1, 25)) if made.set_clocks)
     monkeypatch.setattr(torment.nodes, "FAKETIME", ())
     result = torment.run.run(manifest)
     assert result.verdict == "not done"
-    assert "apt-get install faketime" in torment.run.summary(manifest, result)
+    assert "apt-get install faketime" in torment.report.summary(manifest, result)
