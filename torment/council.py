@@ -140,7 +140,8 @@ class Council:
 
     def _through(self, preferred: str = "") -> str:
         """Return a node that answers and whose gateway can sign: the preferred one first, another at each try."""
-        names = [name for name in self._nodes.names if name not in self._nodes.manifest.without_outbox]
+        manifest = self._nodes.manifest
+        names = [name for name in manifest.founders if name not in manifest.without_outbox]
         turn = self._tries % len(names)
         self._tries += 1
         order = sorted(names[turn:] + names[:turn], key=lambda name: name != preferred)
