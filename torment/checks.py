@@ -32,7 +32,7 @@ from torment.perturb import LostVote
 
 HEADER_BYTES_MAX: Final = 4_096
 BLOCKS_A_PAGE: Final = 100
-EVENTS_A_PAGE: Final = 1_000
+EVENTS_A_PAGE: Final = 100
 LEVEL_S: Final = 30.0
 LEVEL_S_MAX: Final = 300.0
 RECEIPTS_A_NODE: Final = 5

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import msgspec
 
-from chainnode.client import TimedOut
+from chainnode.client import CallRefused, TimedOut, Unreachable
 from torment.checks import Checker, read_answers
 from torment.disks import full_disk_by
 from torment.load import Bank, Job
@@ -49,8 +49,8 @@ def run(manifest: Manifest, *, keep: bool = False) -> Result:
     with nodes(directory, manifest) as made:
         try:
             _run(made, result)
-        except (TimedOut, subprocess.TimeoutExpired) as error:
-            result.complaints.append(str(error))
+        except (TimedOut, Unreachable, CallRefused, subprocess.TimeoutExpired) as error:
+            result.complaints.append(f"{type(error).__name__}: {error}")
     result.seconds = round(time.monotonic() - began, 1)
     result.verdict = "failed" if result.complaints else "passed"
     if result.complaints or keep:
