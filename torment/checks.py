@@ -24,6 +24,7 @@ from primitives.block import BlockHeader
 from primitives.encoding import decode
 from primitives.errors import ChainError, ProofError
 from primitives.ids import Epoch, Hash, Height, View
+from primitives.notes import ED25519, NoteKey
 from primitives.validators import ValidatorSet
 from primitives.votes import COMMIT, QuorumCertificate, verify_certificate
 from torment.manifest import FillDisk, Flip
@@ -98,8 +99,9 @@ class Checker:
             self.complaints.append(f"nodes hold different blocks: {_first_difference(chains)}")
             return
         self._answers(top)
-        self._receipts()
-        self._validators(losses, sets[max(sets)])
+        voted = sets[max(sets)]
+        self._receipts(voted)
+        self._validators(losses, voted)
 
     def _level(self) -> int | None:
         """Return the height at which all nodes stand still together; None, with a complaint, where they do not."""
@@ -249,13 +251,19 @@ class Checker:
             if row["status"] == "Committed"
         }
 
-    def _receipts(self) -> None:
-        """A sample of events is proved by each node and verified offline under another's policy."""
+    def _receipts(self, voted: ValidatorSet) -> None:
+        """A sample of events is proved by each node and verified offline under another's policy.
+
+        Policies list the log keys of validators; who trusts an observer's log, such as one that left, lists its key.
+        """
         draw = random.Random(self.nodes.manifest.seed)
         sample = draw.sample(sorted(self.answers.committed), min(RECEIPTS_A_NODE, len(self.answers.committed)))
         verified = 0
         for place, name in enumerate(self.nodes.names):
             policy = self._policy(self.nodes.names[place - 1])
+            if name not in voted.indexes:
+                own = bytes.fromhex(read_key(self.nodes.home(name).log_key, "log").public)
+                policy += f"log {NoteKey(self.nodes.genesis.origin, ED25519, own).vkey()}\n"
             for item in sample:
                 receipt = self._receipt(name, item)
                 if receipt is None:
