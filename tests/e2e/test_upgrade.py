@@ -104,7 +104,7 @@ def test_rules_that_a_node_does_not_know_stop_it_by_name_at_their_height(
     assert "does not know these rules" in votes[LEFT].stderr
     assert [votes[name].returncode for name in UPGRADED] == [0, 0, 0], votes
     with traffic(submitters_of(net, answers, UPGRADED)):
-        last = net.wait_gone(LEFT, 30.0)
+        last = net.wait_gone(LEFT)
         answers.wait_for_more(20)
     assert f"this chain needs rules version 2 from height {height} on" in last
     assert "install a newer release" in last
