@@ -45,9 +45,14 @@ layers: setup ## check that imports go down the layers and that pure packages st
 docs: setup ## check links, anchors, named files and commands of the documentation
 	@$(BIN)/python scripts/check_docs.py
 
-mutate: setup ## break safety rules one at a time: tests must notice (ONLY=name COUNT=n SEED=text JOBS=n MARKDOWN=1 FOLDER=where)
-	@$(BIN)/python scripts/mutate.py --jobs $(JOBS) $(if $(ONLY),--only $(ONLY)) $(if $(COUNT),--count $(COUNT)) \
+mutate: setup ## break safety rules one at a time: tests must notice (ONLY=name NEW=1 COUNT=n SEED=text MARKDOWN=1 FOLDER=where), or OPERATORS=1 FILES="..."
+ifneq ($(OPERATORS),)
+	@$(BIN)/python scripts/mutation_operators.py $(FILES) --jobs $(JOBS) $(if $(COUNT),--count $(COUNT)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(TESTS),--tests $(TESTS))
+else
+	@$(BIN)/python scripts/mutate.py --jobs $(JOBS) $(if $(ONLY),--only $(ONLY)) $(if $(NEW),--new) $(if $(COUNT),--count $(COUNT)) \
 		$(if $(SEED),--seed $(SEED)) $(if $(MARKDOWN),--markdown) $(if $(FOLDER),--folder $(FOLDER))
+endif
 
 sim: setup ## run simulated clusters (SEEDS=n SEED_START=k NODES="4 7" JOBS=2)
 	@$(BIN)/python -m sim $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED_START),--seed-start $(SEED_START)) \

@@ -15,31 +15,31 @@ import os
 import random
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
 
+from mutation_forks import CLOCK_SECONDS_MAX, CPU_SECONDS_MAX, NOT_IMPORTED, Finished, Forks, run
+
 ROOT: Final = Path(__file__).resolve().parents[1]
 FOLDER: Final = "tests/mutations"
 DOCUMENT: Final = "docs/mutations.md"
-CPU_SECONDS_MAX: Final = 60
-"""What catching one mutation may cost; the clock may show more, since the machine may be busy."""
-CLOCK_SECONDS_MAX: Final = 180
+PYTEST: Final = ("-q", "-p", "no:cacheprovider", "--timeout=0", "--tb=short")
 FIELDS: Final = {"name", "rule", "file", "old", "new", "tests", "runs", "liveness", "reason"}
 MALFORMED: Final = re.compile(
     r"(?:NameError|UnboundLocalError|ImportError|ModuleNotFoundError|SyntaxError|IndentationError|AttributeError|TypeError)\b"
 )
 HUNG: Final = re.compile(r"Failed: Timeout")
+ROW: Final = re.compile(r"^\| .+ \| `([^`]+)` \| `[^`]+` \| `([^`]+)` \|$", re.MULTILINE)
 BROKEN_RULE: Final = re.compile(r"^(?:seed|scenario|state) .* breaks a rule: .*$", re.MULTILINE)
 
 
@@ -73,19 +73,8 @@ class Mutation:
         return f"\n{text}".replace(old, new)[1:]
 
 
-@dataclass(frozen=True)
-class Finished:
-    """A process that ended: its status (negative: the signal), what it printed, its CPU time and the time it took."""
-
-    status: int
-    output: str
-    cpu_s: float
-    clock_s: float
-
-    @property
-    def hung(self) -> bool:
-        """Whether it was ended at a limit."""
-        return self.status in (-signal.SIGKILL, -signal.SIGXCPU)
+Judgement = tuple[Finished, str | None, str]
+"""A run, who caught the mutation in it, and otherwise why nobody did."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +144,17 @@ def copy_tree(source: Path, target: Path, names: Sequence[str]) -> None:
         shutil.copy2(source / name, place)
 
 
+def copy_links(source: Path, target: Path) -> None:
+    """Copy a tree as hard links, which cost next to nothing: nobody writes to a file that is there."""
+    left_out = shutil.ignore_patterns(".hypothesis", "mutation-report.xml")
+    shutil.copytree(source, target, copy_function=os.link, ignore=left_out, dirs_exist_ok=True)
+
+
+def module_of(file: str) -> str:
+    """Return the name under which a file is imported."""
+    return file.removesuffix(".py").replace("/", ".")
+
+
 def tree_names() -> list[str]:
     """Return the files that git knows or would add."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
@@ -162,54 +162,49 @@ def tree_names() -> list[str]:
     return sorted({name for name in listed.stdout.splitlines() if (ROOT / name).is_file()})
 
 
-def run(arguments: Sequence[str], tree: Path, *, limited: bool = True) -> Finished:
-    """Run Python in a copy of the tree, ended at the limits of CPU time and clock."""
-    environment = {**os.environ, "PYTHONPATH": str(tree), "NO_COLOR": "1", "PYTHONHASHSEED": "0"}
-    limit = CPU_SECONDS_MAX if limited else CPU_SECONDS_MAX * 20
-    command = ["/bin/sh", "-c", f'ulimit -t {limit}; exec "$@"', "sh", sys.executable, *arguments]
-    began = time.monotonic()
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(  # noqa: S603  # our own Python
-            command, cwd=tree, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
-        seconds = CLOCK_SECONDS_MAX if limited else CLOCK_SECONDS_MAX * 10
-        timer = threading.Timer(seconds, os.killpg, (process.pid, signal.SIGKILL))
-        timer.start()
-        _, status, usage = os.wait4(process.pid, 0)
-        timer.cancel()
-        process.returncode = os.waitstatus_to_exitcode(status)
-        output.seek(0)
-        text = output.read().decode(errors="replace")
-    return Finished(process.returncode, text, usage.ru_utime + usage.ru_stime, time.monotonic() - began)
-
-
-def run_tests(tests: Sequence[str], tree: Path, *, jobs: int = 0, stop: bool = True) -> tuple[Finished, list[str]]:
-    """Run tests; return the run and, one line each, the failures as (file::test: what)."""
+def run_tests(
+    tests: Sequence[str], tree: Path, forks: Forks, module: str, seconds: float = CLOCK_SECONDS_MAX
+) -> tuple[Finished, list[str]]:
+    """Run tests up to the first that fails; return the run and the failures. `module` has to be the tree's."""
     report = tree / "mutation-report.xml"
-    arguments = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=0", "--tb=short", f"--junitxml={report}"]
-    arguments += ["-x"] if stop else []
-    arguments += ["-n", str(jobs), "--dist", "loadfile"] if jobs else ["-p", "no:xdist"]
-    finished = run([*arguments, *tests], tree, limited=stop)
+    finished = forks.pytest([*PYTEST, "-x", "-p", "no:xdist", f"--junitxml={report}", *tests], tree, module, seconds)
+    return finished, [] if finished.hung else failures_of(report)
+
+
+def run_all_tests(tests: Sequence[str], tree: Path, jobs: int) -> tuple[Finished, list[str]]:
+    """Run tests in so many processes at once, all of them; return the run and the failures."""
+    report = tree / "mutation-report.xml"
+    spread = ["-n", str(jobs), "--dist", "loadfile"] if jobs > 1 else ["-p", "no:xdist"]
+    finished = run(["-m", "pytest", *PYTEST, *spread, f"--junitxml={report}", *tests], tree, limited=False)
+    return finished, [] if finished.hung else failures_of(report)
+
+
+def failures_of(report: Path) -> list[str]:
+    """Return the failures that a run of pytest reported, a line each: (file::test: what); its file is removed."""
+    if not report.is_file():
+        return []
     failures: list[str] = []
-    if report.is_file() and not finished.hung:
-        for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314  # written by our own pytest
-            for bad in [*case.findall("failure"), *case.findall("error")]:
-                kind = "" if bad.tag == "failure" else "ERROR "
-                file = case.get("classname", "").replace(".", "/") + ".py"
-                message = bad.get("message", "").strip().splitlines() or [""]
-                failures.append(f"{kind}{file}::{case.get('name')}: {message[0]}")
-    return finished, failures
+    for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314  # written by our own pytest
+        for bad in [*case.findall("failure"), *case.findall("error")]:
+            kind = "" if bad.tag == "failure" else "ERROR "
+            file = case.get("classname", "").replace(".", "/") + ".py"
+            message = bad.get("message", "").strip().splitlines() or [""]
+            failures.append(f"{kind}{file}::{case.get('name')}: {message[0]}")
+    report.unlink()
+    return failures
 
 
-def judge_tests(mutation: Mutation, tree: Path) -> tuple[Finished, str | None, str]:
+def judge_tests(mutation: Mutation, tests: Sequence[str], tree: Path, forks: Forks) -> Judgement:
     """Return the run of a mutation's tests, the one that caught it, and otherwise why none did."""
-    finished, failures = run_tests(mutation.tests, tree)
+    finished, failures = run_tests(tests, tree, forks, module_of(mutation.file))
     if finished.hung:
         return finished, "the limit of time" if mutation.liveness else None, "hung until the limit"
     if finished.status == 0:
         return finished, None, "all tests pass"
+    tail = "\n".join(finished.output.splitlines()[-12:])
+    if finished.status == NOT_IMPORTED:
+        return finished, None, f"does not import: {tail}"
     if finished.status != 1 or not failures or failures[0].startswith("ERROR "):
-        tail = "\n".join(finished.output.splitlines()[-12:])
         return finished, None, f"the tests did not run: status {finished.status}\n{tail}"
     place, _, message = failures[0].partition(": ")
     if MALFORMED.search(message) and "DID NOT RAISE" not in message:
@@ -219,7 +214,7 @@ def judge_tests(mutation: Mutation, tree: Path) -> tuple[Finished, str | None, s
     return finished, place, ""
 
 
-def judge_run(mutation: Mutation, arguments: str, tree: Path) -> tuple[Finished, str | None, str]:
+def judge_run(mutation: Mutation, arguments: str, tree: Path) -> Judgement:
     """The same for one run of `python -m`, which names the rule that broke."""
     finished = run(["-m", *arguments.split()], tree)
     if finished.hung:
@@ -229,24 +224,23 @@ def judge_run(mutation: Mutation, arguments: str, tree: Path) -> tuple[Finished,
     return finished, None, "no rule broke" if finished.status == 0 else f"crashed: {finished.output[-400:]}"
 
 
-def try_one(mutation: Mutation, pristine: Path, work: Path) -> Result:
-    """Break a rule in a fresh copy, and see who notices."""
+def try_one(mutation: Mutation, pristine: Path, work: Path, forks: Forks, first: str = "") -> Result:
+    """Break a rule in a fresh copy, and see who notices: `first` is asked before all that are named, where it is given.
+
+    The copy is of links, so the changed file is replaced, never written to.
+    """
     tree = Path(tempfile.mkdtemp(prefix=f"{mutation.name}-", dir=work))
     try:
-        shutil.copytree(pristine, tree, dirs_exist_ok=True)
+        copy_links(pristine, tree)
         place = tree / mutation.file
         changed = mutation.apply(place.read_text("utf-8"))
         place.unlink()
         place.write_text(changed, "utf-8")
-        module = mutation.file.removesuffix(".py").replace("/", ".")
-        check = f"import {module} as found; assert found.__file__ == {str(place)!r}, found.__file__"
-        first = run(["-c", check], tree)
-        cpu_s, clock_s = first.cpu_s, first.clock_s
-        if first.status != 0:
-            return Result(mutation, None, f"does not import: {first.output[-400:]}", cpu_s, clock_s)
-        why_not = ""
-        judges = [lambda: judge_tests(mutation, tree)] if mutation.tests else []
-        judges += [lambda item=item: judge_run(mutation, item, tree) for item in mutation.runs]  # type: ignore[misc]  # a bound item
+        judges: list[Callable[[], Judgement]] = [
+            partial(judge_tests, mutation, tests, tree, forks) for tests in ((first,), mutation.tests) if any(tests)
+        ]
+        judges += [partial(judge_run, mutation, item, tree) for item in mutation.runs]
+        cpu_s, clock_s, why_not = 0.0, 0.0, ""
         for judge in judges:
             finished, caught_by, why_not = judge()
             cpu_s, clock_s = cpu_s + finished.cpu_s, clock_s + finished.clock_s
@@ -263,9 +257,7 @@ def passes_unchanged(chosen: Sequence[Mutation], pristine: Path, jobs: int) -> b
     """Say whether all that is named passes on the tree as it is; without that, being caught means nothing."""
     files = {test for entry in chosen for test in entry.tests if "::" not in test}
     tests = sorted(files | {test for entry in chosen for test in entry.tests if test.partition("::")[0] not in files})
-    finished, failures = Finished(0, "", 0.0, 0.0), []
-    if tests:
-        finished, failures = run_tests(tests, pristine, jobs=jobs, stop=False)
+    finished, failures = run_all_tests(tests, pristine, jobs) if tests else (Finished(0, "", 0.0, 0.0), [])
     good = finished.status == 0
     if not good:
         print("fails without a mutation:", *(failures or [finished.output[-2_000:]]), sep="\n  ")
@@ -278,19 +270,33 @@ def passes_unchanged(chosen: Sequence[Mutation], pristine: Path, jobs: int) -> b
     return good
 
 
-def survey(chosen: Sequence[Mutation], jobs: int) -> list[Result] | None:
-    """Try mutations, `jobs` at a time, printing each as it ends; None where the unchanged tree fails."""
-    with tempfile.TemporaryDirectory(prefix="mutate-") as folder:
+def survey(chosen: Sequence[Mutation], jobs: int, known: Mapping[str, str]) -> list[Result] | None:
+    """Try mutations, `jobs` at a time, printing each as it ends; None where the unchanged tree fails.
+
+    `known` has the test that caught a mutation before, by its name; that one is asked first.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="mutate-") as folder,
+        Forks(jobs) as forks,
+        ThreadPoolExecutor(jobs) as pool,
+    ):
         work, pristine = Path(folder), Path(folder) / "pristine"
         copy_tree(ROOT, pristine, tree_names())
         if not passes_unchanged(chosen, pristine, jobs):
             return None
         results: list[Result] = []
-        with ThreadPoolExecutor(jobs) as pool:
-            for result in pool.map(lambda entry: try_one(entry, pristine, work), chosen):
-                results.append(result)
-                print(line_of(result), flush=True)
+        for result in pool.map(lambda entry: try_one(entry, pristine, work, forks, first_of(entry, known)), chosen):
+            results.append(result)
+            print(line_of(result), flush=True)
         return results
+
+
+def first_of(entry: Mutation, known: Mapping[str, str]) -> str:
+    """Return the test that caught an entry before, if it is one of those that the entry names; else nothing."""
+    test = known.get(entry.name, "")
+    file, _, function = test.partition("::")
+    named = test in entry.tests or file in entry.tests
+    return test if named and function and f"def {function}(" in (ROOT / file).read_text("utf-8") else ""
 
 
 # --- telling ----------------------------------------------------------------------------------------------------------
@@ -304,19 +310,24 @@ def line_of(result: Result) -> str:
     return f"SURVIVED  {name:<44} {seconds}  {result.mutation.rule}: {result.why_not}"
 
 
-def markdown(results: Sequence[Result]) -> str:
-    """Return the document that lists all rules with the test that caught each."""
-    head = (ROOT / DOCUMENT).read_text("utf-8").partition("| rule |")[0]
+def known_catchers(text: str) -> dict[str, str]:
+    """Return who caught each mutation, by its name, as the document says."""
+    return dict(ROW.findall(text))
+
+
+def markdown(text: str, entries: Sequence[Mutation], results: Sequence[Result]) -> str:
+    """Return the document with a row for every entry: who caught it now or, if it was not tried, before."""
+    head, caught = text.partition("| rule |")[0], known_catchers(text)
+    caught |= {one.mutation.name: shown(one.caught_by) for one in results if one.caught_by is not None}
     rows = [
-        f"| {one.mutation.rule} | `{one.mutation.name}` | `{one.mutation.file}` | `{shown(one.caught_by)}` |"
-        for one in results
+        f"| {one.rule} | `{one.name}` | `{one.file}` | `{caught[one.name]}` |" for one in entries if one.name in caught
     ]
     return "\n".join([f"{head}| rule | mutation | code | caught by |", "| --- | --- | --- | --- |", *rows]) + "\n"
 
 
-def shown(caught_by: str | None) -> str:
+def shown(caught_by: str) -> str:
     """Return a test without its parameters, or a run as it was called."""
-    return (caught_by or "nothing").partition("[")[0]
+    return caught_by.partition("[")[0]
 
 
 def choose(entries: list[Mutation], only: str, count: int, seed: str) -> list[Mutation]:
@@ -339,10 +350,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="scripts/mutate.py", description="Break safety rules; tests must notice.")
     parser.add_argument("--folder", default=FOLDER, help="where the entries stand")
     parser.add_argument("--only", default="", help="only mutations whose file or name holds this")
+    parser.add_argument("--new", action="store_true", help=f"only mutations that {DOCUMENT} does not list yet")
     parser.add_argument("--count", type=int, default=0, help="draw so many (default: all)")
     parser.add_argument("--seed", default="", help="what to draw by (default: the commit's hash)")
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time")
-    parser.add_argument("--markdown", action="store_true", help=f"write {DOCUMENT} (after a run of all)")
+    parser.add_argument("--markdown", action="store_true", help=f"write what was found into {DOCUMENT}")
     options = parser.parse_args(arguments)
     began = time.monotonic()
     try:
@@ -354,17 +366,20 @@ def main(arguments: list[str] | None = None) -> int:
     entries = [entry for entry in entries if not entry.reason]
     print(*stale, sep="\n", end="\n" if stale else "")
     seed = options.seed or head_commit()
-    chosen = [] if stale else choose(entries, options.only, options.count, seed)
+    known = known_catchers((ROOT / DOCUMENT).read_text("utf-8"))
+    asked = [entry for entry in entries if not (options.new and entry.name in known)]
+    chosen = [] if stale else choose(asked, options.only, options.count, seed)
     if not chosen:
         print("no mutation was tried")
         return 1
     print(f"{len(chosen)} of {len(entries)} mutations" + (f", drawn by seed {seed}" if options.count else ""))
-    results = survey(chosen, options.jobs)
+    results = survey(chosen, options.jobs, known)
     if results is None:
         return 1
     survivors = [result for result in results if result.caught_by is None]
-    if options.markdown and options.folder == FOLDER and len(results) == len(entries) and not survivors:
-        (ROOT / DOCUMENT).write_text(markdown(results), "utf-8")
+    if options.markdown and options.folder == FOLDER:
+        text = (ROOT / DOCUMENT).read_text("utf-8")  # somebody may have changed it in the meantime
+        (ROOT / DOCUMENT).write_text(markdown(text, entries, results), "utf-8")
     cpu_s, slowest = sum(result.cpu_s for result in results), max(result.cpu_s for result in results)
     caught = f"{len(results) - len(survivors)} of {len(results)} mutations caught"
     print(f"{caught}, each within {CPU_SECONDS_MAX} s of CPU time")
