@@ -9,8 +9,17 @@ from msgspec.structs import replace
 
 from chainnode.evidence import ATTEMPTS_MAX, FINDINGS_MAX, RETRY_MS, TURN_MS, EvidenceBook, body_of, turn_of
 from consensus.messages import CheckpointVote, CosignatureEvidence, Evidence, PrePrepare, Vote, decode_message
+from ledger.batch_headers import BatchHeader, batch_statement
 from ledger.evidence import evidence_kinds
-from ledger.evidence_bodies import EVIDENCE_VOTES, EvidenceBody, SignedVote, VotesEvidence, accused_bytes
+from ledger.evidence_bodies import (
+    EVIDENCE_VOTES,
+    BatchesEvidence,
+    EvidenceBody,
+    SignedHeader,
+    SignedVote,
+    VotesEvidence,
+    accused_bytes,
+)
 from ledger.kinds import ApplyContext, RuleBroken
 from ledger.policy import Policy
 from ledger.rows import finding_key
@@ -20,7 +29,7 @@ from primitives.encoding import encode
 from primitives.errors import StorageError
 from primitives.hashing import leaf_hash
 from primitives.ids import Epoch, EventId, Hash, Height, MemberId, SourceKey, TimeMs
-from primitives.keys import verify
+from primitives.keys import SigningKey, verify
 from primitives.votes import PREPARE
 from sim.cluster import Arrival, Cluster, Offer
 from sim.network import Weather
@@ -167,6 +176,19 @@ def test_a_row_that_is_no_evidence_goes_and_a_damaged_one_is_refused(cluster: Cl
 def test_what_does_not_hold_is_no_finding(cluster: Cluster) -> None:
     same = replace(finding(), second=finding().first)
     assert not book_of(cluster).found(same, 0, NOW)
+
+
+def test_rivals_that_their_source_did_not_sign_are_no_finding(cluster: Cluster) -> None:
+    source = SigningKey(bytes(range(32)))
+
+    def header(root: bytes, key: SigningKey = source) -> SignedHeader:
+        made = BatchHeader(1, cluster.chain_id, "bank-0", source.public, 0, bytes(32), 1, leaf_hash(root), TimeMs(0))
+        return SignedHeader(made, key.sign(batch_statement(made)))
+
+    framed = BatchesEvidence(header(b"one"), header(b"other", SigningKey(bytes(32))))
+    assert not book_of(cluster).found(framed, 0, NOW)
+    assert not book_of(cluster).found(BatchesEvidence(header(b"one"), header(b"one")), 0, NOW)
+    assert book_of(cluster).found(BatchesEvidence(header(b"one"), header(b"other")), 0, NOW)
 
 
 def heard(seed: int) -> tuple[Cluster, set[Vote], set[CheckpointVote]]:

@@ -14,6 +14,7 @@ from chainnode.identity import load_node_keys, read_key
 from chainnode.joining import (
     UnsafeChange,
     check_outlook,
+    check_release,
     check_rules,
     entry_path,
     outlook,
@@ -125,6 +126,19 @@ def test_a_change_that_leaves_the_set_alone_needs_no_quorum_and_a_broken_rule_is
         check_rules({"broken": {"rule": "no_safe_quorum", "meaning": "Too few.", "detail": "3 would be left"}})
     assert issubclass(UnsafeChange, ChainError)
     assert isinstance(entry_path(Home(Path("x"))), Path)
+
+
+def test_rules_that_the_asked_node_does_not_know_are_neither_proposed_nor_voted_for() -> None:
+    class Release:
+        def call(self, method: str) -> dict[str, list[int]]:
+            assert method == "ledger_getCapabilities"
+            return {"rules": [1, 2]}
+
+    asked: Any = Release()
+    for action in ({"type": "activate_rules", "version": 2}, {"type": "remove_validator", "version": 9}):
+        check_release(asked, action)
+    with pytest.raises(UnsafeChange, match="expected rules version 1 or 2, got 3"):
+        check_release(asked, {"type": "activate_rules", "version": 3})
 
 
 def test_a_rotated_source_proves_itself_and_begins_an_empty_outbox(net: Localnet) -> None:

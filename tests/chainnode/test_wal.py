@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chainnode.wal import WriteAheadLog
+from chainnode.wal import WriteAheadLog, was_begun
 from chainnode.wal_format import (
+    BODY_BYTES_MAX,
     HEADER_BYTES,
     LogDamaged,
     encode_body,
@@ -235,6 +236,22 @@ def test_log_whose_header_was_never_synced_counts_as_not_made(tmp_path: Path) ->
         assert not WriteAheadLog(path, CHAIN).created
 
 
+def test_a_log_counts_as_begun_once_any_of_its_header_is_on_the_disk(tmp_path: Path) -> None:
+    path = tmp_path / "consensus.wal"
+    assert not was_begun(path)
+    damaged = bytes(8) + encode_header(CHAIN)[8:]
+    for content, begun in (
+        (b"", False),
+        (bytes(HEADER_BYTES), False),
+        (encode_header(CHAIN)[:-1], False),
+        (encode_header(CHAIN), True),
+        (damaged, True),
+        (build(GROUPS), True),
+    ):
+        path.write_bytes(content)
+        assert was_begun(path) is begun
+
+
 class DiskCalls:
     """Notes, in order, which files and directories of a folder were synced, at which size, replaced or closed."""
 
@@ -329,6 +346,33 @@ def test_a_rewrite_that_did_not_reach_the_disk_ends_the_log(
 def test_frame_of_another_chains_log_is_refused() -> None:
     with pytest.raises(LogDamaged):
         scan(encode_header(CHAIN) + encode_frame(bytes(32), HEADER_BYTES, encode_body([b"one"])), CHAIN)
+
+
+def head_of(offset: int, size: int) -> bytes:
+    """Return the first nine bytes of a frame that declares a body of this size, with their checksum."""
+    length = size.to_bytes(4, "little")
+    place = offset.to_bytes(8, "little")
+    start = encode_frame(CHAIN, offset, b"")[:1]
+    return start + length + hashlib.sha256(b"head" + CHAIN + place + length).digest()[:4]
+
+
+def test_a_frame_above_its_limit_is_damage_and_no_torn_tail() -> None:
+    offset = len(build(GROUPS))
+    for size, torn in ((BODY_BYTES_MAX, True), (BODY_BYTES_MAX + 1, False)):
+        data = build(GROUPS) + head_of(offset, size) + b"x" * 100
+        if torn:
+            assert scan(data, CHAIN).sound_bytes == offset
+        else:
+            with pytest.raises(LogDamaged) as found:
+                scan(data, CHAIN)
+            assert found.value.offset == offset
+
+
+@pytest.mark.parametrize("body", [b"\x04\0\0\0abc", b"\x01\0\0\0ab", b"\xff\xff\xff\xff", b"\x01\0"])
+def test_a_record_that_overruns_its_frame_is_damage(body: bytes) -> None:
+    start = encode_header(CHAIN)
+    with pytest.raises(LogDamaged, match="overruns its frame"):
+        scan(start + encode_frame(CHAIN, len(start), body), CHAIN)
 
 
 def test_only_the_last_frame_can_be_torn() -> None:

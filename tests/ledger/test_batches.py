@@ -133,6 +133,15 @@ def test_kind_is_part_of_the_id_so_no_event_can_pose_as_a_header() -> None:
     assert event_id(GOOD, NOTE) != leaf_hash(b"\0" + GOOD)
 
 
+@pytest.mark.parametrize("kind", [0, -1, 256])
+def test_an_event_of_the_kind_of_headers_or_of_none_is_refused(kind: int) -> None:
+    fields = msgpack.unpackb(GOOD)
+    assert encode(decode(Event, msgpack.packb(fields, use_bin_type=True), size_max=1_000)) == GOOD
+    fields[3] = kind
+    with pytest.raises(EncodingError):
+        decode(Event, msgpack.packb(fields, use_bin_type=True), size_max=1_000)
+
+
 @given(st.binary(max_size=300))
 def test_rubbish_is_an_input_error_and_nothing_else(data: bytes) -> None:
     with pytest.raises(EncodingError):

@@ -9,16 +9,30 @@ import pytest
 from ledger.batches import parse_batch
 from ledger.chain import OVERLAYS_MAX, WINDOW, BatchesMissing, Chain, ParentUnknown
 from ledger.committed_state import CommittedState
-from ledger.execution import BlockRefused
+from ledger.execution import BlockRefused, admitted
+from ledger.members import Role, Source, source_key
 from ledger.policy import Policy
 from ledger.rows import TIP_KEY
-from ledger.state import StateView
+from ledger.smt import EMPTY, MapUpdate
+from ledger.state import DERIVED_PREFIX, StateView
 from ledger.store import MemoryStore, Store
 from ledger.store_leveldb import LevelDBStore
 from primitives.block import Block
+from primitives.encoding import encode
 from primitives.errors import StorageError, UsageError
 from primitives.ids import ZERO_HASH, Hash
-from tests.ledger.chain_fixtures import KINDS, NAMES, SET, START_MS, Ledger, SetValue, Value, certificate_of, genesis
+from tests.ledger.chain_fixtures import (
+    KINDS,
+    NAMES,
+    SET,
+    START_MS,
+    Ledger,
+    SetValue,
+    Value,
+    certificate_of,
+    genesis,
+    key_of,
+)
 
 
 @pytest.fixture
@@ -172,6 +186,37 @@ def test_unregistered_foreign_and_mismatched_sources_cannot_enter(ledger: Ledger
     bank.key = type(bank.key)(bytes(32))
     with pytest.raises(BlockRefused, match="source not registered"):
         ledger.build(bank.notes(1))
+
+
+def test_a_source_that_was_moved_to_another_member_cannot_enter(ledger: Ledger) -> None:
+    """No rule moves a source; if a fault did, no batch of either member would be ordered under its key."""
+    mine, own = ledger.banks["bank-a"], key_of("bank-a", "source").public
+    theirs = Ledger(MemoryStore()).banks["bank-a"]
+    theirs.name = "bank-b"
+    standing = ledger.chain._standing(ledger.chain.tip_hash)
+    moved = StateView(standing.state)
+    moved.changes[source_key(own).encode()] = encode(Source("bank-b", (Role.BANK,)))
+    assert admitted(standing, StateView(standing.state), mine.notes(1)).member == "bank-a"
+    assert admitted(standing, moved, theirs.notes(1)).member == "bank-b", "one that never submitted has no log to leave"
+    mine = Ledger(MemoryStore()).banks["bank-a"]
+    ledger.extend(mine.notes(1))
+    for chain in (ledger.chain, ledger.reopen().chain):
+        standing = chain._standing(chain.tip_hash)
+        for bank in (mine, theirs):
+            with pytest.raises(BlockRefused, match="another member"):
+                admitted(standing, moved, bank.notes(1))
+        assert admitted(standing, StateView(standing.state), mine.notes(1)).member == "bank-a"
+
+
+def test_the_state_root_is_that_of_all_rows_but_those_derived_from_others(ledger: Ledger) -> None:
+    bank = ledger.banks["bank-a"]
+    for values in ({"a": "1", "b": "2"}, {"c": "3", "a": ""}):
+        header = ledger.extend(bank.sets(**values)).header
+        rows = dict(ledger.chain.state_after(ledger.chain.tip_hash).raw_scan(b""))
+        derived = {key for key in rows if key.startswith(DERIVED_PREFIX)}
+        assert derived, "the table of references derives its order by expiry"
+        kept = {key: value for key, value in rows.items() if key not in derived}
+        assert MapUpdate(lambda _: None).apply(EMPTY, kept) == header.state_root
 
 
 @pytest.mark.parametrize(

@@ -38,10 +38,12 @@ from ledger.evidence_bodies import (
     SignedVote,
     VotesEvidence,
     arranged,
+    check_evidence,
     kind_of,
 )
 from ledger.execution import DEAR_EVENTS_A_MEMBER_MAX
 from ledger.fsck import verify_all
+from ledger.kinds import RuleBroken
 from ledger.outcomes import DUPLICATE, TOO_MANY_IN_BLOCK
 from ledger.reader import LedgerReader
 from ledger.registry import KINDS as REAL_KINDS
@@ -181,6 +183,12 @@ def test_the_first_evidence_of_a_place_is_recorded_and_the_next_is_a_duplicate(l
     assert [row.reporter for row in recorded(ledger)] == ["bank-a", "bank-d"]
 
 
+def test_votes_of_each_view_height_and_phase_stand_at_a_place_of_their_own(ledger: Ledger) -> None:
+    places: list[dict[str, int]] = [{}, {"view": 4}, {"height": 8}, {"phase": COMMIT}]
+    assert [submit(ledger, votes(ledger, **place)) for place in places] == [[""]] * 4
+    assert [row.place for row in recorded(ledger)] == ["3/7/1", "4/7/1", "3/8/1", "3/7/2"]
+
+
 def test_evidence_recorded_of_one_key_is_bounded(ledger: Ledger) -> None:
     for height in range(1, RECORDED_MAX + 1):
         assert submit(ledger, votes(ledger, height=height)) == [""]
@@ -200,6 +208,30 @@ def test_a_block_verifies_the_evidence_of_a_few_events_of_each_member(ledger: Le
     outcomes = [outcome.rule for outcome in ledger.extend(first, second, third).outcomes]
     assert outcomes == [""] * DEAR_EVENTS_A_MEMBER_MAX + [TOO_MANY_IN_BLOCK] * 4 + [""]
     assert submit(ledger, *bodies[-2:]) == ["", ""], "what was too many for one block may come again"
+
+
+def test_of_the_rules_that_evidence_breaks_the_cheapest_to_judge_is_its_outcome(ledger: Ledger) -> None:
+    """Outcomes stand under the header's root, so nodes that judged in another order would part ways."""
+    good = votes(ledger)
+    forged = replace(good, second=SignedVote(B, bytes(64)))
+    same = replace(good, second=good.first)
+    assert submit(ledger, replace(same, validator=4)) == [NOT_CONTRADICTORY], "before whom it names"
+    assert submit(ledger, good) == [""]
+    assert submit(ledger, same) == [NOT_CONTRADICTORY], "before what is recorded"
+    assert submit(ledger, forged) == [DUPLICATE], "before its signatures"
+
+
+def test_whoever_checks_evidence_offline_is_told_what_does_not_contradict(ledger: Ledger) -> None:
+    good, key = votes(ledger), key_of("bank-b", "vote").public
+    check_evidence(good, ledger.genesis.chain_id, key, verify)
+    with pytest.raises(RuleBroken, match=NOT_CONTRADICTORY):
+        check_evidence(replace(good, second=good.first), ledger.genesis.chain_id, key, verify)
+    for name, forged in (
+        ("first", replace(good, first=SignedVote(A, bytes(64)))),
+        ("second", replace(good, second=SignedVote(B, bytes(64)))),
+    ):
+        with pytest.raises(RuleBroken, match=f"the {name} statement is not signed"):
+            check_evidence(forged, ledger.genesis.chain_id, key, verify)
 
 
 def test_a_store_with_evidence_in_it_is_found_in_order(ledger: Ledger) -> None:

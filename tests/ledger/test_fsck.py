@@ -5,13 +5,14 @@ from collections.abc import Callable
 import pytest
 
 from ledger import rows
+from ledger.batches import Batch
 from ledger.evidence_bodies import EVIDENCE_VOTES, SignedVote, VotesEvidence, accused_bytes
 from ledger.fsck import COUNTED, Damaged, Shadow, verify_all
 from ledger.reader import checkpoint_rows
 from ledger.store import MemoryStore
 from primitives.block import CommittedBlock
 from primitives.encoding import decode, encode
-from primitives.ids import View
+from primitives.ids import Hash, View
 from primitives.notes import Checkpoint, assemble_note, sign_note
 from primitives.votes import QuorumCertificate
 from tests.ledger.chain_fixtures import KINDS, Ledger, key_of
@@ -211,3 +212,66 @@ def test_store_is_only_read(good: tuple[Ledger, Rows]) -> None:
     Shadow(real).write([(rows.TIP_KEY, b"x")], sync=True)
     assert real.rows() == {}
     assert set(COUNTED) <= {key[:1] for key in all_rows}
+
+
+def with_signature(raw: bytes, signature: bytes) -> bytes:
+    """Return a batch under another signature: its hash, which is its header's, stays."""
+    batch = decode(Batch, raw, size_max=1 << 20)
+    return encode(Batch(batch.header, signature, batch.events))
+
+
+def test_batch_that_its_source_did_not_sign_is_found_ordered_or_waiting(good: tuple[Ledger, Rows]) -> None:
+    ledger, all_rows = good
+    waiting = next(key[1:] for key in all_rows if key[:1] == b"W")
+    ordered = decode(CommittedBlock, all_rows[rows.block_key(3)], size_max=1 << 20).block.batch_hashes[0]
+    for batch_hash, height in ((ordered, 3), (waiting, None)):
+        key = rows.batch_key(batch_hash)
+        found = damage_of(changed(all_rows, key, with_signature(all_rows[key], bytes(64))), ledger)
+        assert found is not None
+        assert found.height == height
+        assert "signature" in str(found)
+
+
+def test_mark_of_another_batch_that_waits_is_found(good: tuple[Ledger, Rows]) -> None:
+    ledger, all_rows = good
+    mark = next(key for key in all_rows if key[:1] == b"W")
+    row = decode(rows.WaitingRow, all_rows[mark], size_max=1 << 10)
+    for wrong in (
+        rows.WaitingRow("bank-a", row.source, row.number, row.size),
+        rows.WaitingRow(row.member, row.source, row.number + 1, row.size),
+        rows.WaitingRow(row.member, row.source, row.number, row.size + 1),
+    ):
+        found = damage_of(changed(all_rows, mark, encode(wrong)), ledger)
+        assert found is not None
+        assert "waiting batch is another" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("size", "root", "origin", "problem"),
+    [
+        (0, None, None, "checkpoint in the wrong place"),
+        (0, None, "other-net/" + "0" * 64, "checkpoint in the wrong place"),
+        (1, bytes(32), None, "root of the checkpoint"),
+    ],
+    ids=["under another size", "of another log", "with another root"],
+)
+def test_checkpoint_that_is_not_of_this_log_is_found(
+    size: int, root: bytes | None, origin: str | None, problem: str, good: tuple[Ledger, Rows]
+) -> None:
+    ledger, all_rows = good
+    at = ledger.chain.log_size - size
+    name, log_key = origin or ledger.genesis.origin, key_of("bank-a", "log")
+    text = Checkpoint(name, at, Hash(root or ledger.chain.log_root)).text()
+    note = assemble_note(text, [sign_note(text, name, log_key)]).encode()
+    place = rows.checkpoint_key(at if root or origin else at - 1)
+    found = damage_of(changed(all_rows, place, note), ledger)
+    assert found is not None
+    assert problem in str(found)
+
+
+def test_block_of_another_place_is_found(good: tuple[Ledger, Rows]) -> None:
+    ledger, all_rows = good
+    store = changed(all_rows, rows.block_key(2), all_rows[rows.block_key(3)])
+    found = damage_of(store, ledger)
+    assert found is not None
+    assert (found.height, "does not follow" in str(found)) == (2, True)

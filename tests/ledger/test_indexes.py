@@ -196,6 +196,9 @@ def test_index_goes_on_after_a_restart_where_it_stood(network: Network) -> None:
     network.follow()
     assert again.height == network.chain.height == 5
     assert again.follow() == 0
+    at_once = MemoryStore()
+    IndexFollower(at_once, network.reader).follow()
+    assert network.index.rows() == at_once.rows(), "no block was left out or taken twice"
 
 
 def test_rebuilt_index_has_the_same_rows(network: Network) -> None:

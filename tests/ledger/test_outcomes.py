@@ -18,7 +18,7 @@ from ledger.outcomes import (
     verify_outcome,
 )
 from ledger.policy import Policy
-from ledger.references import Seen, remember, seen_key
+from ledger.references import FORGOTTEN_A_BLOCK_MAX, Seen, forget_expired, remember, seen_key
 from ledger.store import MemoryStore
 from primitives.errors import ProofError
 from primitives.hashing import RULES_FIRST
@@ -27,6 +27,20 @@ from primitives.merkle import EMPTY_ROOT
 from tests.ledger.chain_fixtures import KINDS, NOTE, OFFICIAL, SET, START_MS, Ledger, Note, SetValue, Value
 
 AHEAD_MS = 60_000
+CONTEXT = ApplyContext(
+    chain_id=ZERO_HASH,
+    epoch=Epoch(0),
+    rules=RULES_FIRST,
+    member=MemberId("bank-a"),
+    source=SourceKey(bytes(32)),
+    roles=frozenset(),
+    source_roles=frozenset(),
+    event_id=EventId(b"a" * 32),
+    reference=bytes(16),
+    height=Height(1),
+    time_ms=TimeMs(1_000),
+    policy=Policy(),
+)
 
 
 @pytest.fixture
@@ -135,26 +149,25 @@ def test_references_are_forgotten_once_they_have_expired(ledger: Ledger) -> None
     assert list(state.raw_scan(b"\0seen/")) == []
 
 
+def test_a_block_forgets_a_bounded_number_of_references_the_oldest_first(ledger: Ledger) -> None:
+    view = ledger.chain.state_after(ledger.chain.tip_hash)
+    ends = [1_000 + number // 2 for number in range(2 * FORGOTTEN_A_BLOCK_MAX + 5)]
+    for number, end in enumerate(ends):
+        reference = number.to_bytes(16, "big")
+        remember(view, replace(CONTEXT, event_id=EventId(number.to_bytes(32, "big")), reference=reference), end)
+    for left in (FORGOTTEN_A_BLOCK_MAX + 5, 5, 0):
+        forget_expired(view, ends[-1] + 1)
+        kept = sorted(int.from_bytes(key[-16:], "big") for key, _ in view.raw_scan(b"seen/"))
+        assert kept == list(range(len(ends) - left, len(ends)))
+        assert len(list(view.raw_scan(b"\0seen/"))) == left
+
+
 def test_expired_reference_counts_for_nothing_even_before_it_is_removed(ledger: Ledger) -> None:
     view = ledger.chain.state_after(ledger.chain.tip_hash)
-    context = ApplyContext(
-        chain_id=ZERO_HASH,
-        epoch=Epoch(0),
-        rules=RULES_FIRST,
-        member=MemberId("bank-a"),
-        source=SourceKey(bytes(32)),
-        roles=frozenset(),
-        source_roles=frozenset(),
-        event_id=EventId(b"a" * 32),
-        reference=bytes(16),
-        height=Height(1),
-        time_ms=TimeMs(1_000),
-        policy=Policy(),
-    )
-    remember(view, context, 2_000)
+    remember(view, CONTEXT, 2_000)
     with pytest.raises(RuleBroken, match="duplicate"):
-        remember(view, replace(context, time_ms=TimeMs(2_000)), 3_000)
-    remember(view, replace(context, time_ms=TimeMs(2_001), event_id=EventId(b"b" * 32)), 4_000)
+        remember(view, replace(CONTEXT, time_ms=TimeMs(2_000)), 3_000)
+    remember(view, replace(CONTEXT, time_ms=TimeMs(2_001), event_id=EventId(b"b" * 32)), 4_000)
     assert view.get(seen_key("bank-a", bytes(16)), Seen) == Seen(EventId(b"b" * 32), 4_000)
     assert len(list(view.raw_scan(b"\0seen/"))) == 1
 

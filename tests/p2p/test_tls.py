@@ -9,10 +9,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from p2p.certificates import certificate_pem, issue_node_certificate, load_private_key, node_uri, private_key_pem
 from p2p.config import TlsFiles
-from p2p.handshake import Hello, check_hello, common_protocol
+from p2p.handshake import Hello, check_hello, common_protocol, goodbye_reason
 from p2p.reasons import PeerRefused
 from p2p.tls import PeerIdentity, TrustAnchors, make_context
 from primitives.encoding import encode
@@ -168,6 +169,35 @@ def test_two_nodes_use_the_newest_protocol_that_both_speak(
             check_hello(encode(theirs), own=mine, certified_name="b")
     else:
         assert check_hello(encode(theirs), own=mine, certified_name="b") == theirs
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"chain_id": bytes(32)}, "wrong_chain"),
+        ({"name": "a"}, "wrong_name"),
+        ({"name": ""}, "wrong_name"),
+        ({"instance": bytes(7)}, "bad_handshake"),
+        ({"instance": bytes(9)}, "bad_handshake"),
+        ({"protocol": 3, "protocol_oldest": 2}, "protocol_version"),
+        ({"protocol": 0, "protocol_oldest": 0}, "protocol_version"),
+    ],
+)
+def test_a_hello_is_refused_that_does_not_fit_the_chain_the_certificate_or_the_release(
+    change: dict[str, object], reason: str
+) -> None:
+    mine = Hello(1, 1, CHAIN_ID, "a", bytes(8), "", b"")
+    theirs = Hello(1, 1, CHAIN_ID, "b", bytes(8), "", b"")
+    assert check_hello(encode(theirs), own=mine, certified_name="b") == theirs
+    with pytest.raises(PeerRefused) as caught:
+        check_hello(encode(replace(theirs, **change)), own=mine, certified_name="b")
+    assert caught.value.why == reason
+
+
+def test_why_a_peer_leaves_is_one_of_our_own_words_whatever_it_says() -> None:
+    assert goodbye_reason(b"wrong_chain") == "remote_wrong_chain"
+    for said in (b"", b"invented", b"wrong_chain ", b"\xff\xfe"):
+        assert goodbye_reason(said) == "said_goodbye"
 
 
 def test_a_certificate_speaks_for_nobody_before_its_time_or_after_it(consortium: Consortium) -> None:
