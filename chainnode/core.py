@@ -15,7 +15,7 @@ from typing import Final, assert_never
 from chainnode.allowance import Allowance
 from chainnode.application import LedgerApplication
 from chainnode.evidence import EvidenceBook, body_of, turn_of
-from chainnode.opening import genesis_hash, previous_validators, replica_tip
+from chainnode.opening import check_log_owner, genesis_hash, previous_validators, replica_tip
 from chainnode.readiness import Readiness, Submission, submission_of
 from chainnode.relevance import asks_for_a_new_view, is_certified, tells_something
 from consensus import messages as wire
@@ -196,11 +196,16 @@ class NodeCore:
 
     # --- inputs
 
-    def restore(self, records: Iterable[bytes], now_ms: TimeMs) -> None:
-        """Take back the write-ahead log's records and the batches that wait in the store."""
+    def restore(self, records: Iterable[bytes], now_ms: TimeMs, *, where: str = "records") -> None:
+        """Take back the write-ahead log's records and the batches that wait in the store.
+
+        `where` names the log. Raises StorageError where it is another validator's.
+        """
         self.application.take_waiting(now_ms)
+        held = [decode_record(record) for record in records]
+        check_log_owner(held, self.chain.state_after(self.chain.tip_hash), self.name, where=where)
         self._book.restore(self.reader.store, self._turn_against, now_ms)
-        self._perform(self.replica.restore([decode_record(record) for record in records], now_ms), now_ms)
+        self._perform(self.replica.restore(held, now_ms), now_ms)
         self._turn.rows.extend(self._book.take_rows())
 
     def on_tick(self, now_ms: TimeMs) -> None:

@@ -16,14 +16,17 @@ from chainnode.config import NodeConfig
 from chainnode.founding import read_genesis
 from chainnode.home import Home
 from chainnode.identity import read_key
+from chainnode.opening import check_log_owner, told
 from chainnode.source_outbox import Mark, parse_record
 from chainnode.wal import was_begun
-from chainnode.wal_format import scan
+from chainnode.wal_format import LogDamaged, scan
 from consensus.records import decode_record
 from ledger import rows
 from ledger.batches import parse_batch, verify_batch
+from ledger.committed_state import CommittedState
 from ledger.fsck import Damaged, verify_all
 from ledger.genesis import Genesis
+from ledger.state import StateReader
 from ledger.store import Store
 from ledger.store_leveldb import LevelDBStore
 from ledger.trust_policy import TrustPolicy, parse_policy, policy_text
@@ -68,7 +71,7 @@ def check_home(home: Home, config: NodeConfig, *, step: Step = lambda _done, _of
             epochs = check_chain(store, genesis, report, step=step)
             own = read_key(home.log_key, "log").public if home.log_key.exists() else ""
             report.checkpoints = check_signatures(store, genesis, epochs, bytes.fromhex(own))
-            _check_log(home, genesis, report)
+            _check_log(home, genesis, CommittedState(store), config.node.name, report)
             _check_outbox(home, store, genesis, report)
         except Damaged as error:
             report.bad_height, report.problem = error.height, str(error)
@@ -126,7 +129,7 @@ def _refusal(note: str, policies: Iterable[TrustPolicy]) -> ProofError | None:
     return refusal
 
 
-def _check_log(home: Home, genesis: Genesis, report: Report) -> None:
+def _check_log(home: Home, genesis: Genesis, state: StateReader, name: str, report: Report) -> None:
     """What this validator signed reads back, record by record."""
     if home.vote_key.exists() and not was_begun(home.wal):
         raise StorageError(
@@ -134,9 +137,13 @@ def _check_log(home: Home, genesis: Genesis, report: Report) -> None:
             where=str(home.wal),
             hint="the node follows without a vote; it comes back with new keys",
         )
-    for record in _log_records(home.wal, genesis) or ():
-        decode_record(record)
-        report.wal_records += 1
+    try:
+        found = _log_records(home.wal, genesis) or []
+    except LogDamaged as error:
+        raise told(error) from None
+    records = [decode_record(record) for record in found]
+    check_log_owner(records, state, name, where=str(home.wal))
+    report.wal_records += len(records)
 
 
 def _check_outbox(home: Home, store: Store, genesis: Genesis, report: Report) -> None:

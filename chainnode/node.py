@@ -26,12 +26,13 @@ from chainnode.identity import NodeKeys, load_node_keys, read_token
 from chainnode.links import Links, links_of, ties_to_leavers, usable
 from chainnode.logs import Position, on_loop_fault
 from chainnode.metrics import NodeMetrics
-from chainnode.opening import must_follow
+from chainnode.opening import must_follow, told
 from chainnode.readiness import Readiness
 from chainnode.source_outbox import OutboxLost, SourceOutbox
 from chainnode.version import VERSION
 from chainnode.views import LiveNodeView
 from chainnode.wal import WriteAheadLog, was_begun
+from chainnode.wal_format import LogDamaged
 from consensus.effects import CheckpointStable, EvidenceFound, Refused, ViewEntered
 from consensus.state import Parameters
 from ledger.chain import Chain, CommitResult
@@ -129,7 +130,10 @@ class Node:
             write_buffer_bytes=config.ledger.write_buffer_bytes,
         )
         chain = Chain(self._store, self.genesis)
-        self.wal = WriteAheadLog(home.learner_wal if lost_log else home.wal, chain.chain_id)
+        try:
+            self.wal = WriteAheadLog(home.learner_wal if lost_log else home.wal, chain.chain_id)
+        except LogDamaged as error:
+            raise told(error) from None
         if lost_log:
             log.error("voting_key_without_its_log", hint="this node follows without a vote until it is re-admitted")
         if self.wal.torn_bytes:
@@ -194,7 +198,7 @@ class Node:
         loop.set_exception_handler(on_loop_fault)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
-        self.core.restore(self.wal.replay(), wall_clock_ms())
+        self.core.restore(self.wal.replay(), wall_clock_ms(), where=str(self.wal.path))
         self._dirty.set()
         servers = self._servers()
         try:

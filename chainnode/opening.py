@@ -5,12 +5,19 @@ Not here: what the write-ahead log gives back (`consensus.replica`), and the led
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
+
+from chainnode.wal_format import PUT_BACK, LogDamaged
 from consensus.ordering import CERTIFICATES_KEPT, HASHES_KEPT
+from consensus.records import decode_record, height_of, own_signer
 from consensus.state import Tip
 from ledger.chain import Chain
 from ledger.members import read_validators_of
 from ledger.reader import LedgerReader
-from primitives.errors import StorageError
+from ledger.state import StateReader
+from primitives.encoding import Record
+from primitives.errors import ChainError, StorageError
 from primitives.ids import Epoch, Hash
 from primitives.validators import ValidatorSet
 
@@ -18,6 +25,42 @@ from primitives.validators import ValidatorSet
 def must_follow(*, has_vote_key: bool, log_begun: bool) -> bool:
     """Say whether a node may only follow: it has no voting key, or nobody knows any more what that key has signed."""
     return not has_vote_key or not log_begun
+
+
+def check_log_owner(records: Iterable[Record], state: StateReader, name: str, *, where: str) -> None:
+    """Raise StorageError where another validator's log lies in this one's place: what this one signed is unknown then.
+
+    `where` names the log. Judged by the sets that the state holds; records of epochs that it does not know yet pass.
+    """
+    for record in records:
+        signer = own_signer(record)
+        validators = None if signer is None else read_validators_of(state, signer[0])
+        if signer is None or validators is None:
+            continue
+        index = signer[1]
+        owner = validators.validators[index].name if index < validators.n else f"validator {index}"
+        if owner != name:
+            place = "" if (height := height_of(record)) is None else f", height {height}"
+            raise StorageError(
+                "write-ahead log of another validator",
+                where=f"{where}: epoch {signer[0]}{place}",
+                expected=name,
+                got=owner,
+                hint=PUT_BACK,
+            )
+
+
+def told(error: LogDamaged) -> LogDamaged:
+    """Return the error of a damaged log with the height up to which it reads back."""
+    heights = []
+    for data in error.records:
+        with suppress(ChainError):  # what reads back below may be of a later release
+            heights.append(height_of(decode_record(data)))
+    known = [height for height in heights if height is not None]
+    return LogDamaged(
+        error.what_damaged, error.offset, where=error.where, got=error.got, records=error.records,
+        height=max(known, default=None),
+    )  # fmt: skip
 
 
 def genesis_hash(reader: LedgerReader) -> Hash:

@@ -32,24 +32,38 @@ FRAME_OVERHEAD_BYTES = FRAME_HEADER_BYTES + 1
 RECORD_OVERHEAD_BYTES = 4
 BODY_BYTES_MAX = 64 * 1024 * 1024
 SECTOR_BYTES = 512
+PUT_BACK = "put this node's own log back; if it is lost, move the file away: the node follows until it has new keys"
 _FRAME_START = 0xC7
 _FRAME_END = 0x7C
 
 
 class LogDamaged(StorageError):
-    """An acknowledged part of the log does not read back; `offset` is the first bad byte's frame."""
+    """An acknowledged part of the log does not read back; `offset` is the first bad byte's frame.
+
+    `records` are those before it, `height` the highest that they tell of, where who raises it knows what they mean.
+    """
 
     reason = "wal_damaged"
 
-    def __init__(self, what: str, offset: int, *, where: str | None = None, got: object = None) -> None:
+    def __init__(
+        self,
+        what: str,
+        offset: int,
+        *,
+        where: str | None = None,
+        got: object = None,
+        records: Sequence[bytes] = (),
+        height: int | None = None,
+    ) -> None:
         super().__init__(
-            f"{what} at offset {offset}",
+            f"{what} at offset {offset}" + ("" if height is None else f", behind records up to height {height}"),
             where=where,
             got=got,
             hint="what was signed cannot be told any more: the keys that signed must be replaced; move the file away",
         )
         self.what_damaged = what
         self.offset = offset
+        self.records = tuple(records)
 
 
 class Scan(NamedTuple):
@@ -102,7 +116,7 @@ def scan(data: bytes, chain_id: bytes, *, where: str | None = None) -> Scan:
         if end is None:
             if _is_torn(data, chain_id, offset):
                 break
-            raise LogDamaged("the write-ahead log is damaged", offset, where=where)
+            raise LogDamaged("the write-ahead log is damaged", offset, where=where, records=records)
         records += _split_body(data[offset + FRAME_HEADER_BYTES : end - 1], offset, where)
         offset = end
     return Scan(records, offset, len(data) - offset)
@@ -121,10 +135,18 @@ def _check_header(data: bytes, header: bytes, where: str | None) -> None:
     version = int.from_bytes(data[len(MAGIC) : len(MAGIC) + 2], "little")
     if version != FORMAT_VERSION:
         raise StorageError(
-            "write-ahead log of another format version", where=where, expected=FORMAT_VERSION, got=version
+            "write-ahead log of another format version",
+            where=where,
+            expected=FORMAT_VERSION,
+            got=version,
+            hint="run the release that wrote it: nothing may be signed by a key whose log cannot be read",
         )
     raise UsageError(
-        "write-ahead log of another chain", where=where, expected=header[10:42].hex(), got=data[10:42].hex()
+        "write-ahead log of another chain",
+        where=where,
+        expected=header[10:42].hex(),
+        got=data[10:42].hex(),
+        hint=PUT_BACK,
     )
 
 

@@ -104,6 +104,30 @@ def decode_record(data: bytes) -> Record:
     return decode(TYPES[framed.kind], framed.body, size_max=RECORD_BYTES_MAX)
 
 
+def own_signer(record: Record) -> tuple[Epoch, int] | None:
+    """Return the epoch and index of the validator that wrote a record of what it signed; None for other records."""
+    match record:
+        case Prepared(vote) | Committed(vote) | Cosigned(vote):
+            return vote.epoch, vote.validator
+        case ViewChanged(view_change):
+            return view_change.epoch, view_change.validator
+        case _:
+            return None
+
+
+def height_of(record: Record) -> Height | None:
+    """Return the height that a record is of; None for those of a view or against somebody."""
+    match record:
+        case Proposed(proposal):
+            return proposal.block.header.height
+        case Prepared(vote) | Committed(vote) | Cosigned(vote):
+            return vote.height
+        case Reached(height=height):
+            return height
+        case _:
+            return None
+
+
 def checkpoint_key(vote: CheckpointVote) -> tuple[int, Hash]:
     """Return what a cosignature binds its signer to."""
     return vote.size, vote.root

@@ -55,6 +55,7 @@ class LevelDBStore:
         self._remedy = remedy
         plyvel = _plyvel()
         self._write_batch_errors = plyvel.Error
+        _check_begun(self.path, remedy)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._db = plyvel.DB(
@@ -113,6 +114,12 @@ class LevelDBStore:
         self._db.close()
 
 
+def _check_begun(path: Path, remedy: str) -> None:
+    """Raise StorageError where rows lie there and CURRENT does not: LevelDB would begin anew and delete the rest."""
+    if not (path / "CURRENT").exists() and any(next(path.glob(item), None) for item in ("*.ldb", "*.log")):
+        raise StorageError("the store is damaged, CURRENT is missing", where=str(path), hint=remedy)
+
+
 def _opening_error(
     path: Path, error: Exception, plyvel: Any, remedy: str
 ) -> StorageError:  # Any: plyvel has no type information
@@ -137,9 +144,19 @@ def _damage(path: Path, error: Exception, remedy: str) -> StorageError:
         return StorageError(
             "the store cannot be written", where=str(path), got=text, hint="make room, then start again"
         )
-    place = find_damage(path)
+    place = find_damage(path) or _missing(path, text)
     what = "the store is damaged or unusable" if place is None else f"the store is damaged, {place}"
     return StorageError(what, where=str(path), got=text, hint=remedy)
+
+
+def _missing(path: Path, text: str) -> str | None:
+    """Return which file is missing: the MANIFEST that CURRENT names, or the table of which LevelDB says so."""
+    current = path / "CURRENT"
+    name = current.read_text("ascii", "replace").strip() if current.exists() else ""
+    if name and not (path / name).exists():
+        return f"{name} is missing"
+    found = re.search(r"missing files; e\.g\.: \S*?([^/\s]+)$", text)
+    return None if found is None else f"{found[1]} is missing"
 
 
 def _text(error: Exception) -> str:
@@ -156,7 +173,7 @@ def find_damage(path: Path, *, bytes_max: int = SEARCHED_BYTES_MAX) -> str | Non
     searched = 0
     for pattern, check in (
         ("CURRENT", _bad_current),
-        ("MANIFEST-*", bad_frame),
+        ("MANIFEST-*", lambda data: bad_frame(data) if data else 0),
         ("*.log", bad_frame),
         ("*.ldb", bad_block),
     ):

@@ -3,6 +3,7 @@
 Damage of every kind of row is in tests/ledger/test_fsck.py.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from chainnode.identity import load_node_keys
 from chainnode.localnet import Localnet
 from chainnode.source_outbox import SourceOutbox
 from chainnode.wal import WriteAheadLog
+from chainnode.wal_format import encode_body, encode_frame, encode_header
 from consensus.messages import CheckpointVote
 from consensus.records import Cosigned, encode_record
 from ledger.batches import parse_batch
@@ -29,7 +31,8 @@ from ledger.receipts import assemble_checkpoint
 from ledger.rows import block_key, checkpoint_key
 from ledger.store_leveldb import LevelDBStore
 from primitives.encoding import encode
-from primitives.ids import Epoch, Height, TimeMs, View
+from primitives.errors import StorageError
+from primitives.ids import Epoch, Hash, Height, TimeMs, View
 from primitives.keys import SigningKey
 from primitives.notes import Checkpoint, cosign_statement
 from primitives.votes import COMMIT, QuorumCertificate, vote_statement
@@ -192,3 +195,51 @@ def test_batch_of_another_key_in_the_outbox_is_found(sound: Sound) -> None:
     report = sound.check()
     sound.home.source_key.write_bytes(content)
     assert "does not follow the one before" in report.problem
+
+
+def test_a_log_of_another_chain_of_another_validator_or_damaged_is_told_with_what_to_do(sound: Sound) -> None:
+    own = sound.home.wal.read_bytes()
+    vote = CheckpointVote(Epoch(0), Height(2), sound.size, Hash(bytes(32)), 5, 1, bytes(64))
+    chain_id = sound.genesis.chain_id
+    head = encode_header(chain_id)
+    foreign = encode_frame(chain_id, len(head), encode_body([encode_record(Cosigned(vote))]))
+    logs = {
+        r": write-ahead log of another chain.*put this node's own log back": encode_header(bytes(32)),
+        r": epoch 0, height 2: .*another validator: expected bank-a, got bank-b.*own log back": head + foreign,
+        rf": .* damaged at offset {len(own)}, behind records up to height {BLOCKS}.*move the": own + own,
+    }
+    try:
+        for complaint, data in logs.items():
+            sound.home.wal.write_bytes(data)
+            found = sound.check().problem
+            assert found is not None
+            assert re.match(re.escape(str(sound.home.wal)) + complaint, found), found
+    finally:
+        sound.home.wal.write_bytes(own)
+
+
+@pytest.mark.parametrize("pattern", ["CURRENT", "MANIFEST-*"])
+def test_a_store_without_one_of_its_files_is_refused_and_left_as_it_is(pattern: str, sound: Sound) -> None:
+    (file,) = (sound.home.data / "ledger.ldb").glob(pattern)
+    data = file.read_bytes()
+    file.unlink()
+    try:
+        said = rf"ledger.ldb: the store is damaged, {file.name} is missing.*fetches the chain"
+        with pytest.raises(StorageError, match=said):
+            sound.check()
+    finally:
+        file.write_bytes(data)
+    assert sound.check().problem == ""
+
+
+@pytest.mark.parametrize("height", range(1, BLOCKS + 1))
+def test_a_row_that_is_missing_or_changed_is_told_with_its_height(height: int, sound: Sound) -> None:
+    for value in (None, b"\x90"):
+        before = sound.put(block_key(height), value)
+        try:
+            report = sound.check()
+            assert report.bad_height == height
+            assert report.problem is not None
+            assert "start with an empty store and catch up" in report.problem
+        finally:
+            sound.put(block_key(height), before)

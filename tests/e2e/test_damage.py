@@ -19,6 +19,7 @@ import pytest
 
 from chainnode.home import Home
 from chainnode.localnet import Localnet, wait_until_ready
+from chainnode.wal_format import encode_header
 from tests.e2e.network_fixtures import STUCK_S, free_ports, until
 from torment.payments import payment, statement
 
@@ -174,6 +175,25 @@ def test_a_flipped_bit_is_refused_with_the_file_the_place_and_what_to_do(home: H
     assert status == 1
     assert said.startswith("chainnode: ")
     assert re.search(expected(case.start, path), said), said
+
+
+@pytest.mark.parametrize("pattern", ["CURRENT", "MANIFEST-*", "*.ldb"])
+def test_a_file_of_the_store_that_is_gone_is_named_and_nothing_is_begun_anew(home: Home, pattern: str) -> None:
+    file = min((home.data / "ledger.ldb").glob(pattern))
+    file.unlink()
+    said = rf"ledger\.ldb: the store is damaged, {re.escape(file.name)} is missing.*fetches the chain again"
+    assert re.search(said, fsck(home)[1])
+    for _ in range(2):
+        status, last = start(home)
+        assert status == 1
+        assert re.search(said, last), last
+
+
+def test_a_log_of_another_chain_is_refused_with_what_to_do(home: Home) -> None:
+    home.wal.write_bytes(encode_header(bytes(32)))
+    said = r"consensus\.wal: write-ahead log of another chain.*put this node's own log back"
+    assert re.search(said, fsck(home)[1])
+    assert re.search(said, start(home)[1])
 
 
 def test_a_damaged_table_names_the_block_that_lies_in_it(home: Home) -> None:

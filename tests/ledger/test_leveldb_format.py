@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from random import Random
 
@@ -68,8 +69,6 @@ def is_dead(path: Path, sound: bytes, place: int) -> bool:
 
 
 def test_the_store_says_which_file_and_where_and_what_to_do(store: Path, tmp_path: Path) -> None:
-    import shutil
-
     copy = tmp_path / "store"
     shutil.copytree(store, copy)
     (log,) = copy.glob("*.log")
@@ -80,6 +79,45 @@ def test_the_store_says_which_file_and_where_and_what_to_do(store: Path, tmp_pat
         LevelDBStore(copy)
     with pytest.raises(StorageError, match="have it built again"):
         LevelDBStore(copy, remedy="have it built again")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "how", "named"),
+    [
+        ("CURRENT", "missing", "CURRENT is missing"),
+        ("CURRENT", "empty", "CURRENT at offset 0"),
+        ("MANIFEST-*", "missing", "{name} is missing"),
+        ("MANIFEST-*", "empty", "{name} at offset 0"),
+        ("*.ldb", "missing", "{name} is missing"),
+        ("*.ldb", "empty", "{name} at offset 0"),
+        ("*.ldb", "cut", "{name} at offset"),
+    ],
+)
+def test_a_file_that_is_gone_or_cut_is_named_and_nothing_is_begun_anew(
+    store: Path, tmp_path: Path, pattern: str, how: str, named: str
+) -> None:
+    """Without CURRENT LevelDB itself would make an empty store of what its log still holds, and delete the tables."""
+    copy = tmp_path / "store"
+    shutil.copytree(store, copy)
+    file = min(copy.glob(pattern))
+    if how == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:-100] if how == "cut" else b"")
+    before = {path.name for path in copy.glob("*.ldb")}
+    for _ in range(2):
+        with pytest.raises(StorageError) as caught:
+            LevelDBStore(copy)
+        assert f"the store is damaged, {named.format(name=file.name)}" in str(caught.value)
+        assert str(copy) in str(caught.value)
+        assert "move the directory away and start" in str(caught.value)
+    assert {path.name for path in copy.glob("*.ldb")} >= before
+
+
+def test_a_directory_in_which_nothing_was_begun_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "LOG").touch()
+    (tmp_path / "MANIFEST-000001").touch()  # a crash may leave it before CURRENT is there
+    LevelDBStore(tmp_path).close()
 
 
 def test_no_more_is_read_than_it_may_take(store: Path) -> None:
