@@ -6,7 +6,7 @@ write before the effects of the same turn leave. Not here: disks, clocks, peers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from chainnode.evidence import rivals
 from chainnode.fairness import Offer, OfferBook, Room, Taken
@@ -26,16 +26,14 @@ RIVALS_MAX = 64
 """Sources of which contradictions are noted between two turns."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Flight:
+class _Flight(Struct, frozen=True):
     """A block of mine that is not committed: its parent and the bytes of its batches."""
 
     parent: Hash
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
+class _Seen(Struct, frozen=True):
     """An executed block that is not delivered: when it first was, and whether that was to vote for it."""
 
     at_ms: TimeMs
@@ -172,13 +170,12 @@ class LedgerApplication:
     def validate(self, block: Block) -> Verdict:
         """Execute a block on its parent."""
         try:
-            self.chain.check(block)
+            block_hash = self.chain.check(block)
         except BatchesMissing as missing:
             return Missing(tuple(missing.hashes))
         except (BlockRefused, ParentUnknown) as refusal:
             return Invalid(str(refusal))
         # The replica executes a block once to vote for it and again to deliver it; one that it caught up on, once.
-        block_hash = block.header.hash()
         seen = self._seen.get(block_hash)
         self._seen[block_hash] = _Seen(self._now_ms, False) if seen is None else _Seen(seen.at_ms, True)
         return Ready()
@@ -200,7 +197,7 @@ class LedgerApplication:
         self._forget_dropped()
         self._moved.update((SourceKey(batch.header.source), None) for batch in result.batches)
         self._note_offers(self._now_ms)
-        return LogHead(self.chain.log_size, self.chain.log_root)
+        return LogHead(result.log_size, result.log_root)
 
     def discard(self, block_hash: Hash) -> None:
         """Forget an undelivered block's execution."""

@@ -8,9 +8,11 @@ this order: rows and records are written and synced, then messages leave, then c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice, takewhile
 from typing import Final, assert_never
+
+from msgspec import Struct, field
 
 from chainnode.allowance import Allowance
 from chainnode.application import LedgerApplication
@@ -101,8 +103,7 @@ class BatchIds(Record):
     hashes: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(Struct, frozen=True):
     """A message to one peer, or to all where `peer` is None."""
 
     peer: str | None
@@ -123,8 +124,7 @@ Notice = ViewEntered | EvidenceFound | RivalsFound | Refused | CheckpointStable
 """What a turn tells the shell, to be counted and logged."""
 
 
-@dataclass(slots=True)
-class Turn:
+class Turn(Struct):
     """What one turn of the node's loop must do: first `rows` and `records`, synced; then the rest."""
 
     rows: list[Put] = field(default_factory=list)
@@ -271,8 +271,8 @@ class NodeCore:
     def idle(self) -> bool:
         """Whether a turn that is taken now would hold nothing."""
         turn = self._turn
-        waits = self._arrived_ms is not None or not self.application.idle or not self._allowance.fresh
-        return not waits and turn.empty and not turn.rows
+        waits = turn.rows or self._arrived_ms is not None
+        return not waits and turn.empty and self.application.idle and self._allowance.fresh
 
     def take_turn(self) -> Turn:
         """Hand over what is to be done since the last call."""
@@ -307,15 +307,16 @@ class NodeCore:
 
     def _relevant(self, peer: str, message: Message, now_ms: TimeMs) -> bool:
         """Say whether a message is worth its verification; one that is late and has an answer is so now and then."""
-        if asks_for_a_new_view(self.replica.state, message):
+        state = self.replica.state
+        if not isinstance(message, ViewChange):
+            return tells_something(state, message)
+        if asks_for_a_new_view(state, message):
             return self._allowance.due(peer, kind_of(message), now_ms)
-        if not tells_something(self.replica.state, message):
-            return False
-        return not isinstance(message, ViewChange) or self._allowance.vow(peer, now_ms)
+        return tells_something(state, message) and self._allowance.vow(peer, now_ms)
 
     def _allowed(self, peer: str, message: Message, now_ms: TimeMs) -> bool:
         """Say whether a message may be answered: requests once a turn, a status once in half of its interval."""
-        if isinstance(message, FetchBlocks | FetchProposals):
+        if isinstance(message, (FetchBlocks, FetchProposals)):
             return self._allowance.ask(peer, kind_of(message))
         return not isinstance(message, Status) or self._allowance.due(peer, kind_of(message), now_ms)
 
@@ -387,9 +388,10 @@ class NodeCore:
 
     def _say_ready(self, now_ms: TimeMs) -> None:
         """Tell a validator, now and then, that this node has caught up, while the chain waits to hear it."""
-        if self._readiness is None or self.replica.state.halted is not None:
+        state = self.replica.state
+        if self._readiness is None or state.me is not None or state.halted is not None:
             return
-        said = self._readiness.word(self.replica.state, self.chain.state_after(self.chain.tip_hash), now_ms)
+        said = self._readiness.word(state, self.chain.state_after(self.chain.tip_hash), now_ms)
         if said is not None:
             self._send(said[0], READY, encode(said[1]))
 

@@ -11,16 +11,17 @@ with each view and ends when the number is taken. Pure; source: architecture §5
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from primitives.ids import Hash, SourceKey, TimeMs
 
 OFFERS_MAX: Final = 4_096
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(Struct, frozen=True):
     """A source's next batch: its hash, member, events and bytes, and when it was first offered to this leader."""
 
     batch_hash: Hash
@@ -30,8 +31,7 @@ class Offer:
     offered_ms: TimeMs
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(Struct, frozen=True):
     """A batch of a delivered block, and since when its turn had come."""
 
     source: SourceKey
@@ -41,8 +41,7 @@ class Taken:
     since_ms: TimeMs
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+class Room(Struct, frozen=True):
     """How many events, bytes and batches a block may hold, or has left."""
 
     events: int

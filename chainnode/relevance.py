@@ -52,9 +52,9 @@ def tells_something(state: ReplicaState, message: Message) -> bool:
             return True  # requests, and what proves itself without signatures
 
 
-def asks_for_a_new_view(state: ReplicaState, message: Message) -> bool:
-    """Say whether it is a VIEW-CHANGE that comes too late: its sender needs this view's NEW-VIEW, and gets no more."""
-    return isinstance(message, ViewChange) and message.epoch == state.epoch and not _to_come(state, message.view)
+def asks_for_a_new_view(state: ReplicaState, message: ViewChange) -> bool:
+    """Say whether a VIEW-CHANGE comes too late: its sender needs this view's NEW-VIEW, and gets no more."""
+    return message.epoch == state.epoch and not _to_come(state, message.view)
 
 
 def is_certified(state: ReplicaState, committed: CommittedBlock) -> bool:
@@ -96,7 +96,7 @@ def _new_vote(state: ReplicaState, vote: Vote) -> bool:
     if slot is None:
         return True
     tally = slot.prepares if vote.phase == PREPARE else slot.commits
-    return (vote.validator, vote.signature) not in tally.signatures(vote.view, vote.block_hash)
+    return tally.vote_of(vote.validator, vote.view) != (vote.block_hash, vote.signature)
 
 
 def _new_cosignature(state: ReplicaState, vote: CheckpointVote) -> bool:

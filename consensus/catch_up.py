@@ -75,14 +75,13 @@ def fetch(state: ReplicaState, now_ms: TimeMs) -> None:
 
     One request at a time; a server that stays silent for the time-out is replaced by another.
     """
-    if state.fetch_peer is not None and all(s.delivered <= state.tip.height for s in state.statuses.values()):
+    ahead = [name for name, status in state.statuses.items() if status.delivered > state.tip.height]
+    if not ahead:
         state.fetch_peer = None
-    ahead = sorted(
-        (name for name, status in state.statuses.items() if status.delivered > state.tip.height),
-        key=lambda name: (-state.statuses[name].delivered, name),
-    )
-    if not ahead or now_ms < state.fetch_due_ms:
         return
+    if now_ms < state.fetch_due_ms:
+        return
+    ahead.sort(key=lambda name: (-state.statuses[name].delivered, name))
     far = state.statuses[ahead[0]].delivered > state.tip.height + WINDOW or state.me is None
     certified = state.certified_height > state.tip.height
     quiet = now_ms - state.progress_ms >= state.parameters.status_interval_ms // 2

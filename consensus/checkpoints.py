@@ -16,7 +16,7 @@ from consensus.ports import LogHead
 from consensus.records import Cosigned
 from consensus.state import CheckpointHead, ReplicaState
 from primitives.block import BlockHeader
-from primitives.ids import Epoch, Height, TimeMs
+from primitives.ids import Height, TimeMs
 from primitives.notes import Checkpoint, cosign_statement
 
 VOTES_KEPT_PER_VALIDATOR: Final = 2 * BUFFER_HEIGHTS
@@ -120,19 +120,23 @@ def settle(state: ReplicaState, height: Height) -> None:
     head = checkpoints.heads.get(height)
     if head is None:
         return  # judged again once the block is delivered here
-    groups: dict[Epoch, list[CheckpointVote]] = {}
-    for votes in checkpoints.votes.values():
-        vote = votes.get(height)
-        if vote is not None and (vote.size, vote.root) == (head.size, head.root):
-            groups.setdefault(vote.epoch, []).append(vote)
-    for group in groups.values():
-        validators = state.set_of(group[0].epoch)
-        if validators is None or (group[0].epoch == state.epoch) is not (height > state.barrier_height):
-            continue  # an epoch's validators cosign up to its barrier and no further
-        oldest = min(vote.time_s for vote in group)
-        newer = height > checkpoints.stable_height or oldest > checkpoints.stable_time_s
-        if len(group) >= validators.quorum and newer:
-            _make_stable(state, sorted(group, key=lambda vote: vote.validator), oldest)
+    # An epoch's validators cosign up to its barrier and no further.
+    validators = state.validators if height > state.barrier_height else state.previous_validators
+    if validators is None:
+        return
+    group = [
+        vote
+        for (epoch, _), votes in checkpoints.votes.items()
+        if epoch == validators.epoch
+        and (vote := votes.get(height)) is not None
+        and vote.size == head.size
+        and vote.root == head.root
+    ]
+    if len(group) < validators.quorum:
+        return
+    oldest = min(vote.time_s for vote in group)
+    if height > checkpoints.stable_height or oldest > checkpoints.stable_time_s:
+        _make_stable(state, sorted(group, key=lambda vote: vote.validator), oldest)
 
 
 def _make_stable(state: ReplicaState, group: list[CheckpointVote], oldest_s: int) -> None:

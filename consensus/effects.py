@@ -2,11 +2,13 @@
 
 Every `Persist` of a step is on disk, synced, before any `Send` or `Broadcast` of that step leaves: whoever performs the
 effects holds to that order. Batches and blocks are persisted by the application, under the same rule.
+
+They are structs of msgspec and not frozen dataclasses, which set every field by a call: each step makes several.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from consensus.messages import CosignatureEvidence, Evidence, Message
 from consensus.verify import Verified
@@ -15,59 +17,51 @@ from primitives.encoding import Record
 from primitives.ids import Epoch, Hash, Height, View
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(Struct, frozen=True):
     """A verified message from a peer, by the peer's name."""
 
     peer: str
     message: Verified
 
 
-@dataclass(frozen=True, slots=True)
-class BatchesArrived:
+class BatchesArrived(Struct, frozen=True):
     """The application holds batches that it lacked before, or has something new to order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(Struct, frozen=True):
     """Time has passed."""
 
 
 Input = Received | BatchesArrived | Tick
 
 
-@dataclass(frozen=True, slots=True)
-class Persist:
+class Persist(Struct, frozen=True):
     """Append a record to the write-ahead log, synced before any send of the same step."""
 
     record: Record
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True):
     """Send a message to one peer."""
 
     peer: str
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Broadcast:
+class Broadcast(Struct, frozen=True):
     """Send a message to every validator but oneself."""
 
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class FetchBatches:
+class FetchBatches(Struct, frozen=True):
     """Ask these peers, in turn, for the bodies of batches."""
 
     hashes: tuple[Hash, ...]
     peers: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ServeBlocks:
+class ServeBlocks(Struct, frozen=True):
     """Send committed blocks from the store to a peer that asked."""
 
     peer: str
@@ -75,24 +69,21 @@ class ServeBlocks:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class ServeProposals:
+class ServeProposals(Struct, frozen=True):
     """Send blocks that are still in flight to a peer that asked for them by hash."""
 
     peer: str
     blocks: tuple[Block, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(Struct, frozen=True):
     """A block was committed; the application has its rows ready to be synced."""
 
     committed: CommittedBlock
     view: View
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointStable:
+class CheckpointStable(Struct, frozen=True):
     """q validators cosigned the log after a block: (validator index, time in seconds, signature), ascending."""
 
     epoch: Epoch
@@ -102,8 +93,7 @@ class CheckpointStable:
     cosignatures: tuple[tuple[int, int, bytes], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ViewEntered:
+class ViewEntered(Struct, frozen=True):
     """A view became active here, or (`active` false) a view change towards it began."""
 
     epoch: Epoch
@@ -112,23 +102,20 @@ class ViewEntered:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class EvidenceFound:
+class EvidenceFound(Struct, frozen=True):
     """A validator contradicted itself; told again after a restart."""
 
     evidence: Evidence | CosignatureEvidence
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """A proposal or message was refused for a reason worth counting; the node goes on."""
 
     reason: str
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Halt:
+class Halt(Struct, frozen=True):
     """Safety cannot be upheld by going on: the node stops, says why, and signs nothing more."""
 
     reason: str

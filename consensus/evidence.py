@@ -74,14 +74,14 @@ def show_proposal(state: ReplicaState, slot: Slot, vote: Vote) -> None:
     what the leader signed: its PREPARE, for which its PRE-PREPARE stands. Once for each slot, view and validator.
     """
     leader = state.validators.leader(vote.view)
-    if vote.validator == leader:
-        voters = slot.prepares.of_view(vote.view)
-    else:
-        voters = ((vote.validator, vote.block_hash),)
     held = slot.prepares.vote_of(leader, vote.view)
     if held is None or leader == state.me:
         return  # who leads proposed one block, and sent it to all
     block_hash, signature = held
+    if vote.validator == leader:
+        voters = slot.prepares.of_view(vote.view)
+    else:
+        voters = ((vote.validator, vote.block_hash),)
     for validator, other in voters:
         shown = slot.shown.get(validator, View(-1))
         if other == block_hash or validator in (leader, state.me) or shown >= vote.view:

@@ -8,8 +8,9 @@ crash before that loses it, and nothing of it was sent. So a step is held as ten
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 from consensus.choice import Choice, choose
 from consensus.effects import Broadcast, Delivered, Effect, Persist, Send
@@ -34,6 +35,10 @@ from primitives.votes import COMMIT, PREPARE
 
 VoteKey = tuple[Epoch, View, Height, int]
 
+SLOTS_ABOVE_MAX: Final = max(BUFFER_HEIGHTS, BLOCKS_PER_FETCH_MAX)
+"""Heights above the delivered one of which anything is known: votes come so far ahead, or blocks that were fetched."""
+SLOTS_MAX: Final = SLOTS_ABOVE_MAX + WINDOW
+
 
 class InvariantBroken(AssertionError):
     """A rule of the protocol does not hold; the message names the rule and what was seen."""
@@ -42,10 +47,15 @@ class InvariantBroken(AssertionError):
 def require(condition: bool, rule: str, seen: object = "") -> None:
     """Raise `InvariantBroken` unless the condition holds."""
     if not condition:
-        raise InvariantBroken(f"{rule}: {seen}")
+        raise broken(rule, seen)
 
 
-class Place(NamedTuple):
+def broken(rule: str, seen: object) -> InvariantBroken:
+    """Return the error of a rule that does not hold."""
+    return InvariantBroken(f"{rule}: {seen}")
+
+
+class Place(Struct, frozen=True):
     """How far a replica is."""
 
     epoch: Epoch
@@ -53,14 +63,14 @@ class Place(NamedTuple):
     view: View
 
 
-class _Step(NamedTuple):
+class _Step(Struct, frozen=True):
     """A step that is not synced yet: its effects, and where it left the replica."""
 
     effects: tuple[Effect, ...]
     place: Place
 
 
-class _Seat(NamedTuple):
+class _Seat(Struct, frozen=True):
     """A node's place among the validators of an epoch: one step may vote in an epoch and deliver its end.
 
     `named` is the validator of its name, also while it has no vote.
@@ -98,13 +108,14 @@ class ReplicaMonitor:
     def after_step(self, state: ReplicaState, effects: Sequence[Effect]) -> None:
         """Check the state that a step left, and hold its effects as tentative."""
         check_bounds(state)
-        place = Place(state.epoch, state.tip.height, state.view)
+        place = Place(state.validators.epoch, state.tip.height, state.view)
         held = self._seats.get(state.epoch)
         if held is None or held.me != state.me:
             validators = state.validators
             named = validators.indexes.get(self.name)
             self._seats[state.epoch] = _Seat(state.me, named, validators.n, validators.hash)
-        if not effects and self._steps and self._steps[-1].place == place:
+        steps = self._steps or self._turn
+        if not effects and place == (steps[-1].place if steps else self.place):
             return  # nothing was done
         self._steps.append(_Step(tuple(effects), place))
 
@@ -281,6 +292,8 @@ class ReplicaMonitor:
             self._cluster.delivered(committed)
 
     def _moved(self, place: Place) -> None:
+        if place == self.place:
+            return
         require(place.epoch >= self.place.epoch, "the epoch never falls", (self.name, self.place, place))
         require(place.height >= self.place.height, "the height never falls", (self.name, self.place, place))
         if place.epoch == self.place.epoch:
@@ -290,31 +303,54 @@ class ReplicaMonitor:
 
 def check_bounds(state: ReplicaState) -> None:
     """Check that memory is bounded, whatever peers sent."""
-    n, tip = state.validators.n, state.tip.height
-    window = max(BUFFER_HEIGHTS, BLOCKS_PER_FETCH_MAX)
-    require(len(state.slots) <= window + WINDOW, "slots are bounded", len(state.slots))
+    if state.slots:
+        _check_slots(state)
+    if state.view_changes or state.chosen or state.claim_records or state.early:
+        _check_view(state)
+    if state.accused or state.accused_cosigners:
+        _check_evidence(state)
+    if state.effects:
+        raise broken("a step hands over all its effects", len(state.effects))
+
+
+def _check_view(state: ReplicaState) -> None:
+    if len(state.view_changes) > state.validators.n:
+        raise broken("one VIEW-CHANGE of each validator", len(state.view_changes))
+    if len(state.chosen) > 2 * WINDOW:
+        raise broken("chosen blocks are bounded", len(state.chosen))
+    if len(state.claim_records) > WINDOW:
+        raise broken("records of claims are bounded", len(state.claim_records))
+    if len(state.early) > BUFFER_HEIGHTS:
+        raise broken("early proposals are bounded", len(state.early))
+
+
+def _check_evidence(state: ReplicaState) -> None:
+    n = state.validators.n
+    if len(state.accused) > n:
+        raise broken("evidence is bounded", len(state.accused))
+    if len(state.accused_cosigners) > n + (0 if state.previous_validators is None else state.previous_validators.n):
+        raise broken("evidence is bounded", len(state.accused_cosigners))
+
+
+def _check_slots(state: ReplicaState) -> None:
+    n, tip, floor = state.validators.n, state.tip.height, state.floor
+    if len(state.slots) > SLOTS_MAX:
+        raise broken("slots are bounded", len(state.slots))
     for height, slot in state.slots.items():
-        restored = state.floor < height <= state.floor + WINDOW
-        if not (tip < height and (height <= tip + window or restored)):
-            require(False, "slots lie in the window", (tip, height))
-        require(len(slot.blocks) <= BLOCKS_KEPT_PER_HEIGHT, "blocks of a height are bounded", height)
-        votes_fit = slot.prepares.entries() <= n * VIEWS_KEPT >= slot.commits.entries()
-        require(votes_fit, "votes of a height are bounded", height)
-        require(len(slot.shown) <= n, "each validator is shown a proposal once", height)
-        if slot.claim is not None:
-            require(height <= max(tip, state.floor) + WINDOW, "claims lie in the window", height)
-    require(len(state.view_changes) <= n, "one VIEW-CHANGE of each validator", len(state.view_changes))
-    require(len(state.chosen) <= 2 * WINDOW, "chosen blocks are bounded", len(state.chosen))
-    require(len(state.claim_records) <= WINDOW, "records of claims are bounded", len(state.claim_records))
-    require(len(state.early) <= BUFFER_HEIGHTS, "early proposals are bounded", len(state.early))
-    require(len(state.accused) <= n, "evidence is bounded", len(state.accused))
-    cosigners = n + (0 if state.previous_validators is None else state.previous_validators.n)
-    require(len(state.accused_cosigners) <= cosigners, "evidence is bounded", len(state.accused_cosigners))
-    require(len(state.effects) == 0, "a step hands over all its effects")
+        restored = floor < height <= floor + WINDOW
+        if not (tip < height and (height <= tip + SLOTS_ABOVE_MAX or restored)):
+            raise broken("slots lie in the window", (tip, height))
+        if len(slot.blocks) > BLOCKS_KEPT_PER_HEIGHT:
+            raise broken("blocks of a height are bounded", height)
+        if not slot.prepares.entries() <= n * VIEWS_KEPT >= slot.commits.entries():
+            raise broken("votes of a height are bounded", height)
+        if len(slot.shown) > n:
+            raise broken("each validator is shown a proposal once", height)
+        if slot.claim is not None and height > max(tip, floor) + WINDOW:
+            raise broken("claims lie in the window", height)
 
 
-@dataclass(frozen=True, slots=True)
-class _Commitment:
+class _Commitment(Struct, frozen=True):
     """A committed block, and the epoch and view of a certificate that committed it."""
 
     block_hash: Hash

@@ -51,7 +51,7 @@ def on_pre_prepare(state: ReplicaState, message: PrePrepare, now_ms: TimeMs) -> 
     if refusal is not None:
         state.refuse("proposal", f"height {header.height} in view {state.view}: {refusal}")
         return True
-    slot.proposal = message
+    slot.proposal, slot.hashed = message, (message, block_hash)
     slot.keep(block_hash, message.block)
     return True
 
@@ -95,8 +95,7 @@ def on_vote(state: ReplicaState, vote: Vote) -> bool:
     slot = state.slot(vote.height)
     honest = evidence.count(state, slot, vote)
     evidence.show_proposal(state, slot, vote)
-    accused_leader = vote.validator == state.validators.leader(state.view) and vote.view == state.view
-    return honest or not accused_leader
+    return honest or vote.view != state.view or vote.validator != state.validators.leader(state.view)
 
 
 def advance(state: ReplicaState, now_ms: TimeMs) -> None:
@@ -115,7 +114,7 @@ def advance(state: ReplicaState, now_ms: TimeMs) -> None:
 
 def _vote(state: ReplicaState, now_ms: TimeMs) -> None:
     """Sign what may be signed, upward from the delivered height, stopping at the first height that must wait."""
-    if not state.may_vote:
+    if not (state.slots and state.may_vote):
         return
     parent_hash, parent_time = state.tip.hash, state.tip.time_ms
     parent_prepared = parent_committed = True
@@ -195,14 +194,11 @@ def _prepare(state: ReplicaState, slot: Slot, proposal: PrePrepare, block_hash: 
 
 
 def _prepare_certificate(state: ReplicaState, slot: Slot, block_hash: Hash) -> QuorumCertificate | None:
-    if slot.commit is not None:
+    quorum = state.validators.quorum
+    if slot.commit is not None or slot.prepares.count(state.view, block_hash) < quorum:
         return None
-    signatures = slot.prepares.signatures(state.view, block_hash)
-    if len(signatures) < state.validators.quorum:
-        return None
-    return QuorumCertificate(
-        PREPARE, state.epoch, state.view, slot.height, block_hash, signatures[: state.validators.quorum]
-    )
+    signatures = slot.prepares.signatures(state.view, block_hash)[:quorum]
+    return QuorumCertificate(PREPARE, state.epoch, state.view, slot.height, block_hash, signatures)
 
 
 def _commit(state: ReplicaState, slot: Slot, block: Block, certificate: QuorumCertificate, now_ms: TimeMs) -> None:
@@ -221,7 +217,7 @@ def _commit(state: ReplicaState, slot: Slot, block: Block, certificate: QuorumCe
 
 def _propose(state: ReplicaState, now_ms: TimeMs) -> None:
     """As the leader, propose the next height: the chosen block, or a fresh one where that is due."""
-    if not (state.may_vote and state.leads):
+    if not (state.leads and state.may_vote):
         return
     height, parent_hash, parent_time = state.tip.height + 1, state.tip.hash, state.tip.time_ms
     while (slot := state.slots.get(Height(height))) is not None and slot.proposal is not None:
@@ -269,7 +265,8 @@ def _send_proposal(state: ReplicaState, block: Block, now_ms: TimeMs) -> None:
     proposal = PrePrepare(state.epoch, state.view, block, vote.signature)
     slot = state.slot(header.height)
     assert slot.proposal is None, "one proposal for each height and view"
-    slot.proposal, slot.executed, slot.prepare, slot.voted_ms = proposal, True, vote, now_ms
+    slot.proposal, slot.hashed = proposal, (proposal, block_hash)
+    slot.executed, slot.prepare, slot.voted_ms = True, vote, now_ms
     slot.keep(block_hash, block)
     evidence.count(state, slot, vote)
     state.proposed_ms = now_ms

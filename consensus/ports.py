@@ -5,28 +5,26 @@ Both are pure from the replica's point of view: the same calls in the same order
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from primitives.block import Block, CommittedBlock
 from primitives.ids import Epoch, Hash, Height, TimeMs
 from primitives.validators import ValidatorSet
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(Struct, frozen=True):
     """All batches are held and the block, executed on its parent, has the roots that its header names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(Struct, frozen=True):
     """These batches must be fetched before the block can be executed."""
 
     hashes: tuple[Hash, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Invalid:
+class Invalid(Struct, frozen=True):
     """The block cannot follow its parent, or its roots differ; `detail` says which, expected and got."""
 
     detail: str
@@ -35,8 +33,7 @@ class Invalid:
 Verdict = Ready | Missing | Invalid
 
 
-@dataclass(frozen=True, slots=True)
-class LogHead:
+class LogHead(Struct, frozen=True):
     """The log after a block, its header's leaf included."""
 
     size: int

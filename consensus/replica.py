@@ -159,8 +159,9 @@ class Replica:
         for effect in effects:
             if isinstance(effect, Persist) and isinstance(effect.record, Committed):
                 _note_claim(state, effect.record)
-        for height in [held for held in state.claim_records if held <= state.tip.height]:
-            del state.claim_records[height]
+        if state.claim_records:
+            for height in [held for held in state.claim_records if held <= state.tip.height]:
+                del state.claim_records[height]
         return effects
 
     def _receive(self, peer: str, message: Message, now_ms: TimeMs) -> None:

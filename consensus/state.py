@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec import Struct
+
 from consensus.effects import Effect, Halt, Persist, Refused
 from consensus.messages import (
     WINDOW,
@@ -128,8 +130,7 @@ class Checkpoints:
     due_ms: TimeMs | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointHead:
+class CheckpointHead(Struct, frozen=True):
     """The log after the newest delivered block."""
 
     epoch: Epoch

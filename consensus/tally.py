@@ -1,6 +1,7 @@
 """The votes of one phase at one height: who voted for what, in which views.
 
 Bounded: of each validator at most `VIEWS_KEPT` views are kept, the highest ones. A validator counts once per view.
+Every step asks whether a quorum is there, so how many votes each block has is counted along with them.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ VIEWS_KEPT: Final = 4
 class Tally:
     """Votes by validator index and view."""
 
-    __slots__ = ("_entries", "_votes")
+    __slots__ = ("_counts", "_entries", "_votes")
 
     def __init__(self) -> None:
         self._votes: dict[int, dict[View, tuple[Hash, bytes]]] = {}
+        self._counts: dict[tuple[View, Hash], int] = {}
         self._entries = 0
 
     def add(self, validator: int, view: View, block_hash: Hash, signature: bytes) -> tuple[Hash, bytes] | None:
@@ -31,11 +33,19 @@ class Tally:
             lowest = min(views)
             if view < lowest:
                 return None
-            del views[lowest]
-            self._entries -= 1
+            self._drop(validator, lowest)
         views[view] = (block_hash, signature)
         self._entries += 1
+        self._counts[view, block_hash] = self._counts.get((view, block_hash), 0) + 1
         return None
+
+    def _drop(self, validator: int, view: View) -> None:
+        """Forget a vote; a block that has none left is not counted any more."""
+        block_hash, _ = self._votes[validator].pop(view)
+        self._entries -= 1
+        self._counts[view, block_hash] -= 1
+        if not self._counts[view, block_hash]:
+            del self._counts[view, block_hash]
 
     def takes(self, validator: int, view: View) -> bool:
         """Say whether a vote of a view would be kept, or is held already."""
@@ -50,6 +60,10 @@ class Tally:
         """Return who voted for what in a view, ascending by validator."""
         return tuple(sorted((validator, views[view][0]) for validator, views in self._votes.items() if view in views))
 
+    def count(self, view: View, block_hash: Hash) -> int:
+        """Return how many votes a block has in a view."""
+        return self._counts.get((view, block_hash), 0)
+
     def signatures(self, view: View, block_hash: Hash) -> tuple[tuple[int, bytes], ...]:
         """Return the votes for a block in a view, ascending by validator."""
         found = [
@@ -61,11 +75,7 @@ class Tally:
 
     def decided(self, quorum: int) -> tuple[View, Hash] | None:
         """Return the highest view in which a quorum voted for one block, and the block."""
-        counts: dict[tuple[View, Hash], int] = {}
-        for views in self._votes.values():
-            for view, (block_hash, _) in views.items():
-                counts[view, block_hash] = counts.get((view, block_hash), 0) + 1
-        reached = [key for key, count in counts.items() if count >= quorum]
+        reached = [key for key, count in self._counts.items() if count >= quorum]
         return max(reached) if reached else None
 
     def entries(self) -> int:

@@ -7,9 +7,10 @@ replica's view or height, so verification may run in any order and in any thread
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, Protocol, assert_never
+
+from msgspec import Struct
 
 from consensus.messages import (
     BLOCKS_PER_FETCH_MAX,
@@ -59,15 +60,13 @@ class Verifier(Protocol):
         """Say whether the signature is valid."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(Struct, frozen=True):
     """A message that passed `verify`; made nowhere else."""
 
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Verification:
+class Verification(Struct, frozen=True):
     """What messages are verified against: the chain, and the validator sets known by epoch (newest and the one before).
 
     `origin` is the log's name in checkpoints; `previous` is None in the first epoch.

@@ -177,7 +177,8 @@ def on_tick(state: ReplicaState, now_ms: TimeMs) -> None:
     """
     if state.me is None:
         return
-    _follow(state, now_ms)
+    if state.view_changes:
+        _follow(state, now_ms)
     asleep = now_ms - state.ticked_ms > state.parameters.status_interval_ms
     state.ticked_ms = now_ms
     if state.deadline_ms is not None and (asleep or not _hears_a_quorum(state, now_ms)):
@@ -220,6 +221,8 @@ def _stranded(state: ReplicaState, now_ms: TimeMs) -> View | None:
     It vowed to vote in no lower one, so until a view change the group would have to do without it. Only near views
     count, and only after so long: a malicious validator gains one view change a minute.
     """
+    if not state.view_changes:
+        return None
     since = now_ms - state.parameters.timeout_max_ms
     near = [
         change.view

@@ -7,7 +7,8 @@ as good as the header. Only the current heads are kept; the logs themselves stay
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ledger import rows
 from ledger.batch_headers import BatchHeader
@@ -30,8 +31,7 @@ class MemberHead(Record):
     sources: tuple[SourceTip, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class MemberLog:
+class MemberLog(Struct, frozen=True):
     """One member's log: its right edge, its sources ascending by key, and the leaf hash of its head."""
 
     tip: LogTip
@@ -39,8 +39,7 @@ class MemberLog:
     head_hash: Hash
 
 
-@dataclass(frozen=True, slots=True)
-class MemberGrowth:
+class MemberGrowth(Struct, frozen=True):
     """What one block added to a member's log."""
 
     before: LogTip
@@ -48,8 +47,7 @@ class MemberGrowth:
     headers: tuple[BatchHeader, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class BatchLogs:
+class BatchLogs(Struct, frozen=True):
     """All members' batch logs after some block. Never changed in place."""
 
     members: dict[str, MemberLog]

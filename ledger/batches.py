@@ -6,7 +6,6 @@ which holds the Merkle root of the events' ids, and the signature covers the hea
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated, Any
 
@@ -36,8 +35,7 @@ class Batch(Record):
     events: Annotated[tuple[Annotated[bytes, Meta(max_length=EVENT_SIZE_MAX)], ...], Meta(max_length=BATCH_EVENTS_MAX)]
 
 
-@dataclass(frozen=True, slots=True)
-class StatefulEvent:
+class StatefulEvent(msgspec.Struct, frozen=True):
     """An event that execution has to look into: its place in the batch, itself and its decoded body."""
 
     index: int
@@ -45,8 +43,7 @@ class StatefulEvent:
     body: Any  # the record that the event's kind and schema name
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedBatch:
+class ParsedBatch(msgspec.Struct, frozen=True):
     """A batch whose shape was found good; its signature was not looked at.
 
     `ids` are the events' ids, which are their leaf hashes in the log, in order. `kinds` are the kinds that occur.

@@ -10,7 +10,9 @@ Rows that were handed out are visible to the chain until `written` says that the
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ledger import rows
 from ledger.batches import ParsedBatch
@@ -57,8 +59,7 @@ class BatchesMissing(InputError):
         self.hashes = hashes
 
 
-@dataclass(frozen=True, slots=True)
-class CommitResult:
+class CommitResult(Struct, frozen=True):
     """What became of a commit: the rows to write synced, as one write, before any answer, and what they say.
 
     `returned` are batches of branches that this commit dropped and that wait again. `ticket` goes to `Chain.written`.
@@ -216,15 +217,15 @@ class Chain:
         self._keep(executed)
         return executed.block
 
-    def check(self, block: Block) -> None:
-        """Execute a block and keep it, or raise why this node cannot vote for it.
+    def check(self, block: Block) -> Hash:
+        """Execute a block, keep it and return its hash, or raise why this node cannot vote for it.
 
         ParentUnknown and BatchesMissing pass once the block or batches have come; BlockRefused is final.
         """
         header = block.header
         block_hash = header.hash()
         if block_hash in self._overlays and self._overlays[block_hash].block == block:
-            return
+            return block_hash
         if header.parent != self._tip.hash and header.parent not in self._overlays:
             raise ParentUnknown(header.parent, header.height)
         standing = self._standing(header.parent)
@@ -245,6 +246,7 @@ class Chain:
         executed = self._execute(standing, header.time_ms, header.epoch, header.proposer, batches)
         _check_equal(header, executed.block.header)
         self._keep(executed)
+        return block_hash
 
     def commit(self, block_hash: Hash, certificate: QuorumCertificate) -> CommitResult:
         """Make an executed child of the tip the new tip; the certificate was verified by the caller.
@@ -359,6 +361,8 @@ class Chain:
 
 def _check_equal(proposed: BlockHeader, executed: BlockHeader) -> None:
     """Raise BlockRefused naming the first field in which a proposed header differs from the one that was computed."""
+    if proposed == executed:
+        return
     for field in BlockHeader.__struct_fields__:
         claimed, computed = getattr(proposed, field), getattr(executed, field)
         if claimed != computed:

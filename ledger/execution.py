@@ -8,7 +8,8 @@ policy are those of the state after the parent. Source: architecture §2.2, §4 
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ledger.batch_logs import BatchLogs, MemberGrowth
 from ledger.batches import ParsedBatch
@@ -47,8 +48,7 @@ class BlockRefused(InputError):
     reason = "block_refused"
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """Everything that a block stands on: what holds after its parent.
 
     `rights_height` is that of the newest block since this process began that changed members or sources: below it, what
@@ -63,11 +63,10 @@ class Standing:
     validators: ValidatorSet
     policy: Policy
     rules: Rules
-    rights_height: Height = Height(0)  # noqa: RUF009  an int
+    rights_height: Height = Height(0)
 
 
-@dataclass(frozen=True, slots=True)
-class Executed:
+class Executed(Struct, frozen=True):
     """A block with all that its execution gave; `after` is the standing for its children."""
 
     block: Block

@@ -7,8 +7,9 @@ The pieces are deleted in the write that completes their tile. Proofs: RFC 6962 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha256
+
+from msgspec import Struct
 
 from ledger.rows import piece_key, piece_prefix, tile_key
 from ledger.store import Put, StagedStore, Store, prefix_stop
@@ -26,8 +27,7 @@ Added = dict[int, list[bytes]]
 """By tile level, the hashes that a growth of the log added there, in order."""
 
 
-@dataclass(frozen=True, slots=True)
-class LogTip:
+class LogTip(Struct, frozen=True):
     """The right edge of a log: all that appending needs, however large the log is. Never changed in place.
 
     `edge` holds the root of the unpaired complete subtree of each level, where there is one; `tails` the hashes of

@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from ledger.kinds import KindSpec
 from ledger.state import StateReader, Transaction
@@ -97,8 +96,7 @@ class RetiredOfficer(Record):
     member: MemberName
 
 
-@dataclass(frozen=True, slots=True)
-class SourceGrant:
+class SourceGrant(Struct, frozen=True):
     """What a source may do now: `source_roles` are its own, never more than its member's `roles`."""
 
     member: MemberId

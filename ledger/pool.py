@@ -10,7 +10,8 @@ censorship).
 
 import heapq
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ledger.batches import ParsedBatch
 from ledger.chain import Chain
@@ -48,8 +49,7 @@ class ExceedsPolicy(BlockRefused):
     reason = "exceeds_policy"
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Struct, frozen=True):
     """A batch in the pool and since when it is there."""
 
     batch: ParsedBatch
@@ -179,7 +179,7 @@ class Pool:
 
     def anything_to_order(self, chain: Chain, parent: Hash) -> bool:
         """Say whether a block on `parent` would hold a batch."""
-        return next(self.orderable(chain, parent), None) is not None
+        return bool(self._sources) and next(self.orderable(chain, parent), None) is not None
 
     def oldest_ms(self, chain: Chain, parent: Hash) -> TimeMs | None:
         """Return since when the longest waiting orderable batch is here: what a liveness timer counts from."""
@@ -192,6 +192,8 @@ class Pool:
         the one whose batch has been next for longest. Who is first among equals moves on with each height. A member's
         sources take turns alike. A source's batches keep their order; where a number is missing, the rest waits.
         """
+        if not self._sources:
+            return []  # so it mostly is when a leader asks
         policy = chain.policy_after(parent)
         height = chain.header_of(parent).height + 1
         queues = self._queues(chain, parent)

@@ -128,10 +128,18 @@ def merge_scan(
     parent_scan: Callable[[bytes], Iterator[tuple[bytes, bytes]]],
     prefix: bytes,
 ) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the parent's pairs under `prefix` with the changes laid over them, in ascending order of keys."""
-    own = iter(sorted((key, value) for key, value in changes.items() if key.startswith(prefix)))
+    """Return the parent's pairs under `prefix` with the changes laid over them, in ascending order of keys."""
+    own = sorted([(key, value) for key, value in changes.items() if key.startswith(prefix)])
+    return _merged(own, parent_scan(prefix)) if own else parent_scan(prefix)
+
+
+def _merged(
+    changes: list[tuple[bytes, bytes | None]], pairs: Iterator[tuple[bytes, bytes]]
+) -> Iterator[tuple[bytes, bytes]]:
+    """Yield pairs with changes laid over them; both ascend by key."""
+    own = iter(changes)
     mine = next(own, None)
-    for key, value in parent_scan(prefix):
+    for key, value in pairs:
         while mine is not None and mine[0] < key:
             if mine[1] is not None:
                 yield mine[0], mine[1]

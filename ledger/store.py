@@ -72,22 +72,24 @@ class MemoryStore:
     def iterate(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         """Yield the rows with start <= key < stop as they were when the iteration began."""
         found: list[tuple[bytes, bytes]] = []
-        for first in sorted(self._buckets):
-            if start[:1] <= first <= stop[:1]:
-                bucket = self._buckets[first]
+        firsts = [start[:1]] if start[:1] == stop[:1] else sorted(self._buckets)
+        for first in firsts:
+            bucket = self._buckets.get(first)
+            if bucket is not None and start[:1] <= first <= stop[:1]:
                 keys = bucket.keys()
                 low, high = bisect_left(keys, start), bisect_left(keys, stop)
-                found.extend((key, bucket.rows[key]) for key in keys[low:high])
+                found.extend([(key, bucket.rows[key]) for key in keys[low:high]])
         return iter(found[::-1] if reverse else found)
 
     def write(self, puts: Iterable[Put], *, sync: bool) -> None:
         """Write all rows."""
         del sync
+        buckets = self._buckets
         for key, value in puts:
-            bucket = self._buckets.get(key[:1])
-            if bucket is None:
-                bucket = self._buckets[key[:1]] = _Bucket()
-            bucket.put(key, value)
+            first = key[:1]
+            if first not in buckets:
+                buckets[first] = _Bucket()
+            buckets[first].put(key, value)
 
     def close(self) -> None:
         """Keep everything: a closed memory store can be opened again, as a disk can."""

@@ -208,6 +208,8 @@ class Gossip:
 
     def tick(self, now_ms: int) -> list[Action]:
         """Announce and ask what is due."""
+        if self._announce_at_ms is None and not self._dues:
+            return []
         actions: list[Action] = []
         if self._announce_at_ms is not None and now_ms >= self._announce_at_ms:
             self._announce_at_ms = None

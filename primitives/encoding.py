@@ -9,7 +9,7 @@ decoder is made. Source: the MessagePack specification; differential tests hold 
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, TypeVar, cast, dataclass_transform
+from typing import Any, TypeVar, dataclass_transform
 
 import msgspec
 from msgspec import inspect
@@ -62,7 +62,7 @@ def decode(type_: type[T], data: bytes | memoryview, *, size_max: int) -> T:
     if len(data) > size_max:
         raise EncodingError("too large", where=_name(type_), expected=f"at most {size_max} bytes", got=len(data))
     try:
-        value = decoder_of(type_).decode(data)  # type: ignore[arg-type]  # a type form is hashable
+        value: T = decoder_of(type_).decode(data)  # type: ignore[arg-type]  # a type form is hashable
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError) as error:
         raise EncodingError(f"not a valid {_name(type_)}", expected="canonical MessagePack", got=error) from None
     if _encode(value) != data:
@@ -71,7 +71,7 @@ def decode(type_: type[T], data: bytes | memoryview, *, size_max: int) -> T:
             expected="shortest forms and nothing trailing",
             got=f"{len(data)} bytes",
         )
-    return cast(T, value)
+    return value
 
 
 _LEAVES = (

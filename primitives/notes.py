@@ -12,6 +12,8 @@ import re
 from dataclasses import dataclass
 from hashlib import sha256
 
+from msgspec import Struct
+
 from primitives.errors import ProofError
 from primitives.ids import HASH_BYTES, Hash
 from primitives.keys import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, SigningKey, verify
@@ -86,8 +88,7 @@ class Note:
         return next((s for s in self.signatures if s.name == key.name and s.key_id == key_id), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(Struct, frozen=True):
     """A log's origin, its number of leaves, and its root; `ProofError` where they cannot stand in a note."""
 
     origin: str

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from consensus.effects import Delivered, Effect, EvidenceFound, Halt, Refused, ViewEntered
+from consensus.effects import Broadcast, Delivered, Effect, EvidenceFound, Halt, Persist, Refused, Send, ViewEntered
 from sim.journal import Arrived, Happened, Journal, Lost, Sent, describe
 
 
@@ -34,6 +34,8 @@ class Chronicle:
         """Tell of a step what people want to know."""
         for effect in effects:
             match effect:
+                case Persist() | Broadcast() | Send():
+                    pass  # most are
                 case ViewEntered():
                     verb = "enters" if effect.active else "leaves for"
                     self.note(at_ms, f"{name} {verb} view {effect.view}: {effect.why}", node)

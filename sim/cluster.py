@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from hashlib import sha256
 from typing import Final
 
@@ -16,7 +17,7 @@ from consensus import messages
 from consensus.effects import CheckpointStable, Effect
 from consensus.invariants import ClusterMonitor, ReplicaMonitor, require
 from consensus.state import Parameters, ReplicaState
-from ledger.batches import parse_batch
+from ledger.batches import ParsedBatch
 from ledger.chain import Chain
 from ledger.genesis import Genesis, validator_set
 from ledger.governance_bodies import Action
@@ -172,9 +173,7 @@ class Cluster:
         assert node.core is None, "a node is started once"
         try:
             records, node.learner, torn_bytes = node.disk.open(votes=node.generation is not None)
-            core = self.open_core(
-                index, node.disk, lambda state, effects: self._observe(node, state, effects), learner=node.learner
-            )
+            core = self.open_core(index, node.disk, partial(self._observe, node), learner=node.learner)
         except StorageError as error:
             self.note(f"{node.name} refuses to start: {error}", index)
             return False
@@ -303,7 +302,8 @@ class Cluster:
 
     def submit(self, bank: int, event: bytes) -> None:
         """Have a bank's source submit one event, in a batch of its own, until it is committed."""
-        self._submit(bank, self.sources[bank].batch_of([event], self.now_ms))
+        self.sources[bank].batch_of([event], self.now_ms)
+        self._submit(bank, self.sources[bank].parsed[-1])
 
     def inject(self, sender: int, receiver: int, kind: int, payload: bytes, delay_ms: int = 1) -> None:
         """Let a crafted message arrive as if `sender` had sent it: no weather, no script, but cuts hold.
@@ -367,7 +367,8 @@ class Cluster:
             self.chronicle.lost(self.elapsed_ms, event.number, "ignored")
             return
         peer, now_ms = sender.name, self._clock(node)
-        self.chronicle.arrived(self.elapsed_ms, event.number)
+        if self.chronicle.journal is not None:
+            self.chronicle.arrived(self.elapsed_ms, event.number)
         if node.recording is not None:
             node.recording.note("on_message", peer, event.kind, event.payload, now_ms)
         try:
@@ -397,30 +398,29 @@ class Cluster:
             self.schedule(self.now_ms + (self.idle_tick_ms if _is_idle(node) else TICK_MS), event)
 
     def _offer(self, source: int, count: int) -> None:
-        raw = self.sources[source].next_batch(count, self.now_ms)
-        self._submit(source, raw)
+        self.sources[source].next_batch(count, self.now_ms)
+        self._submit(source, self.sources[source].parsed[-1])
 
-    def _submit(self, source: int, raw: bytes) -> None:
+    def _submit(self, source: int, batch: ParsedBatch) -> None:
         """Hand a batch to the source's own node, and again until it is committed there, as a gateway does."""
         node = self.nodes[source]
         if node.core is not None:
             try:
-                if self._submitted(node, node.core, raw):
+                if self._submitted(node, node.core, batch):
                     return
             except StorageError as error:
                 self._fail(node, error)
             self._begin_write(node)
-        self.schedule(self.now_ms + RESUBMIT_MS, lambda: self._submit(source, raw))
+        self.schedule(self.now_ms + RESUBMIT_MS, lambda: self._submit(source, batch))
 
-    def _submitted(self, node: SimNode, core: NodeCore, raw: bytes) -> bool:
+    def _submitted(self, node: SimNode, core: NodeCore, batch: ParsedBatch) -> bool:
         """Offer a batch to its node; say whether it is committed there."""
-        batch = parse_batch(raw)
         number, _ = core.chain.next_number(core.chain.tip_hash, batch.header.source)
         if batch.header.number < number:
             return True
         offer = "offer_again" if core.chain.has_batch(batch.hash) else "submit_batch"
         if node.recording is not None:
-            node.recording.note(offer, raw, self._clock(node))
+            node.recording.note(offer, batch.raw, self._clock(node))
         getattr(core, offer)(batch, self._clock(node))
         return False
 
@@ -453,7 +453,7 @@ class Cluster:
             doom, node.doom = node.doom, None
             doom()
             return
-        done = self.now_ms + self.streams.of(f"disk {node.index}").randint(0, node.sync_ms_max)
+        done = self.now_ms + self.streams.of(f"disk {node.index}").randrange(node.sync_ms_max + 1)
         self.schedule(done, Synced(node.index, node.life))
 
     def _synced(self, event: Synced) -> None:
@@ -490,14 +490,17 @@ class Cluster:
         if message.kind in SIGNED_KINDS and node.honest:
             written = message.payload in node.disk.promised or _shown(node, message)
             require(written, "no send before its write", (node.index, message.kind))
-        peers = [other.index for other in self.nodes if other.name != node.name and message.peer in (None, other.name)]
+        name, peer = node.name, message.peer
+        peers = [other.index for other in self.nodes if other.name != name and (peer is None or other.name == peer)]
+        if node.malicious is None:
+            for receiver in peers:
+                self._post(node.index, receiver, message.kind, message.payload)
+            return
         letters = [Letter(receiver, message.kind, message.payload) for receiver in peers]
-        if node.malicious is not None:
-            letters = node.malicious.twist(letters, self.streams.of(f"malicious {node.index}"))
-        for receiver, kind, payload, late_ms in letters:
-            self._post(node.index, receiver, kind, payload, late_ms)
+        for letter in node.malicious.twist(letters, self.streams.of(f"malicious {node.index}")):
+            self._post(node.index, *letter)
 
-    def _post(self, sender: int, receiver: int, kind: int, payload: bytes, late_ms: int) -> None:
+    def _post(self, sender: int, receiver: int, kind: int, payload: bytes, late_ms: int = 0) -> None:
         """Let a message leave: a cut link, the script or the weather decide whether and when it arrives."""
         number = self.chronicle.sent(self.elapsed_ms, sender, receiver, kind, payload)
         if not self.network.linked(sender, receiver):
@@ -513,10 +516,10 @@ class Cluster:
             self.chronicle.lost(self.elapsed_ms, number, why)
 
     def _observe(self, node: SimNode, state: ReplicaState, effects: Sequence[Effect]) -> None:
-        if node.honest:
+        if node.malicious is None:
             node.monitor.after_step(state, effects)
-        node.effects.extend(effects)
         if effects:
+            node.effects.extend(effects)
             self.chronicle.effects(self.elapsed_ms, node.index, node.name, effects)
 
 

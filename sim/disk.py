@@ -59,7 +59,7 @@ class DiskStore:
 
     def iterate(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         """Yield the rows of a range. `StorageError` where one of them is damaged."""
-        if any(start <= key < stop for key in self._damaged):
+        if self._damaged and any(start <= key < stop for key in self._damaged):
             raise StorageError("the store is damaged", got=start)
         return self._rows.iterate(start, stop, reverse)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from msgspec import Struct
 
 
-class Arrival(NamedTuple):
+class Arrival(Struct, frozen=True):
     """A message reaches a node; one that was `injected` may be refused, whoever is named as its sender."""
 
     number: int
@@ -16,21 +16,21 @@ class Arrival(NamedTuple):
     injected: bool = False
 
 
-class Tick(NamedTuple):
+class Tick(Struct, frozen=True):
     """A node's clock ticks, in one life of it."""
 
     node: int
     life: int
 
 
-class Synced(NamedTuple):
+class Synced(Struct, frozen=True):
     """What a node was writing has reached its disk; only the life that began it goes on."""
 
     node: int
     life: int
 
 
-class Offer(NamedTuple):
+class Offer(Struct, frozen=True):
     """A source offers its next batch through a node."""
 
     source: int

@@ -120,7 +120,7 @@ class Network:
 
 
 def _delay_ms(random: Random, weather: Weather) -> int:
-    delay = random.randint(1, max(1, weather.delay_ms))
+    delay = 1 + random.randrange(max(1, weather.delay_ms))
     if random.random() < weather.tail_share:
         delay += random.randint(0, weather.tail_ms)
     return delay

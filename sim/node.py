@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from msgspec import Struct
+
 from chainnode.core import NodeCore, Turn
 from consensus.effects import Effect
 from consensus.invariants import ReplicaMonitor
@@ -40,8 +42,7 @@ class Tracer(Protocol):
         """The disk of a stopped node lost its ledger, its write-ahead log, or both."""
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(Struct, frozen=True):
     """A turn on its way to the disk, the store's ticket that it settles, and the log's replacement where it is due."""
 
     turn: Turn

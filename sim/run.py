@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from consensus.invariants import require
-from ledger.batches import parse_batch
 from ledger.genesis import validator_set
 from sim.cluster import Cluster
 from sim.events import Offer
@@ -110,8 +109,8 @@ def lacking(cluster: Cluster) -> str | None:
     for node in cluster.nodes:
         if not node.honest or node.seat is None:
             continue
-        for raw in cluster.sources[node.index].batches:
-            if parse_batch(raw).hash not in cluster.watch.ordered:
+        for batch in cluster.sources[node.index].parsed:
+            if batch.hash not in cluster.watch.ordered:
                 return f"a batch of {bank_of(node.index)} is not ordered"
     for node, core in cores:
         if core is not None and node.stable < core.chain.height:
@@ -125,8 +124,7 @@ def lacking_in_core(cluster: Cluster, core: list[SimNode], before: list[int]) ->
         assert node.core is not None, "a healed node runs"
         chain = node.core.chain
         for other in core:
-            for raw in cluster.sources[other.index].batches[before[other.index] :]:
-                batch = parse_batch(raw)
+            for batch in cluster.sources[other.index].parsed[before[other.index] :]:
                 if chain.next_number(chain.tip_hash, batch.header.source)[0] <= batch.header.number:
                     return f"a batch of {other.name} is not committed at {node.name}: {cluster.heights()}"
     return None

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
 
-from ledger.batches import build_batch, parse_batch
+from ledger.batches import ParsedBatch, build_batch, parse_batch
 from ledger.events import Event
 from ledger.genesis import Genesis, GenesisMember, GenesisSource, GenesisValidator
 from ledger.member_rules import GOVERNANCE_ROLE
@@ -116,9 +116,9 @@ class Source:
     def __init__(self, member: str, chain_id: Hash) -> None:
         self.member = member
         self.batches: list[bytes] = []
+        self.parsed: list[ParsedBatch] = []
         self._chain_id = chain_id
         self._key = key_of(member, "source")
-        self._previous = ZERO_HASH
         self._events = 0
 
     def next_batch(self, count: int, now_ms: TimeMs) -> bytes:
@@ -135,9 +135,9 @@ class Source:
             member=self.member,
             key=self._key,
             number=len(self.batches),
-            previous=self._previous,
+            previous=self.parsed[-1].hash if self.parsed else ZERO_HASH,
             time_ms=now_ms,
         )
-        self._previous = parse_batch(raw).hash
+        self.parsed.append(parse_batch(raw))
         self.batches.append(raw)
         return raw

@@ -43,6 +43,10 @@ CERTIFICATES_MAX: Final = 8
 """Commit certificates that a vow carries at most, and at least if there are so many blocks (decision record 6)."""
 
 
+VoteKey = tuple[int, int, int, int, Block]
+"""Phase, epoch, view, height and block of a vote."""
+
+
 class NotInModel(InvariantBroken):
     """A step of a run is no step of the model; the message names the rule and the step."""
 
@@ -151,7 +155,7 @@ class Conformance:
                 refused = prepare_refused(RULES, me, vote.view, height, vote.block_hash, parent)
                 self._require(refused, me, vote)
                 me.prepare(vote.view, height, vote.block_hash)
-                self._say(vote, me)
+                self._said.add((*_key(vote), me.name))
             case Committed(vote, certificate):
                 self._committed(node, vote, certificate)
             case ViewChanged(change):
@@ -169,17 +173,18 @@ class Conformance:
         """Learn a block; a leader's own proposal is its PREPARE, and an honest leader's was said by it."""
         header, leader = proposal.block.header, self._leader(proposal.epoch, proposal.view)
         block = header.hash()
+        said = (PREPARE, proposal.epoch, proposal.view, header.height, block)
         self._blocks[block] = (header.height, header.parent)
         me = self._witness(node, proposal.epoch)
         if self._index(node, proposal.epoch) != leader:
-            self._require(self._never_said(_leaders_vote(proposal, leader)), me, proposal)
+            self._require(self._never_said(said, leader), me, proposal)
             return
         me = self._speaker(node, proposal.epoch, leader)
         refused = prepare_refused(RULES, me, proposal.view, header.height, block, header.parent)
         self._require(refused, me, proposal)
         me.prepare(proposal.view, header.height, block)
         me.proposals[proposal.view, header.height] = proposal
-        self._say(_leaders_vote(proposal, leader), me)
+        self._said.add((*said, me.name))
 
     def _committed(self, node: int, vote: Vote, certificate: QuorumCertificate) -> None:
         me = self._speaker(node, vote.epoch, vote.validator)
@@ -188,7 +193,7 @@ class Conformance:
         refused = commit_refused(RULES, me, vote.view, height, vote.block_hash, parent, certificate.view)
         self._require(refused, me, vote)
         me.commit(vote.view, height, vote.block_hash)
-        self._say(vote, me)
+        self._said.add((*_key(vote), me.name))
 
     def _delivered(self, node: int, committed: CommittedBlock) -> None:
         header, certificate = committed.block.header, committed.certificate
@@ -257,7 +262,7 @@ class Conformance:
             case Vote() if message.validator != self._index(node, message.epoch):
                 me = self._witness(node, message.epoch)
                 leads = message.validator == self._leader(message.epoch, message.view)
-                said = message.phase == PREPARE and leads and self._never_said(message) is None
+                said = message.phase == PREPARE and leads and self._never_said(_key(message), message.validator) is None
             case Vote():
                 me = self._speaker(node, message.epoch, message.validator)
                 votes = me.prepares if message.phase == PREPARE else me.commits
@@ -282,21 +287,19 @@ class Conformance:
         signers = {index for index, _ in certificate.signatures}
         if len(signers) < quorum_of(self._sets[epoch].n, RULES):
             return f"a certificate holds a quorum's votes: {sorted(signers)}"
+        said = (phase, epoch, certificate.view, height, block)
         for index in sorted(signers):
-            vote = Vote(
-                phase, certificate.epoch, certificate.view, certificate.height, certificate.block_hash, index, b""
-            )
-            never = self._never_said(vote)
+            never = self._never_said(said, index)
             if never is not None:
                 return never
         return None
 
-    def _never_said(self, vote: Vote) -> str | None:
+    def _never_said(self, vote: VoteKey, validator: int) -> str | None:
         """Return that an honest validator never cast a vote; a malicious one may have."""
-        name = self._sets[vote.epoch].validators[vote.validator].name
-        if self._is_malicious(name) or (*_key(vote), name) in self._said:
+        name = self._sets[vote[1]].validators[validator].name
+        if (*vote, name) in self._said or self._is_malicious(name):
             return None
-        return f"an honest validator's vote was cast: {name} {_key(vote)}"
+        return f"an honest validator's vote was cast: {name} {vote}"
 
     def _foreign(self, message: NewView, change: ViewChange) -> str | None:
         """Return why a vow in a NEW-VIEW is worth nothing: an honest one was said, another claims what exists."""
@@ -378,7 +381,7 @@ class Conformance:
         """Return the memory of a node that speaks as a validator: as itself, with a key whose log it has."""
         me = self._witness(node, epoch)
         self._require(None if validator == self._index(node, epoch) else "a validator speaks for itself", me, validator)
-        silent = self._key_of(node, epoch) in self._mute.get(node, ())
+        silent = node in self._mute and self._key_of(node, epoch) in self._mute[node]
         self._require("a key whose log was lost says nothing" if silent else None, me, validator)
         self.actions += 1
         return me
@@ -410,20 +413,11 @@ class Conformance:
     def _parent_of(self, block: Block) -> Block:
         return self._known(block)[1]
 
-    def _say(self, vote: Vote, me: Witness) -> None:
-        self._said.add((*_key(vote), me.name))
-
     def _require(self, refused: str | None, me: Witness, step: object) -> None:
         if refused is not None:
             where = f"{me.name}, epoch {me.epoch}, view {me.view}{'' if me.active else ' (left)'}, height {me.height}"
             raise NotInModel(f"not in the model: {refused}: {step!r} at {where}")
 
 
-def _leaders_vote(proposal: PrePrepare, leader: int) -> Vote:
-    """Return the PREPARE that a proposal stands for."""
-    header = proposal.block.header
-    return Vote(PREPARE, proposal.epoch, proposal.view, header.height, header.hash(), leader, b"")
-
-
-def _key(vote: Vote) -> tuple[int, int, int, int, Block]:
+def _key(vote: Vote) -> VoteKey:
     return vote.phase, vote.epoch, vote.view, vote.height, vote.block_hash

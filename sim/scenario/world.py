@@ -14,6 +14,7 @@ from consensus.effects import CheckpointStable, Refused
 from consensus.ports import Signer
 from consensus.state import Parameters
 from consensus.verify import Verifier
+from ledger.batches import parse_batch
 from ledger.chain import Chain
 from ledger.genesis import Genesis
 from ledger.members import read_validators_of
@@ -303,7 +304,7 @@ class World(Cluster):
 
     def hand_in(self, source: int, raw: bytes) -> None:
         """Hand a batch to its source's own node, and again until it is committed there."""
-        self._submit(source, raw)
+        self._submit(source, parse_batch(raw))
 
     def release(self) -> None:
         """Let the held messages arrive, in the order in which they were sent."""

@@ -90,8 +90,8 @@ BREAKS: Final[dict[str, Break]] = {
         "COMMITs of different views count together",
         "consensus.tally:Tally",
         "decided",
-        "counts[view, block_hash] = counts.get((view, block_hash), 0) + 1",
-        "counts[view, block_hash] = sum(held[0] == block_hash for v in self._votes.values() for held in v.values())",
+        "for key, count in self._counts.items() if count >= quorum",
+        "for key in self._counts if sum(c for held, c in self._counts.items() if held[1] == key[1]) >= quorum",
     ),
     "unchosen": Break(
         "a fresh block may stand where the NEW-VIEW chose one",

@@ -45,7 +45,13 @@ MUTATIONS = {
         range(1),
     ),
     "votes for other blocks count for a certificate": (
-        Break("", "consensus.tally:Tally", "signatures", "and views[view][0] == block_hash", ""),
+        Break(
+            "",
+            "consensus.tally:Tally",
+            "count",
+            "self._counts.get((view, block_hash), 0)",
+            "sum(count for (at, _), count in self._counts.items() if at == view)",
+        ),
         range(1),
     ),
     "a NEW-VIEW holds vows for later views": (
