@@ -62,3 +62,17 @@ def test_the_licence_is_apache_2() -> None:
     assert "Apache License" in text
     assert "Version 2.0, January 2004" in text
     assert PROJECT["project"]["license"] == "Apache-2.0"
+
+
+def test_every_place_at_which_types_are_not_checked_says_why() -> None:
+    bare = re.compile(r"# type: ignore(\[[^\]]*\])?\s*$")
+    files = (
+        path for path in ROOT.rglob("*.py") if not any(part.startswith(".") for part in path.parts[len(ROOT.parts) :])
+    )
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in files
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if bare.search(line)
+    ]
+    assert found == []

@@ -85,7 +85,7 @@ class World:
         chain, time_ms = self.chain, self.chain.header.time_ms + 1_000
         block = chain.build(chain.tip_hash, time_ms=time_ms, epoch=0, proposer=0, batches=batches)
         block_hash, height = block.header.hash(), Height(chain.height + 1)
-        result = chain.commit(block_hash, QuorumCertificate(COMMIT, chain.header.epoch, 0, height, block_hash, ()))  # type: ignore[arg-type]
+        result = chain.commit(block_hash, QuorumCertificate(COMMIT, chain.header.epoch, 0, height, block_hash, ()))  # type: ignore[arg-type]  # a plain number
         self.core.application.pool.committed(result.batches)
         self.store.write(self.core.application.take_rows() + result.puts, sync=True)
         chain.written(chain.ticket)

@@ -70,7 +70,7 @@ def test_gateway_signs_nothing_where_the_outbox_that_init_made_is_missing(home: 
 def test_message_that_is_too_large_is_dropped_and_those_after_it_are_sent(node: Node) -> None:
     size_max = WIRE_KINDS[2][1]
     sent: list[bytes] = []
-    node.network.send = lambda peer, kind, payload: not sent.append(payload)  # type: ignore[method-assign,func-returns-value]
+    node.network.send = lambda peer, kind, payload: not sent.append(payload)  # type: ignore[method-assign,func-returns-value]  # listens in
     turn = Turn(outgoing=[Outgoing(None, 2, bytes(size_max + 1)), Outgoing("bank-b", BATCH, b"x")])
     node._send(turn)
     assert sent == [b"x"]

@@ -139,12 +139,12 @@ def test_key_of_another_member_or_use_is_refused(tmp_path: Path) -> None:
     node = FakeNode("lab")
     with (
         pytest.raises(UsageError, match="another member: expected lab, got cb"),
-        key_door(node, tmp_path / "k", new_key("source", member="cb"), lambda: NOW_MS),  # type: ignore[arg-type]
+        key_door(node, tmp_path / "k", new_key("source", member="cb"), lambda: NOW_MS),  # type: ignore[arg-type]  # stands in for a client
     ):
         pass
     with (
         pytest.raises(UsageError, match="cannot submit events"),
-        key_door(node, tmp_path / "k", new_key("vote"), lambda: NOW_MS),  # type: ignore[arg-type]
+        key_door(node, tmp_path / "k", new_key("vote"), lambda: NOW_MS),  # type: ignore[arg-type]  # stands in for a client
     ):
         pass
 
@@ -157,7 +157,7 @@ def test_pending_events_are_asked_for_until_they_are_committed() -> None:
             assert method == "ledger_getStatus"
             return next(self.answers)
 
-    rows = await_committed(Later(), [{"id": "x", "status": "Pending"}], timeout_s=5)  # type: ignore[arg-type]
+    rows = await_committed(Later(), [{"id": "x", "status": "Pending"}], timeout_s=5)  # type: ignore[arg-type]  # stands in for a client
     assert rows == [{"id": "x", "status": "Committed", "height": 4}]
 
 
@@ -186,7 +186,7 @@ class Stuck(FakeNode):
 def test_time_out_leaves_every_event_its_id_and_says_how_to_ask_again(silent_to: str) -> None:
     node = Stuck(committed=1, silent_to=silent_to)
     started = time.monotonic()
-    rows = send_within(node, GatewayDoor(node, "cb"), [event(n) for n in range(3)], timeout_s=0.1)  # type: ignore[arg-type]
+    rows = send_within(node, GatewayDoor(node, "cb"), [event(n) for n in range(3)], timeout_s=0.1)  # type: ignore[arg-type]  # stands in for a client
     assert time.monotonic() - started < 2
     assert [row["id"] for row in rows] == [f"{n:064x}" for n in range(3)]
     assert [row["status"] for row in rows] == ["Pending" if silent_to else "Committed", "Pending", "Pending"]
@@ -195,5 +195,5 @@ def test_time_out_leaves_every_event_its_id_and_says_how_to_ask_again(silent_to:
 
 def test_node_that_does_not_answer_at_all_leaves_events_unknown() -> None:
     node = Stuck(silent_to="ledger_submit")
-    rows = send_within(node, GatewayDoor(node, "cb"), [event(0)], timeout_s=0.1)  # type: ignore[arg-type]
+    rows = send_within(node, GatewayDoor(node, "cb"), [event(0)], timeout_s=0.1)  # type: ignore[arg-type]  # stands in for a client
     assert [(row["id"], row["status"]) for row in rows] == [(None, "Unknown")]

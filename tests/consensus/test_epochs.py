@@ -282,8 +282,8 @@ def test_what_was_gathered_in_an_epoch_is_dropped_at_its_end() -> None:
     node, genesis = group.nodes[3], group.nodes[3].application.genesis
     node.application.held.update((CHANGE, batch_of(9)))
     fields = {"epoch": 0, "proposer": 0, "next_validators": following.hash}
-    barrier = Block(header_of(genesis, (CHANGE,), time_ms=START_MS + 1, **fields), (CHANGE,))  # type: ignore[arg-type]
-    header = header_of(barrier.header, (batch_of(9),), time_ms=START_MS + 2, **fields)  # type: ignore[arg-type]
+    barrier = Block(header_of(genesis, (CHANGE,), time_ms=START_MS + 1, **fields), (CHANGE,))  # type: ignore[arg-type]  # fields of any type
+    header = header_of(barrier.header, (batch_of(9),), time_ms=START_MS + 2, **fields)  # type: ignore[arg-type]  # fields of any type
     over = Block(header, (batch_of(9),))
     changes = (
         view_change_of(0, 1, (), (claim_of(barrier, 0), claim_of(over, 0))),

@@ -191,7 +191,7 @@ BAD: dict[str, Callable[[], Message]] = {
     "a claim with prepares of its block at another height": lambda: claiming(Claim(BLOCK, certificate_at(2))),
     "a claim that rests on commits": lambda: claiming(Claim(BLOCK, certificate_of(COMMIT, BLOCK, QUORUM))),
     "a claim relabelled from commits": lambda: claiming(
-        Claim(BLOCK, changed(certificate_of(COMMIT, BLOCK, QUORUM), phase=PREPARE))  # type: ignore[arg-type]
+        Claim(BLOCK, changed(certificate_of(COMMIT, BLOCK, QUORUM), phase=PREPARE))  # type: ignore[arg-type]  # changed keeps no type
     ),
     "a claim of another epoch": lambda: claiming(lowered(PREPARED, epoch=1)),
     "a claim beyond the window": lambda: claiming(claim_of(BLOCKS[WINDOW], 0)),
@@ -210,7 +210,7 @@ BAD: dict[str, Callable[[], Message]] = {
     "delivered certificates of an invented old epoch": lambda: view_change_of(
         1,
         1,
-        tuple(changed(item, epoch=-1) for item in certificates(WINDOW, start=4)),  # type: ignore[misc]
+        tuple(changed(item, epoch=-1) for item in certificates(WINDOW, start=4)),  # type: ignore[misc]  # changed keeps no type
     ),
     # new views
     "a new view of another than its leader": lambda: new_view_of(2, *(view_change_of(index, 1) for index in QUORUM)),
@@ -224,7 +224,7 @@ BAD: dict[str, Callable[[], Message]] = {
         1,
         view_change_of(0, 1),
         view_change_of(2, 1),
-        changed(view_change_of(2, 1), validator=3),  # type: ignore[arg-type]
+        changed(view_change_of(2, 1), validator=3),  # type: ignore[arg-type]  # changed keeps no type
     ),
     "a new view with a view change left out after signing": lambda: changed(
         new_view_of(1, *(view_change_of(index, 1) for index in QUORUM)), view_changes=(view_change_of(0, 1),) * 3
@@ -293,9 +293,9 @@ COMMITTED_BAD: dict[str, CommittedBlock] = {
     "a certificate of another block of its height": CommittedBlock(BLOCK, certificate_of(COMMIT, OTHER, QUORUM)),
     "a prepare certificate": CommittedBlock(BLOCK, certificate_of(PREPARE, BLOCK, QUORUM)),
     "a certificate of too few": CommittedBlock(BLOCK, certificate_of(COMMIT, BLOCK, (1, 2))),
-    "a certificate of another epoch": CommittedBlock(BLOCK, changed(certificate_of(COMMIT, BLOCK, QUORUM), epoch=1)),  # type: ignore[arg-type]
+    "a certificate of another epoch": CommittedBlock(BLOCK, changed(certificate_of(COMMIT, BLOCK, QUORUM), epoch=1)),  # type: ignore[arg-type]  # changed keeps no type
     "a certificate relabelled with another view": CommittedBlock(
-        BLOCK, changed(certificate_of(COMMIT, BLOCK, QUORUM), view=1)  # type: ignore[arg-type]
+        BLOCK, changed(certificate_of(COMMIT, BLOCK, QUORUM), view=1)  # type: ignore[arg-type]  # changed keeps no type
     ),
 }  # fmt: skip
 
@@ -419,5 +419,5 @@ def test_a_signature_covers_its_purpose_the_chain_and_every_field(tag: str) -> N
     others = {"epoch": 1, "view": 2, "validator": 2, "delivered": (), "claims": (), "view_changes": ()}
     found = {signed, message.statement(batch_of(1))}
     for name in message.__struct_fields__[:-1]:
-        found.add(changed(message, **{name: others[name]}).statement(CHAIN_ID))  # type: ignore[attr-defined]
+        found.add(changed(message, **{name: others[name]}).statement(CHAIN_ID))  # type: ignore[attr-defined]  # changed keeps no type
     assert len(found) == len(message.__struct_fields__) + 1

@@ -402,11 +402,11 @@ def test_store_of_another_chain_or_a_damaged_one_is_refused(ledger: Ledger) -> N
 
 def test_disk_per_event_stays_below_its_size_and_120_bytes(ledger: Ledger) -> None:
     ledger.extend(ledger.banks["bank-a"].notes(1))
-    before = sum(len(k) + len(v) for k, v in ledger.store.rows().items())  # type: ignore[attr-defined]
+    before = sum(len(k) + len(v) for k, v in ledger.store.rows().items())  # type: ignore[attr-defined]  # a MemoryStore
     batches = [ledger.banks["bank-a"].notes(1_000) for _ in range(10)]
     for batch in batches:
         ledger.extend(batch)
-    after = sum(len(k) + len(v) + 12 for k, v in ledger.store.rows().items())  # type: ignore[attr-defined]
+    after = sum(len(k) + len(v) + 12 for k, v in ledger.store.rows().items())  # type: ignore[attr-defined]  # a MemoryStore
     events = sum(len(event) for batch in batches for event in batch.event_bytes)
     assert (after - before - events) / 10_000 < 120
 

@@ -115,7 +115,7 @@ def network() -> Network:
     return made
 
 
-def at(places: list) -> list[tuple[int, int]]:  # type: ignore[type-arg]
+def at(places: list) -> list[tuple[int, int]]:  # type: ignore[type-arg]  # positions of two kinds
     """Return (height, index) of positions."""
     return [(place.height, place.index) for place in places]
 

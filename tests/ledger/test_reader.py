@@ -263,7 +263,7 @@ def test_batch_of_an_event_is_at_hand_for_receipts(reader: LedgerReader) -> None
     assert (evidence.header.member, evidence.index) == ("bank-b", 1)
     assert len(evidence.ids) == evidence.header.count == 2
     assert reader.event_at(1, 301) is not None
-    assert evidence.ids[1] == reader.event_at(1, 301).id  # type: ignore[union-attr]
+    assert evidence.ids[1] == reader.event_at(1, 301).id  # type: ignore[union-attr]  # it is there
 
 
 def test_empty_store_has_no_tip_and_no_events() -> None:

@@ -221,7 +221,7 @@ def _second_name(text: str) -> str:
         (lambda text: text.replace("3 node-bank-a node-bank-b", "3 node-bank-a node-bank-a"), "two places"),
     ],
 )
-def test_malformed_policy_is_refused_with_the_line(change, message, proved) -> None:  # type: ignore[no-untyped-def]
+def test_malformed_policy_is_refused_with_the_line(change, message, proved) -> None:  # type: ignore[no-untyped-def]  # a table of functions
     with pytest.raises(ProofError, match=message):
         parse_policy(change(proved[2]))
 

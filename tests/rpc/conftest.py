@@ -176,11 +176,11 @@ class MemoryNode:
         block = self.chain.build(self.chain.tip_hash, time_ms=self.now, epoch=0, proposer=0, batches=parsed)
         block_hash = block.header.hash()
         height = block.header.height
-        message = vote_statement(COMMIT, self.chain.chain_id, 0, 0, height, block_hash)  # type: ignore[arg-type]
+        message = vote_statement(COMMIT, self.chain.chain_id, 0, 0, height, block_hash)  # type: ignore[arg-type]  # plain numbers
         votes = tuple((index, key_of(BANKS[index], "vote").sign(message)) for index in range(3))
         result = self.chain.commit(
             block_hash,
-            QuorumCertificate(COMMIT, 0, 0, height, block_hash, votes),  # type: ignore[arg-type]
+            QuorumCertificate(COMMIT, 0, 0, height, block_hash, votes),  # type: ignore[arg-type]  # plain numbers
         )
         self.store.write(result.puts, sync=True)
         self.chain.written(result.ticket)

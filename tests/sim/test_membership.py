@@ -150,8 +150,8 @@ def test_a_retired_key_signs_nothing_that_is_taken() -> None:
     for epoch, refused in ((1, 1), (0, 0)):
         height, view = state.tip.height + 1, state.view
         block_hash = state.tip.hash
-        signed = vote_statement(COMMIT, cluster.chain_id, epoch, view, height, block_hash)  # type: ignore[arg-type]
-        vote = Vote(COMMIT, epoch, view, height, block_hash, 3, signer_of("bank-3").sign_vote(signed))  # type: ignore[arg-type]
+        signed = vote_statement(COMMIT, cluster.chain_id, epoch, view, height, block_hash)  # type: ignore[arg-type]  # plain numbers
+        vote = Vote(COMMIT, epoch, view, height, block_hash, 3, signer_of("bank-3").sign_vote(signed))  # type: ignore[arg-type]  # plain numbers
         before, moves = cluster.nodes[0].refusals, state.moves
         cluster.inject(3, 0, kind_of(vote), encode_message(vote))
         cluster.run_until(cluster.now_ms + 2)
@@ -175,7 +175,7 @@ def test_who_slept_through_several_epochs_catches_up_and_votes(seed: int) -> Non
         proposal = cluster.propose(0, action)
         cluster.run_until(cluster.now_ms + 1_000)
         cluster.approve(proposal, range(4))
-        run_until(cluster, lambda epoch=epoch: all_in(cluster, epoch), 60_000)  # type: ignore[misc]
+        run_until(cluster, lambda epoch=epoch: all_in(cluster, epoch), 60_000)  # type: ignore[misc]  # a default binds the epoch
     cluster.start(4)
     run_until(cluster, lambda: all_in(cluster, 3), 30_000)
     assert seats(cluster) == [0, 1, 2, 3, 4, None]

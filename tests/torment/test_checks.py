@@ -105,7 +105,7 @@ def test_traces_critical_lines_and_unasked_last_words_in_a_log_are_noticed(
     checker = Shown(Answers(), {}, in_log=0)
     path = tmp_path / "log"
     path.write_text(line + "\n")
-    checker.nodes = SimpleNamespace(manifest=SimpleNamespace(perturbations=()), log=lambda _: path)  # type: ignore[assignment]
+    checker.nodes = SimpleNamespace(manifest=SimpleNamespace(perturbations=()), log=lambda _: path)  # type: ignore[assignment]  # stands in for a run
     checker._log("bank-a")
     assert bool(checker.complaints) == noticed
 
@@ -176,11 +176,11 @@ def test_a_signature_by_a_key_that_must_sign_nothing_more_is_noticed(
     tmp_path: Path, height: int, noticed: bool
 ) -> None:
     checker = told(tmp_path)
-    checker.nodes.genesis = SimpleNamespace(chain_id=bytes(32))  # type: ignore[misc, assignment]
+    checker.nodes.genesis = SimpleNamespace(chain_id=bytes(32))  # type: ignore[misc, assignment]  # stands in for a run
     signatures = [{"validator": index, "signature": "00" * 64} for index in (0, 1)]
     place = {"epoch": 1, "view": 0, "height": height, "block_hash": "00" * 32}
     block = {"hash": "00" * 32, "certificate": {**place, "signatures": signatures}}
-    checker._certified("bank-a", block, SimpleNamespace(height=height), VOTED, [LOST])  # type: ignore[arg-type]
+    checker._certified("bank-a", block, SimpleNamespace(height=height), VOTED, [LOST])  # type: ignore[arg-type]  # stands in for a run
     assert any("does not verify" in complaint for complaint in checker.complaints)
     assert any("bank-b lost what it signed" in complaint for complaint in checker.complaints) == noticed
 

@@ -160,7 +160,7 @@ def test_a_delivery_that_comes_twice_is_rejected() -> None:
 
         return told
 
-    cluster.conformance.synced = again(cluster.conformance.synced)  # type: ignore[method-assign]
+    cluster.conformance.synced = again(cluster.conformance.synced)  # type: ignore[method-assign]  # listens in
     cluster.schedule(cluster.now_ms, Offer(1, 1))
     cluster.run_until(cluster.now_ms + 1_000)
     with pytest.raises(NotInModel, match="one after the other, each once"):
