@@ -16,6 +16,21 @@ TRAILER_BYTES: Final = 5
 MAGIC: Final = (0xDB4775248B80FB57).to_bytes(8, "little")
 _MASK_DELTA: Final = 0xA282EAD8
 _POLYNOMIAL: Final = 0x82F63B78
+_FULL: Final = 1
+_FIRST: Final = 2
+_LAST: Final = 4
+_LOG_NUMBER: Final = 2
+_EDIT_FIELDS: Final = {
+    1: (True,),
+    _LOG_NUMBER: (False,),
+    3: (False,),
+    4: (False,),
+    5: (False, True),
+    6: (False, False),
+    7: (False, False, False, True, True),
+    9: (False,),
+}
+"""The fields of an edit of the MANIFEST by tag: for each part whether it is text after its length, or a number."""
 
 
 def _table() -> tuple[int, ...]:
@@ -62,6 +77,52 @@ def bad_frame(data: bytes) -> int | None:
             return offset
         offset = end
     return None
+
+
+def needed_log(manifest: bytes) -> str | None:
+    """Return the name of the log whose rows a MANIFEST says are in no table yet; None where it does not say.
+
+    LevelDB itself opens a store without that log and never tells that its rows are gone. Of several logs it is the
+    oldest: that of rows which are being made a table.
+    """
+    number = 0
+    try:
+        for edit in _records(manifest):
+            number = _log_number(edit) or number
+    except _Unreadable:
+        return None
+    return f"{number:06d}.log" if number else None
+
+
+def _records(data: bytes) -> Iterator[bytes]:
+    """Yield the records of a log's frames, those in several frames joined; checksums are not looked at."""
+    offset, parts = 0, b""
+    while len(data) - offset >= LOG_HEADER_BYTES:
+        left = LOG_BLOCK_BYTES - offset % LOG_BLOCK_BYTES
+        if left < LOG_HEADER_BYTES:
+            offset += left
+            continue
+        length, kind = int.from_bytes(data[offset + 4 : offset + 6], "little"), data[offset + 6]
+        offset += LOG_HEADER_BYTES
+        payload = data[offset : offset + length]
+        offset += length
+        parts = payload if kind in (_FULL, _FIRST) else parts + payload
+        if kind in (_FULL, _LAST):
+            yield parts
+
+
+def _log_number(edit: bytes) -> int | None:
+    """Return the log that an edit of the MANIFEST names; None where it names none."""
+    found, place = None, 0
+    while place < len(edit):
+        tag, place = _varint(edit, place)
+        if tag not in _EDIT_FIELDS:
+            raise _Unreadable(place)
+        for is_text in _EDIT_FIELDS[tag]:
+            value, place = _varint(edit, place)
+            place += value if is_text else 0
+            found = value if tag == _LOG_NUMBER else found
+    return found
 
 
 def bad_block(data: bytes) -> int | None:

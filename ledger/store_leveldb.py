@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ledger.leveldb_format import bad_block, bad_frame
+from ledger.leveldb_format import bad_block, bad_frame, needed_log
 from ledger.rows import FORMAT_KEY, FORMAT_VERSION, check_format
 from ledger.store import Put
 from primitives.errors import StorageError
@@ -115,9 +115,19 @@ class LevelDBStore:
 
 
 def _check_begun(path: Path, remedy: str) -> None:
-    """Raise StorageError where rows lie there and CURRENT does not: LevelDB would begin anew and delete the rest."""
-    if not (path / "CURRENT").exists() and any(next(path.glob(item), None) for item in ("*.ldb", "*.log")):
-        raise StorageError("the store is damaged, CURRENT is missing", where=str(path), hint=remedy)
+    """Raise StorageError where a file is gone that LevelDB would not miss.
+
+    Without CURRENT it begins anew and deletes the rest; without its log it opens a store that lost its last rows.
+    """
+    missing: str | None = None
+    if not (path / "CURRENT").exists():
+        missing = "CURRENT" if any(next(path.glob(item), None) for item in ("*.ldb", "*.log")) else None
+    else:
+        manifest = path / (path / "CURRENT").read_text("ascii", "replace").strip()
+        log = needed_log(manifest.read_bytes()) if manifest.is_file() else None
+        missing = log if log is not None and not (path / log).exists() else None
+    if missing is not None:
+        raise StorageError(f"the store is damaged, {missing} is missing", where=str(path), hint=remedy)
 
 
 def _opening_error(

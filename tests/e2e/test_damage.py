@@ -177,7 +177,7 @@ def test_a_flipped_bit_is_refused_with_the_file_the_place_and_what_to_do(home: H
     assert re.search(expected(case.start, path), said), said
 
 
-@pytest.mark.parametrize("pattern", ["CURRENT", "MANIFEST-*", "*.ldb"])
+@pytest.mark.parametrize("pattern", ["CURRENT", "MANIFEST-*", "*.log", "*.ldb"])
 def test_a_file_of_the_store_that_is_gone_is_named_and_nothing_is_begun_anew(home: Home, pattern: str) -> None:
     file = min((home.data / "ledger.ldb").glob(pattern))
     file.unlink()

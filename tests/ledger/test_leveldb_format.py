@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from ledger.leveldb_format import FOOTER_BYTES, bad_block, bad_frame, crc32c, masked
+from ledger.leveldb_format import FOOTER_BYTES, bad_block, bad_frame, crc32c, masked, needed_log
 from ledger.store_leveldb import LevelDBStore, find_damage
 from primitives.errors import StorageError
 
@@ -88,6 +88,7 @@ def test_the_store_says_which_file_and_where_and_what_to_do(store: Path, tmp_pat
         ("CURRENT", "empty", "CURRENT at offset 0"),
         ("MANIFEST-*", "missing", "{name} is missing"),
         ("MANIFEST-*", "empty", "{name} at offset 0"),
+        ("*.log", "missing", "{name} is missing"),
         ("*.ldb", "missing", "{name} is missing"),
         ("*.ldb", "empty", "{name} at offset 0"),
         ("*.ldb", "cut", "{name} at offset"),
@@ -112,6 +113,17 @@ def test_a_file_that_is_gone_or_cut_is_named_and_nothing_is_begun_anew(
         assert str(copy) in str(caught.value)
         assert "move the directory away and start" in str(caught.value)
     assert {path.name for path in copy.glob("*.ldb")} >= before
+
+
+def test_the_log_that_is_needed_is_the_one_that_leveldb_writes(store: Path) -> None:
+    (manifest,) = store.glob("MANIFEST-*")
+    (log,) = store.glob("*.log")
+    assert needed_log(manifest.read_bytes()) == log.name
+    assert needed_log(b"") is None
+    for place in range(manifest.stat().st_size):  # whatever it holds, it is read or said to be unreadable
+        data = bytearray(manifest.read_bytes())
+        data[place] ^= 0xFF
+        needed_log(bytes(data))
 
 
 def test_a_directory_in_which_nothing_was_begun_is_taken(tmp_path: Path) -> None:
