@@ -298,7 +298,55 @@ def test_statuses_of_many_peers_are_bounded() -> None:
         replica = group.nodes[3].replica
         assert replica is not None
         replica.step(Received(f"observer-{index}", message), START_MS)
-    assert len(group[3].statuses) <= 1_024
+    assert len(group[3].statuses) == 1_024
+    replica.step(Received("observer-7", verify(status(9), group.verification())), START_MS)
+    assert group[3].statuses["observer-7"].delivered == 9, "those that are known may go on"
+
+
+def test_a_status_is_sent_once_an_interval() -> None:
+    group = Group()
+    group.tick(0)
+    for _ in range(100):
+        group.tick(50)
+    sent = [item for item in group.nodes[2].sent if isinstance(item, Status)]
+    assert len(sent) == 5_000 // group.parameters.status_interval_ms
+
+
+def test_who_is_a_little_behind_asks_once_nothing_came_for_a_while() -> None:
+    group = Group()
+    group.run(50)
+    for number in range(3):
+        group[3].progress_ms = group.now
+        group.give(Letter(0, 3, status(2)))
+        assert asked(group) == [], "what is on its way will do"
+        group.now = TimeMs(group.now + group.parameters.status_interval_ms // 2 - 1)
+        group.give(Letter(0, 3, status(2 + number)))
+        assert asked(group) == []
+    group.now = TimeMs(group.now + 1)
+    group.give(Letter(0, 3, status(2)))
+    assert asked(group) == ["v0"]
+
+
+def test_a_certified_block_is_asked_for_once_a_timeout_from_all_who_committed_it() -> None:
+    group = Group()
+    group.drop = lambda letter: True
+    (block,) = chain_of(1)
+    for signer in (0, 1, 2):
+        group.give(Letter(signer, 3, vote_of(COMMIT, signer, block.header.hash())))
+    for _ in range(39):
+        group.tick(50)
+    requests = [item for item in group.found(3, Send) if isinstance(item.message, FetchProposals)]  # type: ignore[union-attr]  # a Send
+    assert [item.peer for item in requests] == ["v0", "v1", "v2"] * 2  # type: ignore[union-attr]  # a Send
+
+
+def test_a_delivered_block_that_is_asked_for_by_hash_comes_alone_with_its_certificate() -> None:
+    group = Group()
+    group.offer(batch_of(0))
+    group.run(100)
+    group.offer(batch_of(1))
+    group.run(100)
+    group.give(Letter(3, 1, FetchProposals((group.nodes[1].blocks[0].block.header.hash(),))))
+    assert group.found(1, ServeBlocks)[-1] == ServeBlocks("v3", Height(1), 1)
 
 
 def test_a_certificate_of_another_view_than_the_first_is_as_good() -> None:

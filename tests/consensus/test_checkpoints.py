@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from consensus.effects import CheckpointStable, Effect, Halt, Persist
+from consensus.effects import CheckpointStable, Effect, Halt, Persist, Send
 from consensus.invariants import ReplicaMonitor
-from consensus.messages import CheckpointVote
+from consensus.messages import BUFFER_HEIGHTS, CheckpointVote, Status
 from consensus.records import Cosigned, decode_record
-from primitives.ids import Height, TimeMs
-from tests.consensus.toy_fixtures import Group, Letter, batch_of, checkpoint_vote_of
+from primitives.ids import ZERO_HASH, Epoch, Height, TimeMs, View
+from tests.consensus.toy_fixtures import START_MS, Group, Letter, batch_of, checkpoint_vote_of
 
 
 def cosigned(group: Group, index: int) -> list[int]:
@@ -201,6 +201,60 @@ def shown_at(votes: list[CheckpointVote], height: int) -> list[CheckpointVote]:
 def cosignatures_of(group: Group, height: int) -> list[CheckpointVote]:
     sent = [item for node in group.nodes[:3] for item in node.sent if isinstance(item, CheckpointVote)]
     return list({item.validator: item for item in sent if item.height == height}.values())
+
+
+def held_of(group: Group, validator: int, height: int) -> CheckpointVote | None:
+    return group[3].checkpoints.votes.get((group[3].epoch, validator), {}).get(Height(height))
+
+
+def test_cosignatures_are_kept_for_heights_near_the_newest_block() -> None:
+    group = Group()
+    for height in (BUFFER_HEIGHTS, BUFFER_HEIGHTS + 1):
+        group.give(Letter(1, 3, checkpoint_vote_of(1, height, 1_000, ZERO_HASH)))
+    assert held_of(group, 1, BUFFER_HEIGHTS) is not None
+    assert held_of(group, 1, BUFFER_HEIGHTS + 1) is None
+
+
+def test_of_two_cosignatures_of_a_height_the_later_one_is_kept_whichever_comes_first() -> None:
+    early, late = (checkpoint_vote_of(1, 5, 1_000, ZERO_HASH, time_s=START_MS // 1_000 + s) for s in (0, 9))
+    for order in ((early, late), (late, early)):
+        group = Group()
+        for vote in order:
+            group.give(Letter(1, 3, vote))
+        assert held_of(group, 1, 5) == late
+
+
+def test_of_two_cosignatures_the_one_whose_size_its_height_may_have_is_kept() -> None:
+    """Each block adds a leaf at least: at height 5 of a chain that stands at 0, no log has fewer than 5 more."""
+    newest = Group()[3].checkpoints.head
+    assert newest is not None
+    small, large = (checkpoint_vote_of(1, 5, newest.size + more, ZERO_HASH) for more in (4, 5))
+    for order in ((small, large), (large, small)):
+        group = Group()
+        for vote in order:
+            group.give(Letter(1, 3, vote))
+        assert held_of(group, 1, 5) == large
+
+
+def test_a_cosignature_is_sent_again_to_whom_it_is_not_stable_for_and_to_nobody_else() -> None:
+    group = Group()
+    align(group)
+    group.offer(batch_of(0))
+    group.run(300)
+    assert stable(group, 3) == [1]
+    for height, again in ((0, True), (1, False), (2, False)):
+        group.nodes[3].seen.clear()
+        group.give(Letter(2, 3, Status(Epoch(0), View(0), True, Height(1), Height(1), Height(height))))
+        sent = [item for item in group.found(3, Send) if isinstance(item.message, CheckpointVote)]  # type: ignore[union-attr]  # a Send
+        assert bool(sent) is again
+
+
+def test_after_a_restart_the_newest_block_is_cosigned_after_the_quiet_time() -> None:
+    group = Group()
+    group.run(5_000)
+    group.crash(3)
+    group.start(3)
+    assert group[3].checkpoints.due_ms == group.now + group.parameters.checkpoint_quiet_ms
 
 
 def test_cosignatures_shown_with_another_height_make_nothing_stable_there() -> None:

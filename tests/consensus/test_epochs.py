@@ -101,6 +101,17 @@ def test_the_epoch_is_one_higher_its_view_zero_and_its_leader_the_next() -> None
     assert entered[-1].why == "a new epoch"
 
 
+def test_a_new_epoch_begins_with_the_shortest_timeout() -> None:
+    group = Group()
+    change = batch_of(500)
+    changing(group, ValidatorSet(Epoch(1), validators_of(4).validators), change)
+    for node in group.nodes:
+        node.state.attempts = 5
+    group.offer(change)
+    group.run(200)
+    assert [(node.state.epoch, node.state.attempts) for node in group.nodes] == [(1, 0)] * 4
+
+
 def test_a_barrier_inside_the_window_survives_a_view_change() -> None:
     group = Group()
     changing(group, next_set("v0", "v1", "v2", "v3"))

@@ -6,10 +6,10 @@ import pytest
 
 from consensus.choice import choose
 from consensus.effects import Halt, Send, ViewEntered
-from consensus.messages import NewView, PrePrepare, ViewChange, Vote
+from consensus.messages import BLOCKS_PER_FETCH_MAX, BUFFER_HEIGHTS, WINDOW, NewView, PrePrepare, ViewChange, Vote
 from consensus.state import Parameters
 from primitives.block import Block
-from primitives.ids import View
+from primitives.ids import Height, TimeMs, View
 from primitives.votes import COMMIT, PREPARE
 from tests.consensus.toy_fixtures import (
     START_MS,
@@ -360,6 +360,77 @@ def test_timeouts_double_without_progress_up_to_the_cap_and_fall_back_with_it() 
         group.offer(batch_of(number))
         group.run(1_000)
     assert group[1].timeout_ms() == 1_000
+
+
+@pytest.mark.parametrize(
+    ("heard", "views"), [(("v0", "v2"), True), (("v2", "v3"), True), (("v2",), False), ((), False)]
+)
+def test_who_hears_from_too_few_to_start_a_view_leaves_none(heard: tuple[str, ...], views: bool) -> None:
+    group = Group()
+    group.drop = lambda letter: True
+    group.offer(batch_of(1))
+    for _ in range(100):
+        group[1].heard_ms = dict.fromkeys(heard, group.now)
+        group.tick(50, heard=False)
+    assert (group[1].view > 0) is views
+
+
+def test_what_is_held_against_a_leader_counts_from_the_view_and_from_when_it_is_within_reach() -> None:
+    group = Group()
+    entered: dict[int, list[int]] = {}
+    for node in group.nodes:
+        node.application.view_entered = entered.setdefault(node.index, []).append  # type: ignore[method-assign]  # to listen
+    group.drop = lambda letter: letter.sender == 0
+    group.offer(batch_of(1))
+    group.run(6_000)
+    assert group[2].view == 1
+    assert group[2].active
+    assert len(entered[2]) == 1, "at its NEW-VIEW"
+    group[2].heard_ms = {"v3": group.now}
+    group.tick(50, heard=False)
+    assert entered[2][1:] == [group.now], "while its leader is out of reach"
+    group[1].heard_ms = {"v3": group.now}
+    before = len(entered[1])
+    group.tick(50, heard=False)
+    assert len(entered[1]) == before, "a leader is within its own reach"
+
+
+def test_the_timer_stops_when_there_is_nothing_to_order_any_more() -> None:
+    group = Group()
+    group.drop = lambda letter: True
+    group.offer(batch_of(1), to=range(3, 4))
+    group.tick(500)
+    assert group[3].deadline_ms is not None
+    group.nodes[3].application.waiting.clear()
+    group.tick(50)
+    assert group[3].deadline_ms is None
+
+
+def test_all_times_that_something_waits_for_go_back_with_the_clock() -> None:
+    state = Group()[1]
+    state.note_time(TimeMs(START_MS + 9_000))
+    names = ("status_due_ms", "fetch_due_ms", "progress_ms", "proposed_ms", "ticked_ms", "deadline_ms")
+    for name in names:
+        setattr(state, name, TimeMs(START_MS + 9_500))
+    state.checkpoints.due_ms = TimeMs(START_MS + 9_500)
+    state.heard_ms = {"v0": TimeMs(START_MS + 9_500)}
+    state.vowed_ms = {0: TimeMs(START_MS + 9_500)}
+    state.slot(Height(1)).voted_ms = TimeMs(START_MS + 9_500)
+    state.note_time(TimeMs(START_MS + 9_000))
+    assert state.status_due_ms == START_MS + 9_500, "a clock that stands"
+    state.note_time(TimeMs(START_MS + 2_000))
+    found = {getattr(state, name) for name in names}
+    found |= {state.checkpoints.due_ms, state.slots[Height(1)].voted_ms, state.heard_ms["v0"], state.vowed_ms[0]}
+    assert found == {START_MS + 2_500}
+
+
+def test_the_figures_of_the_protocol_are_the_documented_ones() -> None:
+    assert Parameters() == Parameters(
+        timeout_base_ms=2_000, timeout_max_ms=60_000, lag_ms=10_000, drift_ms=5_000, status_interval_ms=1_000,
+        fetch_timeout_ms=1_000, propose_interval_ms=25, propose_bytes=262_144, checkpoint_slot_ms=200,
+        checkpoint_quiet_ms=500, checkpoint_idle_ms=60_000,
+    )  # fmt: skip
+    assert (WINDOW, BUFFER_HEIGHTS, BLOCKS_PER_FETCH_MAX) == (8, 16, 64)
 
 
 @pytest.mark.parametrize("attempts", [0, 1, 5, 33, 10_000])
