@@ -30,7 +30,7 @@ from mutation_forks import NOT_IMPORTED, Forks, run
 
 PLUGIN: Final = "scripts.mutation_coverage"
 TESTS_SECONDS_MAX: Final = 60.0
-"""The tests that are asked about one change take no longer than this under the tracer, which slows them some three times."""
+"""The tests that are asked about one change take no longer than this under the tracer, which slows them three times."""
 SLOWER: Final = 4
 """A changed run that takes so many times as long (and ten seconds) hangs, which counts as noticed."""
 Times = dict[str, tuple[float, dict[str, list[int]]]]
