@@ -71,3 +71,16 @@ def test_what_the_machine_lacks_is_reported_and_never_passed_over(monkeypatch: p
     result = torment.run.run(manifest)
     assert result.verdict == "not done"
     assert "apt-get install faketime" in torment.report.summary(manifest, result)
+
+
+def test_who_is_not_root_is_told_that_namespaces_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    import torment.report
+    import torment.run
+
+    monkeypatch.setattr(os, "geteuid", lambda: 1_000)
+    manifest = next(made for made in map(generate, range(1, 25)) if made.links is Links.NAMESPACES)
+    result = torment.run.run(manifest)
+    assert result.verdict == "not done"
+    assert "namespaces: root" in torment.report.summary(manifest, result)
