@@ -24,7 +24,7 @@ from chainnode.client import CallRefused, TimedOut, Unreachable
 from torment.checks import Checker, read_answers
 from torment.disks import full_disk_by
 from torment.load import Bank, Job
-from torment.manifest import Manifest, describe, to_json
+from torment.manifest import Governed, Manifest, Perturbation, describe, node_of, to_json
 from torment.nodes import Nodes, missing, nodes
 from torment.perturb import Tormentor
 from torment.report import Result, summary
@@ -87,8 +87,13 @@ def _run(made: Nodes, result: Result) -> None:
         tormentor = Tormentor(made, started)
         result.timeline, result.damage, result.complaints = tormentor.timeline, tormentor.damage, tormentor.complaints
         with _sampling(made):
-            _perturb(tormentor, manifest, started)
-            result.facts["order_returned_s"] = _order_returns(made, tormentor)
+            threads = _Threads(tormentor, manifest, started)
+            threads.wait(decisions=False)
+            last = "the last fault"
+            result.facts["order_returned_s"] = _order_returns(made, tormentor, threads.undecided(), last)
+            threads.wait(decisions=True)
+            if manifest.is_governed:
+                _order_returns(made, tormentor, set(), "the last decision")
             time.sleep(max(0.0, started + manifest.seconds - time.monotonic()))
             tormentor.say("the load ends")
             told = _finish(load)
@@ -103,41 +108,51 @@ def _run(made: Nodes, result: Result) -> None:
     result.facts.update(checker.facts)
 
 
-def _perturb(tormentor: Tormentor, manifest: Manifest, started: float) -> None:
-    """Carry out all perturbations, each on a thread of its own, and return when the last is undone."""
+class _Threads:
+    """All perturbations of a run, each on a thread of its own."""
 
-    def perform(place: int) -> None:
-        item = manifest.perturbations[place]
+    def __init__(self, tormentor: Tormentor, manifest: Manifest, started: float) -> None:
+        self._end = started + manifest.seconds + PERTURBED_S_MAX
+        self._threads = [
+            (item, threading.Thread(target=self._perform, args=(tormentor, item, started), daemon=True))
+            for item in manifest.perturbations
+        ]
+        for _, thread in self._threads:
+            thread.start()
+
+    def _perform(self, tormentor: Tormentor, item: Perturbation, started: float) -> None:
         time.sleep(max(0.0, started + item.at_s - time.monotonic()))
         try:
             tormentor.perform(item)
         except Exception as error:  # noqa: BLE001  a fault of the tormentor is the run's failure, not this thread's end
             tormentor.complain(f"{describe(item)}: {type(error).__name__}: {error}")
 
-    threads = [
-        threading.Thread(target=perform, args=(place,), daemon=True) for place in range(len(manifest.perturbations))
-    ]
-    for thread in threads:
-        thread.start()
-    end = started + manifest.seconds + PERTURBED_S_MAX
-    for thread in threads:
-        thread.join(max(0.0, end - time.monotonic()))
-    if any(thread.is_alive() for thread in threads):
-        raise TimedOut("a perturbation did not end")
+    def wait(self, *, decisions: bool) -> None:
+        """Return when the last fault is undone; with `decisions`, once the members have decided on everything, too."""
+        waited = [thread for item, thread in self._threads if decisions or not isinstance(item, Governed)]
+        for thread in waited:
+            thread.join(max(0.0, self._end - time.monotonic()))
+        if any(thread.is_alive() for thread in waited):
+            raise TimedOut("a perturbation did not end")
+
+    def undecided(self) -> set[str]:
+        """Return the nodes on which the members have yet to decide."""
+        return {node_of(item) for item, thread in self._threads if isinstance(item, Governed) and thread.is_alive()}
 
 
-def _order_returns(made: Nodes, tormentor: Tormentor) -> float | None:
-    """Return the seconds from the end of the last fault to the next block on every node."""
+def _order_returns(made: Nodes, tormentor: Tormentor, beside: set[str], what: str) -> float | None:
+    """Return the seconds from now to the next block on every node but those that something is done to yet."""
     began = time.monotonic()
-    before = max((status["height"] for name in made.names if (status := made.status(name))), default=0)
+    names = [name for name in made.names if name not in beside]
+    before = max((status["height"] for name in names if (status := made.status(name))), default=0)
     while time.monotonic() < began + ORDER_RETURNS_S:
-        heights = [(made.status(name) or {}).get("height", 0) for name in made.names]
+        heights = [(made.status(name) or {}).get("height", 0) for name in names]
         if min(heights) > before:
             took = round(time.monotonic() - began, 1)
-            tormentor.say(f"every node has a block more, {took} s after the last fault")
+            tormentor.say(f"a block more on {len(names)} nodes, {took} s after {what}")
             return took
         time.sleep(0.1)
-    tormentor.complain(f"no new block on every node within {ORDER_RETURNS_S:g} s of the last fault: {heights}")
+    tormentor.complain(f"no new block on every node within {ORDER_RETURNS_S:g} s of {what}: {heights}")
     return None
 
 
