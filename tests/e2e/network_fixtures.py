@@ -200,7 +200,7 @@ class Network:
             heights = set(seen.values())
             return heights if len(heights) == 1 and min(heights) >= at_least else None
 
-        found: set[int] = until(level, lambda: f"{[self.status(name) for name in names]}", progress=seen.copy)
+        found: set[int] = until(level, describe=lambda: f"{[self.status(name) for name in names]}", progress=seen.copy)
         return found.pop()
 
     def blocks(self, name: str, top: int) -> list[Json]:
@@ -274,8 +274,8 @@ def free_ports(count: int = len(NAMES)) -> int:
 
 def until(
     found: Callable[[], Any],
-    describe: Callable[[], str] = lambda: "",
     *,
+    describe: Callable[[], str] = lambda: "",
     progress: Callable[[], object] = lambda: None,
 ) -> Any:
     """Return the first true value of `found`; a node that does not answer for the moment counts as false.

@@ -119,7 +119,7 @@ def start(home: Home) -> tuple[int | None, str]:
     with log.open("w") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, cwd=ROOT)
     try:
-        until(lambda: process.poll() is not None or '"started"' in log.read_text(), log.read_text)
+        until(lambda: process.poll() is not None or '"started"' in log.read_text(), describe=log.read_text)
         ended = process.poll()
     finally:
         process.terminate()

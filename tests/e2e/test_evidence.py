@@ -137,7 +137,7 @@ def test_the_others_count_what_they_saw_and_go_on(net: Network) -> None:
     assert any(f'chainnode_evidence_total{{validator="{LIAR}"}}' in text for text in counted)
     answers = Answers()
     with traffic([Submitter(net, answers, node=name, key=f"{name}-bank") for name in OTHERS]):
-        until(lambda: len(answers.committed) > 30, 30.0)
+        answers.wait_for_more(30)
     net.check_all(OTHERS)
 
 

@@ -117,8 +117,8 @@ class Seen:
 
     def check(self) -> None:
         """Fail unless both name the reason now."""
-        until(lambda: counted(self.net, self.family, self.reason) > self.before, lambda: self.said())
-        until(lambda: self.reason in [line.get("reason") for line in self.new_lines()], lambda: self.said())
+        until(lambda: counted(self.net, self.family, self.reason) > self.before, describe=self.said)
+        until(lambda: self.reason in [line.get("reason") for line in self.new_lines()], describe=self.said)
 
     def new_lines(self) -> list[dict[str, object]]:
         return self.net.log_lines(TARGET)[self.lines :]
