@@ -277,12 +277,13 @@ def until(
     *,
     describe: Callable[[], str] = lambda: "",
     progress: Callable[[], object] = lambda: None,
+    within_s: float = STUCK_S,
 ) -> Any:
     """Return the first true value of `found`; a node that does not answer for the moment counts as false.
 
-    Fails after `STUCK_S` in which `progress` returned the same: a slow machine is no failure, a standing one is.
+    Fails after `within_s` in which `progress` returned the same: a slow machine is no failure, a standing one is.
     """
-    seen, end = progress(), time.monotonic() + STUCK_S
+    seen, end = progress(), time.monotonic() + within_s
     while True:
         try:
             value = found()
@@ -291,8 +292,8 @@ def until(
         if value:
             return value
         if (now := progress()) != seen:
-            seen, end = now, time.monotonic() + STUCK_S
-        assert time.monotonic() < end, f"no progress for {STUCK_S:g} s: {describe()}"
+            seen, end = now, time.monotonic() + within_s
+        assert time.monotonic() < end, f"no progress for {within_s:g} s: {describe()}"
         time.sleep(0.05)
 
 

@@ -86,7 +86,11 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     try:
         running.start()
         twin.start()
-        until(lambda: meet(running, twin), FOUND_WITHIN_S, lambda: str(evidence(running, "bank-b")))
+        until(
+            lambda: meet(running, twin),
+            describe=lambda: str(evidence(running, "bank-b")),
+            within_s=FOUND_WITHIN_S,
+        )
         twin.end()
         yield running
     finally:
