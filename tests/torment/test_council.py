@@ -131,11 +131,12 @@ def test_a_set_is_taken_only_under_the_hash_that_the_node_says() -> None:
         set_from_json({**found, "epoch": 4})
 
 
-def test_a_command_of_one_node_alone_that_fails_is_told(chain: Chain) -> None:
-    chain.home = lambda _: SimpleNamespace(root=Path("home"))  # type: ignore[attr-defined]
-    chain.wires = SimpleNamespace(public_address=lambda _: "127.0.0.1:1")  # type: ignore[attr-defined]
+def test_a_command_of_one_node_alone_that_fails_is_told(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = subprocess.CompletedProcess(list[str](), 1, "", "no such home")
     chain.net.directory = Path("net")
-    chain.cli = lambda *_, **__: subprocess.CompletedProcess([], 1, "", "no such home")  # type: ignore[method-assign]
+    monkeypatch.setattr(chain, "home", lambda _: SimpleNamespace(root=Path("home")), raising=False)
+    monkeypatch.setattr(chain, "wires", SimpleNamespace(public_address=lambda _: "127.0.0.1:1"), raising=False)
+    monkeypatch.setattr(chain, "cli", lambda *_, **__: refused)
     council = Council(chain, lambda _: None)  # type: ignore[arg-type]  # a stand-in with what it asks
     with pytest.raises(TimedOut, match="no such home"):
         council.join(Join(at_s=0.0, node="bank-a-2", member="bank-a"))
