@@ -55,6 +55,7 @@ class LiveNodeView:
                 statuses[name].delivered if name in statuses else None,
                 software=peer.software,
                 protocol=peer.protocol,
+                votes=statuses[name].votes if name in statuses else None,
             )
             for name, peer in linked.items()
         ]
@@ -66,11 +67,11 @@ class LiveNodeView:
     def ready(self) -> tuple[bool, Sequence[Check]]:
         """Return whether the node can serve and, as a validator, reach a quorum."""
         state = self._node.core.replica.state
-        reachable = len({peer.name for peer in self._node.network.peers()} & set(state.validators.indexes))
-        needed = state.validators.quorum - (1 if state.me is not None else 0)
+        voters = state.voters_among(peer.name for peer in self._node.network.peers())
+        needed = state.validators.quorum - (1 if state.may_vow else 0)
         checks = [
             Check("not_halted", state.halted is None, state.halted or ""),
-            Check("quorum_linked", reachable >= needed, f"{reachable} validators linked, {needed} needed"),
+            Check("quorum_linked", voters >= needed, f"{voters} voters linked, {needed} needed"),
             Check("caught_up", not self._catching_up(), f"height {state.tip.height}"),
         ]
         return all(check.ok for check in checks), checks

@@ -31,7 +31,7 @@ def status_of(state: ReplicaState) -> Status:
     while (slot := state.slots.get(Height(prepared + 1))) is not None and slot.prepare is not None:
         prepared = Height(prepared + 1)
     stable = state.checkpoints.stable_height
-    return Status(state.epoch, state.view, state.active, state.tip.height, prepared, stable)
+    return Status(state.epoch, state.view, state.active, state.tip.height, prepared, stable, state.may_vow)
 
 
 def on_tick(state: ReplicaState, now_ms: TimeMs) -> None:

@@ -107,7 +107,11 @@ class CheckpointVote(Record):
 
 
 class Status(Record):
-    """Where a replica stands; unsigned, so it proves nothing and only asks for what it lacks."""
+    """Where a replica stands; unsigned, so it proves nothing and only asks for what it lacks.
+
+    `votes` says whether its sender may vote in its epoch: an observer and a learner do not, nor does one that halted or
+    whose ledger is still below what it signed.
+    """
 
     epoch: Epoch
     view: View
@@ -115,6 +119,7 @@ class Status(Record):
     delivered: Height
     prepared: Height
     stable: Height
+    votes: bool
 
 
 class FetchBlocks(Record):

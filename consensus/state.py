@@ -6,6 +6,7 @@ here: any rule of the protocol.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -238,6 +239,26 @@ class ReplicaState:
         if self.previous_validators is not None and epoch == self.previous_validators.epoch:
             return self.previous_validators
         return None
+
+    def voters_among(self, peers: Iterable[str]) -> int:
+        """Return how many seats besides mine these peers hold with a vote, as far as their statuses tell.
+
+        Who bears a validator's name may be a learner, or still have the key of an epoch before; who has told nothing
+        yet counts. My own name stands for my own seat, whoever bears it.
+        """
+        others = {name for name in peers if name in self.validators.indexes and name != self.name}
+        return sum(self._has_a_vote(name) for name in others)
+
+    def _has_a_vote(self, name: str) -> bool:
+        """Say whether a validator's name is borne by who votes in this epoch: a word of another holds for its key."""
+        status = self.statuses.get(name)
+        if status is None or not status.votes or status.epoch >= self.epoch:
+            return status is None or status.votes
+        spoken = self.set_of(status.epoch)
+        seat = None if spoken is None else spoken.indexes.get(name)
+        if spoken is None or seat is None:
+            return False
+        return spoken.validators[seat].vote_key == self.validators.validators[self.validators.indexes[name]].vote_key
 
     def slot(self, height: Height) -> Slot:
         """Return the slot of a height, made if need be."""

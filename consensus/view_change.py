@@ -204,8 +204,8 @@ def on_tick(state: ReplicaState, now_ms: TimeMs) -> None:
 
 
 def _hears_a_quorum(state: ReplicaState, now_ms: TimeMs) -> bool:
-    """Say whether enough validators were heard of late that, with me, they could start a view."""
-    heard = sum(1 for name in state.validators.indexes if _heard(state, name, now_ms))
+    """Say whether enough that vote were heard of late that, with me, they could start a view."""
+    heard = state.voters_among(name for name in state.heard_ms if _heard(state, name, now_ms))
     return heard + 1 >= state.validators.quorum
 
 

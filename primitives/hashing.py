@@ -20,6 +20,7 @@ PROTOCOL_OLDEST = 1
 
 RULES_FIRST = 1
 """The version of the rules by which every chain begins; which one a block carries is the chain's (`ledger.rules`)."""
+
 DOMAIN = b"chainnode/v1/"
 
 

@@ -125,7 +125,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
 
 
 class PeerStatus(msgspec.Struct, frozen=True):
-    """A peer as this node sees it; `height` is the last that it told of."""
+    """A peer as this node sees it; `height` is the last that it told of, and `votes` whether it has a vote."""
 
     name: str
     member: str
@@ -135,6 +135,7 @@ class PeerStatus(msgspec.Struct, frozen=True):
     last_seen_ms: int | None = None
     software: str | None = None
     protocol: int | None = None
+    votes: bool | None = None
 
 
 class Check(msgspec.Struct, frozen=True):

@@ -134,7 +134,7 @@ class LyingServer(Twister):
             case Status():
                 far = Height(message.delivered + random.choice((1, AHEAD_HEIGHTS, 2**40)))
                 view = View(message.view + random.choice((0, 1, 2**20)))
-                claim = Status(message.epoch, view, random.random() < 0.5, far, far, far)
+                claim = Status(message.epoch, view, random.random() < 0.5, far, far, far, random.random() < 0.5)
                 return [letter_of(letter.receiver, random.choice((message, claim)))]
             case Blocks():
                 lie = _served(message, random)

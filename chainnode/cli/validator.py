@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from primitives.encoding import Record
 
 DAY_MS = 86_400_000
-COLUMNS = ("index", "name", "member", "leader", "up", "vote_key")
+COLUMNS = ("index", "name", "member", "leader", "up", "votes", "vote_key")
 PROPOSAL_COLUMNS = ("id", "stage", "what", "approvals", "needed", "rejections", "waits_for", "expires")
 
 dry_run_option = click.option("--dry-run", is_flag=True, help="Say what it would do, and send nothing.")
@@ -56,12 +56,13 @@ def rules() -> None:
 
 @validator.command("list")
 def list_() -> None:
-    """Show the validators that vote now, which of them are up, and the proposals under way."""
+    """Show the validators, which of them are up and say that they vote, and the proposals under way."""
     client = settings().client()
     found = client.call("net_validators")
     status = client.call("net_status")
-    up = {peer["name"] for peer in client.call("net_peers")["peers"] if peer["connected"]} | {status["node"]}
-    rows = [{**row, "up": row["name"] in up} for row in found["validators"]]
+    peers = {peer["name"]: peer for peer in client.call("net_peers")["peers"] if peer["connected"]}
+    votes = {**{name: peer["votes"] for name, peer in peers.items()}, status["node"]: status["role"] == "validator"}
+    rows = [{**row, "up": row["name"] in votes, "votes": bool(votes.get(row["name"]))} for row in found["validators"]]
     if settings().machine:
         show({**found, "validators": rows})
         return

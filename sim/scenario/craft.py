@@ -225,7 +225,7 @@ def _blocks(stage: Stage, found: Match) -> Blocks:
 @value("status view COUNT height COUNT", "a status that says where its sender stands; unsigned, as all are")
 def _status(stage: Stage, found: Match) -> Status:
     height = Height(found.count("height"))
-    return Status(stage.epoch(), View(found.count("view")), True, height, height, Height(0))
+    return Status(stage.epoch(), View(found.count("view")), True, height, height, Height(0), True)
 
 
 @value("hashes of COUNT invented batches", "an announcement of batches that do not exist")

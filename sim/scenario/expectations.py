@@ -104,6 +104,18 @@ def _learner(stage: Stage, found: Match) -> Seen:
     return _each(stage, found, "on", look)
 
 
+@expectation("voters OP COUNT on NODES", "nodes hear from so many others that say they have a vote")
+def _voters_heard(stage: Stage, found: Match) -> Seen:
+    op, expected = found.word("voters"), found.count("count")
+
+    def look(node: int) -> tuple[bool, object]:
+        state = _core(stage, found, node).replica.state
+        heard = state.voters_among(state.statuses)
+        return _compare(op, heard, expected), heard
+
+    return _each(stage, found, "on", look)
+
+
 @expectation("halted on NODES [because TEXT]", "nodes stopped for good, and say why")
 def _halted(stage: Stage, found: Match) -> Seen:
     def look(node: int) -> tuple[bool, object]:

@@ -114,7 +114,7 @@ BAD: dict[str, tuple[int, bytes]] = {
     ),
     "an oversized vote": (2, b"\x00" * 5_000),
     "a status with a negative height": (
-        6, encode_message(Status(Epoch(0), View(0), True, Height(-1), Height(0), Height(0))),
+        6, encode_message(Status(Epoch(0), View(0), True, Height(-1), Height(0), Height(0), True)),
     ),
     "a batch that is none": (BATCH, b"\xc0"),
     "a batch cut short": (BATCH, source(1).next_batch(1, NOW)[:-5]),
@@ -199,7 +199,7 @@ def behind(cluster: Cluster) -> NodeCore:
 def test_one_answer_of_blocks_brings_a_node_on_and_asks_at_most_once_more(ran: Cluster) -> None:
     core = behind(ran)
     height = ran.heights()[0]
-    ahead = Status(Epoch(0), View(0), True, Height(height + 100), Height(height + 100), Height(0))
+    ahead = Status(Epoch(0), View(0), True, Height(height + 100), Height(height + 100), Height(0), True)
     core.on_message("bank-0", 6, encode_message(ahead), ran.now_ms)
     assert len(sent(core.take_turn(), 7)) == 1
     core.on_message("bank-0", 8, encode_message(served(ran, 1)), ran.now_ms)

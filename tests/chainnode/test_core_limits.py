@@ -117,7 +117,7 @@ def test_all_kinds_of_requests_share_the_budget(core: NodeCore, ran: Cluster) ->
 
 
 def test_a_status_is_answered_once_in_half_its_interval(core: NodeCore, ran: Cluster) -> None:
-    behind = Status(Epoch(0), View(0), True, Height(0), Height(0), Height(0))
+    behind = Status(Epoch(0), View(0), True, Height(0), Height(0), Height(0), True)
     for _ in range(FLOOD):
         say(core, behind, ran.now_ms)
     answers = drawn(core)
@@ -132,7 +132,7 @@ def test_a_status_is_answered_once_in_half_its_interval(core: NodeCore, ran: Clu
 
 
 def test_a_status_after_a_new_link_or_a_clock_set_back_is_answered(core: NodeCore, ran: Cluster) -> None:
-    behind = Status(Epoch(0), View(0), True, Height(0), Height(0), Height(0))
+    behind = Status(Epoch(0), View(0), True, Height(0), Height(0), Height(0), True)
     for now_ms in (ran.now_ms, ran.now_ms - 5_000):
         say(core, behind, TimeMs(now_ms))
         assert drawn(core)

@@ -63,7 +63,7 @@ def hear(core: NodeCore, heights: dict[str, int]) -> None:
     """Let the core have heard where its peers stand."""
     core.replica.state.statuses.update(
         {
-            name: Status(Epoch(0), View(0), True, Height(height), Height(height), Height(0))
+            name: Status(Epoch(0), View(0), True, Height(height), Height(height), Height(0), True)
             for name, height in heights.items()
         }
     )

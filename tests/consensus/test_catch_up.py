@@ -47,7 +47,7 @@ from tests.consensus.toy_fixtures import (
 
 
 def status(delivered: int, view: int = 0, active: bool = True) -> Status:
-    return Status(Epoch(0), View(view), active, Height(delivered), Height(delivered), Height(0))
+    return Status(Epoch(0), View(view), active, Height(delivered), Height(delivered), Height(0), True)
 
 
 @pytest.mark.parametrize("count", [1, 5, 20, 150])

@@ -126,7 +126,7 @@ GOOD: dict[str, Message] = {
     "a cosignature": checkpoint_vote(3),
     "evidence": Evidence(vote_of(PREPARE, 2, HASH), vote_of(PREPARE, 2, batch_of(1))),
     "evidence of cosignatures": CosignatureEvidence(checkpoint_vote(3), checkpoint_vote(3, root=HASH[::-1])),
-    "a status": Status(Epoch(0), View(0), True, Height(0), Height(0), Height(0)),
+    "a status": Status(Epoch(0), View(0), True, Height(0), Height(0), Height(0), True),
 }
 
 
@@ -263,8 +263,10 @@ BAD: dict[str, Callable[[], Message]] = {
         checkpoint_vote(3), checkpoint_vote(2, root=HASH[::-1], claimed=3)
     ),
     # asking
-    "a status of a negative height": lambda: Status(Epoch(0), View(0), True, Height(-1), Height(0), Height(0)),
-    "a status of a huge view": lambda: Status(Epoch(0), View(VIEW_MAX + 1), True, Height(0), Height(0), Height(0)),
+    "a status of a negative height": lambda: Status(Epoch(0), View(0), True, Height(-1), Height(0), Height(0), True),
+    "a status of a huge view": lambda: Status(
+        Epoch(0), View(VIEW_MAX + 1), True, Height(0), Height(0), Height(0), True
+    ),
     "blocks from before the first": lambda: FetchBlocks(Height(0), 1),
     "more blocks than may be asked for": lambda: FetchBlocks(Height(1), 65),
     "no blocks": lambda: FetchBlocks(Height(1), 0),

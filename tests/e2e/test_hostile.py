@@ -300,7 +300,7 @@ LINKED: dict[str, tuple[Message_, str]] = {
         "bad_signature",
     ),
     "a status out of all range": (
-        said(lambda world: Status(Epoch(0), View(0), True, Height(2**60), Height(0), Height(0))),
+        said(lambda world: Status(Epoch(0), View(0), True, Height(2**60), Height(0), Height(0), True)),
         "bad_input",
     ),
     "a cut batch": (batch(lambda raw: raw[:-9]), "bad_encoding"),
@@ -378,7 +378,7 @@ def _rest(vote: Vote) -> tuple[View, Height, Hash, int, bytes]:
 def test_a_lying_status_makes_no_node_unready(world: World) -> None:
     """Only certificates prove heights: a peer that claims to be far ahead is asked, and otherwise not believed."""
     hostile = linked(world)
-    claim = Status(Epoch(0), View(0), True, Height(2**40), Height(2**40), Height(0))
+    claim = Status(Epoch(0), View(0), True, Height(2**40), Height(2**40), Height(0), True)
     hostile.send(kind_of(claim), encode_message(claim))
     hostile.messages(0.5)
     status, text = world.net.ops(TARGET, "/readyz?verbose")

@@ -36,7 +36,7 @@ def test_a_node_without_a_quorum_says_what_it_lacks(net: Network) -> None:
     try:
         status, text = net.ops("bank-a", "/readyz?verbose")
         assert status == 503
-        assert "[-] quorum_linked 1 validators linked, 2 needed" in text.splitlines()
+        assert "[-] quorum_linked 1 voters linked, 2 needed" in text.splitlines()
         assert net.ops("bank-a", "/livez")[0] == 200
     finally:
         net.start("bank-c", "bank-d")
