@@ -35,7 +35,7 @@ from chainnode.home import Home
 from chainnode.identity import PAIR_SECRET_BYTES, new_key, write_key, write_pairs
 from chainnode.processes import ProcessRecord, is_alive, send, start_process, stop, wait_until_gone
 from ledger.genesis_json import genesis_to_json
-from ledger.member_rules import GOVERNANCE_ROLE
+from ledger.members import GOVERNANCE_ROLE
 from primitives.errors import InputError, UsageError
 
 CHAIN_NAME = "localnet"

@@ -32,7 +32,7 @@ from chainnode.submission import GatewayDoor, NewEvent, send_within
 from ledger.event_json import record_from_json
 from ledger.governance import KIND_OF, SCHEMA
 from ledger.governance_bodies import CastVote, Propose, vote_statement
-from ledger.member_rules import GOVERNANCE_ROLE
+from ledger.members import GOVERNANCE_ROLE
 from ledger.times import format_time
 from primitives.encoding import Record, encode
 from primitives.errors import UsageError

@@ -15,6 +15,7 @@ from cryptography import x509
 from msgspec import Meta
 
 from ledger.catalogue import ALWAYS_NEEDED, CATALOGUES_MAX, Catalogue, catalogue_key
+from ledger.member_index import put_member, put_source
 from ledger.members import (
     Agent,
     CaCertificate,
@@ -25,8 +26,6 @@ from ledger.members import (
     Role,
     Source,
     Text,
-    member_key,
-    source_key,
 )
 from ledger.nodes import Address, NodeName, put_set
 from ledger.policy import POLICY_KEY, Policy, check_policy
@@ -133,12 +132,11 @@ def initial_state(genesis: Genesis) -> dict[bytes, bytes]:
     """Return the rows of the state before the first block: canonical record by key, in ascending order of keys."""
     rows = Transaction(EmptyState())
     for member in genesis.members:
-        rows.put(
-            member_key(member.id),
-            Member(member.id, member.name, member.roles, member.ca_certificate, member.agents, member.officers),
+        put_member(
+            rows, Member(member.id, member.name, member.roles, member.ca_certificate, member.agents, member.officers)
         )
         for source in member.sources:
-            rows.put(source_key(source.key), Source(member.id, source.roles))
+            put_source(rows, source.key, Source(member.id, source.roles))
     rows.put(POLICY_KEY, genesis.policy)
     for catalogue in genesis.catalogues:
         rows.put(catalogue_key(catalogue.version), catalogue)

@@ -32,18 +32,19 @@ from ledger.governance_bodies import (
     retirement_statement,
     vote_statement,
 )
-from ledger.governance_errors import broken
+from ledger.governance_errors import NUMBERS, broken
 from ledger.governance_records import (
     PROPOSALS_A_MEMBER_MAX,
-    UNDER_WAY_KEY,
     Proposal,
     Stage,
-    UnderWay,
-    passes,
     proposal_key,
+    put_closed,
+    put_open,
     read_proposal,
     subject_of,
     under_way,
+    under_way_of,
+    verdict_of,
     voters,
 )
 from ledger.governance_rules import (
@@ -53,8 +54,8 @@ from ledger.governance_rules import (
     parties,
 )
 from ledger.kinds import ApplyContext, KindSpec, RuleBroken
-from ledger.member_rules import enact_member_action, is_governance_officer, registered_source, remove_source
-from ledger.members import read_member
+from ledger.member_index import voter_of
+from ledger.member_rules import enact_member_action, registered_source, remove_source
 from ledger.nodes import put_set
 from ledger.recent_blocks import RECENT_BLOCKS, recent_hash
 from ledger.rules import schedule_rules
@@ -75,16 +76,15 @@ def _propose(context: ApplyContext, state: Transaction, body: Propose) -> None:
         raise broken("not_a_party", context.member)
     if not context.time_ms < body.expires_ms <= context.time_ms + PROPOSAL_TERM_MS_MAX:
         raise broken("proposal_term", f"after {context.time_ms}, at most {context.time_ms + PROPOSAL_TERM_MS_MAX}")
-    waiting = list(under_way(state, context.time_ms))
-    own = [(proposal_id, proposal) for proposal_id, proposal in waiting if proposal.member == context.member]
+    own = under_way_of(state, context.member, context.time_ms)
     if len(own) >= PROPOSALS_A_MEMBER_MAX:
         raise broken("proposals_under_way", f"at most {PROPOSALS_A_MEMBER_MAX} of {context.member}")
     for proposal_id, proposal in own:  # of its own alone: else whom others would remove would propose first, for ever
         if subject_of(proposal.action) == subject_of(body.action):
             raise broken("pending_change", f"proposal {proposal_id.hex()}")
     check_action(state, context.chain_id, body.action, context.height)
-    state.put(proposal_key(context.event_id), Proposal(context.member, body.action, context.height, body.expires_ms))
-    state.put(UNDER_WAY_KEY, UnderWay((*(bytes(item) for item, _ in waiting), bytes(context.event_id))))
+    proposal = Proposal(context.member, body.action, context.height, body.expires_ms)
+    put_open(state, context.event_id, proposal, context.time_ms)
 
 
 def _vote(context: ApplyContext, state: Transaction, body: CastVote) -> None:
@@ -99,14 +99,9 @@ def _vote(context: ApplyContext, state: Transaction, body: CastVote) -> None:
         raise broken("bad_signature", "the officer's")
     side = "approvals" if body.approve else "rejections"
     proposal = replace(proposal, **{side: tuple(sorted((*getattr(proposal, side), voter)))})
-    approvals = sum(member_id in proposal.approvals for member_id in members)
-    rejections = sum(member_id in proposal.rejections for member_id in members)
-    if passes(len(members), approvals):
-        _passed(context, state, body.proposal, proposal)
-    elif not passes(len(members), len(members) - rejections):
-        _close(context, state, body.proposal, proposal, Stage.REFUSED)
-    else:
-        state.put(proposal_key(body.proposal), proposal)
+    state.put(proposal_key(body.proposal), proposal)
+    _decide(context, state, body.proposal, proposal, members)
+    _tally_again(context, state, members)
 
 
 def _voter(context: ApplyContext, state: StateReader, members: tuple[str, ...], officer: bytes) -> str:
@@ -114,13 +109,45 @@ def _voter(context: ApplyContext, state: StateReader, members: tuple[str, ...], 
 
     A bank that lost its gateway must be able to vote its new one in, even where two lost theirs at once.
     """
-    for member_id in members:
-        member = read_member(state, member_id)
-        if member is not None and is_governance_officer(member, officer):
-            return member_id
+    voter = voter_of(state, officer)
+    if voter in members:
+        return voter
     if context.member not in members:
         raise broken("not_a_voter", context.member)
     raise broken("unknown_officer", f"{officer.hex()[:16]} of {context.member}")
+
+
+def _decide(
+    context: ApplyContext, state: Transaction, proposal_id: bytes, proposal: Proposal, members: tuple[str, ...]
+) -> bool:
+    """Let an open proposal pass or end where the votes of these members decide it; say whether they do."""
+    verdict = verdict_of(proposal, members)
+    if verdict is Stage.APPROVED:
+        _passed(context, state, proposal_id, proposal)
+    elif verdict is Stage.REFUSED:
+        _close(context, state, proposal_id, proposal, Stage.REFUSED)
+    return verdict is not Stage.OPEN
+
+
+def _tally_again(context: ApplyContext, state: Transaction, before: tuple[str, ...]) -> None:
+    """Where members lost their vote in this event, count anew what is open, oldest first.
+
+    Fewer voters may make votes that were cast enough, and no later event would look: another vote may never come. What
+    passes may take the next voter away, and then all that is still open is counted once more. Each round but the last
+    one loses a voter, and every decision ends or approves a proposal, so there are no more rounds than voters and no
+    more decisions than proposals under way.
+    """
+    members = voters(state)
+    if set(before) <= set(members):
+        return
+    waiting = [item for item in under_way(state, context.time_ms) if item[1].stage is Stage.OPEN]
+    counted: tuple[str, ...] = ()
+    while counted != members:
+        counted = members
+        for item in list(waiting):
+            if _decide(context, state, *item, members):
+                waiting.remove(item)
+                members = voters(state)
 
 
 def _passed(context: ApplyContext, state: Transaction, proposal_id: bytes, proposal: Proposal) -> None:
@@ -131,7 +158,7 @@ def _passed(context: ApplyContext, state: Transaction, proposal_id: bytes, propo
     try:
         _enact(context, state, proposal_id, proposal.action)
     except RuleBroken as reason:
-        _close(context, state, proposal_id, proposal, Stage.FAILED, str(reason)[:200])
+        _close(context, state, proposal_id, proposal, Stage.FAILED, NUMBERS[reason.rule])
     else:
         _close(context, state, proposal_id, proposal, Stage.ENACTED)
 
@@ -170,8 +197,7 @@ def _withdraw(context: ApplyContext, state: Transaction, body: Withdraw) -> None
 
 def _retire(context: ApplyContext, state: Transaction, body: RetireSource) -> None:
     source = registered_source(state, body.source)
-    member = read_member(state, source.member)
-    if member is None or not is_governance_officer(member, body.officer):
+    if voter_of(state, body.officer) != source.member:
         raise broken("unknown_officer", f"{body.officer.hex()[:16]} of {source.member}")
     if not verify(body.officer, retirement_statement(context.chain_id, body.source), body.signature):
         raise broken("bad_signature", "the officer's")
@@ -205,10 +231,10 @@ def _enact(context: ApplyContext, state: Transaction, proposal_id: bytes, action
             return
     assert following is not None, "every other action changes the set"
     put_set(state, following, addresses)
-    for other_id, other in list(under_way(state, context.time_ms)):
+    for other_id, other in under_way(state, context.time_ms):
         same = other_id != proposal_id and subject_of(other.action) == subject_of(action)
         if same and other.stage is Stage.APPROVED:
-            _close(context, state, other_id, other, Stage.FAILED, f"proposal {proposal_id.hex()} changed the same")
+            _close(context, state, other_id, other, Stage.FAILED, NUMBERS["superseded"])
 
 
 def _waiting(context: ApplyContext, state: StateReader, proposal_id: bytes) -> Proposal:
@@ -223,12 +249,9 @@ def _waiting(context: ApplyContext, state: StateReader, proposal_id: bytes) -> P
 
 
 def _close(
-    context: ApplyContext, state: Transaction, proposal_id: bytes, proposal: Proposal, stage: Stage, detail: str = ""
+    context: ApplyContext, state: Transaction, proposal_id: bytes, proposal: Proposal, stage: Stage, failure: int = 0
 ) -> None:
-    closed = replace(proposal, stage=stage, closed_height=context.height, detail=detail)
-    state.put(proposal_key(proposal_id), closed)
-    left = tuple(bytes(item) for item, _ in under_way(state, context.time_ms))
-    state.put(UNDER_WAY_KEY, UnderWay(left))
+    put_closed(state, proposal_id, replace(proposal, stage=stage, closed_height=context.height, failure=failure))
 
 
 KIND_OF: dict[type[Record], int] = {

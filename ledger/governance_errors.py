@@ -46,8 +46,59 @@ RULES = {
     "rules_pending": "Other rules are decided on already and not in force yet.",
     "rules_version": "The version of the rules is not later than the one in force.",
     "rules_height": "Other rules need more blocks of notice.",
+    "superseded": "Another proposal that took effect changed the same.",
 }
-"""Every rule that an event of governance can break, with what it says."""
+"""Every rule that an event of governance can break, and why an approved proposal can fail, with what it says."""
+
+NUMBERS = {
+    "superseded": 1,
+    "member_known": 2,
+    "too_many_members": 3,
+    "bad_member": 4,
+    "agent_taken": 5,
+    "ca_taken": 6,
+    "bad_ca": 7,
+    "has_validator": 8,
+    "too_few_voters": 9,
+    "unknown_source": 10,
+    "too_many_sources": 11,
+    "unknown_member": 12,
+    "no_ca": 13,
+    "unknown_validator": 14,
+    "name_taken": 15,
+    "address_taken": 16,
+    "bad_address": 17,
+    "bad_key": 18,
+    "key_taken": 19,
+    "too_many_validators": 20,
+    "no_safe_quorum": 21,
+    "fewer_faults": 22,
+    "rules_pending": 23,
+    "rules_version": 24,
+    "rules_height": 25,
+    "bad_signature": 26,
+    "not_a_party": 27,
+    "not_a_voter": 28,
+    "proposals_under_way": 29,
+    "proposal_term": 30,
+    "pending_change": 31,
+    "unknown_proposal": 32,
+    "proposal_closed": 33,
+    "not_approved": 34,
+    "not_the_proposer": 35,
+    "already_voted": 36,
+    "unknown_officer": 37,
+    "stale_block": 38,
+    "wrong_block": 39,
+}
+"""The number by which the state says why a proposal failed. It is part of the chain, so none is ever given anew."""
+
+_RULE_OF = {number: rule for rule, number in NUMBERS.items()}
+
+
+def rule_of(number: int) -> str:
+    """Return the rule of a number in the state; `unknown` for one of later rules than this build knows."""
+    return _RULE_OF.get(number, "unknown")
 
 
 def broken(rule: str, detail: str = "") -> RuleBroken:

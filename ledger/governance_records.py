@@ -1,12 +1,13 @@
-"""What the state holds of governance: a row for each proposal, and the list of those that are under way.
+"""What the state holds of governance: a row for each proposal, and each member's list of those that are under way.
 
-Source: architecture §5 (Epochs). A proposal's row stays for good; past its end it counts as expired, whatever it says.
+Past its end a proposal counts as expired, whatever its row says. The rows of the newest ENDED_KEPT proposals that ended
+stay; the one before them leaves the state, and only the log still tells of it. Source: architecture §5 (Epochs).
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import assert_never
 
 from ledger.governance_bodies import (
@@ -22,13 +23,16 @@ from ledger.governance_bodies import (
     SetOfficers,
 )
 from ledger.members import MemberName, read_validators
-from ledger.state import StateReader
+from ledger.state import StateReader, Transaction
 from primitives.encoding import Record
 from primitives.ids import Hash
 
-UNDER_WAY_KEY = "governance/under-way"
 PROPOSALS_A_MEMBER_MAX = 4
-"""Under way at a time: at most 4 of each member with a validator, so their list is bounded."""
+"""Under way at a time of each member, so that all of them are bounded."""
+ENDED_KEPT = 1_024
+"""Ended proposals whose rows stay: years of what a consortium decides, and a bound on what members could pile up."""
+_UNDER_WAY_PREFIX = "under-way/"
+_ENDED_KEY = "ended"
 
 
 class Stage(enum.StrEnum):
@@ -46,7 +50,8 @@ class Stage(enum.StrEnum):
 class Proposal(Record):
     """A proposal at `proposal/<event id>`: what, whose, until when, who voted how, and what came of it.
 
-    `height` is that of its block; `closed_height` 0 while it is under way; `detail` says why it failed.
+    `height` is that of its block; `closed_height` 0 while it is under way; `failure` is the number of the rule that it
+    failed by (`ledger.governance_errors.NUMBERS`), 0 where it did not fail.
     """
 
     member: MemberName
@@ -57,7 +62,7 @@ class Proposal(Record):
     rejections: tuple[MemberName, ...] = ()
     stage: Stage = Stage.OPEN
     closed_height: int = 0
-    detail: str = ""
+    failure: int = 0
 
     def stage_at(self, time_ms: int) -> Stage:
         """Return the stage at a block time: past its end, a proposal under way has expired."""
@@ -66,9 +71,24 @@ class Proposal(Record):
 
 
 class UnderWay(Record):
-    """The ids of the proposals that wait for votes or readiness, oldest first; ended ones leave it at the next."""
+    """Ids of a member's proposals that wait for votes or readiness, at `under-way/<member>`, oldest first.
+
+    Expired ones leave it with the member's next proposal.
+    """
 
     ids: tuple[bytes, ...]
+
+
+class Ended(Record):
+    """How many proposals ended, at `ended`; the rows of the last ENDED_KEPT are there."""
+
+    count: int
+
+
+class EndedProposal(Record):
+    """The id of an ended proposal, at `ended/<place>`: places are used again in turn."""
+
+    id: bytes
 
 
 def proposal_key(proposal: bytes) -> str:
@@ -77,17 +97,66 @@ def proposal_key(proposal: bytes) -> str:
 
 
 def read_proposal(state: StateReader, proposal: bytes) -> Proposal | None:
-    """Return a proposal by the id of the event that made it."""
+    """Return a proposal by the id of the event that made it; None where there was none, or it ended long ago."""
     return state.get(proposal_key(proposal), Proposal)
 
 
-def under_way(state: StateReader, time_ms: int) -> Iterator[tuple[Hash, Proposal]]:
-    """Yield the proposals that wait for votes or readiness at a block time, oldest first."""
-    row = state.get(UNDER_WAY_KEY, UnderWay)
-    for proposal_id in () if row is None else row.ids:
-        proposal = read_proposal(state, proposal_id)
-        if proposal is not None and proposal.stage_at(time_ms) in (Stage.OPEN, Stage.APPROVED):
-            yield Hash(proposal_id), proposal
+def under_way(state: StateReader, time_ms: int) -> list[tuple[Hash, Proposal]]:
+    """Return the proposals of all members that wait for votes or readiness at a block time, oldest first."""
+    ids = [item for _, row in state.scan(_UNDER_WAY_PREFIX, UnderWay) for item in row.ids]
+    return sorted(_waiting(state, ids, time_ms), key=lambda item: (item[1].height, item[0]))
+
+
+def under_way_of(state: StateReader, member: str, time_ms: int) -> list[tuple[Hash, Proposal]]:
+    """Return a member's proposals that wait for votes or readiness at a block time, oldest first."""
+    return _waiting(state, _listed(state, member), time_ms)
+
+
+def put_open(state: Transaction, proposal_id: Hash, proposal: Proposal, time_ms: int) -> None:
+    """Write a new proposal and list it as under way; its member's expired ones leave the list."""
+    listed = _listed(state, proposal.member)
+    waiting = [bytes(item) for item, _ in _waiting(state, listed, time_ms)]
+    for expired in sorted(set(listed) - set(waiting)):
+        _note_ended(state, expired)
+    state.put(proposal_key(proposal_id), proposal)
+    state.put(_under_way_key(proposal.member), UnderWay((*waiting, bytes(proposal_id))))
+
+
+def put_closed(state: Transaction, proposal_id: bytes, closed: Proposal) -> None:
+    """Write a proposal that ended, take it off its member's list, and let the oldest ended one go."""
+    state.put(proposal_key(proposal_id), closed)
+    left = tuple(item for item in _listed(state, closed.member) if item != proposal_id)
+    if left:
+        state.put(_under_way_key(closed.member), UnderWay(left))
+    else:
+        state.delete(_under_way_key(closed.member))
+    _note_ended(state, proposal_id)
+
+
+def _note_ended(state: Transaction, proposal_id: bytes) -> None:
+    """Remember an ended proposal in the place of the one that ended ENDED_KEPT before it, whose row goes."""
+    ended = state.get(_ENDED_KEY, Ended) or Ended(0)
+    place = f"{_ENDED_KEY}/{ended.count % ENDED_KEPT:04d}"
+    oldest = state.get(place, EndedProposal)
+    if oldest is not None:
+        state.delete(proposal_key(oldest.id))
+    state.put(place, EndedProposal(bytes(proposal_id)))
+    state.put(_ENDED_KEY, Ended(ended.count + 1))
+
+
+def _listed(state: StateReader, member: str) -> tuple[bytes, ...]:
+    row = state.get(_under_way_key(member), UnderWay)
+    return () if row is None else row.ids
+
+
+def _waiting(state: StateReader, ids: Iterable[bytes], time_ms: int) -> list[tuple[Hash, Proposal]]:
+    found = ((Hash(item), read_proposal(state, item)) for item in ids)
+    waits = (Stage.OPEN, Stage.APPROVED)
+    return [(item, held) for item, held in found if held is not None and held.stage_at(time_ms) in waits]
+
+
+def _under_way_key(member: str) -> str:
+    return f"{_UNDER_WAY_PREFIX}{member}"
 
 
 def subject_of(action: Action) -> str:
@@ -126,3 +195,16 @@ def passes(voters_count: int, approvals: int) -> bool:
     the others from passing it, as m >= 3f+1 gives 3(m-f) > 2m.
     """
     return 3 * approvals > 2 * voters_count
+
+
+def verdict_of(proposal: Proposal, members: tuple[str, ...]) -> Stage:
+    """Return what the votes of these voters make of an open proposal: approved, refused, or open still.
+
+    A vote of a member that has no validator any more does not count.
+    """
+    present = frozenset(members)
+    approvals = len(present.intersection(proposal.approvals))
+    rejections = len(present.intersection(proposal.rejections))
+    if passes(len(members), approvals):
+        return Stage.APPROVED
+    return Stage.OPEN if passes(len(members), len(members) - rejections) else Stage.REFUSED

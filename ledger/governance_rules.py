@@ -27,7 +27,7 @@ from ledger.governance_bodies import (
 from ledger.governance_errors import broken
 from ledger.member_rules import check_fresh, check_member_action, check_voters
 from ledger.members import read_member, read_source, read_validators, read_validators_of
-from ledger.nodes import USES, read_node
+from ledger.nodes import USES, name_at, read_node
 from ledger.rules import read_rules
 from ledger.state import StateReader
 from primitives.ids import Epoch, Hash, MemberId
@@ -71,7 +71,9 @@ def parties(state: StateReader, action: Action) -> frozenset[str]:
         case AddValidator(member=member):
             return frozenset({member})
         case RemoveValidator(name=name) | RekeyValidator(name=name):
-            return frozenset(v.member for v in read_validators(state).validators if v.name == name)
+            present = read_validators(state)
+            index = present.indexes.get(name)
+            return frozenset() if index is None else frozenset({present.validators[index].member})
         case ExcludeMember(member=member) | AddSource(member=member) | SetOfficers(member=member):
             return frozenset({member})
         case RemoveSource(key=key):
@@ -158,10 +160,9 @@ def _check_address(state: StateReader, present: ValidatorSet, name: str, address
         parse_address(address)
     except GenesisError:
         raise broken("bad_address", address) from None
-    for other in present.validators:
-        node = read_node(state, other.name)
-        if other.name != name and node is not None and node.address == address:
-            raise broken("address_taken", f"{address} of {other.name}")
+    holder = name_at(state, address)
+    if holder is not None and holder != name and holder in present.indexes:
+        raise broken("address_taken", f"{address} of {holder}")
 
 
 def _check_keys(state: StateReader, chain_id: Hash, name: str, member: str, keys: ValidatorKeys) -> None:

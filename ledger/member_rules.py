@@ -27,20 +27,16 @@ from ledger.governance_bodies import (
 )
 from ledger.governance_errors import broken
 from ledger.governance_records import votes_needed
-from ledger.members import (
-    Member,
-    Officer,
-    RetiredOfficer,
-    Source,
-    member_key,
-    read_member,
-    read_members,
-    read_source,
-    read_validators,
-    retired_officer_key,
-    source_key,
-    sources_of,
+from ledger.member_index import (
+    holder_of_agent,
+    holder_of_ca,
+    present_sources,
+    put_member,
+    put_source,
+    read_officer,
+    read_roster,
 )
+from ledger.members import GOVERNANCE_ROLE, Member, Source, read_member, read_source, read_validators
 from ledger.nodes import read_key_use
 from ledger.state import StateReader, Transaction
 from primitives.errors import SignatureError
@@ -48,8 +44,6 @@ from primitives.ids import Hash
 from primitives.keys import check_public_key, verify
 from primitives.validators import ValidatorSet
 
-GOVERNANCE_ROLE = "governance"
-"""The role of the officers whose signatures are votes."""
 PEM_LINE = 64
 _PEM_BEGIN, _PEM_END = "-----BEGIN CERTIFICATE-----\n", "-----END CERTIFICATE-----\n"
 _DER_SEQUENCE = 0x30
@@ -83,18 +77,17 @@ def enact_member_action(state: Transaction, action: MemberAction) -> None:
     match action:
         case AddMember(member=entry):
             member = Member(entry.id, entry.name, entry.roles, entry.ca_certificate, entry.agents, entry.officers)
-            state.put(member_key(entry.id), member)
+            put_member(state, member)
             for source in entry.sources:
-                state.put(source_key(source.key), Source(entry.id, source.roles))
+                put_source(state, source.key, Source(entry.id, source.roles))
         case ExcludeMember(member=member_id):
-            member = _present(state, member_id)
-            state.put(member_key(member_id), replace(member, excluded=True))
+            put_member(state, replace(_present(state, member_id), excluded=True))
         case AddSource(member=member_id, key=key, roles=roles):
-            state.put(source_key(key), Source(member_id, roles))
+            put_source(state, key, Source(member_id, roles))
         case RemoveSource(key=key):
             remove_source(state, key)
         case SetOfficers(member=member_id, officers=officers):
-            _set_officers(state, _present(state, member_id), officers)
+            put_member(state, replace(_present(state, member_id), officers=officers))
         case _:
             assert_never(action)
 
@@ -109,12 +102,7 @@ def registered_source(state: StateReader, key: bytes) -> Source:
 
 def remove_source(state: Transaction, key: bytes) -> None:
     """Take a key's roles: from the next block on it submits nothing, and its row keeps it from coming back."""
-    state.put(source_key(key), replace(registered_source(state, key), roles=()))
-
-
-def is_governance_officer(member: Member, key: bytes) -> bool:
-    """Say whether a key may sign its member's votes."""
-    return any(officer.key == key and officer.role == GOVERNANCE_ROLE for officer in member.officers)
+    put_source(state, key, replace(registered_source(state, key), roles=()))
 
 
 def check_fresh(state: StateReader, keys: Iterable[bytes], *, but: Iterable[bytes] = ()) -> None:
@@ -123,7 +111,6 @@ def check_fresh(state: StateReader, keys: Iterable[bytes], *, but: Iterable[byte
     if len(set(listed)) != len(listed):
         raise broken("bad_key", "one stands twice")
     exempt = set(but)
-    officers = {officer.key for holder in read_members(state) for officer in holder.officers}
     for key in listed:
         if key in exempt:
             continue
@@ -131,21 +118,19 @@ def check_fresh(state: StateReader, keys: Iterable[bytes], *, but: Iterable[byte
             check_public_key(key)
         except SignatureError:
             raise broken("bad_key", key.hex()[:16]) from None
-        if (use := use_of(state, key, officers)) is not None:
+        if (use := use_of(state, key)) is not None:
             raise broken("key_taken", f"{key.hex()[:16]} is {use}")
 
 
-def use_of(state: StateReader, key: bytes, officers: set[bytes]) -> str | None:
-    """Return what a key is or was used for, None for a fresh one; `officers` are the keys of all present officers."""
+def use_of(state: StateReader, key: bytes) -> str | None:
+    """Return what a key is or was used for, None for a fresh one."""
     used = read_key_use(state, key)
     if used is not None:
         return f"the {used.use} key of {used.name}"
     source = read_source(state, key)
     if source is not None:
         return f"a source of {source.member}"
-    if key in officers or state.get(retired_officer_key(key), RetiredOfficer) is not None:
-        return "an officer's"
-    return None
+    return None if read_officer(state, key) is None else "an officer's"
 
 
 def check_voters(state: StateReader, validators: ValidatorSet, changed: Member | None = None) -> None:
@@ -153,32 +138,32 @@ def check_voters(state: StateReader, validators: ValidatorSet, changed: Member |
 
     `changed` is a member as the change would leave it. A chain that began with too few may not get worse.
     """
-    able, voting = _able(state, validators, changed)
-    before, voting_before = _able(state, read_validators(state), None)
-    missing, missing_before = votes_needed(voting) - able, votes_needed(voting_before) - before
+    able = set(read_roster(state).able)
+    before, voting_before = _able(read_validators(state), able)
+    if changed is not None:
+        able.discard(changed.id)
+        if any(officer.role == GOVERNANCE_ROLE for officer in changed.officers):
+            able.add(changed.id)
+    after, voting = _able(validators, able)
+    missing, missing_before = votes_needed(voting) - after, votes_needed(voting_before) - before
     if missing > max(0, missing_before):
         raise broken(
             "too_few_voters",
-            f"{able} of {voting} members with a validator would have an officer, {votes_needed(voting)} decide",
+            f"{after} of {voting} members with a validator would have an officer, {votes_needed(voting)} decide",
         )
 
 
-def _able(state: StateReader, validators: ValidatorSet, changed: Member | None) -> tuple[int, int]:
+def _able(validators: ValidatorSet, able: set[str]) -> tuple[int, int]:
     """Return how many members of a set have an officer for governance, and how many members it has."""
-    ids = sorted({str(validator.member) for validator in validators.validators})
-    able = 0
-    for member_id in ids:
-        member = changed if changed is not None and changed.id == member_id else read_member(state, member_id)
-        able += member is not None and any(officer.role == GOVERNANCE_ROLE for officer in member.officers)
-    return able, len(ids)
+    members = {str(validator.member) for validator in validators.validators}
+    return len(members & able), len(members)
 
 
 def _check_added(state: StateReader, action: AddMember) -> None:
     entry = action.member
-    members = read_members(state)
-    if any(member.id == entry.id for member in members):
+    if read_member(state, entry.id) is not None:
         raise broken("member_known", entry.id)
-    if len(members) >= MEMBERS_MAX:
+    if read_roster(state).count >= MEMBERS_MAX:
         raise broken("too_many_members", f"at most {MEMBERS_MAX}")
     try:
         check_member_roles("member", entry)
@@ -186,11 +171,11 @@ def _check_added(state: StateReader, action: AddMember) -> None:
         raise broken("bad_member", f"{error.where}: {error.what}") from None
     if len(set(entry.agents)) != len(entry.agents):
         raise broken("agent_taken", "a code stands twice")
-    for member in members:
-        if not member.excluded and (taken := sorted(set(member.agents) & set(entry.agents))):
-            raise broken("agent_taken", f"{taken[0]} is {member.id}'s")
-        if entry.ca_certificate and member.ca_certificate == entry.ca_certificate:
-            raise broken("ca_taken", f"it is {member.id}'s")
+    for code in sorted(entry.agents):
+        if (other := holder_of_agent(state, code)) is not None:
+            raise broken("agent_taken", f"{code} is {other}'s")
+    if entry.ca_certificate and (other := holder_of_ca(state, entry.ca_certificate)) is not None:
+        raise broken("ca_taken", f"it is {other}'s")
     if entry.ca_certificate and not is_pem_certificate(entry.ca_certificate):
         raise broken("bad_ca", "one certificate as PEM in lines of 64, nothing before or after")
     check_fresh(state, [*(source.key for source in entry.sources), *(officer.key for officer in entry.officers)])
@@ -216,20 +201,11 @@ def _check_source_added(state: StateReader, chain_id: Hash, action: AddSource) -
         check_source_roles("roles", action.roles, member.roles)
     except GenesisError as error:
         raise broken("bad_member", f"{error.where}: {error.what}") from None
-    present = sum(not row.removed for _, row in sources_of(state, action.member))
-    if present >= SOURCES_A_MEMBER_MAX:
+    if present_sources(state, action.member) >= SOURCES_A_MEMBER_MAX:
         raise broken("too_many_sources", f"at most {SOURCES_A_MEMBER_MAX} of {action.member}")
     check_fresh(state, [action.key])
     if not verify(action.key, source_statement(chain_id, action.member, action.key), action.proof):
         raise broken("bad_signature", "the proof of the source's key")
-
-
-def _set_officers(state: Transaction, member: Member, officers: tuple[Officer, ...]) -> None:
-    kept = {officer.key for officer in officers}
-    for officer in member.officers:
-        if officer.key not in kept:
-            state.put(retired_officer_key(officer.key), RetiredOfficer(member.id))
-    state.put(member_key(member.id), replace(member, officers=officers))
 
 
 def _present(state: StateReader, member_id: str) -> Member:

@@ -2,7 +2,8 @@
 
 Here: the records of the rows `member/<id>`, `source/<hex>`, `validators` and `validators/<epoch>`, and the lookups that
 permission checks use. Which role may submit which kind stands with each kind (`KindSpec.roles`); how the rows come to
-be, in `ledger.genesis` and, later on, in `ledger.member_rules`. Source: domain §2.
+be, in `ledger.genesis` and, later on, in `ledger.member_rules`; how they are written, in `ledger.member_index`. Source:
+domain §2.
 
 A right hangs on the roles in the state: a member acts under its roles, and a source (a signing key of the member) under
 those of them that it was given, so that a bank's payment gateway cannot grant certificates.
@@ -23,6 +24,8 @@ from primitives.ids import Epoch, MemberId, SourceKey
 from primitives.validators import ValidatorSet
 
 VALIDATORS_KEY = "validators"
+GOVERNANCE_ROLE = "governance"
+"""The role of the officers whose signatures are votes."""
 MEMBER_ID_PATTERN = r"\A[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?\Z"
 # A BIC (ISO 9362), an LEI (ISO 17442) or a CNAPS code (12 digits).
 AGENT_PATTERN = r"\A(?:[A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?|[A-Z0-9]{18}[0-9]{2}|[0-9]{12})\Z"
@@ -90,12 +93,6 @@ class Source(Record):
         return not self.roles
 
 
-class RetiredOfficer(Record):
-    """An officer's key that was replaced, at `retired-officer/<hex>`, kept for good."""
-
-    member: MemberName
-
-
 class SourceGrant(Struct, frozen=True):
     """What a source may do now: `source_roles` are its own, never more than its member's `roles`."""
 
@@ -115,11 +112,6 @@ def member_key(member: str) -> str:
 def source_key(source: bytes) -> str:
     """Return the state key of a source's row."""
     return f"source/{source.hex()}"
-
-
-def retired_officer_key(key: bytes) -> str:
-    """Return the state key of the row of an officer's key that was replaced."""
-    return f"retired-officer/{key.hex()}"
 
 
 def read_source(state: StateReader, source: bytes) -> Source | None:

@@ -1,11 +1,12 @@
 """What the state holds of validators besides their set: where each is reached, and every key that ever was one's.
 
-Here: the rows `node/<name>` and `validator-key/<hex>`, and the one way in which a new set is written. Not here: the set
-itself (`ledger.members`), who decides on it (`ledger.governance`).
+Here: the rows `node/<name>`, `node-address/<hex>` and `validator-key/<hex>`, and the one way in which a new set is
+written. Not here: the set itself (`ledger.members`), who decides on it (`ledger.governance`).
 """
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Annotated
 
 from msgspec import Meta
@@ -38,6 +39,12 @@ class KeyUse(Record):
     epoch: Epoch
 
 
+class NodeAddress(Record):
+    """Which validator has an address, at `node-address/<SHA-256 of it>`; the last one to take it."""
+
+    name: NodeName
+
+
 def node_key(name: str) -> str:
     """Return the state key of a node's row."""
     return f"{NODE_PREFIX}{name}"
@@ -53,6 +60,13 @@ def read_node(state: StateReader, name: str) -> Node | None:
     return state.get(node_key(name), Node)
 
 
+def name_at(state: StateReader, address: str) -> str | None:
+    """Return which node has an address, or had it last; None for one that no validator ever had."""
+    row = state.get(_address_key(address), NodeAddress)
+    node = None if row is None else read_node(state, row.name)
+    return row.name if row is not None and node is not None and node.address == address else None
+
+
 def read_key_use(state: StateReader, key: bytes) -> KeyUse | None:
     """Return whose key this is or was; None for one that no validator ever had."""
     return state.get(validator_key_key(key), KeyUse)
@@ -65,13 +79,23 @@ def keys_of(validator: Validator) -> tuple[tuple[str, bytes], ...]:
 
 def put_set(state: Transaction, validators: ValidatorSet, addresses: dict[str, str]) -> None:
     """Write the set of an epoch, the given validators' addresses, and every key that was not a validator's before."""
+    before = read_validators_of(state, Epoch(validators.epoch - 1))
+    known = frozenset() if before is None else frozenset(before.validators)
     put_validators(state, validators)
     for validator in validators.validators:
         if validator.name in addresses:
-            state.put(node_key(validator.name), Node(validator.member, addresses[validator.name]))
+            address = addresses[validator.name]
+            state.put(node_key(validator.name), Node(validator.member, address))
+            state.put(_address_key(address), NodeAddress(validator.name))
+        if validator in known:
+            continue  # its keys are known since it joined
         for use, key in keys_of(validator):
             if read_key_use(state, key) is None:
                 state.put(validator_key_key(key), KeyUse(validator.name, use, validators.epoch))
+
+
+def _address_key(address: str) -> str:
+    return f"node-address/{sha256(address.encode()).hexdigest()}"
 
 
 def listed_nodes(state: StateReader, epoch: Epoch, *, with_previous: bool) -> dict[str, Node]:

@@ -12,8 +12,7 @@ from typing import Final
 from ledger.batches import ParsedBatch, build_batch, parse_batch
 from ledger.events import Event
 from ledger.genesis import Genesis, GenesisMember, GenesisSource, GenesisValidator
-from ledger.member_rules import GOVERNANCE_ROLE
-from ledger.members import Officer, Role
+from ledger.members import GOVERNANCE_ROLE, Officer, Role
 from ledger.payments import (
     PAYMENT_STATEMENT,
     AgentRecord,

@@ -11,8 +11,9 @@ from typing import Any
 from ledger.committed_state import CommittedState
 from ledger.event_json import record_from_json, record_to_json
 from ledger.governance_bodies import Propose
-from ledger.governance_errors import RULES
+from ledger.governance_errors import RULES, rule_of
 from ledger.governance_records import (
+    ENDED_KEPT,
     Proposal,
     Stage,
     read_proposal,
@@ -167,7 +168,12 @@ def get_proposal(services: Services, params: GetProposal) -> ProposalAnswer:
     state = CommittedState(services.reads.store)
     proposal = read_proposal(state, bytes.fromhex(params.id))
     if proposal is None:
-        raise not_found("there is no such proposal", where="$.id", got=params.id)
+        raise not_found(
+            "there is no such proposal",
+            where="$.id",
+            got=params.id,
+            hint=f"the newest {ENDED_KEPT} that ended are kept; older ones are in the log, as events",
+        )
     return ProposalAnswer(proposal_result(services, params.id, proposal), int(tip.height))
 
 
@@ -253,8 +259,16 @@ def proposal_result(services: Services, proposal_id: str, proposal: Proposal) ->
         votes_needed=votes_needed(len(members)),
         waits_for=waits_for,
         closed_height=proposal.closed_height or None,
-        detail=proposal.detail or None,
+        detail=failure_text(proposal.failure),
     )
+
+
+def failure_text(number: int) -> str | None:
+    """Return why a proposal failed, by the number that the state holds; None where it did not fail."""
+    if not number:
+        return None
+    rule = rule_of(number)
+    return f"{rule}: {RULES[rule]}" if rule in RULES else f"a rule that this release does not know, number {number}"
 
 
 def _now_ms(services: Services) -> int:

@@ -24,8 +24,7 @@ from ledger.governance_bodies import (
     vote_statement,
 )
 from ledger.governance_records import Proposal, Stage, read_proposal
-from ledger.member_rules import GOVERNANCE_ROLE
-from ledger.members import Officer, Role
+from ledger.members import GOVERNANCE_ROLE, Officer, Role
 from ledger.outcomes import Outcome
 from ledger.policy import Policy
 from ledger.state import StateView

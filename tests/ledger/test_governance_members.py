@@ -29,10 +29,19 @@ from ledger.governance_bodies import (
     retirement_statement,
     source_statement,
 )
-from ledger.governance_errors import RULES
+from ledger.governance_errors import RULES, rule_of
 from ledger.governance_records import Stage
-from ledger.member_rules import GOVERNANCE_ROLE, is_pem_certificate
-from ledger.members import Officer, Role, member_of_agent, read_member, read_source, source_grant, sources_of
+from ledger.member_rules import is_pem_certificate
+from ledger.members import (
+    GOVERNANCE_ROLE,
+    Officer,
+    Role,
+    member_of_agent,
+    read_member,
+    read_source,
+    source_grant,
+    sources_of,
+)
 from ledger.pool import Pool
 from p2p.certificates import certificate_pem, make_member_ca
 from primitives.block import Block, CommittedBlock
@@ -85,7 +94,7 @@ def passed(council: Council, action: Action, *voters: int) -> bytes:
     """Propose an action and vote it through."""
     proposal = council.propose(action)
     council.vote(proposal, *(voters or (0, 1, 2)))
-    assert council.stage(proposal) is Stage.ENACTED, council.proposal(proposal).detail
+    assert council.stage(proposal) is Stage.ENACTED, council.proposal(proposal).failure
     return proposal
 
 
@@ -179,7 +188,7 @@ def test_a_member_proposes_one_change_of_the_same_and_of_several_members_one_tak
     council.vote(first, 0, 1, 2)
     council.vote(second, 0, 1, 2)
     assert council.stage(second) is Stage.FAILED
-    assert council.proposal(second).detail == f"member_known: {NEW}"
+    assert rule_of(council.proposal(second).failure) == "member_known"
     council.propose(SetOfficers("bank-1", officers(key("bank-1", "officer2"))))
     assert council.refused(SetOfficers("bank-1", ())) == "pending_change"
 
@@ -217,7 +226,7 @@ def test_no_two_members_answer_for_one_code_also_if_both_were_proposed_before() 
     council.vote(first, 0, 1, 2)
     council.vote(second, 0, 1, 2)
     assert council.stage(second) is Stage.FAILED
-    assert council.proposal(second).detail == f"agent_taken: {AGENT} is {NEW}'s"
+    assert rule_of(council.proposal(second).failure) == "agent_taken"
     assert council.refused(newcomer(id="bank-late", agents=(), sources=(), officers=())) == "ca_taken"
 
 

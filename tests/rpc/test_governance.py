@@ -16,6 +16,7 @@ from primitives.encoding import encode
 from primitives.errors import InputError
 from rpc.errors import RpcError
 from rpc.methods.catalogue import METHODS
+from rpc.methods.gov import failure_text
 from rpc.ports import NodeStatus, Services
 from tests.ledger.governance_fixtures import Council, key_of
 
@@ -131,3 +132,9 @@ def test_an_action_about_members_is_checked_like_any_other() -> None:
     assert found["broken"]["rule"] == "has_validator"
     found = ask(council, "gov_checkAction", action=record_to_json(ExcludeMember("bank-4")))
     assert (found["broken"], found["following"]) == (None, None)
+
+
+def test_why_a_proposal_failed_is_said_in_words_by_the_number_in_the_state() -> None:
+    assert failure_text(0) is None
+    assert failure_text(21) == "no_safe_quorum: Too few validators would be left to bear a fault."
+    assert failure_text(999) == "a rule that this release does not know, number 999"
