@@ -73,6 +73,10 @@ class NodeMetrics:
             "chainnode_source_contradictions_total", "Sources seen to sign two batches that cannot both be."
         )
         self.evidence_recorded = self._gauge("chainnode_evidence_recorded", "Evidence recorded on the chain.")
+        self.proposal_times_refused = self._counter(
+            "chainnode_proposal_times_refused_total",
+            "Proposals refused because their time and this node's clock are too far apart.",
+        )
         self.checkpoint_size = self._gauge("chainnode_checkpoint_size", "Log size of the newest stable checkpoint.")
         self.commit_latency = self._histogram(
             "chainnode_commit_latency_seconds", "From a batch's submission here to its commit.", LATENCY_SECONDS

@@ -34,6 +34,7 @@ from chainnode.views import LiveNodeView
 from chainnode.wal import WriteAheadLog, was_begun
 from chainnode.wal_format import LogDamaged
 from consensus.effects import CheckpointStable, EvidenceFound, Refused, ViewEntered
+from consensus.ordering import PROPOSAL_TIME
 from consensus.state import Parameters
 from ledger.chain import Chain, CommitResult
 from ledger.evidence import recorded_count
@@ -443,6 +444,7 @@ class Node:
                 log.error("evidence", source=source.hex(), member=member, number=number)
             case Refused(reason, detail):
                 self.metrics.count_dropped(reason)
+                self.metrics.proposal_times_refused.inc(reason == PROPOSAL_TIME)
                 log.warning("refused", reason=reason, detail=detail)
             case CheckpointStable():
                 self._keep_checkpoint(notice)

@@ -20,6 +20,9 @@ from primitives.votes import COMMIT, PREPARE, QuorumCertificate, vote_statement
 
 CERTIFICATES_KEPT: Final = 4 * WINDOW
 HASHES_KEPT: Final = 4 * WINDOW
+PROPOSAL: Final = "proposal"
+PROPOSAL_TIME: Final = "proposal_time"
+"""Why a proposal was refused, as it is counted."""
 
 
 def on_pre_prepare(state: ReplicaState, message: PrePrepare, now_ms: TimeMs) -> bool:
@@ -49,7 +52,8 @@ def on_pre_prepare(state: ReplicaState, message: PrePrepare, now_ms: TimeMs) -> 
         return True
     refusal = _refusal(state, message.block, block_hash, leader, now_ms)
     if refusal is not None:
-        state.refuse("proposal", f"height {header.height} in view {state.view}: {refusal}")
+        reason, detail = refusal
+        state.refuse(reason, f"height {header.height} in view {state.view}: {detail}")
         return True
     slot.proposal, slot.hashed = message, (message, block_hash)
     slot.keep(block_hash, message.block)
@@ -73,18 +77,24 @@ def take_early(state: ReplicaState, now_ms: TimeMs) -> bool:
     return honest
 
 
-def _refusal(state: ReplicaState, block: Block, block_hash: Hash, leader: int, now_ms: TimeMs) -> str | None:
-    """Return why a proposal cannot be accepted: not the chosen block, or a fresh one with a wrong proposer or time."""
+def _refusal(
+    state: ReplicaState, block: Block, block_hash: Hash, leader: int, now_ms: TimeMs
+) -> tuple[str, str] | None:
+    """Return why a proposal cannot be accepted: not the chosen block, or a fresh one with a wrong proposer or time.
+
+    A wrong time has a reason of its own, which is counted: it may be this node's clock that is wrong.
+    """
     header = block.header
     chosen = state.chosen.get(header.height)
     if chosen is not None:
-        return None if chosen.header.hash() == block_hash else "not the block that the NEW-VIEW chose"
+        return None if chosen.header.hash() == block_hash else (PROPOSAL, "not the block that the NEW-VIEW chose")
     if header.proposer != leader:
-        return f"a fresh block names proposer {header.proposer}, expected {leader}"
+        return PROPOSAL, f"a fresh block names proposer {header.proposer}, expected {leader}"
     lag_ms = state.parameters.lag_ms * (1 + state.attempts)
     drift_ms = state.parameters.drift_ms
     if not now_ms - lag_ms <= header.time_ms <= now_ms + drift_ms:
-        return f"its time is {header.time_ms - now_ms} ms from this clock, expected -{lag_ms} to {drift_ms}"
+        off_ms = header.time_ms - now_ms
+        return PROPOSAL_TIME, f"its time is {off_ms} ms from this clock, expected -{lag_ms} to {drift_ms}"
     return None
 
 
@@ -149,7 +159,7 @@ def _execute(state: ReplicaState, slot: Slot, block: Block, parent_hash: Hash, p
     header = block.header
     if header.parent != parent_hash or header.time_ms <= parent_time:
         slot.refused = True
-        state.refuse("proposal", f"height {header.height} does not follow its parent in hash and time")
+        state.refuse(PROPOSAL, f"height {header.height} does not follow its parent in hash and time")
         return False
     verdict = state.application.validate(block)
     if isinstance(verdict, Missing):

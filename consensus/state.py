@@ -140,6 +140,15 @@ class CheckpointHead(Struct, frozen=True):
     root: Hash
 
 
+@dataclass(frozen=True, slots=True)
+class Later:
+    """What the log says of an epoch above the ledger's, and binds there; `learner` is whether I am one anyway."""
+
+    epoch: Epoch
+    learner: bool
+    records: tuple[Record, ...]
+
+
 @dataclass(slots=True)
 class ReplicaState:
     """All of a replica's state; `effects` collects the current step's, `moves` counts proposals, votes, deliveries.
@@ -147,7 +156,7 @@ class ReplicaState:
     `floor` is a height that this validator had delivered, as its write-ahead log shows; where the ledger stands below
     it (it was lost, the log was not), nothing is signed until it is fetched again: the log's votes above it bind.
     `early` holds one proposal per height of a view that has not begun here: it may overtake its NEW-VIEW. `later` holds
-    what the log says of an epoch above the ledger's: it cannot be taken back now, and still binds after the next start.
+    what the log says of an epoch above the ledger's: until the ledger is there, this node only follows.
     """
 
     chain_id: Hash
@@ -175,7 +184,7 @@ class ReplicaState:
     early: dict[Height, PrePrepare] = field(default_factory=dict)
     certified_height: Height = field(default_factory=lambda: Height(0))
     floor: Height = field(default_factory=lambda: Height(0))
-    later: tuple[Record, ...] = ()
+    later: Later | None = None
     attempts: int = 0
     deadline_ms: TimeMs | None = None
     proposed_ms: TimeMs = field(default_factory=lambda: TimeMs(0))

@@ -18,7 +18,7 @@ from chainnode.home import Home
 from chainnode.localnet import Localnet
 from chainnode.logs import Position
 from chainnode.node import Node
-from consensus.effects import CheckpointStable
+from consensus.effects import CheckpointStable, Refused
 from primitives.errors import StorageError, UsageError
 from primitives.ids import Epoch, Height
 from primitives.validators import ValidatorSet
@@ -178,6 +178,16 @@ async def test_a_checkpoint_is_kept_though_the_replica_is_two_epochs_further_by_
     kept = node.core.take_turn().rows
     node._close()
     assert any(value is not None and chain.genesis.origin.encode() in value for _, value in kept)
+
+
+async def test_a_proposal_refused_for_its_time_is_counted_as_such(home: Home) -> None:
+    node = Node(home, load_config(home.config).config, Position())
+    for reason in ("proposal", "proposal_time", "execution"):
+        node._note(Refused(reason, "its detail"))
+    node._close()
+    lines = node.metrics.render().decode().splitlines()
+    assert "chainnode_proposal_times_refused_total 1.0" in lines
+    assert 'chainnode_messages_dropped_total{reason="proposal_time"} 1.0' in lines
 
 
 def test_a_validator_that_lost_its_log_follows_though_an_older_copy_is_put_back(tmp_path: Path) -> None:

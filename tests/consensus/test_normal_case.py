@@ -6,6 +6,7 @@ import pytest
 
 from consensus.effects import Broadcast, EvidenceFound, FetchBatches, Halt, Persist, Refused
 from consensus.messages import BUFFER_HEIGHTS, WINDOW, Blocks, Evidence, PrePrepare, Proposals, ViewChange, Vote
+from consensus.ordering import PROPOSAL_TIME
 from consensus.records import Committed, Prepared, Proposed
 from consensus.state import BLOCKS_KEPT_PER_HEIGHT, Parameters, Slot
 from primitives.block import Block
@@ -218,6 +219,8 @@ def test_a_fresh_proposals_time_is_near_this_clock(offset_ms: int, accepted: boo
     group.offer(batch_of(0), to=range(1, 2))
     group.give(Letter(0, 1, proposal_of(Block(header, (batch_of(0),)), 0)))
     assert bool(votes(group, 1, PREPARE)) is accepted
+    refused = [effect.reason for effect in group.nodes[1].seen if isinstance(effect, Refused)]
+    assert refused == ([] if accepted else [PROPOSAL_TIME]), "counted on its own: a clock is wrong"
 
 
 def test_a_block_is_later_than_its_parent() -> None:

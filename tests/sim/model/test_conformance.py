@@ -59,13 +59,13 @@ MUTATIONS = {
         range(18, 22),
     ),
     "a restart forgets a claim": (
-        Break("", "consensus.replica", "_restore_slot", "slot_held.claim = Claim(block, certificate)", "pass"),
+        Break("", "consensus.restoring", "_restore_slot", "slot_held.claim = Claim(block, certificate)", "pass"),
         range(25, 32),
     ),
     "a restart keeps the oldest claim": (
         Break(
             "",
-            "consensus.replica",
+            "consensus.restoring",
             "_restore_slot",
             "slot_held.claim.certificate.view < certificate.view",
             "slot_held.claim.certificate.view > certificate.view",
