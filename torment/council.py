@@ -19,7 +19,7 @@ from chainnode.identity import read_key
 from chainnode.joining import entry_path
 from ledger.genesis import validator_set
 from ledger.governance_records import Stage
-from ledger.member_rules import GOVERNANCE_ROLE
+from ledger.members import GOVERNANCE_ROLE
 from primitives.ids import Epoch, MemberId
 from primitives.validators import Validator, ValidatorSet
 from torment.manifest import Join, Readmit
