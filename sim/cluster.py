@@ -36,7 +36,7 @@ from sim.network import Network, Weather
 from sim.node import SimNode, Tracer, Write
 from sim.recording import Recording
 from sim.signatures import STAND_IN_KINDS, BatchChecks, StandInSigner, stand_in_verify
-from sim.streams import Streams
+from sim.streams import Streams, below
 from sim.twister import Behaviour, Letter
 from sim.workload import START_MS, Source, bank_of, genesis_of
 
@@ -453,7 +453,7 @@ class Cluster:
             doom, node.doom = node.doom, None
             doom()
             return
-        done = self.now_ms + self.streams.of(f"disk {node.index}").randrange(node.sync_ms_max + 1)
+        done = self.now_ms + below(self.streams.of(f"disk {node.index}"), node.sync_ms_max + 1)
         self.schedule(done, Synced(node.index, node.life))
 
     def _synced(self, event: Synced) -> None:
@@ -487,16 +487,16 @@ class Cluster:
         self._begin_write(node)
 
     def _send(self, node: SimNode, message: Outgoing) -> None:
-        if message.kind in SIGNED_KINDS and node.honest:
-            written = message.payload in node.disk.promised or _shown(node, message)
-            require(written, "no send before its write", (node.index, message.kind))
-        name, peer = node.name, message.peer
+        name, peer, kind, payload = node.name, message.peer, message.kind, message.payload
         peers = [other.index for other in self.nodes if other.name != name and (peer is None or other.name == peer)]
         if node.malicious is None:
+            if kind in SIGNED_KINDS:
+                written = payload in node.disk.promised or _shown(node, message)
+                require(written, "no send before its write", (node.index, kind))
             for receiver in peers:
-                self._post(node.index, receiver, message.kind, message.payload)
+                self._post(node.index, receiver, kind, payload)
             return
-        letters = [Letter(receiver, message.kind, message.payload) for receiver in peers]
+        letters = [Letter(receiver, kind, payload) for receiver in peers]
         for letter in node.malicious.twist(letters, self.streams.of(f"malicious {node.index}")):
             self._post(node.index, *letter)
 

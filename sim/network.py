@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from sim.streams import Streams
+from sim.streams import Streams, below
 
 COPIES_MAX: Final = 4
 REPLAY_MS_MAX: Final = 2_000
@@ -120,7 +120,7 @@ class Network:
 
 
 def _delay_ms(random: Random, weather: Weather) -> int:
-    delay = 1 + random.randrange(max(1, weather.delay_ms))
+    delay = 1 + below(random, max(1, weather.delay_ms))
     if random.random() < weather.tail_share:
         delay += random.randint(0, weather.tail_ms)
     return delay

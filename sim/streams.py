@@ -9,6 +9,15 @@ from __future__ import annotations
 from random import Random
 
 
+def below(random: Random, bound: int) -> int:
+    """Return what `random.randrange(bound)` returns, by the same draws; several are drawn for every message."""
+    bits = bound.bit_length()
+    drawn = random.getrandbits(bits)
+    while drawn >= bound:
+        drawn = random.getrandbits(bits)
+    return drawn
+
+
 class Streams:
     """The streams of one seed; one name is one stream, the same in every process and Python version."""
 

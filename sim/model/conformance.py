@@ -380,9 +380,10 @@ class Conformance:
     def _speaker(self, node: int, epoch: int, validator: int | None) -> Witness:
         """Return the memory of a node that speaks as a validator: as itself, with a key whose log it has."""
         me = self._witness(node, epoch)
-        self._require(None if validator == self._index(node, epoch) else "a validator speaks for itself", me, validator)
-        silent = node in self._mute and self._key_of(node, epoch) in self._mute[node]
-        self._require("a key whose log was lost says nothing" if silent else None, me, validator)
+        if validator != self._index(node, epoch):
+            self._require("a validator speaks for itself", me, validator)
+        if node in self._mute and self._key_of(node, epoch) in self._mute[node]:
+            self._require("a key whose log was lost says nothing", me, validator)
         self.actions += 1
         return me
 
