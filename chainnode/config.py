@@ -48,11 +48,21 @@ class NodeSection(Section, frozen=True):
 
 
 class P2PSection(Section, frozen=True):
-    """Connections between nodes; validators' addresses come from genesis, `peers` adds or overrides some."""
+    """Connections between nodes; validators' addresses come from the chain, `peers` adds or overrides some.
+
+    `name@host:port` of a validator that the chain knows, or of a node whose member is called as it is; otherwise
+    `name/member@host:port`.
+    """
 
     listen: Address = "127.0.0.1:7400"
     peers: list[
-        Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]+@.+:[0-9]{1,5}$", description="name@host:port")]
+        Annotated[
+            str,
+            msgspec.Meta(
+                pattern=r"^[A-Za-z0-9._-]+(/[a-z0-9-]+)?@.+:[0-9]{1,5}$",
+                description="name@host:port or name/member@host:port",
+            ),
+        ]
     ] = []
     unlisted_peers_max: Count = 64
     queue_bytes_max: Bytes = 64 * 1024 * 1024

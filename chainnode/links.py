@@ -34,15 +34,20 @@ def ties_to_leavers(state: ReplicaState) -> bool:
 
 
 def links_of(ledger: StateReader, state: ReplicaState, extra: Iterable[str]) -> Links:
-    """Return the links that the chain asks for after the delivered block; `extra` are `name@host:port` of settings."""
+    """Return the links that the chain asks for after the delivered block; `extra` are those of the settings.
+
+    A joiner knows the founders' addresses at first. Where none of them answers there any more, it follows through what
+    its settings name: any node of a member whose CA it knows. What the chain says of a node's member goes before them.
+    """
     peers: dict[str, PeerAddress] = {}
     for name, node in listed_nodes(ledger, state.epoch, with_previous=ties_to_leavers(state)).items():
         host, port = parse_address(node.address)
         peers[name] = PeerAddress(name, node.member, host, port)
     for text in extra:
-        name, _, address = text.partition("@")
+        node, _, address = text.partition("@")
+        name, _, member = node.partition("/")
         host, port = split_address(address)
-        peers[name] = PeerAddress(name, peers[name].member if name in peers else name, host, port)
+        peers[name] = PeerAddress(name, peers[name].member if name in peers else member or name, host, port)
     peers.pop(state.name, None)
     members = [member for member in read_members(ledger) if member.ca_certificate and not member.excluded]
     validating = {node.member for node in listed_nodes(ledger, state.epoch, with_previous=True).values()}

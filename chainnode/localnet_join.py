@@ -18,7 +18,15 @@ from chainnode.client import NodeClient, TimedOut
 from chainnode.founding import Json, found_home, join_chain, read_genesis
 from chainnode.home import Home
 from chainnode.identity import KeyFile, read_key, read_token
-from chainnode.joining import OUTLOOK_WITHIN_S, check_outlook, check_rules, outlook, take_ca, validator_entry
+from chainnode.joining import (
+    OUTLOOK_WITHIN_S,
+    check_outlook,
+    check_rules,
+    outlook,
+    source_entry,
+    take_ca,
+    validator_entry,
+)
 from chainnode.localnet import (
     HOST,
     PORTS_A_NODE,
@@ -47,7 +55,7 @@ PORT_TRIES: Final = 40
 def add_node(
     net: Localnet, member: str, *, name: str | None, now_ms: int, timeout_s: float, step: Callable[[str], None]
 ) -> LocalNode:
-    """Found, start and propose a further node of a bank, vote for it, and return once it is a validator.
+    """Found, start and propose a further node of a bank, and return once it is a validator with a source of its own.
 
     Raises `UsageError` for a member without a node, `UnsafeChange` or the chain's refusal, `TimedOut`.
     """
@@ -75,6 +83,10 @@ def add_node(
     )
     step("joining")
     _await_seat(first, chosen, timeout_s)
+    step("registering its source")
+    roles = _roles_of(first, member)
+    _vote_in(net, first, {"type": "add_source", **source_entry(home, member=member, roles=roles)})
+    _await_source(net.node(chosen), timeout_s)
     return net.node(chosen)
 
 
@@ -100,7 +112,8 @@ def _vote_in(net: Localnet, proposer: LocalNode, action: Json) -> None:
     client = _client(proposer)
     check = client.call("gov_checkAction", action=action)
     check_rules(check)
-    check_outlook(outlook(client, check, [action["name"]], within_s=OUTLOOK_WITHIN_S))
+    waits_for = [action["name"]] if "name" in action else []
+    check_outlook(outlook(client, check, waits_for, within_s=OUTLOOK_WITHIN_S))
     expires = format_time(time.time_ns() // 1_000_000 + TERM_MS)
     body = record_from_json(Propose, {"action": action, "expires": expires}, where="proposal")
     proposal_id = bytes.fromhex(_submit(client, proposer.member, body))
@@ -108,7 +121,7 @@ def _vote_in(net: Localnet, proposer: LocalNode, action: Json) -> None:
     for node in net.load().nodes:
         key = net.keys / f"{node.member}-{GOVERNANCE_ROLE}.key"
         if node.name != node.member or node.pid is None or not key.exists():
-            continue  # a further node's source key is none that the chain knows
+            continue  # a member votes once, through its first node
         waiting = client.call("gov_getProposal", id=proposal_id.hex())["proposal"]["waits_for"] == "votes"
         if not waiting:
             return
@@ -132,6 +145,20 @@ def _submit(client: NodeClient, member: str, body: Record) -> str:
     if outcome.get("applied") is not True:
         raise UsageError("not applied", where=member, got=outcome.get("rule") or row.get("message") or row["status"])
     return str(row["id"])
+
+
+def _roles_of(node: LocalNode, member: str) -> list[str]:
+    return next(list(row["roles"]) for row in _client(node).members() if row["id"] == member)
+
+
+def _await_source(node: LocalNode, timeout_s: float) -> None:
+    """Wait until a node's own copy of the chain knows its source key, so that it takes events at once."""
+    client, key = _client(node), read_key(Home(Path(node.home)).source_key, "source").public
+    end = time.monotonic() + timeout_s
+    while not any(source["key"] == key for row in client.members() for source in row["sources"]):
+        if time.monotonic() >= end:
+            raise TimedOut("its source is not registered in time", where=node.name, expected=f"within {timeout_s:g} s")
+        time.sleep(POLL_S)
 
 
 def _await_seat(node: LocalNode, name: str, timeout_s: float) -> None:

@@ -24,6 +24,7 @@ RULES = {
     "unknown_certificate": "There is no certificate of this number.",
     "unknown_category": "The catalogue in force has no such category.",
     "unknown_custodian": "The custodian of a piece of evidence is not a member.",
+    "excluded_custodian": "The custodian of a piece of evidence is an excluded member.",
     "evidence_missing": "Evidence that this event needs is missing.",
     "evidence_negative": "A certificate cannot be granted on evidence of which the finding was negative.",
     "evidence_not_expected": "This event may not bring evidence of that kind.",

@@ -315,9 +315,17 @@ def _check_application_is_new(state: StateReader, application: str) -> None:
 
 
 def _check_custodians(state: StateReader, evidence: Iterable[Evidence]) -> None:
+    """Raise RuleBroken unless each custodian is a member now: who keeps a document must answer for it.
+
+    What was filed before its custodian was excluded stays: the digest proves every copy, and no certificate falls
+    because of what happened to somebody else.
+    """
     for piece in evidence:
-        if read_member(state, piece.custodian) is None:
+        custodian = read_member(state, piece.custodian)
+        if custodian is None:
             raise broken("unknown_custodian", piece.custodian)
+        if custodian.excluded:
+            raise broken("excluded_custodian", piece.custodian)
 
 
 def _kind(body: type[Body], transition: Transition) -> KindSpec:

@@ -37,6 +37,13 @@ def test_settings_add_peers_and_override_addresses_but_not_members() -> None:
     assert found["watcher"] == "watcher 10.0.0.2:8"
 
 
+def test_settings_name_nodes_that_the_chain_does_not_with_their_members() -> None:
+    council = Council(4)
+    found = addresses(council, state_of(0, name="node-9"), "node-7/bank-3@10.0.0.7:9", "node-1/bank-3@10.0.0.1:7")
+    assert found["node-7"] == "bank-3 10.0.0.7:9", "a joiner reaches the chain by it, whatever became of the founders"
+    assert found["node-1"] == "bank-1 10.0.0.1:7", "the chain says whose node it is"
+
+
 def test_a_joiner_is_dialled_and_a_leaver_only_until_a_checkpoint_of_the_new_epoch_is_stable() -> None:
     council = Council(5)
     joining = council.propose(council.addition(5) if council.outsiders > 1 else council.addition(0, "node-x"))

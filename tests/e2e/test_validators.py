@@ -69,6 +69,10 @@ def test_a_further_node_joins_and_its_vote_is_needed(net: Network, answers: Answ
         assert node.name == JOINER
         in_epoch(net, 1, *NAMES, JOINER)
         assert net.status(JOINER)["role"] == "validator"
+        own = Submitter(net, answers, node=JOINER, key=None)
+        before = len(answers.committed)
+        with traffic([own]):
+            until(lambda: len(answers.committed) > before)
         net.kill("bank-d")
         answers.wait_for_more(20)
         net.start("bank-d")

@@ -23,6 +23,9 @@ from ledger.certificate_records import FINAL, State
 from ledger.certificate_rules import RULES
 from ledger.certificate_transitions import ROLES_OF_PARTY, TRANSITIONS, Party, Transition
 from ledger.certificates import CERTIFICATE_KINDS, ROWS
+from ledger.member_index import put_member
+from ledger.members import read_member
+from ledger.state import Transaction
 from tests.ledger.certificate_fixtures import (
     CATEGORY,
     DAY_MS,
@@ -233,6 +236,32 @@ def test_a_custodian_has_to_be_a_member(name: str) -> None:
     consortium, member, desk, body = in_its_state(name)
     elsewhere = tuple(replace(e, custodian="nobody") for e in evidence_of(body))
     assert consortium.submit(member, with_evidence(body, elsewhere), desk) == "unknown_custodian"
+
+
+def excluded(consortium: Consortium, member: str) -> None:
+    """Exclude a member, as governance does."""
+    rows, present = Transaction(consortium.view), read_member(consortium.view, member)
+    assert present is not None
+    put_member(rows, replace(present, excluded=True))
+    rows.apply(consortium.view)
+
+
+@pytest.mark.parametrize("name", WITH_EVIDENCE)
+def test_an_excluded_member_keeps_no_new_evidence(name: str) -> None:
+    consortium, member, desk, body = in_its_state(name)
+    body = with_evidence(body, tuple(replace(e, custodian="bank-d") for e in evidence_of(body)))
+    excluded(consortium, "bank-d")
+    assert consortium.submit(member, body, desk) == "excluded_custodian"
+
+
+def test_what_was_filed_with_a_member_before_it_was_excluded_stays_valid() -> None:
+    consortium, member, desk, body = in_its_state("certificate.grant")
+    keepers = {piece.custodian for piece in consortium.application().evidence}
+    assert keepers
+    for keeper in keepers:
+        excluded(consortium, keeper)
+    consortium.must(member, body, desk)
+    assert {piece.custodian for piece in consortium.certificate().evidence} == keepers
 
 
 @pytest.mark.parametrize("name", ["certificate.type_test", "certificate.site_check", "certificate.review"])
