@@ -203,8 +203,9 @@ def _outlook(
 
 
 def _is_up(peer: Mapping[str, Any], enough: int) -> bool:
-    says_no = peer.get("votes") is False  # a learner that bears a validator's name; who has not told anything counts
-    return bool(peer["connected"]) and not says_no and peer["height"] is not None and int(peer["height"]) >= enough
+    if peer.get("votes") is False:
+        return False  # a learner that bears a validator's name; who has not told anything yet counts
+    return bool(peer["connected"]) and peer["height"] is not None and int(peer["height"]) >= enough
 
 
 def check_outlook(found: Outlook | None) -> None:

@@ -44,8 +44,8 @@ def links_of(ledger: StateReader, state: ReplicaState, extra: Iterable[str]) -> 
         host, port = parse_address(node.address)
         peers[name] = PeerAddress(name, node.member, host, port)
     for text in extra:
-        node, _, address = text.partition("@")
-        name, _, member = node.partition("/")
+        who, _, address = text.partition("@")
+        name, _, member = who.partition("/")
         host, port = split_address(address)
         peers[name] = PeerAddress(name, peers[name].member if name in peers else member or name, host, port)
     peers.pop(state.name, None)

@@ -181,3 +181,20 @@ def test_a_peer_has_time_to_say_that_it_is_where_a_busy_chain_was() -> None:
     found = outlook(asked, check, within_s=10.0)
     assert found is not None
     assert found.safe
+
+
+def test_a_learner_that_bears_a_validators_name_is_not_counted_as_up() -> None:
+    class Learner(Asked):
+        def call(self, method: str) -> Any:
+            found = super().call(method)
+            if method == "net_peers":
+                for peer in found["peers"]:
+                    peer["votes"] = peer["name"] != "b"
+            return found
+
+    asked: Any = Learner(100, {"b": 100, "c": 100, "d": 100})
+    following = {"following": {"n": 4, "quorum": 3, "validators": list("abcd")}}
+    found, rekeyed = outlook(asked, following), outlook(asked, following, ["b"])
+    assert found is not None
+    assert rekeyed is not None
+    assert ("".join(found.live), "".join(rekeyed.live)) == ("acd", "abcd")
