@@ -111,6 +111,8 @@ def _reached(record: Record) -> tuple[Epoch, int] | None:
             return change.epoch, change.delivered_height
         case Reached(epoch, height):
             return epoch, height
+        case ViewStarted(new_view):
+            return new_view.epoch, 0  # it says no height; who forgot this view could vote below it
         case _:
             return None
 

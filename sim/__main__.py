@@ -119,6 +119,8 @@ def _replay(path: Path, folder: Path) -> int:
     failure, files = write_report(scenario, folder, path.stem)
     print(next(file for file in files if file.suffix == ".txt").read_text())
     print(f"written: {', '.join(map(str, files))}", file=sys.stderr)
+    if failure is not None:
+        print(f"scenario {path.stem} breaks a rule: {failure.rule}: {failure.seen}", file=sys.stderr)
     return 0 if failure is None else 1
 
 

@@ -1,46 +1,78 @@
-"""Changes of the validator set in a simulated run, drawn from a seed: nodes that join and nodes that leave.
+"""Doing the changes of a plan to a cluster: a bank proposes, all banks vote, and vote again, since batches get lost.
 
-Here: what is proposed when, and the votes, cast again and again since batches and whole nodes are lost meanwhile. Not
-here: the events themselves (`sim.governance`), who is lost (`sim.faults`).
+Whether a change may be is for the chain to say, and for `check_sets` to look at: no epoch bears fewer faulty validators
+than the run began with. Not here: which changes a run consists of (`sim.membership`), the events
+themselves (`sim.governance`).
 """
 
 from __future__ import annotations
 
-from random import Random
+from collections.abc import Iterable
+from functools import partial
 from typing import Final
 
+from consensus.invariants import require
+from ledger.governance_bodies import ExcludeMember
+from ledger.members import read_member, read_source
 from sim.cluster import Cluster
-from sim.governance import addition, removal
-from sim.workload import START_MS, bank_of
+from sim.disk import Written
+from sim.faults import later, revive
+from sim.governance import addition, removal, retirement
+from sim.membership import Change, Deed, change_in_words
+from sim.workload import START_MS, bank_of, key_of
 
-CHANGES: Final = 3
-NODES_MAX: Final = 9
 PORT: Final = 7_600
-VOTES_AFTER_MS: Final = (800, 3_000, 9_000)
+VALIDATORS_MIN: Final = 4
+VOTES_AFTER_MS: Final = (600, 2_000, 5_000)
 
 
-def plan_changes(cluster: Cluster, random: Random, chaos_ms: int) -> None:
-    """Put a few changes in the cluster's queue, at moments of the time of faults."""
-    for _ in range(CHANGES):
-        cluster.schedule(START_MS + random.randrange(500, max(1_000, chaos_ms)), lambda: propose_one(cluster, random))
+def plan_changes(cluster: Cluster, changes: Iterable[Change]) -> None:
+    """Put changes in a cluster's queue."""
+    for change in changes:
+        cluster.schedule(START_MS + change.at_ms, partial(do, cluster, change))
 
 
-def propose_one(cluster: Cluster, random: Random) -> None:
-    """Have a bank propose that a further node joins, or that one which joined leaves, and all banks vote for it."""
-    cores = [node.core for node in cluster.nodes if node.core is not None]
-    if not cores:
-        return
-    chain = max((core.chain for core in cores), key=lambda chain: chain.height)
-    present = [validator.name for validator in chain.validators_after(chain.tip_hash).validators]
-    later = [name for name in present if name not in {bank_of(i) for i in range(len(cluster.sources))}]
-    bank = random.randrange(len(cluster.sources))
-    if len(cluster.nodes) < NODES_MAX and random.random() < 2 / 3:
-        name = f"{bank_of(bank)}-{len(cluster.nodes)}"
-        cluster.add_node(name, bank)
-        proposal = cluster.propose(bank, addition(cluster.chain_id, name, bank_of(bank), PORT + len(cluster.nodes)))
-    elif later:
-        proposal = cluster.propose(bank, removal(random.choice(later), fewer_faults=True))
-    else:
-        return
+def do(cluster: Cluster, change: Change) -> None:
+    """Let one change be proposed now, and voted for some times from now on."""
+    cluster.note(change_in_words(change))
+    gateways = cluster.gateways
+    match change.deed:
+        case Deed.JOIN:
+            index = cluster.add_node(change.who, change.bank)
+            _trouble(cluster, index, change)
+            member = bank_of(change.bank)
+            proposal = gateways.propose(change.bank, addition(cluster.chain_id, change.who, member, PORT + index))
+        case Deed.LEAVE:
+            proposal = gateways.propose(change.bank, removal(change.who, fewer_faults=bool(change.amounts)))
+        case Deed.EXCLUDE:
+            proposal = gateways.propose(change.bank, ExcludeMember(change.who))
+        case Deed.STOP_SOURCE:
+            gateways.submit(change.bank, retirement(bank_of(change.bank), change.who, cluster.chain_id, cluster.now_ms))
+            return
     for after_ms in VOTES_AFTER_MS:
-        cluster.schedule(cluster.now_ms + after_ms, lambda: cluster.approve(proposal, range(len(cluster.sources))))
+        later(cluster, after_ms, lambda: gateways.approve(proposal, range(len(gateways.sources))))
+
+
+def _trouble(cluster: Cluster, index: int, change: Change) -> None:
+    """Let a joiner stop once on its way, and start again."""
+    if change.amounts:
+        after_ms, down_ms = change.amounts
+        later(cluster, after_ms, lambda: cluster.crash(index, Written.NOTHING))
+        later(cluster, after_ms + down_ms, lambda: revive(cluster, index))
+
+
+def silenced(cluster: Cluster, bank: int) -> bool:
+    """Say whether a bank's source may submit nothing any more, by the state of the node that is furthest."""
+    chains = [node.core.chain for node in cluster.nodes if node.core is not None]
+    newest = max(chains, key=lambda chain: chain.height)
+    state = newest.state_after(newest.tip_hash)
+    member, source = read_member(state, bank_of(bank)), read_source(state, key_of(bank_of(bank), "source").public)
+    return member is None or member.excluded or source is None or source.removed
+
+
+def check_sets(cluster: Cluster) -> None:
+    """Require that no epoch's validators bear fewer faulty ones than those that the run began with."""
+    first = cluster.genesis_validators
+    for validators in cluster.conformance.sets():
+        safe = validators.f >= first.f and validators.n >= min(VALIDATORS_MIN, first.n)
+        require(safe, "no change leaves fewer than a safe quorum needs", (validators.epoch, validators.n, first.n))

@@ -1,60 +1,50 @@
 """A cluster of whole pure cores on a virtual network, clock and disk, with every invariant checked after every step.
 
-One seed is one run. Here: the queue of events, nodes with crashes and restarts, and what is watched. Not here: which
-faults happen when (`sim.plan`, `sim.faults`), what malicious nodes do (`sim.malicious`).
+One seed is one run. Here: the queue of events, nodes with crashes and restarts, their turns, and what is watched. Not
+here: how messages travel (`sim.post`), how batches come in (`sim.gateways`), which faults happen when (`sim.plan`,
+`sim.faults`), what malicious nodes do (`sim.malicious`).
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from typing import Final
 
-from chainnode.core import NodeCore, Observer, Outgoing
-from consensus import messages
+from chainnode.core import NodeCore, Observer
 from consensus.effects import CheckpointStable, Effect
 from consensus.invariants import ClusterMonitor, ReplicaMonitor, require
 from consensus.state import Parameters, ReplicaState
-from ledger.batches import ParsedBatch
 from ledger.chain import Chain
 from ledger.genesis import Genesis, validator_set
-from ledger.governance_bodies import Action
 from ledger.pool import Pool
 from ledger.reader import LedgerReader
 from ledger.store import MemoryStore
 from primitives.errors import InputError, StorageError
-from primitives.ids import EventId, Height, TimeMs
+from primitives.ids import Height, TimeMs
 from sim.chronicle import Chronicle
 from sim.disk import Disk, Written
 from sim.events import Arrival, Offer, Synced, Tick
-from sim.governance import proposal, readiness_of, signer_of, submitted, vote
+from sim.gateways import Gateways
+from sim.governance import readiness_of, signer_of, submitted
 from sim.journal import Journal
 from sim.model.conformance import Conformance
 from sim.network import Network, Weather
 from sim.node import SimNode, Tracer, Write
+from sim.post import Post, Script
 from sim.recording import Recording
 from sim.signatures import STAND_IN_KINDS, BatchChecks, StandInSigner, stand_in_verify
 from sim.streams import Streams, below
-from sim.twister import Behaviour, Letter
-from sim.workload import START_MS, Source, bank_of, genesis_of
+from sim.twister import Behaviour
+from sim.workload import START_MS, bank_of, genesis_of
 
 TICK_MS: Final = 25
 IDLE_TICK_MS: Final = 100
 """How often a node ticks while nothing is in flight or waits there: times are kept to within this."""
 RECORDS_MAX: Final = 400
-RESUBMIT_MS: Final = 2_000
-SIGNED_KINDS: Final = frozenset(
-    kind
-    for kind, (type_, _) in messages.KINDS.items()
-    if type_ in (messages.PrePrepare, messages.Vote, messages.ViewChange, messages.NewView, messages.CheckpointVote)
-)
-"""What binds its signer, and so must be on the sender's disk before it leaves."""
-
-Script = Callable[[int, int, int, bytes], tuple[int, ...] | None]
-"""Decides a message by (sender, receiver, kind, payload): the delays of its copies in ms (none: it is lost), or None
-to let the weather decide. Cut links stay cut."""
+"""Records in a log from which on it is cut."""
 
 
 class Cluster:
@@ -76,13 +66,15 @@ class Cluster:
         tracer: Tracer | None = None,
         script: Script | None = None,
         genesis: Genesis | None = None,
+        records_max: int = RECORDS_MAX,
     ) -> None:
         """Begin a run of `count` validators, all of them started, and hold it against the abstract model.
 
         `seats` names the validator that each node is, where there are more nodes than validators: None is an observer,
         and a seat that is taken twice has twins, two replicas of one name and key. `malicious` nodes send what their
         behaviour makes of it; a `recorded` one keeps its inputs. `script` decides deliveries instead of the weather;
-        a `genesis` of other members or another policy stands in for the usual one.
+        a `genesis` of other members or another policy stands in for the usual one. A log of more than `records_max` is
+        cut.
         """
         self.streams = Streams(seed)
         self.now_ms = START_MS
@@ -90,22 +82,21 @@ class Cluster:
         self.chain_id = self.genesis.chain_id
         self.network = Network(self.streams, weather or Weather())
         self.watch = ClusterMonitor(Chain(MemoryStore(), self.genesis).tip_hash)
-        self.sources = [Source(bank_of(index), self.chain_id) for index in range(count)]
         self.parameters = Parameters()
+        self.records_max = records_max
         self.chronicle = Chronicle(journal)
         self.conformance = Conformance(lambda index: self.nodes[index].honest)
         self.tracers: tuple[Tracer, ...] = (self.conformance,) if tracer is None else (self.conformance, tracer)
-        self.script = script
         self._check_batch = BatchChecks()
         self.idle_tick_ms = IDLE_TICK_MS
         self.on_failure: Callable[[int], None] | None = None
         self.nodes: list[SimNode] = []
+        self.post = Post(self.nodes, self.network, self.streams, self.chronicle, self.schedule, script)
+        self.gateways = Gateways(self.genesis, count, lambda: TimeMs(self.now_ms), self.schedule, self._act)
         for index, seat in enumerate(range(count) if seats is None else seats):
-            name = f"observer-{index}" if seat is None else bank_of(seat)
-            monitor = ReplicaMonitor(name, self.watch)
-            node = SimNode(index, name, seat, Disk(self.chain_id), monitor, (malicious or {}).get(index))
+            node = self._make(f"observer-{index}" if seat is None else bank_of(seat), seat)
+            node.malicious = (malicious or {}).get(index)
             node.generation, node.bank = (None, 0) if seat is None else (0, seat)
-            self.nodes.append(node)
         self.steps = 0
         self._recorded = recorded
         self._queue: list[tuple[int, int, object]] = []
@@ -113,6 +104,11 @@ class Cluster:
         self.genesis_validators = validator_set(self.genesis)
         for node in self.nodes:
             self.start(node.index)
+
+    def _make(self, name: str, seat: int | None) -> SimNode:
+        node = SimNode(len(self.nodes), name, seat, Disk(self.chain_id), ReplicaMonitor(name, self.watch))
+        self.nodes.append(node)
+        return node
 
     # --- the world's queue
 
@@ -140,7 +136,7 @@ class Cluster:
             case Synced():
                 self._synced(event)
             case Offer(source, count):
-                self._offer(source, count)
+                self.gateways.offer(source, count)
             case _ if callable(event):
                 event()
             case _:
@@ -183,7 +179,7 @@ class Cluster:
             "what was answered `committed` is never lost",
             (node.name, core.chain.height, max(node.answered, default=0)),
         )
-        self.note(f"{node.name} starts at height {core.chain.height}{_how(node, torn_bytes)}", index)
+        self.note(f"{node.name} starts at height {core.chain.height}{node.found_out(torn_bytes)}", index)
         if index == self._recorded:
             node.recording = Recording(node.disk)
         try:
@@ -205,8 +201,8 @@ class Cluster:
         if node.malicious is not None:
             node.malicious.attach(core)
         if node.recording is not None:
-            node.recording.note("restore", tuple(records), self._clock(node))
-        core.restore(records, self._clock(node))
+            node.recording.note("restore", tuple(records), self.clock(node))
+        core.restore(records, self.clock(node))
 
     def crash(self, index: int, written: Written = Written.NOTHING, share: int = 500) -> None:
         """Stop a node at once; of the turn that is being written, `written` says what the disk keeps.
@@ -244,8 +240,8 @@ class Cluster:
         for other in self.nodes:
             if other.core is not None:
                 if other.recording is not None:
-                    other.recording.note("disconnected", node.name, self._clock(other))
-                other.core.disconnected(node.name, self._clock(other))
+                    other.recording.note("disconnected", node.name, self.clock(other))
+                other.core.disconnected(node.name, self.clock(other))
 
     def wipe(self, index: int, *, ledger: bool, log: bool) -> None:
         """Lose a stopped node's store, its write-ahead log, or both. Without its log it follows and does not vote."""
@@ -268,12 +264,10 @@ class Cluster:
 
         It follows until the chain makes it a validator: propose `sim.governance.addition` and have it approved.
         """
-        index = len(self.nodes)
-        node = SimNode(index, name, None, Disk(self.chain_id), ReplicaMonitor(name, self.watch))
+        node = self._make(name, None)
         node.generation, node.bank = 0, bank
-        self.nodes.append(node)
-        self.start(index)
-        return index
+        self.start(node.index)
+        return node.index
 
     def rekey(self, index: int) -> int:
         """Start a node anew with an empty disk and its next keys, as after a lost disk; return their generation.
@@ -289,29 +283,12 @@ class Cluster:
         self.start(index)
         return node.generation
 
-    def propose(self, bank: int, action: Action) -> EventId:
-        """Have a bank's source submit a proposal, and return its id."""
-        proposal_id, event = proposal(bank_of(bank), action, self.now_ms)
-        self.submit(bank, event)
-        return proposal_id
-
-    def approve(self, proposal_id: EventId, banks: Iterable[int], *, approve: bool = True) -> None:
-        """Have these banks' sources submit their votes on a proposal."""
-        for bank in banks:
-            self.submit(bank, vote(bank_of(bank), self.chain_id, proposal_id, self.now_ms, approve=approve))
-
-    def submit(self, bank: int, event: bytes) -> None:
-        """Have a bank's source submit one event, in a batch of its own, until it is committed."""
-        self.sources[bank].batch_of([event], self.now_ms)
-        self._submit(bank, self.sources[bank].parsed[-1])
-
     def inject(self, sender: int, receiver: int, kind: int, payload: bytes, delay_ms: int = 1) -> None:
         """Let a crafted message arrive as if `sender` had sent it: no weather, no script, but cuts hold.
 
         The receiver may refuse it (counted in its `refusals`), whoever the sender is; the sender need not run.
         """
-        number = self.chronicle.sent(self.elapsed_ms, sender, receiver, kind, payload)
-        self.schedule(self.now_ms + delay_ms, Arrival(number, sender, receiver, kind, payload, injected=True))
+        self.post.inject(sender, receiver, kind, payload, self.now_ms, delay_ms)
 
     def heights(self) -> list[int]:
         """Return the committed height of each node that runs, -1 of one that does not."""
@@ -329,15 +306,6 @@ class Cluster:
         """The lines of the run's story."""
         return self.chronicle.lines
 
-    @property
-    def journal(self) -> Journal | None:
-        """The journal of the run, where one is kept; it may be set while the run goes on."""
-        return self.chronicle.journal
-
-    @journal.setter
-    def journal(self, journal: Journal | None) -> None:
-        self.chronicle.journal = journal
-
     def note(self, text: str, node: int | None = None) -> None:
         """Add a line to the run's story; `node` is whose it is."""
         self.chronicle.note(self.elapsed_ms, text, node)
@@ -349,7 +317,8 @@ class Cluster:
 
     # --- events
 
-    def _clock(self, node: SimNode) -> TimeMs:
+    def clock(self, node: SimNode) -> TimeMs:
+        """Return a node's own time."""
         return TimeMs(self.now_ms + node.skew_ms)
 
     def _connect(self, node: SimNode, other: SimNode) -> None:
@@ -366,7 +335,7 @@ class Cluster:
         if node.malicious is not None and not node.malicious.takes(event.kind, event.payload):
             self.chronicle.lost(self.elapsed_ms, event.number, "ignored")
             return
-        peer, now_ms = sender.name, self._clock(node)
+        peer, now_ms = sender.name, self.clock(node)
         if self.chronicle.journal is not None:
             self.chronicle.arrived(self.elapsed_ms, event.number)
         if node.recording is not None:
@@ -387,41 +356,27 @@ class Cluster:
         if node.core is None or node.life != event.life:
             return
         if node.recording is not None:
-            node.recording.note("on_tick", self._clock(node))
+            node.recording.note("on_tick", self.clock(node))
         try:
-            node.core.on_tick(self._clock(node))
+            node.core.on_tick(self.clock(node))
         except StorageError as error:
             self._fail(node, error)
             return
         self._begin_write(node)
         if node.core is not None:
-            self.schedule(self.now_ms + (self.idle_tick_ms if _is_idle(node) else TICK_MS), event)
+            self.schedule(self.now_ms + (self.idle_tick_ms if node.idle else TICK_MS), event)
 
-    def _offer(self, source: int, count: int) -> None:
-        self.sources[source].next_batch(count, self.now_ms)
-        self._submit(source, self.sources[source].parsed[-1])
-
-    def _submit(self, source: int, batch: ParsedBatch) -> None:
-        """Hand a batch to the source's own node, and again until it is committed there, as a gateway does."""
-        node = self.nodes[source]
-        if node.core is not None:
-            try:
-                if self._submitted(node, node.core, batch):
-                    return
-            except StorageError as error:
-                self._fail(node, error)
-            self._begin_write(node)
-        self.schedule(self.now_ms + RESUBMIT_MS, lambda: self._submit(source, batch))
-
-    def _submitted(self, node: SimNode, core: NodeCore, batch: ParsedBatch) -> bool:
-        """Offer a batch to its node; say whether it is committed there."""
-        number, _ = core.chain.next_number(core.chain.tip_hash, batch.header.source)
-        if batch.header.number < number:
-            return True
-        offer = "offer_again" if core.chain.has_batch(batch.hash) else "submit_batch"
-        if node.recording is not None:
-            node.recording.note(offer, batch.raw, self._clock(node))
-        getattr(core, offer)(batch, self._clock(node))
+    def _act(self, index: int, action: Callable[[SimNode, NodeCore, TimeMs], bool]) -> bool:
+        """Let a running node's core do something, and begin to write what follows unless there is no more to do."""
+        node = self.nodes[index]
+        if node.core is None:
+            return False
+        try:
+            if action(node, node.core, self.clock(node)):
+                return True
+        except StorageError as error:
+            self._fail(node, error)
+        self._begin_write(node)
         return False
 
     # --- turns
@@ -431,7 +386,7 @@ class Cluster:
         assert node.core is not None, "the caller checked"
         turn = node.core.take_turn()
         node.monitor.turn_taken()
-        rewrite = node.core.live_records() if node.disk.log.count > RECORDS_MAX else None
+        rewrite = node.core.live_records() if node.disk.log.count > self.records_max else None
         if node.recording is not None:
             node.recording.turn(turn, rewrite)
         effects, node.effects = tuple(node.effects), []
@@ -481,39 +436,10 @@ class Cluster:
             if isinstance(notice, CheckpointStable):
                 node.stable = notice.height
         for submission in write.turn.submissions:
-            self.submit(node.bank, submitted(bank_of(node.bank), submission, self.now_ms))
+            self.gateways.submit(node.bank, submitted(bank_of(node.bank), submission, self.now_ms))
         for message in write.turn.outgoing:
-            self._send(node, message)
+            self.post.send(node, message, self.now_ms)
         self._begin_write(node)
-
-    def _send(self, node: SimNode, message: Outgoing) -> None:
-        name, peer, kind, payload = node.name, message.peer, message.kind, message.payload
-        peers = [other.index for other in self.nodes if other.name != name and (peer is None or other.name == peer)]
-        if node.malicious is None:
-            if kind in SIGNED_KINDS:
-                written = payload in node.disk.promised or _shown(node, message)
-                require(written, "no send before its write", (node.index, kind))
-            for receiver in peers:
-                self._post(node.index, receiver, kind, payload)
-            return
-        letters = [Letter(receiver, kind, payload) for receiver in peers]
-        for letter in node.malicious.twist(letters, self.streams.of(f"malicious {node.index}")):
-            self._post(node.index, *letter)
-
-    def _post(self, sender: int, receiver: int, kind: int, payload: bytes, late_ms: int = 0) -> None:
-        """Let a message leave: a cut link, the script or the weather decide whether and when it arrives."""
-        number = self.chronicle.sent(self.elapsed_ms, sender, receiver, kind, payload)
-        if not self.network.linked(sender, receiver):
-            self.chronicle.lost(self.elapsed_ms, number, "cut")
-            return
-        delays = None if self.script is None else self.script(sender, receiver, kind, payload)
-        why = "weather" if delays is None else "script"
-        if delays is None:
-            delays = self.network.delays(sender, receiver, len(payload), self.now_ms)
-        for delay_ms in delays:
-            self.schedule(self.now_ms + late_ms + delay_ms, Arrival(number, sender, receiver, kind, payload))
-        if not delays:
-            self.chronicle.lost(self.elapsed_ms, number, why)
 
     def _observe(self, node: SimNode, state: ReplicaState, effects: Sequence[Effect]) -> None:
         if node.malicious is None:
@@ -521,28 +447,3 @@ class Cluster:
         if effects:
             node.effects.extend(effects)
             self.chronicle.effects(self.elapsed_ms, node.index, node.name, effects)
-
-
-def _is_idle(node: SimNode) -> bool:
-    """Say whether nothing is in flight or waits at a running node: no block, batch, write, view change or fetch."""
-    core = node.core
-    if core is None or node.writing is not None:
-        return False
-    state = core.replica.state
-    return state.active and not state.slots and state.fetch_peer is None and not len(core.application.pool)
-
-
-def _how(node: SimNode, torn_bytes: int) -> str:
-    """Say what a start found out."""
-    torn = f", {torn_bytes} torn bytes cut" if torn_bytes else ""
-    return f"{torn}, without a vote" if node.learner and node.seat is not None else torn
-
-
-def _shown(node: SimNode, message: Outgoing) -> bool:
-    """Say whether a node passes on what another one signed: the PREPARE of a leader that proposed two blocks."""
-    if messages.KINDS[message.kind][0] is not messages.Vote:
-        return False
-    vote = messages.decode_message(message.kind, message.payload)
-    assert isinstance(vote, messages.Vote), "as its kind says"
-    assert node.core is not None, "a node that sends runs"
-    return vote.validator != node.core.replica.state.me

@@ -91,6 +91,13 @@ class DiskStore:
         self._damaged.add(key)
         return key
 
+    def damage_row(self, key: bytes) -> bool:
+        """Damage one row; say whether it is there."""
+        held = self._rows.get(key) is not None
+        if held:
+            self._damaged.add(key)
+        return held
+
 
 class LogImage:
     """A write-ahead log as the bytes of its file."""

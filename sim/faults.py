@@ -28,7 +28,7 @@ SUPERVISOR_MS: Final = 500
 
 def plan(cluster: Cluster, strikes: Iterable[Strike]) -> None:
     """Put faults in a cluster's queue; from now on nodes that stop by themselves are started again."""
-    cluster.on_failure = lambda index: _later(cluster, SUPERVISOR_MS, lambda: revive(cluster, index))
+    cluster.on_failure = lambda index: later(cluster, SUPERVISOR_MS, lambda: revive(cluster, index))
     for strike in strikes:
         cluster.schedule(START_MS + strike.at_ms, partial(do, cluster, strike))
 
@@ -134,7 +134,7 @@ def _crashes(cluster: Cluster, strike: Strike) -> None:
 
 def _crash(cluster: Cluster, index: int, written: int, share: int, lasts_ms: int) -> None:
     cluster.crash(index, Written(written), share)
-    _later(cluster, lasts_ms, lambda: revive(cluster, index))
+    later(cluster, lasts_ms, lambda: revive(cluster, index))
 
 
 def _cuts(cluster: Cluster, strike: Strike) -> None:
@@ -145,14 +145,14 @@ def _cuts(cluster: Cluster, strike: Strike) -> None:
         links = list(zip(*[iter(strike.nodes)] * 2, strict=True))
         for link in links:
             cluster.network.cut(*link)
-    _later(cluster, strike.lasts_ms, lambda: cluster.network.join(links))
+    later(cluster, strike.lasts_ms, lambda: cluster.network.join(links))
 
 
 def _slow_links(cluster: Cluster, strike: Strike) -> None:
     links = [link for index in strike.nodes for link in _links_of(cluster, index)]
     for link in links:
         cluster.network.slow(*link, strike.amounts[0])
-    _later(cluster, strike.lasts_ms, lambda: cluster.network.hasten(links))
+    later(cluster, strike.lasts_ms, lambda: cluster.network.hasten(links))
 
 
 def _links_of(cluster: Cluster, index: int) -> list[Link]:
@@ -167,14 +167,14 @@ def _clocks(cluster: Cluster, strike: Strike) -> None:
             node.skew_ms = strike.amounts[0]
         else:
             node.skew_ms += strike.amounts[0]
-            _later(cluster, strike.lasts_ms, partial(setattr, node, "skew_ms", 0))
+            later(cluster, strike.lasts_ms, partial(setattr, node, "skew_ms", 0))
 
 
 def _full_disk(cluster: Cluster, strike: Strike) -> None:
     written, share = strike.amounts
     for index in strike.nodes:
         cluster.nodes[index].disk.full = (Written(written), share)
-        _later(cluster, strike.lasts_ms, partial(_space, cluster, index))
+        later(cluster, strike.lasts_ms, partial(_space, cluster, index))
 
 
 def _space(cluster: Cluster, index: int) -> None:
@@ -187,7 +187,7 @@ def _lost_disk(cluster: Cluster, strike: Strike) -> None:
         cluster.crash(index)
         ledger, log = strike.fault is not Fault.LOST_LOG, strike.fault is not Fault.LOST_LEDGER
         cluster.wipe(index, ledger=ledger, log=log)
-        _later(cluster, strike.lasts_ms, partial(revive, cluster, index))
+        later(cluster, strike.lasts_ms, partial(revive, cluster, index))
 
 
 def _rekey(cluster: Cluster, strike: Strike) -> None:
@@ -196,13 +196,13 @@ def _rekey(cluster: Cluster, strike: Strike) -> None:
     for index in strike.nodes:
         cluster.nodes[index].disk.full = None
         generation = cluster.rekey(index)
-        _later(cluster, after_ms, partial(_readmit, cluster, index, generation, bank))
+        later(cluster, after_ms, partial(_readmit, cluster, index, generation, bank))
 
 
 def _readmit(cluster: Cluster, index: int, generation: int, bank: int) -> None:
     name = cluster.nodes[index].name
-    proposal = cluster.propose(bank, rekeying(cluster.chain_id, name, name, generation))
-    cluster.approve(proposal, [other for other in range(len(cluster.sources)) if other != index])
+    proposal = cluster.gateways.propose(bank, rekeying(cluster.chain_id, name, name, generation))
+    cluster.gateways.approve(proposal, [other for other in range(len(cluster.gateways.sources)) if other != index])
 
 
 def _flip(cluster: Cluster, strike: Strike) -> None:
@@ -214,7 +214,7 @@ def _flip(cluster: Cluster, strike: Strike) -> None:
         if strike.fault is Fault.FLIPPED_LOG:
             cluster.crash(index)
             _flip_log(cluster, index, share, bit)
-            _later(cluster, strike.lasts_ms, partial(revive, cluster, index))
+            later(cluster, strike.lasts_ms, partial(revive, cluster, index))
         else:
             node.disk.store.damage(share)
 
@@ -252,5 +252,6 @@ def _mend(cluster: Cluster, index: int) -> None:
     revive(cluster, index)
 
 
-def _later(cluster: Cluster, after_ms: int, action: Callable[[], None]) -> None:
+def later(cluster: Cluster, after_ms: int, action: Callable[[], None]) -> None:
+    """Do something after a time."""
     cluster.schedule(TimeMs(cluster.now_ms + after_ms), action)

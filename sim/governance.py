@@ -13,7 +13,7 @@ from typing import Final
 
 from chainnode.readiness import Readiness, Submission
 from ledger.events import Event, event_id
-from ledger.governance import PROPOSE, SCHEMA, VOTE
+from ledger.governance import PROPOSE, RETIRE_SOURCE, SCHEMA, VOTE
 from ledger.governance_bodies import (
     Action,
     AddValidator,
@@ -21,8 +21,10 @@ from ledger.governance_bodies import (
     Propose,
     RekeyValidator,
     RemoveValidator,
+    RetireSource,
     ValidatorKeys,
     key_statement,
+    retirement_statement,
     vote_statement,
 )
 from ledger.nodes import USES
@@ -76,6 +78,13 @@ def vote(member: str, chain_id: Hash, proposal_id: bytes, now_ms: TimeMs, *, app
     officer = key_of(member, "officer")
     signature = officer.sign(vote_statement(chain_id, proposal_id, approve))
     return _event(member, VOTE, encode(CastVote(bytes(proposal_id), approve, officer.public, signature)), now_ms)[1]
+
+
+def retirement(carrier: str, member: str, chain_id: Hash, now_ms: TimeMs) -> bytes:
+    """Return the bytes of an event by which a member's officer stops its source; `carrier` submits it."""
+    source, officer = key_of(member, "source").public, key_of(member, "officer")
+    signature = officer.sign(retirement_statement(chain_id, source))
+    return _event(carrier, RETIRE_SOURCE, encode(RetireSource(source, officer.public, signature)), now_ms)[1]
 
 
 def submitted(member: str, submission: Submission, now_ms: TimeMs) -> bytes:

@@ -7,7 +7,8 @@ read it; nothing in a run depends on it. Times are milliseconds since the run's 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
+from hashlib import sha256
 from typing import Final
 
 from chainnode.core import BATCH, BATCH_HAVE, BATCH_WANT, READY, WIRE_KINDS, BatchIds
@@ -30,7 +31,7 @@ from consensus.messages import (
 from ledger.batches import BATCH_SIZE_MAX, parse_batch
 from ledger.governance_bodies import Ready
 from primitives.block import Block
-from primitives.encoding import decode
+from primitives.encoding import decode, encode
 from primitives.errors import InputError
 from primitives.votes import COMMIT, PREPARE
 
@@ -89,6 +90,13 @@ class Journal:
     def add(self, entry: Entry) -> None:
         """Note one entry."""
         self.entries.append(entry)
+
+    def digest(self) -> str:
+        """Return a hash of all entries: of one scenario the same in every process, and on every version of Python."""
+        found = sha256()
+        for entry in self.entries:
+            found.update(encode((type(entry).__name__, *astuple(entry))))
+        return found.hexdigest()
 
 
 def describe(kind: int, payload: bytes) -> str:

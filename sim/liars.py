@@ -12,6 +12,7 @@ from typing import Final
 from chainnode.core import BATCH
 from consensus.messages import (
     Blocks,
+    CheckpointVote,
     Message,
     NewView,
     PrePrepare,
@@ -28,7 +29,7 @@ from ledger.execution import BlockRefused
 from primitives.block import Block, CommittedBlock, batches_hash
 from primitives.errors import InputError
 from primitives.hashing import leaf_hash
-from primitives.ids import Hash, Height, TimeMs, View
+from primitives.ids import Epoch, Hash, Height, TimeMs, View
 from primitives.validators import Validator
 from primitives.votes import COMMIT
 from sim.twister import Letter, Twister, altered_block, decoded, letter_of
@@ -37,6 +38,7 @@ MARGIN_MS: Final = 150
 AHEAD_HEIGHTS: Final = 100
 HUGE_BYTES: Final = 256 * 1024
 PARTS: Final = 3
+HEARD_MAX: Final = 16
 
 
 class SlowLeader(Twister):
@@ -251,3 +253,52 @@ def _message(kind: int, payload: bytes) -> Message | None:
         return None if kind >= BATCH else decode_message(kind, payload)
     except InputError:
         return None
+
+
+class Relabeller(Twister):
+    """Sends everybody's newest cosignatures under heights to come, before their own: a cosigner signs no height.
+
+    Its own it gives to nobody, half of the time, so that those of the others are needed.
+    """
+
+    def __init__(self, validator: Validator, chain_id: Hash) -> None:
+        super().__init__(validator, chain_id)
+        self._heard: dict[tuple[Epoch, int], CheckpointVote] = {}
+
+    def takes(self, kind: int, payload: bytes) -> bool:
+        """Keep the newest cosignature of everybody."""
+        message = _message(kind, payload)
+        if isinstance(message, CheckpointVote):
+            self._heard.pop((message.epoch, message.validator), None)
+            self._heard[message.epoch, message.validator] = message
+            self._heard = dict(list(self._heard.items())[-HEARD_MAX:])
+        return True
+
+    def _one(self, letter: Letter, random: Random) -> list[Letter]:
+        message = decoded(letter)
+        if not isinstance(message, CheckpointVote | Status):
+            return [letter]
+        tip = self.state.tip.height
+        lies = [letter_of(letter.receiver, _relabelled(vote, tip, random)) for vote in self._heard.values()]
+        withheld = isinstance(message, CheckpointVote) and random.random() < 0.5
+        return lies if withheld else [*lies, letter]
+
+
+def _relabelled(vote: CheckpointVote, tip: Height, random: Random) -> CheckpointVote:
+    """Return a cosignature under another height, mostly the next one, and now and then another epoch."""
+    height = max(1, tip + random.choice((-2, -1, 1, 1, 1, 2, 8)))
+    epoch = max(0, vote.epoch + random.choice((-1, 0, 0, 0, 1)))
+    labels = (Epoch(epoch), Height(height), vote.size, vote.root, vote.time_s)
+    return CheckpointVote(*labels, vote.validator, vote.signature)
+
+
+class EpochMixer(Twister):
+    """Signs its votes for the epochs before and after as well, as one who never heard of a barrier, or too early."""
+
+    def _one(self, letter: Letter, random: Random) -> list[Letter]:
+        message = decoded(letter)
+        if not isinstance(message, Vote) or message.validator != self.state.me:
+            return [letter]
+        epoch = Epoch(max(0, message.epoch + random.choice((-1, 1))))
+        fields = (message.phase, epoch, message.view, message.height, message.block_hash, message.validator)
+        return [letter_of(letter.receiver, self._signed(Vote(*fields, b""))), letter]

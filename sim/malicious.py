@@ -17,9 +17,11 @@ from primitives.ids import Hash
 from primitives.validators import Validator
 from sim.liars import (
     EmptyLeader,
+    EpochMixer,
     LyingLeader,
     LyingServer,
     NewViewForger,
+    Relabeller,
     RisingViewChanger,
     SkippingLeader,
     SlowLeader,
@@ -137,3 +139,6 @@ BEHAVIOURS: Final[tuple[Callable[[Validator, Hash], Behaviour], ...]] = (
     VoteWithholder,
     RisingViewChanger,
 )
+
+EPOCH_BEHAVIOURS: Final[tuple[Callable[[Validator, Hash], Behaviour], ...]] = (Relabeller, EpochMixer)
+"""Those that are drawn for runs whose validators change, in place of one of the others."""

@@ -89,3 +89,16 @@ class SimNode:
     def honest(self) -> bool:
         """Whether the invariants are held against this node."""
         return self.malicious is None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is in flight or waits at a running node: no block, batch, write, view change or fetch."""
+        if self.core is None or self.writing is not None:
+            return False
+        state = self.core.replica.state
+        return state.active and not state.slots and state.fetch_peer is None and not len(self.core.application.pool)
+
+    def found_out(self, torn_bytes: int) -> str:
+        """Say what a start found out."""
+        torn = f", {torn_bytes} torn bytes cut" if torn_bytes else ""
+        return f"{torn}, without a vote" if self.learner and self.seat is not None else torn

@@ -7,14 +7,16 @@ parameters, so that one can be taken away and the rest stays as it was. Not here
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from random import Random
 from typing import Final
 
 from primitives.errors import InputError
+from sim.cluster import RECORDS_MAX
 from sim.disk import Written
-from sim.malicious import BEHAVIOURS
+from sim.malicious import BEHAVIOURS, EPOCH_BEHAVIOURS
+from sim.membership import Change, change_line, draw_changes, parsed_change
 from sim.network import Weather
 from sim.workload import bank_of
 
@@ -22,7 +24,14 @@ CHAOS_MS: Final = 20_000
 STRIKES_MAX: Final = 7
 BATCHES: Final = (5, 80)
 BATCH_EVENTS: Final = (1, 1, 2, 3, 5, 5, 40)
-BEHAVIOUR_NAMES: Final = tuple(behaviour.__name__ for behaviour in BEHAVIOURS)
+DRAWN_NAMES, EPOCH_NAMES = (
+    tuple(behaviour.__name__ for behaviour in behaviours) for behaviours in (BEHAVIOURS, EPOCH_BEHAVIOURS)
+)
+BEHAVIOUR_NAMES: Final = DRAWN_NAMES + EPOCH_NAMES
+CHANGE_SHARE: Final = 0.35
+"""How many runs see members and validators come and go."""
+LOST_AFTER_MS: Final = 9_000
+"""Within this time of a change's proposal its barrier comes, if it comes: a ledger is lost then on purpose."""
 
 
 class Fault(StrEnum):
@@ -113,7 +122,9 @@ class Load:
 class Scenario:
     """One run: `malicious` holds (node, name of its behaviour).
 
-    `core` names the nodes that are healed at the end, a quorum of honest ones; empty means that all faults end.
+    `core` names the nodes that are healed at the end, a quorum of honest ones, with all that joined meanwhile; empty
+    means that all faults end. `guests` are members without a validator, numbered after the banks that have one. A log
+    of more than `records_max` records is cut.
     """
 
     seed: int
@@ -126,6 +137,9 @@ class Scenario:
     core: tuple[int, ...] = ()
     fate: Fate = Fate.DEAD
     chaos_ms: int = CHAOS_MS
+    changes: tuple[Change, ...] = ()
+    guests: int = 0
+    records_max: int = RECORDS_MAX
 
     def faulty(self) -> set[int]:
         """Return the nodes that are malicious or lose their memory: never more than f."""
@@ -142,19 +156,52 @@ def draw(seed: int, nodes: int = 4) -> Scenario:
     f, quorum = (nodes - 1) // 3, (nodes + (nodes - 1) // 3) // 2 + 1
     faulty = random.sample(range(nodes), f)
     evil = faulty[: random.randint(1, f)] if random.random() < 0.5 else []
-    malicious = tuple((node, random.choice(BEHAVIOUR_NAMES)) for node in evil)
+    malicious = tuple((node, random.choice(DRAWN_NAMES)) for node in evil)
     whole = [node for node in range(nodes) if node not in faulty]
     core = tuple(sorted(random.sample(whole, quorum))) if random.random() < 0.4 else ()
-    return Scenario(
+    forgetful = [node for node in faulty if node not in evil]
+    drawn = Scenario(
         seed=seed,
         nodes=nodes,
         weather=draw_weather(random),
-        strikes=draw_strikes(random, CHAOS_MS, nodes, [node for node in faulty if node not in evil]),
+        strikes=draw_strikes(random, CHAOS_MS, nodes, forgetful),
         malicious=malicious,
         loads=draw_loads(random, random.randint(*BATCHES), nodes),
         observers=int(random.random() < 0.25),
         core=core,
         fate=random.choice(list(Fate)) if core else Fate.DEAD,
+    )
+    return _with_changes(drawn, forgetful)
+
+
+def _with_changes(drawn: Scenario, forgetful: list[int]) -> Scenario:
+    """Let validators and members change in a share of all runs, drawn from a stream of its own.
+
+    Such a run has logs that are cut often, ledgers lost about when an epoch begins, and lies about epochs.
+    """
+    random = Random(f"changes {drawn.seed} {drawn.nodes}")  # noqa: S311  repeatable
+    if random.random() >= CHANGE_SHARE:
+        return drawn
+    guests = random.randint(0, 1)
+    changes = draw_changes(random, drawn.chaos_ms, drawn.nodes, guests)
+    loads = [Load(random.randrange(drawn.chaos_ms), drawn.nodes, 1) for _ in range(guests * random.randint(1, 8))]
+    strikes = [
+        _lost_about(random, change.at_ms, drawn.chaos_ms, node)
+        for change in changes
+        for node in forgetful
+        if random.random() < 0.3
+    ]
+    malicious = drawn.malicious
+    if malicious and random.random() < 0.3:
+        malicious = ((malicious[0][0], random.choice(EPOCH_NAMES)), *malicious[1:])
+    return replace(
+        drawn,
+        changes=changes,
+        guests=guests,
+        loads=tuple(sorted((*drawn.loads, *loads), key=lambda load: load.at_ms)),
+        strikes=tuple(sorted((*drawn.strikes, *strikes), key=lambda strike: strike.at_ms)),
+        malicious=malicious,
+        records_max=random.choice((RECORDS_MAX, 60, 20)),
     )
 
 
@@ -230,6 +277,11 @@ def draw_strike(
     return Strike(fault, at_ms, lasts_ms, who, tuple(map(int, amounts)))
 
 
+def _lost_about(random: Random, at_ms: int, chaos_ms: int, node: int) -> Strike:
+    at_ms = min(at_ms + random.randrange(LOST_AFTER_MS), chaos_ms - 1)
+    return Strike(Fault.LOST_LEDGER, at_ms, random.choice((200, 1_000)), (node,))
+
+
 # --- as text
 
 
@@ -245,7 +297,12 @@ def to_text(scenario: Scenario) -> str:
         *(f"malicious {node} {name}" for node, name in scenario.malicious),
         *(f"batch {load.at_ms} source {load.source} events {load.events}" for load in scenario.loads),
         *map(_strike_line, scenario.strikes),
+        *map(change_line, scenario.changes),
     ]
+    if scenario.guests:
+        lines.insert(3, f"guests {scenario.guests}")
+    if scenario.records_max != RECORDS_MAX:
+        lines.insert(3, f"records {scenario.records_max}")
     if scenario.core:
         lines.append(f"core {' '.join(map(str, scenario.core))} others {scenario.fate}")
     return "\n".join(lines) + "\n"
@@ -274,7 +331,9 @@ def parse(text: str) -> Scenario:
         raise InputError("a scenario that cannot be read", got=f"{type(error).__name__} {error}") from None
 
 
-_LINES: Final = frozenset({"seed", "nodes", "observers", "duration", "weather", "malicious", "batch", "strike", "core"})
+_LINES: Final = frozenset({"seed", "nodes", "observers", "guests", "records", "duration", "weather"}) | frozenset(
+    {"malicious", "batch", "strike", "change", "core"}
+)
 
 
 def _parsed(found: dict[str, list[list[str]]]) -> Scenario:
@@ -297,6 +356,9 @@ def _parsed(found: dict[str, list[list[str]]]) -> Scenario:
         core=tuple(map(int, core[: core.index("others")])) if core else (),
         fate=Fate(core[-1]) if core else Fate.DEAD,
         chaos_ms=int(found["duration"][0][1]),
+        changes=tuple(parsed_change(words[1:]) for words in found.get("change", [])),
+        guests=int(found.get("guests", [["", "0"]])[0][1]),
+        records_max=int(found.get("records", [["", str(RECORDS_MAX)]])[0][1]),
     )
 
 

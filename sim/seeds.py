@@ -74,7 +74,9 @@ def write_report(scenario: Scenario, folder: Path, name: str) -> tuple[Failure |
     folder.mkdir(parents=True, exist_ok=True)
     files = {
         folder / f"{name}.scenario": comment + to_text(scenario),
-        folder / f"{name}.txt": "\n".join([broken, *cluster.log[-STORY_LINES:], "", as_text(rows, names)]),
+        folder / f"{name}.txt": "\n".join(
+            [broken, *cluster.log[-STORY_LINES:], f"journal {journal.digest()}", "", as_text(rows, names)]
+        ),
         folder / f"{name}.svg": as_svg(rows, names),
     }
     for path, text in files.items():

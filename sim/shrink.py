@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from consensus.invariants import InvariantBroken
-from sim.cluster import Cluster
+from sim.cluster import RECORDS_MAX, Cluster
 from sim.journal import Journal
 from sim.network import CALM
 from sim.plan import Scenario
@@ -36,7 +36,7 @@ class Failure:
 def failure_of(scenario: Scenario, journal: Journal | None = None) -> tuple[Failure | None, Cluster]:
     """Run a scenario and return what it broke, None where it held everything; an exception of ours is a broken rule."""
     cluster = build(scenario)
-    cluster.journal = journal
+    cluster.chronicle.journal = journal
     try:
         run(scenario, cluster)
     except InvariantBroken as error:
@@ -74,6 +74,7 @@ class Shrinker:
             self._fewer("strikes")
             self._fewer("malicious")
             self._fewer("loads")
+            self._fewer("changes")
             self._simpler()
         return self.best
 
@@ -116,6 +117,8 @@ class Shrinker:
         """Yield ways to make a scenario simpler, each applied to the best one of then."""
         yield _of_four
         yield lambda best: replace(best, observers=0)
+        yield lambda best: replace(best, records_max=RECORDS_MAX)
+        yield lambda best: replace(best, changes=tuple(replace(change, amounts=()) for change in best.changes))
         yield lambda best: replace(best, core=())
         yield lambda best: replace(best, weather=CALM)
         yield lambda best: replace(best, weather=replace(best.weather, loss=0.0))
@@ -138,7 +141,7 @@ def _of_four(scenario: Scenario) -> Scenario:
     ]
     return (
         scenario
-        if scenario.core or any(node >= NODES_LEAST for node in named)
+        if scenario.core or scenario.changes or any(node >= NODES_LEAST for node in named)
         else replace(scenario, nodes=NODES_LEAST)
     )
 
@@ -147,7 +150,8 @@ def _cut(scenario: Scenario, chaos_ms: int) -> Scenario:
     """Return the scenario that ends its faults earlier, without what would come later."""
     strikes = tuple(strike for strike in scenario.strikes if strike.at_ms < chaos_ms)
     loads = tuple(load for load in scenario.loads if load.at_ms < chaos_ms)
-    return replace(scenario, chaos_ms=chaos_ms, strikes=strikes, loads=loads)
+    changes = tuple(change for change in scenario.changes if change.at_ms < chaos_ms)
+    return replace(scenario, chaos_ms=chaos_ms, strikes=strikes, loads=loads, changes=changes)
 
 
 def _shorter(scenario: Scenario, index: int) -> Scenario:

@@ -42,9 +42,9 @@ def bank_of(index: int) -> str:
     return f"bank-{index}"
 
 
-def genesis_of(count: int) -> Genesis:
-    """Return the genesis of `count` banks, each with a validator of its name and one source."""
-    names = [bank_of(index) for index in range(count)]
+def genesis_of(count: int, guests: int = 0) -> Genesis:
+    """Return the genesis of `count` banks, each with a validator of its name and one source; guests have only that."""
+    names = [bank_of(index) for index in range(count + guests)]
     return Genesis(
         chain="sim",
         time_ms=START_MS,
@@ -69,7 +69,7 @@ def genesis_of(count: int) -> Genesis:
                 log_key=key_of(name, "log").public,
                 address=f"127.0.0.1:{7400 + index}",
             )
-            for index, name in enumerate(names)
+            for index, name in enumerate(names[:count])
         ),
         policy=Policy(),
         catalogues=(),

@@ -132,6 +132,10 @@ class Conformance:
             named = (certificate.epoch, certificate.view, certificate.height, certificate.block_hash)
             self._said.add((COMMIT, *named, me.name))
 
+    def sets(self) -> list[ValidatorSet]:
+        """Return the validator sets of all epochs that any node has reached, in order."""
+        return [self._sets[epoch] for epoch in sorted(self._sets)]
+
     # --- from effects to actions
 
     def _performed(self, node: int, effect: Effect, *, sent: bool) -> None:

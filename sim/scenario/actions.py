@@ -104,7 +104,7 @@ def _offer(stage: Stage, found: Match) -> None:
     for name in found.words("offer"):
         batch = stage.value(found, name, ParsedBatch)
         stage.story.say(f"({name}, number {batch.header.number} of {batch.header.member}, is offered)")
-        stage.world.hand_in(int(batch.header.member.removeprefix("bank-")), batch.raw)
+        stage.world.gateways.hand_in(int(batch.header.member.removeprefix("bank-")), batch.raw)
         stage.world.run_until(stage.world.now_ms)
 
 
@@ -120,9 +120,9 @@ def _offers(stage: Stage, found: Match) -> None:
 
 
 def _offer_next(stage: Stage, node: int) -> None:
-    raw = stage.world.sources[node].next_batch(1, stage.now_ms)
+    raw = stage.world.gateways.sources[node].next_batch(1, stage.now_ms)
     keep(stage, raw)
-    stage.world.hand_in(node, raw)
+    stage.world.gateways.hand_in(node, raw)
 
 
 @statement(

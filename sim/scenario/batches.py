@@ -54,7 +54,7 @@ def fresh_events(stage: Stage, node: int, count: int) -> list[bytes]:
 @value("batch from NODE [with COUNT event|events]", "the next batch of a bank's source; nobody has it yet")
 def _next(stage: Stage, found: Match) -> object:
     node = stage.node(found, "from")
-    return keep(stage, stage.world.sources[node].next_batch(found.count("with", 1), stage.now_ms))
+    return keep(stage, stage.world.gateways.sources[node].next_batch(found.count("with", 1), stage.now_ms))
 
 
 @value("batch from NODE at number COUNT", "a batch of a far number, which no block can hold")
@@ -78,7 +78,7 @@ def _rival(stage: Stage, found: Match) -> object:
 )
 def _copy(stage: Stage, found: Match) -> object:
     node = stage.node(found, "from")
-    source = stage.world.sources[node]
+    source = stage.world.gateways.sources[node]
     events = list(stage.value(found, found.word("copying"), ParsedBatch).event_bytes)
     previous = parse_batch(source.batches[-1]).hash if source.batches else Hash(bytes(32))
     return craft(stage, bank_of(node), key_of(bank_of(node), "source"), events, len(source.batches), previous)

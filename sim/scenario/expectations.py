@@ -116,6 +116,15 @@ def _voters_heard(stage: Stage, found: Match) -> Seen:
     return _each(stage, found, "on", look)
 
 
+@expectation("voter on NODES", "nodes are validators of their epoch, and may vote")
+def _voter(stage: Stage, found: Match) -> Seen:
+    def look(node: int) -> tuple[bool, object]:
+        index = _core(stage, found, node).replica.state.me
+        return index is not None, "no vote" if index is None else f"validator {index}"
+
+    return _each(stage, found, "on", look)
+
+
 @expectation("halted on NODES [because TEXT]", "nodes stopped for good, and say why")
 def _halted(stage: Stage, found: Match) -> Seen:
     def look(node: int) -> tuple[bool, object]:

@@ -1,4 +1,4 @@
-"""Statements: members that change their validators, by the events of governance.
+"""Statements: the policy of the chain, and members that change their validators, by the events of governance.
 
 A bank's removal is a barrier with the last vote; a re-keying with the word of the new node that it has caught up.
 """
@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec.structs import replace
+
 from ledger.governance_bodies import Action
 from ledger.governance_records import passes
+from ledger.policy import policy_figures, policy_of
+from primitives.errors import InputError
 from primitives.ids import EventId
-from sim.governance import rekeying, removal, vote
+from sim.governance import addition, rekeying, removal, vote
 from sim.scenario.batches import keep
 from sim.scenario.stage import Stage
 from sim.scenario.vocabulary import statement
@@ -18,7 +22,32 @@ from sim.scenario.words import Match, ScenarioError
 from sim.workload import bank_of
 
 STEP_MS: Final = 1_000
+PORT: Final = 7_500
 RE_KEYED_MS_MAX: Final = 20_000
+
+
+@statement("policy WORD COUNT", "a figure of the chain's policy from the start on, such as `block_batches_max`")
+def _policy(stage: Stage, found: Match) -> None:
+    genesis = stage.setting.genesis
+    figures = {**policy_figures(genesis.policy), found.word("policy"): found.count("count")}
+    try:
+        policy = policy_of(figures)
+    except InputError as error:
+        raise ScenarioError(found.line.number, f"a figure of the policy: {error}") from None
+    stage.set(found, genesis=replace(genesis, policy=policy))
+
+
+@statement(
+    "joiner of NODE",
+    "a bank's further node, the last number, starts with nothing; the banks approve it, and it says when it can vote",
+)
+def _joiner(stage: Stage, found: Match) -> None:
+    bank, world = stage.node(found, "of"), stage.world
+    index = len(world.nodes)
+    world.gateways.closed = False
+    world.add_node(bank_of(index), bank)
+    proposal = _propose(stage, bank, addition(world.chain_id, bank_of(index), bank_of(bank), PORT + index))
+    world.gateways.approve(proposal, _voters(stage, found))
 
 
 @statement(
@@ -28,13 +57,13 @@ RE_KEYED_MS_MAX: Final = 20_000
 def _remove(stage: Stage, found: Match) -> None:
     world = stage.world
     voters = _voters(stage, found)
-    world.governing = True
+    world.gateways.closed = False
     proposal = _propose(stage, voters[0], removal(bank_of(stage.node(found, "remove"))))
-    world.approve(proposal, voters[:-1])
+    world.gateways.approve(proposal, voters[:-1])
     world.run_until(world.now_ms + STEP_MS)
-    world.governing = False
+    world.gateways.closed = True
     last = vote(bank_of(voters[-1]), world.chain_id, proposal, stage.now_ms)
-    stage.values[found.word("as")] = keep(stage, world.sources[voters[-1]].batch_of([last], stage.now_ms))
+    stage.values[found.word("as")] = keep(stage, world.gateways.sources[voters[-1]].batch_of([last], stage.now_ms))
 
 
 @statement(
@@ -46,14 +75,14 @@ def _re_key(stage: Stage, found: Match) -> None:
     if world.core(node) is not None:
         raise ScenarioError(found.line.number, "keys of a node that runs", "a stopped one")
     voters, before = _voters(stage, found), stage.epoch()
-    world.governing = True
+    world.gateways.closed = False
     generation = world.rekey(node)
     proposal = _propose(stage, voters[0], rekeying(world.chain_id, bank_of(node), bank_of(node), generation))
-    world.approve(proposal, voters)
+    world.gateways.approve(proposal, voters)
     limit_ms = world.now_ms + RE_KEYED_MS_MAX
     while stage.epoch() == before and world.now_ms < limit_ms:
         world.run_until(world.now_ms + STEP_MS)
-    world.governing = False
+    world.gateways.closed = True
     if stage.epoch() != before + 1:
         raise ScenarioError(found.line.number, "the epoch", str(before + 1), str(stage.epoch()))
 
@@ -70,6 +99,6 @@ def _voters(stage: Stage, found: Match) -> list[int]:
 
 def _propose(stage: Stage, bank: int, action: Action) -> EventId:
     """Let a bank propose an action, wait until it is ordered, and return the proposal's id."""
-    proposal = stage.world.propose(bank, action)
+    proposal = stage.world.gateways.propose(bank, action)
     stage.world.run_until(stage.world.now_ms + STEP_MS)
     return proposal

@@ -100,7 +100,7 @@ def stateful_batch(stage: Stage, node: int, desk: str, kind: str, body: object) 
     spec = KINDS_BY_NAME[kind]
     expires_ms = TimeMs(stage.now_ms + EVENT_LIFETIME_MS)
     event = encode(Event(member, reference, expires_ms, spec.kind, 1, encode(body)))
-    source = stage.world.sources[node]
+    source = stage.world.gateways.sources[node]
     if desk == DESKS[0]:
         batch = keep(stage, source.batch_of([event], stage.now_ms))
     else:
@@ -126,7 +126,7 @@ def _grant(stage: Stage, found: Match) -> None:
     world = stage.world
     for node, desk, kind, body in _road():
         batch = stateful_batch(stage, node, desk, f"certificate.{kind}", body)
-        world.hand_in(node, batch.raw)
+        world.gateways.hand_in(node, batch.raw)
         world.run_until(world.now_ms + 1_000)
         if (got := _outcome(stage, batch, 0)) != "applied":
             raise ScenarioError(found.line.number, f"the event {kind}", "applied", got)
@@ -147,7 +147,7 @@ def _life(stage: Stage, found: Match) -> ParsedBatch:
 def _repeating(stage: Stage, found: Match) -> object:
     node = stage.node(found, "from")
     events = list(stage.value(found, found.word("repeating"), ParsedBatch).event_bytes)
-    return keep(stage, stage.world.sources[node].batch_of(events, stage.now_ms))
+    return keep(stage, stage.world.gateways.sources[node].batch_of(events, stage.now_ms))
 
 
 # --- outcomes and receipts

@@ -54,6 +54,7 @@ _HASH: Final = re.compile(r"\b[0-9a-f]{16,}")
 """Left out of transcripts: hashes follow from every byte of the genesis, and say nothing to a reader."""
 
 _TORN: Final = re.compile(r"(\d+) torn bytes cut")
+_STOPS: Final = re.compile(r" (stops: .*)$|^the disk of .* is full$")
 MESSAGE_NAMES: Final = frozenset({*NAMES_OF_KINDS.values(), *PHASES.values()} - {"vote"})
 
 
@@ -200,6 +201,8 @@ class Story(Journal):
             self.say(f"does not start: {why}", entry.node)
         elif torn := _TORN.search(entry.text):
             self.say(f"cuts {torn[1]} torn bytes off its write-ahead log", entry.node)
+        elif stopped := _STOPS.search(entry.text):
+            self.say(stopped[1] or "finds its disk full", entry.node)
 
     def _index(self, node: int, message: Message) -> int:
         """Return a node's index in the set of a message's epoch."""

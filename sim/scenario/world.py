@@ -14,7 +14,6 @@ from consensus.effects import CheckpointStable, Refused
 from consensus.ports import Signer
 from consensus.state import Parameters
 from consensus.verify import Verifier
-from ledger.batches import parse_batch
 from ledger.chain import Chain
 from ledger.genesis import Genesis
 from ledger.members import read_validators_of
@@ -30,7 +29,6 @@ from sim.disk import Disk
 from sim.events import Arrival, Synced
 from sim.governance import node_key, readiness_of, signer_of
 from sim.network import Weather
-from sim.node import SimNode
 from sim.scenario.story import Story, name_of
 from sim.signatures import STAND_IN_KINDS, stand_in_verify
 from sim.twister import Behaviour, Twister
@@ -160,7 +158,6 @@ class World(Cluster):
         self.story = story
         story.sets = self.set_of
         self.puppets: set[int] = set()
-        self.governing = False
         self.rules: list[Rule] = []
         self.held: list[Arrival] = []
         super().__init__(
@@ -174,6 +171,7 @@ class World(Cluster):
         )
         self.parameters = setting.parameters
         self.idle_tick_ms = TICK_MS
+        self.gateways.closed = True
 
     # --- nodes
 
@@ -297,15 +295,6 @@ class World(Cluster):
         super().run_until(at_ms)
         self.story.now_ms = self.now_ms - START_MS
 
-    def submit(self, bank: int, event: bytes) -> None:
-        """Let a source submit what a node or bank wants, where the file lets them: else its numbers are the file's."""
-        if self.governing:
-            super().submit(bank, event)
-
-    def hand_in(self, source: int, raw: bytes) -> None:
-        """Hand a batch to its source's own node, and again until it is committed there."""
-        self._submit(source, parse_batch(raw))
-
     def release(self) -> None:
         """Let the held messages arrive, in the order in which they were sent."""
         held, self.held = self.held, []
@@ -331,7 +320,3 @@ class World(Cluster):
         """Set clocks ahead or back."""
         for index in indexes:
             self.nodes[index].skew_ms += by_ms
-
-    def clock(self, node: SimNode) -> TimeMs:
-        """Return a node's own time."""
-        return self._clock(node)

@@ -97,7 +97,7 @@ def test_a_request_for_blocks_by_hash_draws_no_more_than_the_budget(core: NodeCo
 
 
 def test_a_flood_of_wants_draws_no_more_than_the_budget(core: NodeCore, ran: Cluster) -> None:
-    hashes = [parse_batch(raw).hash for source in ran.sources for raw in source.batches]
+    hashes = [parse_batch(raw).hash for source in ran.gateways.sources for raw in source.batches]
     now_ms = TimeMs(ran.now_ms + 1_000)
     for start in range(0, len(hashes), 4):
         core.on_message("bank-3", BATCH_WANT, encode(BatchIds(tuple(hashes[start : start + 4]))), now_ms)
@@ -109,7 +109,7 @@ def test_a_flood_of_wants_draws_no_more_than_the_budget(core: NodeCore, ran: Clu
 
 
 def test_all_kinds_of_requests_share_the_budget(core: NodeCore, ran: Cluster) -> None:
-    hashes = [parse_batch(raw).hash for source in ran.sources for raw in source.batches]
+    hashes = [parse_batch(raw).hash for source in ran.gateways.sources for raw in source.batches]
     core.on_message("bank-3", BATCH_WANT, encode(BatchIds(tuple(hashes))), TimeMs(ran.now_ms + 2_000))
     for _ in range(FLOOD):
         say(core, FetchBlocks(Height(1), 64), ran.now_ms)

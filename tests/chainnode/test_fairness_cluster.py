@@ -66,7 +66,7 @@ def misbehave(
 
 
 def ordered(cluster: Cluster, source: int) -> list[bool]:
-    return [parse_batch(raw).hash in cluster.watch.ordered for raw in cluster.sources[source].batches]
+    return [parse_batch(raw).hash in cluster.watch.ordered for raw in cluster.gateways.sources[source].batches]
 
 
 def test_a_leader_that_fills_blocks_with_its_own_hidden_batches_is_deposed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +78,7 @@ def test_a_leader_that_fills_blocks_with_its_own_hidden_batches_is_deposed(monke
         del height
         if parent != chain.tip_hash:
             return None
-        batches = [parse_batch(cluster.sources[0].next_batch(1, cluster.now_ms)) for _ in range(8)]
+        batches = [parse_batch(cluster.gateways.sources[0].next_batch(1, cluster.now_ms)) for _ in range(8)]
         for batch in batches:
             application._rows.extend(chain.add_batch(batch))
         return chain.build(parent, time_ms=time_ms, epoch=epoch, proposer=proposer, batches=batches)
@@ -101,7 +101,7 @@ def test_gaps_given_to_the_leader_alone_do_not_depose_it() -> None:
         leader = core_at(cluster, 0)
         for raw in gaps(cluster, 3, MEMBER_BATCHES_MAX):
             leader.on_message(bank_of(3), BATCH, raw, cluster.now_ms)
-        raw = cluster.sources[3].next_batch(1, cluster.now_ms)
+        raw = cluster.gateways.sources[3].next_batch(1, cluster.now_ms)
         for index in (1, 2, 3):
             core_at(cluster, index).on_message(bank_of(3), BATCH, raw, cluster.now_ms)
 
@@ -140,7 +140,7 @@ def test_a_batch_above_the_policy_changes_no_view(monkeypatch: pytest.MonkeyPatc
     cluster = cluster_of(monkeypatch, Policy(block_bytes_max=128 * 1024))
 
     def offer() -> None:
-        batch = parse_batch(cluster.sources[3].next_batch(1_000, cluster.now_ms))
+        batch = parse_batch(cluster.gateways.sources[3].next_batch(1_000, cluster.now_ms))
         with pytest.raises(ExceedsPolicy, match="at most 131072 bytes"):
             core_at(cluster, 3).submit_batch(batch, cluster.now_ms)
         core_at(cluster, 2).on_message(bank_of(3), BATCH, batch.raw, cluster.now_ms)

@@ -372,6 +372,17 @@ def test_a_log_of_a_later_epoch_than_the_ledger_makes_a_learner() -> None:
     assert group[2].learner
 
 
+def test_a_view_that_was_entered_in_a_later_epoch_than_the_ledgers_binds_too() -> None:
+    """Its writer need not have signed anything there: accepting a NEW-VIEW alone ends all votes below."""
+    group = Group()
+    group.crash(2)
+    entered = ViewStarted(replace(new_view_of(3, *(view_change_of(index, 3) for index in range(3))), epoch=Epoch(1)))
+    group.nodes[2].wal.append(encode_record(entered))
+    group.start(2)
+    assert group[2].learner
+    assert entered in group.nodes[2].replica.live_records()
+
+
 def test_a_log_that_is_cut_while_the_ledger_is_an_epoch_behind_keeps_what_it_binds_to() -> None:
     """Else a validator whose ledger was lost, and its log not, signs a second time once the ledger is back."""
     group = Group()

@@ -18,10 +18,10 @@ FILES = sorted(HERE.glob("*.scenario"))
 TABLE = (HERE.parents[1] / "docs/scenarios.md").read_text("utf-8")
 ROW = re.compile(r"^\| (\d+) \| (.+) \| \[`(.+)`\]\(\.\./tests/scenarios/(.+)\) \|$", re.MULTILINE)
 NUMBER = re.compile(r"(\d\d)-[a-z0-9-]+\.scenario")
-FAULTS = 52
+FAULTS = 56
 INJECTING = {
     "send", "give", "replay", "crash", "doom", "flip", "wipe", "lose", "restore", "clock", "cut", "partition",
-    "drop", "hold", "delay", "offer",
+    "drop", "hold", "delay", "offer", "fill", "damage",
 }  # fmt: skip
 """First words of statements by which a fault comes into the world."""
 
@@ -105,6 +105,9 @@ def test_a_broken_rule_of_the_protocol_ends_the_play_with_its_line() -> None:
         ("crash 2\nrestore 2 from its backup", "line 2: there is no backup of 2, expected `back up 2` before"),
         ("expect order on all within soon", "line 1: a limit, expected within TIME, got soon"),
         ("crash 2\nexpect height = 1 on 2", "line 2: node 2 does not run"),
+        ("policy block_batches_max 0", "line 1: a figure of the policy: "),
+        ("policy block_bites 4", "line 1: a figure of the policy: "),
+        ("run 1 s\ndamage block 3 on 1", "line 2: node 1 has no block, expected a committed height, got 3"),
     ],
 )
 def test_a_line_that_cannot_be_understood_says_what_was_expected(text: str, said: str) -> None:

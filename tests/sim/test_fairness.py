@@ -63,7 +63,7 @@ class Race:
             self._look()
 
     def _offered(self, at_ms: int) -> None:
-        self.offered_ms[parse_batch(self.cluster.sources[VICTIM].batches[-1]).hash] = at_ms
+        self.offered_ms[parse_batch(self.cluster.gateways.sources[VICTIM].batches[-1]).hash] = at_ms
 
     def _look(self) -> None:
         """Note which height the leader proposes next when it holds an event, and when the victim's node has it."""

@@ -54,7 +54,7 @@ def test_each_type_of_message_has_its_line_in_the_fields_words() -> None:
     journal = Journal()
     scenario = draw(2)
     cluster = build(scenario)
-    cluster.journal = journal
+    cluster.chronicle.journal = journal
     run(scenario, cluster)
     lines: dict[str, str] = {}
     for entry in journal.entries:
@@ -84,9 +84,9 @@ def test_a_message_that_does_not_decode_is_named_by_its_kind() -> None:
 def test_a_run_is_the_same_with_a_journal_and_without() -> None:
     scenario = draw(5)
     written = build(scenario)
-    written.journal = Journal()
+    journal = written.chronicle.journal = Journal()
     assert run(scenario, written) == run(scenario)
-    assert written.journal.entries
+    assert journal.entries
 
 
 def test_a_script_decides_what_arrives_and_when() -> None:

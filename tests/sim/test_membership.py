@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 
 import pytest
 
+from consensus.invariants import InvariantBroken
 from consensus.messages import Vote, encode_message, kind_of
+from ledger import governance_rules
 from primitives.ids import TimeMs
 from primitives.votes import COMMIT, vote_statement
-from sim.changes import plan_changes
-from sim.cluster import Cluster
+from sim import plan
+from sim.changes import silenced
+from sim.cluster import RECORDS_MAX, Cluster
 from sim.events import Offer
 from sim.governance import addition, rekeying, removal, signer_of
+from sim.membership import Change, Deed
 from sim.network import CALM, Weather
-from sim.plan import draw
+from sim.plan import CHANGE_SHARE, EPOCH_NAMES, Fault, Scenario, draw, draw_loads
 from sim.run import build, run
 from sim.workload import START_MS, bank_of
 
@@ -62,9 +67,9 @@ def join(cluster: Cluster, bank: int = 0, name: str = "bank-0-second") -> int:
     """Add a node, have it approved, and run until it is a validator."""
     epoch = max(epochs(cluster))
     index = cluster.add_node(name, bank)
-    proposal = cluster.propose(bank, addition(cluster.chain_id, name, bank_of(bank), 7500 + index))
+    proposal = cluster.gateways.propose(bank, addition(cluster.chain_id, name, bank_of(bank), 7500 + index))
     cluster.run_until(cluster.now_ms + 1_000)
-    cluster.approve(proposal, range(4))
+    cluster.gateways.approve(proposal, range(4))
     run_until(cluster, lambda: all_in(cluster, epoch + 1), 30_000)
     return index
 
@@ -91,9 +96,9 @@ def test_a_joiner_that_has_not_caught_up_does_not_become_a_validator() -> None:
     for other in range(4):
         cluster.network.cut(index, other)
         cluster.network.cut(other, index)
-    proposal = cluster.propose(0, addition(cluster.chain_id, "bank-0-second", "bank-0", 7500))
+    proposal = cluster.gateways.propose(0, addition(cluster.chain_id, "bank-0-second", "bank-0", 7500))
     cluster.run_until(cluster.now_ms + 1_000)
-    cluster.approve(proposal, range(3))
+    cluster.gateways.approve(proposal, range(3))
     cluster.run_until(cluster.now_ms + 10_000)
     assert epochs(cluster)[:4] == [0] * 4
     cluster.network.heal()
@@ -104,9 +109,9 @@ def test_a_leaver_cosigns_the_barrier_and_follows_without_a_vote() -> None:
     cluster = Cluster(3, 5, CALM)
     offer_through(cluster, 5)
     cluster.run_until(START_MS + 3_000)
-    proposal = cluster.propose(0, removal("bank-4"))
+    proposal = cluster.gateways.propose(0, removal("bank-4"))
     cluster.run_until(cluster.now_ms + 1_000)
-    cluster.approve(proposal, range(4))
+    cluster.gateways.approve(proposal, range(4))
     run_until(cluster, lambda: all_in(cluster, 1), 30_000)
     assert seats(cluster) == [0, 1, 2, 3, None]
     goes_on(cluster)
@@ -125,9 +130,9 @@ def test_a_wiped_validator_abstains_until_it_is_rekeyed() -> None:
     generation = cluster.rekey(3)
     cluster.run_until(cluster.now_ms + 5_000)
     assert seats(cluster) == [0, 1, 2, None]
-    proposal = cluster.propose(0, rekeying(cluster.chain_id, "bank-3", "bank-3", generation))
+    proposal = cluster.gateways.propose(0, rekeying(cluster.chain_id, "bank-3", "bank-3", generation))
     cluster.run_until(cluster.now_ms + 1_000)
-    cluster.approve(proposal, range(3))
+    cluster.gateways.approve(proposal, range(3))
     run_until(cluster, lambda: all_in(cluster, 1), 30_000)
     assert seats(cluster) == [0, 1, 2, 3]
     cluster.crash(2)
@@ -140,9 +145,9 @@ def test_a_retired_key_signs_nothing_that_is_taken() -> None:
     offer_through(cluster, 3)
     cluster.run_until(START_MS + 2_000)
     generation = cluster.rekey(3)
-    proposal = cluster.propose(0, rekeying(cluster.chain_id, "bank-3", "bank-3", generation))
+    proposal = cluster.gateways.propose(0, rekeying(cluster.chain_id, "bank-3", "bank-3", generation))
     cluster.run_until(cluster.now_ms + 1_000)
-    cluster.approve(proposal, range(3))
+    cluster.gateways.approve(proposal, range(3))
     run_until(cluster, lambda: all_in(cluster, 1), 30_000)
     core = cluster.nodes[0].core
     assert core is not None
@@ -172,9 +177,9 @@ def test_who_slept_through_several_epochs_catches_up_and_votes(seed: int) -> Non
         removal("bank-0-second"),
     )
     for epoch, action in enumerate(steps, 2):
-        proposal = cluster.propose(0, action)
+        proposal = cluster.gateways.propose(0, action)
         cluster.run_until(cluster.now_ms + 1_000)
-        cluster.approve(proposal, range(4))
+        cluster.gateways.approve(proposal, range(4))
         run_until(cluster, lambda epoch=epoch: all_in(cluster, epoch), 60_000)  # type: ignore[misc]  # a default binds the epoch
     cluster.start(4)
     run_until(cluster, lambda: all_in(cluster, 3), 30_000)
@@ -192,9 +197,9 @@ def test_a_change_of_the_set_in_bad_weather_with_leaders_that_crash(seed: int) -
     offer_through(cluster, 4, for_ms=30_000)
     cluster.run_until(START_MS + 2_000)
     index = cluster.add_node("bank-0-second", 0)
-    proposal = cluster.propose(0, addition(cluster.chain_id, "bank-0-second", "bank-0", 7500))
+    proposal = cluster.gateways.propose(0, addition(cluster.chain_id, "bank-0-second", "bank-0", 7500))
     run_until(cluster, lambda: max(cluster.heights()) > 3, 30_000)
-    cluster.approve(proposal, range(4))
+    cluster.gateways.approve(proposal, range(4))
     for victim in (seed % 4, (seed + 1) % 4):
         cluster.run_until(TimeMs(cluster.now_ms + 1_500 + 100 * seed))
         cluster.crash(victim)
@@ -209,12 +214,84 @@ def test_a_change_of_the_set_in_bad_weather_with_leaders_that_crash(seed: int) -
     assert index == 4
 
 
-@pytest.mark.parametrize("seed", [0, 11, 20])  # 20: a step voted in an epoch and delivered its end
-def test_nodes_join_and_leave_amid_every_fault_and_order_returns(seed: int) -> None:
-    scenario = draw(seed)
-    assert not scenario.malicious
-    assert not scenario.core
+# --- drawn runs
+
+
+def changing(nodes: int = 4, seeds: range = range(300)) -> list[Scenario]:
+    """Return the drawn runs in which members or validators change."""
+    return [scenario for scenario in (draw(seed, nodes) for seed in seeds) if scenario.changes]
+
+
+@pytest.mark.parametrize("scenario", changing(seeds=range(30)), ids=lambda scenario: f"seed {scenario.seed}")
+def test_members_and_validators_change_amid_every_fault_and_order_returns(scenario: Scenario) -> None:
+    run(scenario)
+
+
+def test_a_share_of_all_runs_sees_every_kind_of_change_amid_cut_logs_and_lost_ledgers() -> None:
+    found = changing()
+    assert 300 * CHANGE_SHARE * 0.8 < len(found) < 300 * CHANGE_SHARE * 1.2
+    assert {change.deed for scenario in found for change in scenario.changes} == set(Deed)
+    assert {scenario.records_max for scenario in found} == {20, 60, RECORDS_MAX}
+    assert {name for scenario in found for _, name in scenario.malicious} >= set(EPOCH_NAMES)
+    assert any(strike.fault is Fault.LOST_LEDGER for scenario in found for strike in scenario.strikes)
+    assert all(change.at_ms < scenario.chaos_ms * 3 // 4 for scenario in found for change in scenario.changes)
+
+
+def test_what_changes_are_drawn_leaves_all_other_draws_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_changes = [draw(seed) for seed in range(60)]
+    monkeypatch.setattr(plan, "CHANGE_SHARE", 0.0)
+    for scenario in with_changes:
+        bare = draw(scenario.seed)
+        assert bare.weather == scenario.weather
+        assert set(bare.loads) <= set(scenario.loads)
+        assert set(bare.strikes) <= set(scenario.strikes)
+        assert (bare == scenario) is (not scenario.changes)
+
+
+def planned(*changes: Change, nodes: int = 4, guests: int = 0) -> Cluster:
+    """Return a calm cluster with these changes after its run."""
+    loads = draw_loads(Random(1), 20, nodes + guests, 8_000)
+    scenario = Scenario(1, nodes, CALM, loads=loads, chaos_ms=8_000, changes=changes, guests=guests)
     cluster = build(scenario)
-    plan_changes(cluster, Random(seed * 7_919 + 1), scenario.chaos_ms)
     run(scenario, cluster)
-    assert len(cluster.nodes) > 4 or max(epochs(cluster)) == 0
+    return cluster
+
+
+def sizes(cluster: Cluster) -> list[int]:
+    """Return how many validators each epoch of a run had."""
+    return [validators.n for validators in cluster.conformance.sets()]
+
+
+def test_a_planned_joiner_that_stops_on_its_way_becomes_a_validator() -> None:
+    cluster = planned(Change(1_000, Deed.JOIN, 2, "bank-2-x", (500, 1_000)))
+    assert sizes(cluster) == [4, 5]
+    assert seats(cluster) == [0, 1, 2, 3, 4]
+
+
+def test_a_planned_leaver_leaves_where_enough_are_left_and_else_is_refused() -> None:
+    join, leave = Change(500, Deed.JOIN, 0, "bank-0-x"), Change(4_000, Deed.LEAVE, 1, "bank-3")
+    assert sizes(planned(leave)) == [4]
+    assert sizes(planned(replace(leave, amounts=(1,)))) == [4]
+    assert sizes(planned(join, leave)) == [4, 5, 4]
+    assert sizes(planned(leave, nodes=7)) == [7]  # six bear one fault less
+    assert sizes(planned(leave, nodes=5)) == [5, 4]
+
+
+@pytest.mark.parametrize("deed", [Deed.EXCLUDE, Deed.STOP_SOURCE])
+def test_a_member_that_is_excluded_or_stopped_submits_nothing_more(deed: Deed) -> None:
+    cluster = planned(Change(1_000, deed, 1, "bank-4"), guests=1)
+    assert silenced(cluster, 4)
+    before = len(cluster.watch.ordered)
+    cluster.gateways.offer(4, 1)
+    cluster.run_until(cluster.now_ms + 5_000)
+    assert len(cluster.watch.ordered) == before
+
+
+def test_a_member_with_a_validator_is_not_excluded() -> None:
+    assert not silenced(planned(Change(1_000, Deed.EXCLUDE, 1, "bank-3")), 3)
+
+
+def test_a_change_that_leaves_too_few_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(governance_rules, "VALIDATORS_MIN", 3)
+    with pytest.raises(InvariantBroken, match="no change leaves fewer than a safe quorum needs"):
+        planned(Change(1_000, Deed.LEAVE, 1, "bank-3", (1,)))
