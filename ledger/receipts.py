@@ -20,7 +20,7 @@ from ledger.batch_headers import BatchHeader, batch_statement
 from ledger.events import EVENT_SIZE_MAX, Event, event_id
 from ledger.handovers import check_release
 from ledger.outcomes import OutcomeProof, verify_outcome
-from ledger.reader import LedgerReader, Position
+from ledger.reader import LedgerReader
 from ledger.tlog_proofs import PROOF_SIZE_MAX, TlogProof, parse_tlog_proof
 from ledger.trust_policy import (
     CheckedCheckpoint,
@@ -133,12 +133,6 @@ def make_receipt(reader: LedgerReader, event_id_: bytes) -> str | None:
     )
     path = reader.log.inclusion(place.log_index, checkpoint.size)
     return TlogProof(encode(receipt), place.log_index, tuple(path), checkpoint.note).text()
-
-
-def is_covered(reader: LedgerReader, place: Position) -> bool:
-    """Say whether a stable checkpoint covers the block of an event, so that its receipt can be made."""
-    block = reader.block(place.height)
-    return block is not None and reader.checkpoint(size_min=block.log_index + 1) is not None
 
 
 def verify(receipt_text: str, policy: str) -> Verdict:

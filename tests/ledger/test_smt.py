@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.smt import EMPTY, MapUpdate, StateProof, leaf_of, lookup, path_of, verify_state
+from ledger.smt import DEPTH_MAX, EMPTY, MapUpdate, StateProof, leaf_of, lookup, path_of, verify_state
 from primitives.errors import ProofError, StorageError
 from primitives.ids import Hash
 
@@ -159,3 +159,19 @@ def test_proof_of_presence_that_names_another_leaf_is_refused() -> None:
     verify_state(tree.root, b"a", value, proof)
     with pytest.raises(ProofError, match="names another leaf"):
         verify_state(tree.root, b"a", value, StateProof(proof.siblings, (path_of(b"b"), Hash(sha256(b"2").digest()))))
+
+
+@pytest.mark.parametrize("lengths", [(31, 33), (33, 31), (0, 64), (32, 31)])
+def test_path_with_a_hash_of_another_length_is_refused_whatever_it_leads_to(lengths: tuple[int, int]) -> None:
+    """Bytes moved between two hashes would leave what is hashed as it was."""
+    siblings = tuple(Hash(bytes(length)) for length in lengths)
+    with pytest.raises(ProofError, match="not a path of the state"):
+        verify_state(EMPTY, b"key", b"value", StateProof(siblings, None))
+
+
+def test_path_longer_than_a_key_is_refused() -> None:
+    siblings = (EMPTY,) * (DEPTH_MAX + 1)
+    with pytest.raises(ProofError, match="not a path of the state"):
+        verify_state(EMPTY, b"key", b"value", StateProof(siblings, None))
+    with pytest.raises(ProofError, match="does not lead to the state root"):
+        verify_state(EMPTY, b"key", b"value", StateProof(siblings[1:], None))
