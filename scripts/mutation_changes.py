@@ -2,7 +2,7 @@
 
 Here: finding the places in the syntax tree and spelling the change; all a pure function of the text. Not here: trying
 the changes (`scripts/mutation_operators.py`). Left alone is what no test of behaviour can see: annotations, decorators,
-docstrings, assertions, the words of an error, `__all__`.
+class keywords, docstrings, assertions, the words of an error, `__all__`.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ class _Finder(ast.NodeVisitor):
             self.visit(item)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        for item in [*node.keywords, *node.body]:
+        for item in node.body:  # not its keywords, which type checkers hold to (`frozen=True`)
             self.visit(item)
 
     def visit_Assert(self, node: ast.Assert) -> None:

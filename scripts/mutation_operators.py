@@ -47,11 +47,11 @@ class Tried:
 
 
 def tests_for(change: Change, times: Times) -> list[str]:
-    """Return the tests that run a change's lines, the quickest first; of one that runs at import all of its file's."""
+    """Return the tests that run a change's lines, the quickest first; of one that runs at import its file's, or all."""
     span = range(change.line, change.end_line + 1)
     of_file = {test: (seconds, lines[change.file]) for test, (seconds, lines) in times.items() if change.file in lines}
     covering = {test: s for test, (s, lines) in of_file.items() if any(line in span for line in lines)}
-    covering = covering or {test: s for test, (s, _) in of_file.items()}
+    covering = covering or {test: s for test, (s, _) in (of_file or times).items()}
     chosen, total_s = [], 0.0
     for test, seconds in sorted(covering.items(), key=lambda item: (item[1], item[0])):
         total_s += seconds

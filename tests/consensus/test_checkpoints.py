@@ -244,7 +244,7 @@ def test_a_cosignature_is_sent_again_to_whom_it_is_not_stable_for_and_to_nobody_
     assert stable(group, 3) == [1]
     for height, again in ((0, True), (1, False), (2, False)):
         group.nodes[3].seen.clear()
-        group.give(Letter(2, 3, Status(Epoch(0), View(0), True, Height(1), Height(1), Height(height))))
+        group.give(Letter(2, 3, Status(Epoch(0), View(0), True, Height(1), Height(1), Height(height), True)))
         sent = [item for item in group.found(3, Send) if isinstance(item.message, CheckpointVote)]  # type: ignore[union-attr]  # a Send
         assert bool(sent) is again
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consensus.tally import VIEWS_KEPT, Tally
+from primitives.hashing import leaf_hash
 from primitives.ids import Hash, View
 
 VALIDATORS = 4
@@ -39,3 +40,12 @@ def test_a_vote_that_gave_way_to_a_later_view_counts_no_more() -> None:
         tally.add(0, View(view), A, b"")
     assert tally.decided(QUORUM) is None
     assert tally.count(View(0), A) == QUORUM - 1
+
+
+def test_blocks_without_a_vote_are_not_counted_on_for_ever() -> None:
+    """A malicious validator may vote for another block in view after view."""
+    tally = Tally()
+    for view in range(1_000):
+        tally.add(1, View(view), leaf_hash(view.to_bytes(4, "big")), b"")
+    assert tally.entries() == VIEWS_KEPT
+    assert len(tally._counts) == VIEWS_KEPT

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from consensus.messages import (
+    TIME_MS_MAX,
     VIEW_MAX,
     WINDOW,
     CheckpointVote,
@@ -29,7 +30,7 @@ from consensus.messages import (
 from consensus.verify import BATCHES_PER_BLOCK_MAX, Verification, WrongEpoch, verify, verify_committed
 from primitives.block import Block, CommittedBlock, batches_hash
 from primitives.errors import EncodingError, InputError, SignatureError
-from primitives.hashing import DOMAIN
+from primitives.hashing import DOMAIN, leaf_hash
 from primitives.ids import Epoch, Hash, Height, View
 from primitives.notes import Checkpoint, cosign_statement
 from primitives.votes import COMMIT, PREPARE, QuorumCertificate
@@ -47,6 +48,7 @@ from tests.consensus.toy_fixtures import (
     proposal_of,
     validator_of,
     validators_of,
+    verified,
     view_change_of,
     vote_of,
 )
@@ -423,3 +425,18 @@ def test_a_signature_covers_its_purpose_the_chain_and_every_field(tag: str) -> N
     for name in message.__struct_fields__[:-1]:
         found.add(changed(message, **{name: others[name]}).statement(CHAIN_ID))  # type: ignore[attr-defined]  # changed keeps no type
     assert len(found) == len(message.__struct_fields__) + 1
+
+
+@pytest.mark.parametrize(
+    ("message", "complaint"),
+    [
+        (new_view_of(0, *(view_change_of(signer, 0) for signer in range(3))), "view out of range"),
+        (checkpoint_vote_of(1, 1, 5, leaf_hash(b"x"), time_s=-1), "time out of range"),
+        (checkpoint_vote_of(1, 1, 5, leaf_hash(b"x"), time_s=TIME_MS_MAX + 1), "time out of range"),
+        (checkpoint_vote_of(1, 1, 0, leaf_hash(b"x")), "size out of range"),
+        (checkpoint_vote_of(1, -1, 5, leaf_hash(b"x")), "height out of range"),
+    ],
+)
+def test_numbers_beyond_their_range_are_refused_though_they_are_signed(message: Message, complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        verified(message)

@@ -107,7 +107,8 @@ def test_the_quickest_tests_that_run_a_line_are_asked_up_to_a_limit_of_time() ->
     assert operators.tests_for(at(9), times) == ["quicker", "quick"], (
         "a line that runs at import: whoever runs its file"
     )
-    assert operators.tests_for(at(9, 9), {"elsewhere": times["elsewhere"]}) == []
+    assert operators.tests_for(at(9), {"elsewhere": times["elsewhere"]}) == ["elsewhere"], "a file of definitions alone"
+    assert operators.tests_for(at(9), {}) == []
 
 
 @pytest.fixture(scope="module")
