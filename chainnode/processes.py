@@ -23,7 +23,6 @@ from primitives.errors import StorageError
 
 POLL_S = 0.02
 NAMED_S = 2.0
-PF_EXITING = 0x4  # include/linux/sched.h
 
 
 class ProcessRecord(msgspec.Struct, frozen=True):
@@ -87,15 +86,6 @@ def _is_setting(name: str) -> bool:
     return name == "CHAINNODE_HOME" or (name.startswith("CHAINNODE_") and "__" in name)
 
 
-def _is_ending(pid: int) -> bool:
-    """Whether the kernel is taking a process down (its flag PF_EXITING)."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (OSError, UnicodeDecodeError):
-        return False
-    return fields[0] in ("Z", "X") or bool(int(fields[6]) & PF_EXITING)
-
-
 def _started(pid: int) -> int | None:
     """The start time of a process that runs; None where there is none, or one of which only its number is left."""
     try:
@@ -118,8 +108,9 @@ def is_alive(record: ProcessRecord) -> bool:
         command = Path(f"/proc/{record.pid}/cmdline").read_bytes()
     except OSError:
         return False
-    # One that is being killed loses its command line before its ports and locks; one that has just begun has none yet.
-    return record.mark.encode() in command.split(b"\0") if command else _is_ending(record.pid)
+    # There is none while it is being killed, before its ports and locks are free, and for a moment at each exec: then
+    # its number and its start say enough.
+    return not command or record.mark.encode() in command.split(b"\0")
 
 
 def send(record: ProcessRecord, number: signal.Signals) -> bool:

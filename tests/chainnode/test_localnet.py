@@ -183,6 +183,17 @@ def test_process_is_known_again_and_ended(sleeper: ProcessRecord) -> None:
     assert not send(sleeper, signal.SIGTERM)
 
 
+def test_a_process_is_known_while_one_program_becomes_the_next(tmp_path: Path) -> None:
+    """For a moment at each exec it has no command line, as behind `nsenter` and `env`."""
+    code = "import time; time.sleep(60)"
+    record = start_process(["-c", code, "mark-5"], mark="mark-5", log=tmp_path / "log", before=["env"] * 300)
+    try:
+        while not Path(f"/proc/{record.pid}/cmdline").read_bytes().startswith(sys.executable.encode()):
+            assert is_alive(record)
+    finally:
+        assert stop([record], timeout_s=10) == []
+
+
 def test_recycled_process_id_is_never_signalled(sleeper: ProcessRecord) -> None:
     other_time = msgspec.structs.replace(sleeper, started=sleeper.started + 1)
     other_command = msgspec.structs.replace(sleeper, mark="mark-2")
