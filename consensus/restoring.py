@@ -21,6 +21,7 @@ from consensus.records import (
     Reached,
     ViewChanged,
     ViewStarted,
+    own_signer,
 )
 from consensus.state import BLOCKS_KEPT_PER_HEIGHT, Later, ReplicaState
 from primitives.block import Block
@@ -47,7 +48,11 @@ def resume(state: ReplicaState, now_ms: TimeMs) -> bool:
     later = state.later
     if later is None or state.epoch < later.epoch:
         return False
-    state.later, state.learner = None, later.learner
+    state.later = None
+    if _is_anothers(state, later):
+        state.halt("the write-ahead log of this epoch is another validator's: what this one signed is not known")
+        return True
+    state.learner = later.learner
     _take_back(state, list(later.records))
     state.progress_ms = now_ms
     _send_again(state)
@@ -62,6 +67,15 @@ def _take_back(state: ReplicaState, held: list[Record]) -> None:
         evidence.restore(state, record)
     if state.new_view is not None:
         view_change.adopt(state, choose(state.new_view.view_changes, state.genesis_hash))
+
+
+def _is_anothers(state: ReplicaState, later: Later) -> bool:
+    """Say whether another validator signed what the log says of the epoch that begins: at the start none could tell."""
+    own = state.checkpoints.own
+    records = later.records if own is None else (*later.records, Cosigned(own))
+    signers = [signer for record in records if (signer := own_signer(record)) is not None]
+    mine = (state.epoch, state.validators.indexes.get(state.name))
+    return any(epoch == state.epoch and (epoch, index) != mine for epoch, index in signers)
 
 
 def _send_again(state: ReplicaState) -> None:
@@ -138,8 +152,11 @@ def _binding(epoch: Epoch, floor: int, records: list[Record]) -> list[Record]:
     kept = {id(record) for record in votes.values()}
     for height, known in blocks.items():
         claim = votes.get((COMMIT, height))
-        last = list(known)[-BLOCKS_KEPT_PER_HEIGHT:]
-        kept |= {id(known[item]) for item in known if item in last or (claim and item == claim.vote.block_hash)}
+        claimed = None if claim is None else known.get(claim.vote.block_hash)
+        others = [record for record in known.values() if record is not claimed]
+        # No more than a slot keeps: one too many would push out the claimed block, which is written before its claim.
+        kept.update(map(id, others[-(BLOCKS_KEPT_PER_HEIGHT - (claimed is not None)) :]))
+        kept.add(id(claimed))
     return [record for record in mine if id(record) in kept or _leads_to(view, record)]
 
 

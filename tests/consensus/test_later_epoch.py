@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from consensus.effects import Persist
 from consensus.messages import NewView, PrePrepare, ViewChange, Vote
-from consensus.records import Committed, Prepared, Proposed, ViewChanged, ViewStarted, encode_record
+from consensus.records import Committed, Prepared, Proposed, Reached, ViewChanged, ViewStarted, encode_record
+from consensus.state import BLOCKS_KEPT_PER_HEIGHT
+from primitives.block import Block
+from primitives.encoding import Record
 from primitives.ids import Epoch, Height, View
 from primitives.validators import ValidatorSet
 from primitives.votes import COMMIT, PREPARE
@@ -147,3 +151,70 @@ def test_of_a_later_epochs_log_only_the_newest_views_are_kept() -> None:
     kept = group.nodes[2].replica.live_records()
     assert [item.new_view.view for item in kept if isinstance(item, ViewStarted)] == [45]
     assert not [item for item in kept if isinstance(item, ViewChanged)], "the view that began ended the vow below it"
+
+
+def voted_for(block: Block, view: int, *, committed: bool) -> list[Record]:
+    """Return what a log of epoch 1 holds of a view in which validator 2 voted for a block."""
+    height, block_hash = block.header.height, block.header.hash()
+    prepared = vote_of(PREPARE, 2, block_hash, height=height, epoch=1, view=view)
+    records: list[Record] = [Proposed(PrePrepare(Epoch(1), View(view), block, b"signed")), Prepared(prepared)]
+    if committed:
+        commit = vote_of(COMMIT, 2, block_hash, height=height, epoch=1, view=view)
+        records.append(Committed(commit, replace(claim_of(block, view).certificate, epoch=Epoch(1))))
+    return records
+
+
+def test_a_claim_of_a_later_epochs_log_outlives_as_many_other_blocks_as_a_slot_keeps() -> None:
+    """Its block is the oldest of all, and was committed to again after the others: the older COMMIT is not kept."""
+    group = Group()
+    in_the_next_epoch(group)
+    height = group.heights()[2] + 1
+    claimed, *others = (chain_of(height, branch=branch)[-1] for branch in range(BLOCKS_KEPT_PER_HEIGHT + 1))
+    last = len(others) + 2
+    log = voted_for(claimed, 1, committed=True)
+    for view, block in enumerate(others, 2):
+        log += voted_for(block, view, committed=False)
+    log += voted_for(claimed, last, committed=True)
+    log.append(ViewChanged(of_epoch_1(view_change_of(2, last + 1))))
+    group.drop = lambda letter: True
+    group.nodes[2].wal += [encode_record(record) for record in log]
+    lose_ledger(group, 2)
+    later = group[2].later
+    assert later is not None
+    assert sum(isinstance(record, Proposed) for record in later.records) == BLOCKS_KEPT_PER_HEIGHT
+    group.nodes[2].monitor = type(group.nodes[2].monitor)("v2")  # it saw none of this log written
+    for record in log:
+        group.nodes[2].monitor.after_step(group[2], [Persist(record)])
+    group.drop = lambda letter: isinstance(letter.message, (Vote, PrePrepare, ViewChange, NewView))
+    group.run(5_000)
+    claim = group[2].slots[Height(height)].claim
+    assert claim is not None
+    assert (claim.block, claim.certificate.view) == (claimed, last)
+
+
+def test_a_later_epochs_log_that_another_validator_wrote_stops_the_node_once_that_can_be_told() -> None:
+    group = Group()
+    in_the_next_epoch(group)
+    kept = group.nodes[1].replica.live_records()
+    assert not any(isinstance(record, Prepared | Committed) for record in kept), "all but its cosignature is settled"
+    group.nodes[2].wal[:] = [encode_record(record) for record in kept]
+    group.drop = lambda letter: True
+    lose_ledger(group, 2)
+    assert group[2].halted is None, "the set of that epoch is not known yet"
+    group.nodes[2].sent.clear()
+    group.drop = lambda letter: False
+    group.run(5_000)
+    assert "another validator's" in str(group[2].halted)
+    assert not any(isinstance(item, SIGNED) for item in group.nodes[2].sent)
+
+
+def test_a_later_epochs_log_that_names_another_voter_stops_the_node() -> None:
+    group = Group()
+    in_the_next_epoch(group)
+    vote = vote_of(PREPARE, 1, batch_of(0), height=group.heights()[1] + 1, epoch=1)
+    group.nodes[2].wal[:] = [encode_record(Reached(Epoch(1), Height(2))), encode_record(Prepared(vote))]
+    group.drop = lambda letter: True
+    lose_ledger(group, 2)
+    group.drop = lambda letter: False
+    group.run(5_000)
+    assert "another validator's" in str(group[2].halted)
