@@ -130,15 +130,15 @@ def _decide(
 
 
 def _tally_again(context: ApplyContext, state: Transaction, before: tuple[str, ...]) -> None:
-    """Where members lost their vote in this event, count anew what is open, oldest first.
+    """Where members lost their vote in this event or got one, count anew what is open, oldest first.
 
-    Fewer voters may make votes that were cast enough, and no later event would look: another vote may never come. What
-    passes may take the next voter away, and then all that is still open is counted once more. Each round but the last
-    one loses a voter, and every decision ends or approves a proposal, so there are no more rounds than voters and no
-    more decisions than proposals under way.
+    Fewer voters may make votes that were cast enough, and so may one that comes back, whose votes count again; no later
+    event would look: another vote may never come. What passes may take the next voter away, and then all that is still
+    open is counted once more. Each round after the first but the last one loses a voter, and every decision ends or
+    approves a proposal, so there are no more rounds than voters and no more decisions than proposals under way.
     """
     members = voters(state)
-    if set(before) <= set(members):
+    if before == members:
         return
     waiting = [item for item in under_way(state, context.time_ms) if item[1].stage is Stage.OPEN]
     counted: tuple[str, ...] = ()
@@ -164,10 +164,11 @@ def _passed(context: ApplyContext, state: Transaction, proposal_id: bytes, propo
 
 
 def _ready(context: ApplyContext, state: Transaction, body: Ready) -> None:
-    proposal = _waiting(context, state, body.proposal)
+    proposal, members = _waiting(context, state, body.proposal), voters(state)
     check_ready(context.chain_id, proposal, body, context.height, recent_hash(state, body.height))
     _enact(context, state, body.proposal, proposal.action)
     _close(context, state, body.proposal, proposal, Stage.ENACTED)
+    _tally_again(context, state, members)
 
 
 def check_ready(chain_id: Hash, proposal: Proposal, body: Ready, height: int, held: Hash | None) -> None:

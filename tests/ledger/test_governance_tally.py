@@ -69,6 +69,20 @@ def test_the_vote_of_who_has_left_counts_no_more() -> None:
     assert council.stage(waiting) is Stage.OPEN
 
 
+def test_votes_that_count_again_once_a_voter_has_come_back_decide_in_the_same_block() -> None:
+    council = Council(7)
+    waiting = council.propose(new_source(council, 0))
+    council.vote(waiting, 0, 1, 2, 6)
+    leaving = council.propose(removal(6))
+    council.vote(leaving, 0, 1, 2, 3, 4)
+    council.vote(waiting, 3)  # four of six do not pass it; with the vote that was cast before, five of seven do
+    coming = council.propose(council.addition(6, "node-6-again"))
+    council.vote(coming, 0, 1, 2, 3, 4)
+    assert (council.stage(coming), council.stage(waiting)) == (Stage.APPROVED, Stage.OPEN)
+    assert council.say("bank-6", council.ready(coming, "node-6-again")).applied
+    assert decided(council, coming, waiting) == [(Stage.ENACTED, council.chain.height)] * 2
+
+
 def test_one_removal_may_set_off_the_next_and_what_is_older_and_all_of_it_is_one_epoch() -> None:
     council = Council(8)
     oldest = council.propose(new_source(council, 3), "bank-3")
