@@ -1,7 +1,8 @@
 """What the state holds of governance: a row for each proposal, and each member's list of those that are under way.
 
-Past its end a proposal counts as expired, whatever its row says. The rows of the newest ENDED_KEPT proposals that ended
-stay; the one before them leaves the state, and only the log still tells of it. Source: architecture §5 (Epochs).
+Past its end a proposal counts as expired, whatever its row says. Of each member the rows of the newest ENDED_KEPT
+proposals that ended stay; the one before them leaves the state, and only the log still tells of it.
+Source: architecture §5 (Epochs).
 """
 
 from __future__ import annotations
@@ -29,10 +30,13 @@ from primitives.ids import Hash
 
 PROPOSALS_A_MEMBER_MAX = 4
 """Under way at a time of each member, so that all of them are bounded."""
-ENDED_KEPT = 1_024
-"""Ended proposals whose rows stay: years of what a consortium decides, and a bound on what members could pile up."""
+ENDED_KEPT = 128
+"""Ended proposals of each member whose rows stay: years of what it proposes, and a bound on what it could pile up.
+
+Of each, since a member that proposes and withdraws all day must not make the others' leave.
+"""
 _UNDER_WAY_PREFIX = "under-way/"
-_ENDED_KEY = "ended"
+_ENDED_PREFIX = "ended/"
 
 
 class Stage(enum.StrEnum):
@@ -80,13 +84,13 @@ class UnderWay(Record):
 
 
 class Ended(Record):
-    """How many proposals ended, at `ended`; the rows of the last ENDED_KEPT are there."""
+    """How many proposals of a member ended, at `ended/<member>`; the rows of the last ENDED_KEPT are there."""
 
     count: int
 
 
 class EndedProposal(Record):
-    """The id of an ended proposal, at `ended/<place>`: places are used again in turn."""
+    """The id of an ended proposal, at `ended/<member>/<place>`: places are used again in turn."""
 
     id: bytes
 
@@ -117,7 +121,7 @@ def put_open(state: Transaction, proposal_id: Hash, proposal: Proposal, time_ms:
     listed = _listed(state, proposal.member)
     waiting = [bytes(item) for item, _ in _waiting(state, listed, time_ms)]
     for expired in sorted(set(listed) - set(waiting)):
-        _note_ended(state, expired)
+        _note_ended(state, proposal.member, expired)
     state.put(proposal_key(proposal_id), proposal)
     state.put(_under_way_key(proposal.member), UnderWay((*waiting, bytes(proposal_id))))
 
@@ -130,18 +134,19 @@ def put_closed(state: Transaction, proposal_id: bytes, closed: Proposal) -> None
         state.put(_under_way_key(closed.member), UnderWay(left))
     else:
         state.delete(_under_way_key(closed.member))
-    _note_ended(state, proposal_id)
+    _note_ended(state, closed.member, proposal_id)
 
 
-def _note_ended(state: Transaction, proposal_id: bytes) -> None:
-    """Remember an ended proposal in the place of the one that ended ENDED_KEPT before it, whose row goes."""
-    ended = state.get(_ENDED_KEY, Ended) or Ended(0)
-    place = f"{_ENDED_KEY}/{ended.count % ENDED_KEPT:04d}"
+def _note_ended(state: Transaction, member: str, proposal_id: bytes) -> None:
+    """Remember a member's ended proposal in the place of its one that ended ENDED_KEPT before, whose row goes."""
+    counted = f"{_ENDED_PREFIX}{member}"
+    ended = state.get(counted, Ended) or Ended(0)
+    place = f"{counted}/{ended.count % ENDED_KEPT:04d}"
     oldest = state.get(place, EndedProposal)
     if oldest is not None:
         state.delete(proposal_key(oldest.id))
     state.put(place, EndedProposal(bytes(proposal_id)))
-    state.put(_ENDED_KEY, Ended(ended.count + 1))
+    state.put(counted, Ended(ended.count + 1))
 
 
 def _listed(state: StateReader, member: str) -> tuple[bytes, ...]:

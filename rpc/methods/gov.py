@@ -172,7 +172,7 @@ def get_proposal(services: Services, params: GetProposal) -> ProposalAnswer:
             "there is no such proposal",
             where="$.id",
             got=params.id,
-            hint=f"the newest {ENDED_KEPT} that ended are kept; older ones are in the log, as events",
+            hint=f"the newest {ENDED_KEPT} of each member that ended are kept; older ones are in the log",
         )
     return ProposalAnswer(proposal_result(services, params.id, proposal), int(tip.height))
 

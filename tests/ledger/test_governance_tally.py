@@ -199,8 +199,19 @@ def test_the_rows_of_governance_are_bounded_whatever_members_propose(monkeypatch
         proposal = council.propose(new_source(council, turn % 4, turn), bank(turn % 4))
         council.say(bank(turn % 4), Withdraw(proposal))
     rows = [key for prefix in (b"proposal/", b"ended", b"under-way/") for key, _ in council.state.raw_scan(prefix)]
-    assert len(rows) == 4 + 5
-    assert ENDED_KEPT == 1_024
+    assert len(rows) == 4 * (4 + 4 + 1)
+    assert ENDED_KEPT == 128
+
+
+def test_no_member_makes_the_ended_proposals_of_another_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(governance_records, "ENDED_KEPT", 3)
+    council = Council(4)
+    enacted = council.propose(new_source(council, 1))
+    council.vote(enacted, 0, 1, 2)
+    for _ in range(2 * 3):
+        proposal = council.propose(new_source(council, 3), "bank-3")
+        assert council.say("bank-3", Withdraw(proposal)).applied
+    assert council.stage(enacted) is Stage.ENACTED
 
 
 # ---- why a proposal failed
