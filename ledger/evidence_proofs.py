@@ -75,8 +75,6 @@ def make_evidence_proof(reader: LedgerReader, number: int, row: RecordedEvidence
     if view is None or committed is None or committed.certificate is None or value is None:
         raise StorageError("recorded evidence missing", where=f"number {number}", hint="run `chainnode fsck`")
     header = committed.block.header
-    if header.epoch > HANDOVERS_MAX:
-        raise ProofError("too many epochs for one proof", expected=f"at most {HANDOVERS_MAX}", got=header.epoch)
     handovers = make_handovers(reader, header.epoch)
     return EvidenceProof(
         EVIDENCE_PROOF_VERSION, number, view.event_bytes, row, value.proof, header, committed.certificate, handovers

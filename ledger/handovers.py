@@ -19,7 +19,7 @@ from ledger.reader import LedgerReader
 from ledger.rules import RULES_SUPPORTED
 from ledger.state import STATE_VALUE_SIZE_MAX
 from primitives.block import BlockHeader
-from primitives.encoding import Record, decode
+from primitives.encoding import Record, decode, encode
 from primitives.errors import ProofError, StorageError
 from primitives.hashing import SUITE
 from primitives.ids import Epoch, Hash
@@ -27,6 +27,8 @@ from primitives.validators import VALIDATORS_MAX, Validator, ValidatorSet
 from primitives.votes import QuorumCertificate, verify_certificate
 
 HANDOVERS_MAX = 4_096
+HANDOVERS_BYTES_MAX = 4 << 20
+"""All handovers of one proof together: as JSON they are up to four times as large, and still what a reader takes."""
 
 
 class Handover(Record):
@@ -38,8 +40,22 @@ class Handover(Record):
 
 
 def make_handovers(reader: LedgerReader, epoch: int) -> tuple[Handover, ...]:
-    """Return the handovers of epochs 0 up to the one before `epoch`, which the chain must have reached."""
-    return tuple(_handover(reader, ended) for ended in range(epoch))
+    """Return the handovers of epochs 0 up to the one before `epoch`, which the chain must have reached.
+
+    ProofError where they would be more than a proof may hold.
+    """
+    handovers: list[Handover] = []
+    size = 0
+    for ended in range(epoch):
+        handovers.append(_handover(reader, ended))
+        size += len(encode(handovers[-1]))
+        if size > HANDOVERS_BYTES_MAX or len(handovers) > HANDOVERS_MAX:
+            raise ProofError(
+                "too many epochs for one proof",
+                expected=f"at most {HANDOVERS_MAX} changes of validators and {HANDOVERS_BYTES_MAX} bytes",
+                got=f"{epoch} changes",
+            )
+    return tuple(handovers)
 
 
 def verified_sets(genesis: Genesis, handovers: Sequence[Handover]) -> list[ValidatorSet]:

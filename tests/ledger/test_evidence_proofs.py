@@ -28,15 +28,17 @@ from ledger.evidence_bodies import (
     arranged,
 )
 from ledger.evidence_proofs import (
+    PROOF_SIZE_MAX,
     EvidenceProof,
     make_evidence_proof,
     proof_from_json,
     proof_to_json,
     verify_evidence_proof,
 )
-from ledger.handovers import HANDOVERS_MAX, make_handovers, verified_sets
+from ledger.handovers import HANDOVERS_BYTES_MAX, HANDOVERS_MAX, make_handovers, verified_sets
 from ledger.reader import LedgerReader
 from ledger.registry import KINDS
+from primitives.encoding import encode
 from primitives.errors import InputError, ProofError, SignatureError
 from primitives.hashing import leaf_hash
 from primitives.ids import Epoch, Hash, Height, View
@@ -271,13 +273,23 @@ def test_a_quorum_that_recorded_what_cannot_be_is_refused(
         verify_evidence_proof(proof, council.genesis)
 
 
+@pytest.mark.parametrize(("limit", "value"), [("HANDOVERS_MAX", 1), ("HANDOVERS_BYTES_MAX", 1_500)])
 def test_a_chain_with_more_epochs_than_a_proof_holds_is_told_so(
-    council: Council, monkeypatch: pytest.MonkeyPatch
+    council: Council, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
 ) -> None:
     assert HANDOVERS_MAX > 1_000
-    monkeypatch.setattr("ledger.evidence_proofs.HANDOVERS_MAX", 1)
+    monkeypatch.setattr(f"ledger.handovers.{limit}", value)
     with pytest.raises(ProofError, match="too many epochs"):
         proofs(council)
+
+
+def test_what_a_proof_may_hold_is_not_more_than_its_reader_takes(council: Council) -> None:
+    (proof, *_) = proofs(council)
+    handovers = make_handovers(LedgerReader(council.store, council.genesis), 2)
+    text = len(json.dumps(proof_to_json(replace(proof, handovers=handovers * 50)), indent=2))
+    ratio = text / len(encode(handovers * 50))
+    assert ratio < 4
+    assert ratio * HANDOVERS_BYTES_MAX < PROOF_SIZE_MAX
 
 
 def test_the_end_of_an_epoch_is_found_by_its_number(council: Council) -> None:
