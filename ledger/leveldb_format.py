@@ -58,25 +58,61 @@ def masked(crc: int) -> int:
     return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
 
 
-def bad_frame(data: bytes) -> int | None:
-    """Return the offset of the first frame of a log that does not read back; None where all do, or the last is torn."""
+def bad_frame(data: bytes, *, checksums: bool = True) -> int | None:
+    """Return the offset of the first frame of a log that does not read back; None where all do, or the last is torn.
+
+    Without `checksums` it asks only for what LevelDB passes over in silence: lengths, and headers that are zero.
+    """
     offset = 0
     while len(data) - offset >= LOG_HEADER_BYTES:
         left = LOG_BLOCK_BYTES - offset % LOG_BLOCK_BYTES
         if left < LOG_HEADER_BYTES:
             offset += left
             continue
-        stored = int.from_bytes(data[offset : offset + 4], "little")
-        length = int.from_bytes(data[offset + 4 : offset + 6], "little")
+        length, kind = _length(data, offset), data[offset + 6]
         end = offset + LOG_HEADER_BYTES + length
+        if not (length or kind):
+            return offset if any(data[offset:]) else None  # zeros up to the end were never written
         if length > left - LOG_HEADER_BYTES:
             return offset
         if end > len(data):
-            return None
-        if masked(crc32c(data[offset + 6 : end])) != stored:
+            return None if _is_torn(data, offset) else offset
+        if checksums and masked(crc32c(data[offset + 6 : end])) != _stored(data, offset):
             return offset
         offset = end
     return None
+
+
+def _stored(data: bytes, offset: int) -> int:
+    return int.from_bytes(data[offset : offset + 4], "little")
+
+
+def _length(data: bytes, offset: int) -> int:
+    return int.from_bytes(data[offset + 4 : offset + 6], "little")
+
+
+def _is_torn(data: bytes, offset: int) -> bool:
+    """Whether a frame that overruns the file can be a last write which a crash cut short, as opposed to damage.
+
+    Of a torn frame bytes are missing, so that no part of what is there has its checksum. Where a part has, and a frame
+    may begin behind it, the frame is whole and its length is wrong.
+    """
+    if not _FULL <= data[offset + 6] <= _LAST:
+        return False
+    stored, crc = _stored(data, offset), 0xFFFFFFFF
+    for place in range(offset + 6, len(data)):
+        crc = _TABLE[(crc ^ data[place]) & 0xFF] ^ (crc >> 8)
+        if masked(crc ^ 0xFFFFFFFF) == stored and _may_follow(data, place + 1):
+            return False
+    return True
+
+
+def _may_follow(data: bytes, offset: int) -> bool:
+    """Whether a frame may begin here, which one in some hundred places looks like by chance."""
+    left = LOG_BLOCK_BYTES - offset % LOG_BLOCK_BYTES
+    if left < LOG_HEADER_BYTES or len(data) - offset < LOG_HEADER_BYTES:
+        return True
+    return _FULL <= data[offset + 6] <= _LAST and _length(data, offset) <= left - LOG_HEADER_BYTES
 
 
 def needed_log(manifest: bytes) -> str | None:

@@ -56,6 +56,7 @@ class LevelDBStore:
         plyvel = _plyvel()
         self._write_batch_errors = plyvel.Error
         _check_begun(self.path, remedy)
+        _check_frames(self.path, remedy)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._db = plyvel.DB(
@@ -128,6 +129,32 @@ def _check_begun(path: Path, remedy: str) -> None:
         missing = log if log is not None and not (path / log).exists() else None
     if missing is not None:
         raise StorageError(f"the store is damaged, {missing} is missing", where=str(path), hint=remedy)
+
+
+def _check_frames(path: Path, remedy: str) -> None:
+    """Raise StorageError where LevelDB would take damage for the end of what was written, and drop what lies behind.
+
+    With `paranoid_checks` it holds each whole frame against its checksum, but takes one that overruns its file for cut.
+    """
+    for file in _begun_files(path):
+        try:
+            data = file.read_bytes()
+        except FileNotFoundError:
+            continue  # the process that has the store open removes files: LevelDB's lock says so
+        if bad_frame(data, checksums=False) is not None:
+            place = f"{file.name} at offset {bad_frame(data)}"  # the first: a wrong length leads astray from there on
+            raise StorageError(f"the store is damaged, {place}", where=str(path), hint=remedy)
+
+
+def _begun_files(path: Path) -> Iterator[Path]:
+    """Yield the MANIFEST that CURRENT names, and the logs whose rows are in no table yet."""
+    current = path / "CURRENT"
+    manifest = path / current.read_text("ascii", "replace").strip() if current.exists() else path
+    if not manifest.is_file():
+        return  # LevelDB says so, or nothing was begun
+    yield manifest
+    needed = needed_log(manifest.read_bytes()) or ""
+    yield from (file for file in sorted(path.glob("*.log")) if file.name >= needed)
 
 
 def _opening_error(

@@ -20,6 +20,7 @@ import pytest
 from chainnode.home import Home
 from chainnode.localnet import Localnet, wait_until_ready
 from chainnode.wal_format import encode_header
+from ledger.leveldb_format import LOG_BLOCK_BYTES, LOG_HEADER_BYTES
 from tests.e2e.network_fixtures import STUCK_S, free_ports, until
 from torment.payments import payment, statement
 
@@ -175,6 +176,27 @@ def test_a_flipped_bit_is_refused_with_the_file_the_place_and_what_to_do(home: H
     assert status == 1
     assert said.startswith("chainnode: ")
     assert re.search(expected(case.start, path), said), said
+
+
+@pytest.mark.parametrize("store", ["ledger.ldb", "index.ldb"])
+def test_a_flipped_length_in_the_last_block_of_a_log_is_no_torn_write(home: Home, store: str) -> None:
+    """LevelDB drops the rows behind it in silence; where the frame overruns its block, and where only the file."""
+    (log,) = (home.data / store).glob("*.log")
+    sound = log.read_bytes()
+    offset = (len(sound) - 1) // LOG_BLOCK_BYTES * LOG_BLOCK_BYTES
+    left = len(sound) - offset - LOG_HEADER_BYTES
+    length = int.from_bytes(sound[offset + 4 : offset + 6], "little")
+    flips = [1 << bit for bit in range(16) if (length ^ 1 << bit) > left]
+    for flip_bits in {flips[0], flips[-1]}:
+        changed = (length ^ flip_bits).to_bytes(2, "little")
+        log.write_bytes(sound[: offset + 4] + changed + sound[offset + 6 :])
+        said = rf"{store}: the store is damaged, {log.name} at offset {offset}[;:]"
+        if store == "ledger.ldb":
+            status, problem = fsck(home)
+            assert (status, bool(re.search(said, problem))) == (1, True), problem
+        assert re.search(said, start(home)[1])
+    log.write_bytes(sound)
+    assert fsck(home) == (0, "")
 
 
 @pytest.mark.parametrize("pattern", ["CURRENT", "MANIFEST-*", "*.log", "*.ldb"])

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from ledger.leveldb_format import FOOTER_BYTES, bad_block, bad_frame, crc32c, masked, needed_log
+from ledger.leveldb_format import (
+    FOOTER_BYTES,
+    LOG_BLOCK_BYTES,
+    LOG_HEADER_BYTES,
+    MAGIC,
+    bad_block,
+    bad_frame,
+    crc32c,
+    masked,
+    needed_log,
+)
 from ledger.store_leveldb import LevelDBStore, find_damage
 from primitives.errors import StorageError
 
@@ -46,8 +57,9 @@ def test_a_flipped_bit_anywhere_is_found_with_its_file_and_no_later_than_it_is(s
     path = max(store.glob(pattern), key=lambda file: file.stat().st_size)
     sound = path.read_bytes()
     draw = Random(3)
-    # The last frame of a log may be a torn write by its length alone; LevelDB says the same.
-    for place in {0, len(sound) // 2, *draw.sample(range(len(sound)), min(12, len(sound)))}:
+    dead = set(dead_places(path, sound))
+    edges = (place for edge in dead for place in (edge - 1, edge) if place < len(sound))
+    for place in {0, len(sound) // 2, *list(edges)[:6], *draw.sample(range(len(sound)), min(12, len(sound)))}:
         changed = bytearray(sound)
         changed[place] ^= 0x40
         path.write_bytes(changed)
@@ -56,16 +68,95 @@ def test_a_flipped_bit_anywhere_is_found_with_its_file_and_no_later_than_it_is(s
         finally:
             path.write_bytes(sound)
         if found is None:
-            assert is_dead(path, sound, place), (path.name, place)
+            assert place in dead, (path.name, place)
             continue
+        assert place not in dead, (path.name, place)
         name, _, offset = found.partition(" at offset ")
         assert name == path.name
         assert int(offset) <= place or place >= len(sound) - FOOTER_BYTES
 
 
-def is_dead(path: Path, sound: bytes, place: int) -> bool:
-    """Whether nobody reads a byte: padding of a table's footer, or the length of a log's last frame."""
-    return place >= len(sound) - FOOTER_BYTES if path.suffix == ".ldb" else path.name != "CURRENT"
+def dead_places(path: Path, sound: bytes) -> Iterator[int]:
+    """Yield the places that nobody reads: padding of a table's footer, and ends of blocks that no header fits in."""
+    if path.suffix == ".ldb":
+        place, ends = len(sound) - FOOTER_BYTES, 0
+        while ends < 4:  # offset and size of two blocks, each ended by a byte without its highest bit
+            ends += sound[place] < 0x80
+            place += 1
+        yield from range(place, len(sound) - len(MAGIC))
+    elif path.name != "CURRENT":
+        ends_of_frames = [offset + LOG_HEADER_BYTES + length for offset, length in frames(sound)]
+        for end in ends_of_frames:
+            left = -end % LOG_BLOCK_BYTES
+            yield from range(end, end + left if left < LOG_HEADER_BYTES else end)
+
+
+def frames(log: bytes) -> list[tuple[int, int]]:
+    """Return offset and length of each frame of a sound log."""
+    found, offset = [], 0
+    while offset + LOG_HEADER_BYTES <= len(log):
+        left = -offset % LOG_BLOCK_BYTES
+        if 0 < left < LOG_HEADER_BYTES:
+            offset += left
+            continue
+        length = int.from_bytes(log[offset + 4 : offset + 6], "little")
+        found.append((offset, length))
+        offset += LOG_HEADER_BYTES + length
+    return found
+
+
+@pytest.mark.parametrize("pattern", ["*.log", "MANIFEST-*"])
+def test_every_flipped_bit_of_a_length_is_found_at_its_frame_and_refused(
+    store: Path, tmp_path: Path, pattern: str
+) -> None:
+    """LevelDB itself takes a last frame that overruns its file for a cut one, and drops committed rows in silence."""
+    copy = tmp_path / "store"
+    shutil.copytree(store, copy)
+    (path,) = copy.glob(pattern)
+    sound = path.read_bytes()
+    found = frames(sound)
+    last_block = [offset for offset, _ in found if offset // LOG_BLOCK_BYTES == (len(sound) - 1) // LOG_BLOCK_BYTES]
+    assert last_block
+    for offset in [found[0][0], *last_block]:
+        for bit in range(16):
+            changed = bytearray(sound)
+            changed[offset + 4 + bit // 8] ^= 1 << bit % 8
+            path.write_bytes(changed)
+            assert bad_frame(bytes(changed)) == offset, (offset, bit)
+            if offset in last_block:
+                with pytest.raises(StorageError, match=f"{path.name} at offset {offset}[;:].*fetches the chain again"):
+                    LevelDBStore(copy)
+
+
+def test_a_zeroed_header_of_the_log_is_refused_and_zeros_at_its_end_are_not(tmp_path: Path) -> None:
+    """LevelDB drops what lies behind a header of zeros; of a file whose end was never written there is nothing else."""
+    made = LevelDBStore(tmp_path / "made")
+    for number in range(3):
+        made.write([(b"%d" % number, bytes([number + 1]) * 40)], sync=True)
+    made.close()
+    (log,) = (tmp_path / "made").glob("*.log")
+    sound = log.read_bytes()
+    offset, length = frames(sound)[-2]
+    log.write_bytes(sound[:offset] + bytes(LOG_HEADER_BYTES) + sound[offset + LOG_HEADER_BYTES :])
+    with pytest.raises(StorageError, match=f"{log.name} at offset {offset}[;:]"):
+        LevelDBStore(tmp_path / "made")
+    log.write_bytes(sound[: offset + LOG_HEADER_BYTES + length] + bytes(len(sound)))
+    again = LevelDBStore(tmp_path / "made")
+    assert (again.get(b"1"), again.get(b"2")) == (b"\2" * 40, None)
+    again.close()
+
+
+def test_a_log_that_a_crash_cut_anywhere_in_its_last_frame_is_taken(store: Path, tmp_path: Path) -> None:
+    (log,) = store.glob("*.log")
+    sound = log.read_bytes()
+    _, length = frames(sound)[-1]
+    for missing in (1, 2, length // 2, length - 1, length, length + 1, length + LOG_HEADER_BYTES):
+        assert bad_frame(sound[: len(sound) - missing]) is None, missing
+    for missing in (1, length // 2, length):
+        copy = tmp_path / f"store-{missing}"
+        shutil.copytree(store, copy)
+        (copy / log.name).write_bytes(sound[: len(sound) - missing])
+        LevelDBStore(copy).close()
 
 
 def test_the_store_says_which_file_and_where_and_what_to_do(store: Path, tmp_path: Path) -> None:
@@ -154,3 +245,15 @@ def test_a_torn_last_frame_is_no_damage() -> None:
     assert bad_frame(frame + frame[:-3]) is None
     assert bad_frame(frame[:-1] + b"x" + frame) == 0
     assert bad_frame(frame + frame[:-1] + b"x") == len(frame)
+
+
+def test_a_last_frame_of_no_kind_that_a_log_has_is_no_torn_one() -> None:
+    for kind, found in ((0, 0), (1, None), (4, None), (5, 0)):
+        assert bad_frame(b"\1\2\3\4" + (100).to_bytes(2, "little") + bytes([kind]) + b"payload") == found
+
+
+def test_a_length_that_no_block_has_room_for_is_no_torn_write() -> None:
+    """LevelDB never writes one, whatever a crash cuts: it begins a frame of its own in each block."""
+    room = LOG_BLOCK_BYTES - LOG_HEADER_BYTES
+    for length, found in ((room, None), (room + 1, 0), (0xFFFF, 0)):
+        assert bad_frame(b"\1\2\3\4" + length.to_bytes(2, "little") + b"\1payload") == found
