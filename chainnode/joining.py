@@ -191,7 +191,7 @@ def _outlook(
 ) -> Outlook:
     enough = int(status["height"]) - WINDOW
     up = {peer["name"] for peer in client.call("net_peers")["peers"] if _is_up(peer, enough)} | waits_for
-    if not status["catching_up"]:
+    if status["role"] == "validator" and not status["catching_up"]:
         up.add(status["node"])
     names = following["validators"]
     return Outlook(
@@ -203,7 +203,7 @@ def _outlook(
 
 
 def _is_up(peer: Mapping[str, Any], enough: int) -> bool:
-    if peer.get("votes") is False:
+    if peer["votes"] is False:
         return False  # a learner that bears a validator's name; who has not told anything yet counts
     return bool(peer["connected"]) and peer["height"] is not None and int(peer["height"]) >= enough
 

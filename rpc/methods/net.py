@@ -12,7 +12,11 @@ from rpc.types import NoParams, Result, Time, time_text
 
 
 class PeerResult(Result, frozen=True):
-    """A peer as this node sees it; of a linked one, its release and the version of the protocol on the link."""
+    """A peer as this node sees it; of a linked one, its release and the version of the protocol on the link.
+
+    `votes` says whether it has a vote, as it told itself: a learner bears a validator's name without one. None where
+    it has not told yet.
+    """
 
     name: str
     member: str
@@ -22,6 +26,7 @@ class PeerResult(Result, frozen=True):
     last_seen: Time | None
     software: str | None
     protocol: int | None
+    votes: bool | None
 
 
 class PeersResult(Result, frozen=True):
@@ -81,6 +86,7 @@ def net_peers(services: Services, params: NoParams) -> PeersResult:
             None if peer.last_seen_ms is None else time_text(peer.last_seen_ms),
             peer.software,
             peer.protocol,
+            peer.votes,
         )
         for peer in services.node.peers()
     ]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from chainnode.files import Busy
@@ -31,6 +33,9 @@ from ledger.governance_bodies import key_statement, source_statement
 from primitives.errors import ChainError, InputError, UsageError
 from primitives.ids import Hash
 from primitives.keys import verify
+from rpc.methods.net import net_peers, net_status
+from rpc.ports import NodeStatus, PeerStatus
+from rpc.types import NoParams
 
 NOW_MS = 1_790_000_000_000
 
@@ -79,17 +84,36 @@ def test_renewed_keys_are_new_begin_an_empty_log_and_keep_the_used_ones(net: Loc
 
 
 class Asked:
-    """A node that answers as it was told."""
+    """Node `a`, which answers as the methods of rpc do for the view of a node that was told this."""
 
-    def __init__(self, height: int, peers: dict[str, int | None], *, catching_up: bool = False) -> None:
-        rows = [{"name": name, "connected": height is not None, "height": height} for name, height in peers.items()]
-        self._answers: dict[str, Any] = {
-            "net_status": {"node": "a", "height": height, "catching_up": catching_up},
-            "net_peers": {"peers": rows},
-        }
+    def __init__(
+        self,
+        height: int,
+        peers: dict[str, int | None],
+        *,
+        catching_up: bool = False,
+        learners: str = "",
+    ) -> None:
+        self.heights = peers
+        self._learners = learners
+        role = "learner" if "a" in learners else "validator"
+        self._status = NodeStatus("00", "a", "a", role, height, 0, 0, "a", len(peers), catching_up, "1")
+        self._services: Any = SimpleNamespace(node=self)  # what net_* read of the services
+
+    def status(self) -> NodeStatus:
+        return self._status
+
+    def peers(self) -> list[PeerStatus]:
+        return [
+            PeerStatus(
+                name, name, "", height is not None, height, votes=None if height is None else name not in self._learners
+            )
+            for name, height in self.heights.items()
+        ]
 
     def call(self, method: str) -> Any:
-        return self._answers[method]
+        asked: Any = {"net_status": net_status, "net_peers": net_peers}[method]
+        return msgspec.json.decode(msgspec.json.encode(asked.answer(self._services, NoParams())))
 
 
 @pytest.mark.parametrize(
@@ -167,13 +191,12 @@ def test_a_rotated_source_proves_itself_and_begins_an_empty_outbox(net: Localnet
 def test_a_peer_has_time_to_say_that_it_is_where_a_busy_chain_was() -> None:
     heights = iter([10, 10, 95, 95])
 
-    class Asked:
-        def call(self, method: str) -> Any:  # Any: JSON
-            if method == "net_status":
-                return {"node": "a", "height": 100, "catching_up": False}
-            return {"peers": [{"name": "b", "connected": True, "height": next(heights)}]}
+    class Late(Asked):
+        def peers(self) -> list[PeerStatus]:
+            self.heights["b"] = next(heights)
+            return super().peers()
 
-    asked: Any = Asked()
+    asked: Any = Late(100, {})
     check = {"following": {"n": 2, "quorum": 2, "validators": ["a", "b"]}}
     found = outlook(asked, check)
     assert found is not None
@@ -184,17 +207,23 @@ def test_a_peer_has_time_to_say_that_it_is_where_a_busy_chain_was() -> None:
 
 
 def test_a_learner_that_bears_a_validators_name_is_not_counted_as_up() -> None:
-    class Learner(Asked):
-        def call(self, method: str) -> Any:
-            found = super().call(method)
-            if method == "net_peers":
-                for peer in found["peers"]:
-                    peer["votes"] = peer["name"] != "b"
-            return found
-
-    asked: Any = Learner(100, {"b": 100, "c": 100, "d": 100})
+    asked: Any = Asked(100, {"b": 100, "c": 100, "d": 100}, learners="b")
     following = {"following": {"n": 4, "quorum": 3, "validators": list("abcd")}}
     found, rekeyed = outlook(asked, following), outlook(asked, following, ["b"])
     assert found is not None
     assert rekeyed is not None
     assert ("".join(found.live), "".join(rekeyed.live)) == ("acd", "abcd")
+
+
+@pytest.mark.parametrize(("learners", "live"), [("ef", "abcd"), ("af", "bcde")])
+def test_two_learners_of_six_make_a_removal_be_refused_with_the_reason(learners: str, live: str) -> None:
+    asked: Any = Asked(100, dict.fromkeys("bcdef", 100), learners=learners)
+    gone = live[-1]
+    left = [name for name in "abcdef" if name != gone]
+    found = outlook(asked, {"following": {"n": 5, "quorum": 4, "validators": left}})
+    assert found is not None
+    silent = ", ".join(learners)
+    with pytest.raises(
+        UnsafeChange, match=f"3 of the next 5 validators are up, 4 decide; not up .*: {silent}.*--force"
+    ):
+        check_outlook(found)

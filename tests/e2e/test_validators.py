@@ -55,6 +55,12 @@ def others(net: Network, answers: Answers) -> list[Submitter]:
     return [each for each in submitters_of(net, answers) if not each.name.endswith("bank-d")]
 
 
+def votes(net: Network) -> dict[str, tuple[bool, bool]]:
+    """Return of each validator whether it is up and whether it votes, as the first bank's node lists them."""
+    rows = json.loads(run(net, "bank-a", "validator", "list"))["validators"]
+    return {row["name"]: (row["up"], row["votes"]) for row in rows}
+
+
 def in_epoch(net: Network, epoch: int, *names: str) -> None:
     until(lambda: all(net.status(name)["epoch"] == epoch for name in names))
     assert net.note_validators("bank-a") == epoch
@@ -86,6 +92,8 @@ def test_a_wiped_validator_follows_until_its_new_keys_are_approved(net: Network,
         net.home("bank-d").data.mkdir(mode=0o700)
         net.start("bank-d")
         assert net.status("bank-d")["role"] == "learner"
+        until(lambda: votes(net)["bank-d"] == (True, False))
+        assert {name for name, seen in votes(net).items() if seen == (True, True)} == {*NAMES[:3], JOINER}
         net.stop("bank-d")
         run(net, "bank-d", "validator", "renew-keys")
         net.start("bank-d")
@@ -104,6 +112,25 @@ def test_a_change_that_too_few_could_carry_on_is_refused_at_the_door(net: Networ
     assert "2 of the next 4 validators are up, 3 decide" in str(result.exception)
     assert "--force" in str(result.exception)
     net.start("bank-b", "bank-c")
+
+
+def test_validators_that_lost_their_logs_and_only_follow_are_not_counted_at_the_door(net: Network) -> None:
+    learners = ("bank-b", "bank-c")
+    net.kill(*learners)
+    for name in learners:
+        net.home(name).wal.rename(net.home(name).root / "kept.wal")
+    net.spawn(*learners)
+    until(lambda: [votes(net)[name] for name in learners] == [(True, False)] * 2)
+    words = ["--home", str(net.home("bank-a").root), "validator", "propose", "remove", "bank-d", "--dry-run"]
+    result = CliRunner().invoke(root, words, obj=Settings(), standalone_mode=False)
+    said = "2 of the next 4 validators are up, 3 decide; not up or behind: bank-b, bank-c"
+    assert said in str(result.exception)
+    net.kill(*learners)
+    for name in learners:  # the very log that was in force: it holds all that was signed, so the vote may come back
+        net.home(name).learner_wal.unlink()
+        (net.home(name).root / "kept.wal").rename(net.home(name).wal)
+    net.start(*learners)
+    net.check_all([*NAMES, JOINER])
 
 
 def test_a_validator_leaves_and_goes_on_to_follow(net: Network, answers: Answers) -> None:
