@@ -125,7 +125,8 @@ def _vote_in(net: Localnet, proposer: LocalNode, action: Json) -> None:
         waiting = client.call("gov_getProposal", id=proposal_id.hex())["proposal"]["waits_for"] == "votes"
         if not waiting:
             return
-        _submit(_client(node), node.member, _ballot(read_key(key, "officer"), chain_id, proposal_id))
+        client = _client(node)  # the next look is at the node that knows this vote: another may be a block behind
+        _submit(client, node.member, _ballot(read_key(key, "officer"), chain_id, proposal_id))
 
 
 def _ballot(officer: KeyFile, chain_id: Hash, proposal_id: bytes) -> CastVote:

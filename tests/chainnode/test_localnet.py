@@ -7,10 +7,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
+from chainnode import localnet_join
 from chainnode.config import load_config
 from chainnode.files import Busy, NotFound
 from chainnode.founding import read_genesis
@@ -19,6 +21,7 @@ from chainnode.identity import load_node_keys, read_key, read_pairs
 from chainnode.localnet import (
     OUTSIDERS,
     Localnet,
+    LocalNode,
     NetFile,
     PortTaken,
     bank_agents,
@@ -29,6 +32,8 @@ from chainnode.localnet import (
 )
 from chainnode.processes import ProcessRecord, is_alive, send, start_process, stop, wait_until_gone
 from chainnode.wal import WriteAheadLog
+from ledger.governance_bodies import CastVote
+from primitives.encoding import Record
 from primitives.errors import InputError, UsageError
 
 NOW_MS = 1_790_000_000_000
@@ -233,3 +238,36 @@ def test_tail_gives_the_last_lines(tmp_path: Path) -> None:
     assert tail(path, 2) == ["line 98", "line 99"]
     assert tail(path, 5, bytes_max=9)[-1] == "line 99"
     assert sys.maxsize > len(tail(path, 1000)) == 100
+
+
+def test_votes_for_a_joiner_end_when_the_node_that_took_the_last_one_says_so(
+    founded: tuple[Localnet, NetFile], sleeper: ProcessRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, file = founded
+    votes: list[str] = []
+
+    class Behind:
+        """A node that knows of the votes that it took itself, and of those before."""
+
+        def __init__(self, node: LocalNode) -> None:
+            del node
+            self.known = 0
+
+        def call(self, method: str, **_: object) -> dict[str, Any]:
+            if method == "gov_checkAction":
+                return {"broken": None, "following": None}
+            return {"chain_id": "00" * 32, "proposal": {"waits_for": None if self.known >= 3 else "votes"}}
+
+    def submit(client: Behind, member: str, body: Record) -> str:
+        if isinstance(body, CastVote):
+            votes.append(member)
+            client.known = len(votes)
+        return "00" * 32
+
+    running = [msgspec.structs.replace(node, process=sleeper) for node in file.nodes]
+    monkeypatch.setattr(localnet_join, "_client", Behind)
+    monkeypatch.setattr(localnet_join, "_submit", submit)
+    monkeypatch.setattr(net, "load", lambda: msgspec.structs.replace(file, nodes=tuple(running)))
+    action = {"type": "exclude_member", "member": "lab"}
+    localnet_join._vote_in(net, running[0], action)
+    assert votes == ["bank-a", "bank-b", "bank-c"]
