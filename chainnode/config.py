@@ -180,6 +180,21 @@ def load_config(
     return LoadedConfig(config=config, origins=origins)
 
 
+def load_node_config(
+    path: Path, environ: Mapping[str, str] | None = None, flags: Mapping[str, str] | None = None
+) -> LoadedConfig:
+    """Merge as `load_config` does, for a node's home: who the node is must be set. Raises ConfigError."""
+    loaded = load_config(path, environ, flags)
+    for key, value in (("node.name", loaded.config.node.name), ("node.member", loaded.config.node.member)):
+        if not value:
+            raise ConfigError(
+                f"{key} is not set",
+                where=str(path),
+                expected="section [node] with name and member, as `chainnode init` writes it",
+            )
+    return loaded
+
+
 def split_address(address: str) -> tuple[str, int]:
     """Split `host:port` or `[v6]:port`; raises ConfigError where the port is not 0..65535."""
     host, _, port = address.rpartition(":")

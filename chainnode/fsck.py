@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from chainnode.config import NodeConfig
+from chainnode.files import NotFound
 from chainnode.founding import read_genesis
 from chainnode.home import Home
 from chainnode.identity import read_key
@@ -35,6 +36,7 @@ from primitives.ids import ZERO_HASH, Epoch, Hash
 from primitives.notes import ED25519, NoteKey
 from primitives.validators import ValidatorSet
 
+NO_STORE = "start the node: it fetches the chain from its peers and verifies every block"
 Step = Callable[[int, int], None]
 """Told (blocks done, blocks in all) after each block."""
 
@@ -62,10 +64,16 @@ class Report:
 
 
 def check_home(home: Home, config: NodeConfig, *, step: Step = lambda _done, _of: None) -> Report:
-    """Hold the home and check everything that it has of its chain. Raises `HomeInUse` while a node runs on it."""
+    """Hold the home and check everything that it has of its chain. Raises `HomeInUse` while a node runs on it.
+
+    Raises `NotFound` where there is no store.
+    """
+    path = home.resolve(config.ledger.path)
+    if not home.data.is_dir() or not path.is_dir():
+        raise NotFound("there is no store to verify", where=str(path), hint=NO_STORE)
     with home.lock():
         genesis = read_genesis(home.genesis)
-        store = LevelDBStore(home.resolve(config.ledger.path))
+        store = LevelDBStore(path)
         report = Report(genesis.chain_id.hex())
         try:
             epochs = check_chain(store, genesis, report, step=step)

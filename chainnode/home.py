@@ -176,6 +176,14 @@ class Home:
                 )
         make_private_directory(self.keys)
 
+    def make_data(self) -> None:
+        """Make `data` where it is gone, as a new disk leaves it: the node begins again from an empty store."""
+        if not self.data.is_dir():
+            make_private_directory(self.data)
+
     def lock(self) -> AbstractContextManager[None]:
-        """Hold the home for this process; entering raises `HomeInUse`, naming the other process."""
+        """Hold the home for this process; entering raises `HomeInUse`, naming the other process.
+
+        The lock lies in `data`, which must be there: who is to write makes it first (`make_data`).
+        """
         return locked(self.data / "lock", "home", error=HomeInUse)

@@ -15,13 +15,16 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from chainnode.files import PRIVATE_FILE_MODE, check_private, read_secret, write_file
+from chainnode.files import PRIVATE_FILE_MODE, NotFound, check_private, read_secret, write_file
 from chainnode.home import Home
 from primitives.errors import InputError
 from primitives.ids import MemberId, SourceKey
 from primitives.keys import SigningKey
 
 REPLACE_KEY = "a key that does not read back cannot be mended: put another in its place and have it registered"
+WRITE_ANOTHER = (
+    "write a new secret there (`openssl rand -hex 32`, mode 0600), or name another file (rpc.token_file, --token-file)"
+)
 KEY_FILE_BYTES_MAX = 4_096
 TOKEN_BYTES = 32
 PAIR_SECRET_BYTES = 32
@@ -121,6 +124,8 @@ def write_token(path: Path) -> None:
 
 def read_token(path: Path) -> str:
     """Return a token. Raises `NotFound`, `UnsafeFile`, or `BadKeyFile` where it is empty or not printable ASCII."""
+    if not path.exists():
+        raise NotFound("no such file", where=str(path), hint=WRITE_ANOTHER)
     token = read_secret(path, size_max=KEY_FILE_BYTES_MAX).decode("ascii", "replace").strip()
     if not token or not all(0x21 <= ord(character) <= 0x7E for character in token):
         raise BadKeyFile("not a token", where=str(path), expected="one line of printable ASCII without spaces")

@@ -118,6 +118,7 @@ def rotate_source(home: Home, member: str) -> Path:
     What the old outbox holds and the chain does not have is never ordered once the old key is removed. Raises
     `HomeInUse` while the node runs.
     """
+    home.make_data()
     with home.lock():
         chain_id = read_genesis(home.genesis).chain_id
         retired = _retired_directory(home)
@@ -150,6 +151,7 @@ def renew_keys(home: Home, member: str) -> Path:
     What the old keys signed does not bind the new ones, and nobody takes the old ones' word once the chain knows the
     new. Raises `HomeInUse` while the node runs.
     """
+    home.make_data()
     with home.lock():
         chain_id = read_genesis(home.genesis).chain_id
         retired = _retired_directory(home)
@@ -224,7 +226,8 @@ def check_rules(check: Mapping[str, Any]) -> None:
     broken = check["broken"]
     if broken is not None:
         raise UsageError(
-            "the chain would refuse this", expected=broken["meaning"], got=f"{broken['rule']}: {broken['detail']}"
+            f"the chain would refuse this: {broken['meaning'].rstrip('.')} (rule {broken['rule']})",
+            got=broken["detail"] or None,
         )
 
 

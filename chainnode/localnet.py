@@ -241,6 +241,7 @@ class Localnet:
                 continue
             _check_ports(node)
             arguments = ["-m", "chainnode.main", "--home", node.home]
+            Home(Path(node.home)).make_data()  # its log lies there
             process = start_process(arguments, mark=node.home, log=Home(Path(node.home)).log)
             self._replace(msgspec.structs.replace(node, process=process))
             started.append(node)

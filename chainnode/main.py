@@ -14,7 +14,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from chainnode.config import load_config
+from chainnode.config import load_node_config
 from chainnode.home import Home
 from chainnode.logs import Position, configure_logs
 from chainnode.node import run_node
@@ -26,7 +26,7 @@ GC_THRESHOLD = 50_000
 def start(home: Home, flags: Mapping[str, str]) -> None:
     """Run the node of a home until it is asked to stop; raises `ChainError` with what is wrong."""
     home.check()
-    config = load_config(home.config, os.environ, flags).config
+    config = load_node_config(home.config, os.environ, flags).config
     position = Position(config.node.name)
     configure_logs(position, level=config.log.level, form=config.log.format)
     gc.freeze()

@@ -553,6 +553,7 @@ def _rpc_tls(home: Home, config: NodeConfig) -> ssl.SSLContext | None:
 
 async def run_node(home: Home, config: NodeConfig, position: Position) -> None:
     """Run a node until it is asked to stop."""
+    home.make_data()
     with home.lock():
         node = Node(home, config, position)
         await node.run()

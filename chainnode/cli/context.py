@@ -54,7 +54,7 @@ class Settings:
 
     def load_config(self, home: Home) -> LoadedConfig:
         """Return a home's settings, merged. Raises `NotFound` where it is no node's home."""
-        from chainnode.config import load_config
+        from chainnode.config import load_node_config
         from chainnode.files import NotFound
 
         if not home.config.is_file():
@@ -64,7 +64,7 @@ class Settings:
                 expected=str(home.config.relative_to(home.root)),
                 hint="make one with `chainnode init`, or name it with --home or $CHAINNODE_HOME",
             )
-        return load_config(home.config, os.environ, self.config_flags)
+        return load_node_config(home.config, os.environ, self.config_flags)
 
     def client(self, *, timeout_s: float = 30.0, token: bool = False) -> NodeClient:
         """Return a client of the node that --endpoint or the home names, with the home's token where `token`."""

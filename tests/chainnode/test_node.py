@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from chainnode.core import BATCH, WIRE_KINDS, Outgoing, Turn
 from chainnode.home import Home
 from chainnode.localnet import Localnet
 from chainnode.logs import Position
-from chainnode.node import Node
+from chainnode.node import Node, run_node
 from consensus.effects import EvidenceFound
 from consensus.messages import Evidence, Vote
 from ledger import rows
@@ -40,6 +41,18 @@ def node(home: Home) -> Iterator[Node]:
     opened = Node(home, load_config(home.config).config, Position())
     yield opened
     opened._close()
+
+
+def test_a_node_makes_its_data_directory_where_a_lost_disk_left_none(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(home.root, tmp_path / "home")
+    bare = Home(tmp_path / "home")
+    shutil.rmtree(bare.data)
+    monkeypatch.setattr(Node, "run", lambda node: asyncio.to_thread(node._close))
+    asyncio.run(run_node(bare, load_config(bare.config).config, Position()))
+    assert bare.data.stat().st_mode & 0o777 == 0o700
+    assert bare.learner_wal.exists()
 
 
 def test_outbox_that_is_damaged_does_not_keep_the_validator_from_starting(home: Home) -> None:

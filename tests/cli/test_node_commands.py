@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from chainnode.cli.main import run
 from chainnode.home import Home
 from chainnode.identity import read_key
+from ledger.store_leveldb import LevelDBStore
 
 
 @pytest.fixture(autouse=True)
@@ -94,6 +96,9 @@ def test_fsck_ends_with_status_0_2_or_3(tmp_path: Path, capsys: pytest.CaptureFi
     assert run(["genesis", "create", str(home.entry), "--chain", "one", "-f", "genesis.json"]) == 0
     assert run(["--home", str(home.root), "init", "--genesis", "genesis.json"]) == 0
     capsys.readouterr()
+    assert run(fsck) == 6
+    assert "there is no store to verify" in capsys.readouterr().err
+    LevelDBStore(home.data / "ledger.ldb").close()
     assert run(fsck) == 0
     assert printed(capsys)["ok"] is True
     with home.lock():
@@ -102,6 +107,23 @@ def test_fsck_ends_with_status_0_2_or_3(tmp_path: Path, capsys: pytest.CaptureFi
     home.wal.unlink()
     assert run(fsck) == 3
     assert "without its write-ahead log" in str(printed(capsys)["problem"])
+    shutil.rmtree(home.data)
+    assert run([*fsck[:-2]]) == 6
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {home.data / 'ledger.ldb'}: there is no store to verify; start the node")
+    assert said.count("\n") == 1
+    assert not home.data.exists()
+
+
+@pytest.mark.parametrize("command", [["validator", "renew-keys"], ["keys", "rotate"]])
+def test_new_keys_are_made_where_the_whole_data_directory_is_gone(command: list[str], tmp_path: Path) -> None:
+    home = Home(tmp_path / "bank-a")
+    assert run(["--home", str(home.root), "init", "--name", "bank-a", "--address", "127.0.0.1:9100"]) == 0
+    assert run(["genesis", "create", str(home.entry), "--chain", "one", "-f", "genesis.json"]) == 0
+    assert run(["--home", str(home.root), "init", "--genesis", "genesis.json"]) == 0
+    shutil.rmtree(home.data)
+    assert run(["--home", str(home.root), *command]) == 0
+    assert home.data.stat().st_mode & 0o777 == 0o700
 
 
 def test_home_is_not_made_twice_nor_in_a_used_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -172,3 +194,25 @@ def test_verify_of_rubbish_is_status_3_and_of_nothing_status_6(
         assert run(["verify", str(receipt), "--policy", str(policy)]) == 3
         assert str(receipt) in capsys.readouterr().err
     assert run(["verify", str(tmp_path / "none"), "--policy", str(policy)]) == 6
+
+
+def test_settings_without_the_nodes_name_and_a_missing_token_are_told_with_file_and_advice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = Home(tmp_path / "bank-a")
+    at_home = ["--home", str(home.root)]
+    assert run([*at_home, "init", "--name", "bank-a"]) == 0
+    assert run(["genesis", "create", str(home.entry), "--chain", "one", "-f", "genesis.json"]) == 0
+    assert run([*at_home, "init", "--genesis", "genesis.json"]) == 0
+    sound = home.config.read_text()
+    home.token.unlink()
+    capsys.readouterr()
+    assert run([*at_home, "config", "check"]) == 6
+    assert f"{home.token}: no such file; write a new secret there" in capsys.readouterr().err
+    for text, key in (("", "name"), ('[node]\nname = "bank-a"\n', "member")):
+        home.config.write_text(text)
+        for command in (["start"], ["config", "check"], ["validator", "entry"]):
+            assert run([*at_home, *command]) == 2
+            said = f"error: {home.config}: node.{key} is not set: expected section [node]"
+            assert capsys.readouterr().err.startswith(said)
+    home.config.write_text(sound)
