@@ -17,7 +17,7 @@ from chainnode.files import NotFound
 from chainnode.founding import read_genesis
 from chainnode.home import Home
 from chainnode.identity import read_key
-from chainnode.opening import check_log_owner, told
+from chainnode.opening import check_log_owner, lost_blocks, told
 from chainnode.source_outbox import Mark, parse_record
 from chainnode.wal import was_begun
 from chainnode.wal_format import LogDamaged, scan
@@ -27,10 +27,12 @@ from ledger.batches import parse_batch, verify_batch
 from ledger.committed_state import CommittedState
 from ledger.fsck import Damaged, verify_all
 from ledger.genesis import Genesis
+from ledger.reader import LedgerReader
 from ledger.state import StateReader
 from ledger.store import Store
 from ledger.store_leveldb import LevelDBStore
 from ledger.trust_policy import TrustPolicy, parse_policy, policy_text
+from primitives.encoding import Record
 from primitives.errors import ChainError, ProofError, StorageError
 from primitives.ids import ZERO_HASH, Epoch, Hash
 from primitives.notes import ED25519, NoteKey
@@ -79,7 +81,10 @@ def check_home(home: Home, config: NodeConfig, *, step: Step = lambda _done, _of
             epochs = check_chain(store, genesis, report, step=step)
             own = read_key(home.log_key, "log").public if home.log_key.exists() else ""
             report.checkpoints = check_signatures(store, genesis, epochs, bytes.fromhex(own))
-            _check_log(home, genesis, CommittedState(store), config.node.name, report)
+            records = _check_log(home, genesis, CommittedState(store), config.node.name, report)
+            lost = lost_blocks(LedgerReader(store, genesis), records, indexed=None, where=str(store.path))
+            if lost is not None:
+                raise lost
             _check_outbox(home, store, genesis, report)
         except Damaged as error:
             report.bad_height, report.problem = error.height, str(error)
@@ -137,8 +142,8 @@ def _refusal(note: str, policies: Iterable[TrustPolicy]) -> ProofError | None:
     return refusal
 
 
-def _check_log(home: Home, genesis: Genesis, state: StateReader, name: str, report: Report) -> None:
-    """What this validator signed reads back, record by record."""
+def _check_log(home: Home, genesis: Genesis, state: StateReader, name: str, report: Report) -> list[Record]:
+    """What this validator signed reads back, record by record; returns the records."""
     if home.vote_key.exists() and not was_begun(home.wal):
         raise StorageError(
             "a voting key without its write-ahead log",
@@ -152,6 +157,7 @@ def _check_log(home: Home, genesis: Genesis, state: StateReader, name: str, repo
     records = [decode_record(record) for record in found]
     check_log_owner(records, state, name, where=str(home.wal))
     report.wal_records += len(records)
+    return records
 
 
 def _check_outbox(home: Home, store: Store, genesis: Genesis, report: Report) -> None:

@@ -26,7 +26,7 @@ from chainnode.identity import NodeKeys, load_node_keys, read_token
 from chainnode.links import Links, links_of, ties_to_leavers, usable
 from chainnode.logs import Position, on_loop_fault
 from chainnode.metrics import NodeMetrics
-from chainnode.opening import must_follow, told
+from chainnode.opening import lost_blocks, must_follow, reached_record, told
 from chainnode.readiness import Readiness
 from chainnode.source_outbox import OutboxLost, SourceOutbox
 from chainnode.version import VERSION
@@ -35,12 +35,13 @@ from chainnode.wal import WriteAheadLog, was_begun
 from chainnode.wal_format import LogDamaged
 from consensus.effects import CheckpointStable, EvidenceFound, Refused, ViewEntered
 from consensus.ordering import PROPOSAL_TIME
+from consensus.records import decode_record
 from consensus.state import Parameters
 from ledger.chain import Chain, CommitResult
 from ledger.evidence import recorded_count
 from ledger.genesis import Genesis
 from ledger.index_reader import IndexReader
-from ledger.indexes import IndexFollower
+from ledger.indexes import IndexFollower, reached_of
 from ledger.members import read_validators_of
 from ledger.pool import Pool
 from ledger.reader import LedgerReader
@@ -172,6 +173,8 @@ class Node:
             write_buffer_bytes=INDEX_WRITE_BUFFER_BYTES,
             remedy="move the directory away and start: the node builds its indexes again from the store",
         )
+        reached = reached_of(self.index_store)
+        self._indexed = None if reached is None else reached.height
         self.index = IndexFollower(self.index_store, self.reader)
         self.view = LiveNodeView(self)
 
@@ -199,7 +202,7 @@ class Node:
         loop.set_exception_handler(on_loop_fault)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
-        self.core.restore(self.wal.replay(), wall_clock_ms(), where=str(self.wal.path))
+        self._restore()
         self._dirty.set()
         servers = self._servers()
         try:
@@ -227,6 +230,15 @@ class Node:
             self._close()
         if self._fault is not None:
             raise self._fault
+
+    def _restore(self) -> None:
+        """Take back what the write-ahead log says, and say so where the ledger lacks what it or the index had."""
+        records = self.wal.replay()
+        self.core.restore(records, wall_clock_ms(), where=str(self.wal.path))
+        held, where = map(decode_record, records), str(self.home.resolve(self.config.ledger.path))
+        lost = lost_blocks(self.reader, held, indexed=self._indexed, where=where)
+        if lost is not None:
+            log.error("ledger_lost_blocks", error=str(lost), hint="they are fetched again; no vote before")
 
     def stop(self) -> None:
         """Ask the node to end in order."""
@@ -290,10 +302,20 @@ class Node:
         self._outbox_io.shutdown(wait=True)
         self._index_io.shutdown(wait=True)
         self.index_store.close()
+        if self._fault is None:
+            self._note_reached()
         self.wal.close()
         if self.outbox is not None:
             self.outbox.close()
         self._store.close()
+
+    def _note_reached(self) -> None:
+        try:
+            record = reached_record(self.reader)
+            self.wal.append([] if record is None else [record])
+            self.wal.sync()
+        except ChainError as error:  # nothing rests on it: votes and rows are on the disk
+            log.warning("reached_not_noted", error=str(error))
 
     # --- the turn of the loop
 

@@ -10,15 +10,17 @@ from contextlib import suppress
 
 from chainnode.wal_format import PUT_BACK, LogDamaged
 from consensus.ordering import CERTIFICATES_KEPT, HASHES_KEPT
-from consensus.records import decode_record, height_of, own_signer
+from consensus.records import Reached, decode_record, encode_record, height_of, own_signer
+from consensus.restoring import delivered_height
 from consensus.state import Tip
 from ledger.chain import Chain
-from ledger.members import read_validators_of
+from ledger.committed_state import CommittedState
+from ledger.members import read_validators, read_validators_of
 from ledger.reader import LedgerReader
 from ledger.state import StateReader
 from primitives.encoding import Record
 from primitives.errors import ChainError, StorageError
-from primitives.ids import Epoch, Hash
+from primitives.ids import Epoch, Hash, Height
 from primitives.validators import ValidatorSet
 
 
@@ -48,6 +50,37 @@ def check_log_owner(records: Iterable[Record], state: StateReader, name: str, *,
                 got=owner,
                 hint=PUT_BACK,
             )
+
+
+def lost_blocks(
+    reader: LedgerReader, records: Iterable[Record], *, indexed: Height | None, where: str
+) -> StorageError | None:
+    """Return the error of a ledger that ends below what this node delivered from it, None where it does not.
+
+    Rows are synced before what a node signs upon them, and before they are indexed: neither can be ahead of a ledger
+    that has all that was written. `where` names the ledger; `indexed` is the height that the index has reached.
+    """
+    tip = reader.tip()
+    found = 0 if tip is None else tip.height
+    logged = delivered_height(records)
+    delivered = max(logged, indexed or 0)
+    if delivered <= found:
+        return None
+    return StorageError(
+        "the ledger lost blocks",
+        where=where,
+        expected=f"height {delivered} at least, says the {'write-ahead log' if logged == delivered else 'index'}",
+        got=f"height {found}",
+        hint="start the node: it fetches them again from its peers, and votes when it is there",
+    )
+
+
+def reached_record(reader: LedgerReader) -> bytes | None:
+    """Return what the log is told at an orderly end, of the ledger on the disk: what that loses later is missed."""
+    tip = reader.tip()
+    if tip is None:
+        return None
+    return encode_record(Reached(read_validators(CommittedState(reader.store)).epoch, tip.height))
 
 
 def told(error: LogDamaged) -> LogDamaged:

@@ -7,6 +7,8 @@ an epoch that the ledger has not reached waits, and is taken back when the ledge
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from consensus import evidence, view_change
 from consensus.choice import choose
 from consensus.effects import Broadcast
@@ -95,17 +97,20 @@ def bare(state: ReplicaState, block: Block) -> PrePrepare:
     return PrePrepare(state.epoch, View(0), block, b"")
 
 
+def delivered_height(records: Iterable[Record]) -> Height:
+    """Return the height up to which the writer of a log had delivered at least; it may have been WINDOW further."""
+    heights = [found[1] for record in records if (found := _reached(record)) is not None]
+    return Height(max(0, *heights, 0))
+
+
 def _restore_floor(state: ReplicaState, records: list[Record]) -> None:
     """Find how far this validator was: a vote at a height shows that the one WINDOW below was delivered here.
 
     A log of a later epoch than the ledger's cannot be taken back yet: until the ledger has caught up with it this node
     only follows, and keeps in its log what binds it there.
     """
-    floor, latest = 0, state.epoch
-    for record in records:
-        found = _reached(record)
-        if found is not None:
-            floor, latest = max(floor, found[1]), max(latest, found[0])
+    floor = delivered_height(records)
+    latest = max((found[0] for record in records if (found := _reached(record)) is not None), default=state.epoch)
     state.floor = Height(floor)
     if latest > state.epoch:
         state.later = Later(latest, state.learner, (Reached(latest, state.floor), *_binding(latest, floor, records)))

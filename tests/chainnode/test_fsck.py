@@ -19,8 +19,8 @@ from chainnode.localnet import Localnet
 from chainnode.source_outbox import SourceOutbox
 from chainnode.wal import WriteAheadLog
 from chainnode.wal_format import encode_body, encode_frame, encode_header
-from consensus.messages import CheckpointVote
-from consensus.records import Cosigned, encode_record
+from consensus.messages import WINDOW, CheckpointVote, Vote
+from consensus.records import Cosigned, Prepared, Reached, encode_record
 from ledger.batches import parse_batch
 from ledger.chain import Chain
 from ledger.event_json import body_from_json
@@ -30,12 +30,12 @@ from ledger.reader import checkpoint_rows
 from ledger.receipts import assemble_checkpoint
 from ledger.rows import block_key, checkpoint_key
 from ledger.store_leveldb import LevelDBStore
-from primitives.encoding import encode
+from primitives.encoding import Record, encode
 from primitives.errors import StorageError
 from primitives.ids import Epoch, Hash, Height, TimeMs, View
 from primitives.keys import SigningKey
 from primitives.notes import Checkpoint, cosign_statement
-from primitives.votes import COMMIT, QuorumCertificate, vote_statement
+from primitives.votes import COMMIT, PREPARE, QuorumCertificate, vote_statement
 
 NOW_MS = 1_790_000_000_000
 BLOCKS = 3
@@ -186,6 +186,36 @@ def test_lost_and_damaged_files_are_found(name: str, sound: Sound) -> None:
     assert problem in report.problem
     assert report.bad_height is None
     assert report.blocks == BLOCKS
+
+
+@pytest.mark.parametrize(
+    ("record", "height"),
+    [
+        (Reached(Epoch(0), Height(BLOCKS)), None),
+        (Reached(Epoch(0), Height(BLOCKS + 1)), BLOCKS + 1),
+        (Reached(Epoch(7), Height(BLOCKS + 2)), BLOCKS + 2),
+        (Cosigned(CheckpointVote(Epoch(0), Height(BLOCKS + 3), 99, Hash(bytes(32)), 9, 0, bytes(64))), BLOCKS + 3),
+        (Prepared(Vote(PREPARE, Epoch(0), View(0), Height(BLOCKS + WINDOW), Hash(bytes(32)), 0, bytes(64))), None),
+        (Prepared(Vote(PREPARE, Epoch(0), View(0), Height(99), Hash(bytes(32)), 0, bytes(64))), 99 - WINDOW),
+    ],
+)
+def test_a_ledger_below_what_the_log_says_was_delivered_is_found(
+    sound: Sound, record: Record, height: int | None
+) -> None:
+    own = sound.home.wal.read_bytes()
+    log = WriteAheadLog(sound.home.wal, sound.genesis.chain_id)
+    log.append([encode_record(record)])
+    log.sync()
+    log.close()
+    report = sound.check()
+    sound.home.wal.write_bytes(own)
+    if height is None:
+        assert report.problem == ""
+    else:
+        said = f"ledger.ldb: the ledger lost blocks: expected height {height} at least, says the write-ahead log"
+        assert said in report.problem
+        assert f"got height {BLOCKS}; start the node" in report.problem
+        assert report.height == BLOCKS
 
 
 def test_batch_of_another_key_in_the_outbox_is_found(sound: Sound) -> None:

@@ -71,6 +71,7 @@ def test_a_node_without_its_ledger_fetches_it_again_and_votes(net: Network, sour
     shutil.rmtree(net.home(AWAY).data / "ledger.ldb")
     net.start(AWAY)
     net.check_all()
+    assert any(line["event"] == "ledger_lost_blocks" for line in net.log_lines(AWAY))
     net.kill("bank-c")  # now nothing is ordered without the node that came back
     order(net, source, batches=2)
     net.start("bank-c")

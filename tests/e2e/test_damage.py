@@ -199,6 +199,36 @@ def test_a_flipped_length_in_the_last_block_of_a_log_is_no_torn_write(home: Home
     assert fsck(home) == (0, "")
 
 
+@pytest.mark.parametrize("how", ["emptied", "cut between two frames", "a frame cut short", "without the directory"])
+def test_a_ledger_that_lost_blocks_is_missed_by_the_log_of_what_was_reached(home: Home, how: str) -> None:
+    """What LevelDB cannot know: a log that ends early looks as if a crash had cut it."""
+    (log,) = (home.data / "ledger.ldb").glob("*.log")
+    sound = log.read_bytes()
+    if how == "emptied":
+        log.write_bytes(b"")
+    elif how == "cut between two frames":
+        log.write_bytes(sound[: LOG_HEADER_BYTES + int.from_bytes(sound[4:6], "little")])
+    elif how == "a frame cut short":
+        log.write_bytes(sound[:-9])
+    else:
+        shutil.rmtree(log.parent)
+        log.parent.mkdir()
+    if how != "without the directory":
+        status, problem = fsck(home)
+        assert status == FSCK_FAILED
+        said = (
+            r"ledger\.ldb: the ledger lost blocks: expected height (\d+) at least, .*got height (\d+); start the node"
+        )
+        found = re.search(said, problem)
+        assert found, problem
+        assert int(found[2]) < int(found[1])
+    status, last = start(home)
+    assert status is None
+    assert "ledger_lost_blocks" in last
+    again = start(home)[1]
+    assert "ledger_lost_blocks" in again, "as long as they are not there"
+
+
 @pytest.mark.parametrize("pattern", ["CURRENT", "MANIFEST-*", "*.log", "*.ldb"])
 def test_a_file_of_the_store_that_is_gone_is_named_and_nothing_is_begun_anew(home: Home, pattern: str) -> None:
     file = min((home.data / "ledger.ldb").glob(pattern))
