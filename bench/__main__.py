@@ -20,10 +20,17 @@ from bench.measure import latency_ms, machine
 from bench.network import BenchNet, Run, drive, network
 from bench.report import table
 from bench.workload import BATCH_EVENTS, BenchSource, write_frames
+from sim.arguments import Parser, whole
 
 LONE_CLIENTS = 64
 IDLE_EVENTS = 60
 IDLE_PAUSE_MS = 40
+NODES_MAX = 100
+RUNS_MAX = 1_000
+BATCHES_MAX = 1_000_000
+SOURCES_MAX = 64
+LONE_MAX = 1_000_000
+EVENTS_MAX = 100_000_000
 
 Figures = dict[str, Any]  # Any: JSON
 
@@ -40,16 +47,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser = Parser(prog="python -m bench", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--quiet", action="store_true", help="say nothing on stderr")
-    parser.add_argument("--nodes", type=int, default=4, help="validators (4)")
-    parser.add_argument("--runs", type=int, default=3, help="runs of each workload, of which medians are reported (3)")
-    parser.add_argument("--batches", type=int, default=100, help="batches of 1,000 events in each run (100)")
-    parser.add_argument("--sources", type=int, default=16, help="sources that submit batches side by side (16)")
-    parser.add_argument("--lone", type=int, default=20, help="events of each of the 64 clients in each run (20)")
+    parser.add_argument("--nodes", type=whole(1, NODES_MAX), default=4, help="validators (4)")
+    parser.add_argument(
+        "--runs", type=whole(1, RUNS_MAX), default=3, help="runs of each workload, of which medians are reported (3)"
+    )
+    parser.add_argument(
+        "--batches", type=whole(1, BATCHES_MAX), default=100, help="batches of 1,000 events in each run (100)"
+    )
+    parser.add_argument(
+        "--sources", type=whole(1, SOURCES_MAX), default=16, help="sources that submit batches side by side (16)"
+    )
+    parser.add_argument(
+        "--lone", type=whole(1, LONE_MAX), default=20, help="events of each of the 64 clients in each run (20)"
+    )
     parser.add_argument("--only", choices=("batches", "lone", "idle", "restart", "help"), help="one workload alone")
-    parser.add_argument("--restart-events", type=int, default=1_000_000, help="events of the restarted node (1000000)")
+    parser.add_argument(
+        "--restart-events", type=whole(1, EVENTS_MAX), default=1_000_000, help="events of the restarted node (1000000)"
+    )
     parser.add_argument("--profile", type=Path, help="write the profile of the first node's loop to this file")
     parser.add_argument("--no-restart", action="store_true", help="leave out the restart of a large node")
     return parser.parse_args(arguments)

@@ -9,7 +9,6 @@ a thread of its own.
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import subprocess
@@ -28,6 +27,9 @@ import plyvel
 from msgspec import Meta
 from nacl.bindings import crypto_sign_open
 
+from sim.arguments import Parser, whole
+
+BATCHES_MAX = 1_000_000
 BLOCK_BATCHES = 4
 STAND_ALONE_BATCHES = 400
 TILE = 256
@@ -353,10 +355,12 @@ def read_frames(path: Path) -> Iterator[bytes]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure the floor on a file of batches, or on batches that another process makes first."""
-    parser = argparse.ArgumentParser(prog="python -m bench.floor", description=__doc__)
+    parser = Parser(prog="python -m bench.floor", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--input", type=Path, help="batches, as `python -m bench.workload` writes them")
-    parser.add_argument("--batches", type=int, default=STAND_ALONE_BATCHES, help="how many to make without --input")
+    parser.add_argument(
+        "--batches", type=whole(1, BATCHES_MAX), default=STAND_ALONE_BATCHES, help="how many to make without --input"
+    )
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="chainnode-floor-") as scratch:
         path = options.input

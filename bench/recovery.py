@@ -25,6 +25,7 @@ from chainnode.client import CallRefused, NodeClient, TimedOut, Unreachable
 from chainnode.home import Home
 from chainnode.identity import read_token
 from chainnode.localnet import LocalNode, wait_until_ready
+from sim.arguments import Parser, whole
 
 POLL_S = 0.01
 LEVEL_TIMEOUT_S = 300.0
@@ -32,6 +33,9 @@ SETTLE_S = 3.0
 LIGHT_LOAD_PAUSE_S = 0.02
 ORDER_TIMEOUT_S = 60.0
 FLOOD_LANES = 16
+RUNS_MAX = 1_000
+EVENTS_MAX = 100_000_000
+LONE_MAX = 1_000_000
 
 Figures = dict[str, Any]  # Any: JSON
 Say = Callable[[str], None]
@@ -39,11 +43,13 @@ Say = Callable[[str], None]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what the command line asks for and print one JSON object."""
-    parser = argparse.ArgumentParser(prog="python -m bench.recovery", description=__doc__)
+    parser = Parser(prog="python -m bench.recovery", description=__doc__)
     parser.add_argument("what", choices=("catch-up", "view-change", "fairness"))
-    parser.add_argument("--runs", type=int, default=3, help="runs, of which medians are reported (3)")
-    parser.add_argument("--events", type=int, default=300_000, help="events that the node missed (300000)")
-    parser.add_argument("--lone", type=int, default=400, help="lone events in each run (400)")
+    parser.add_argument("--runs", type=whole(1, RUNS_MAX), default=3, help="runs, of which medians are reported (3)")
+    parser.add_argument(
+        "--events", type=whole(1, EVENTS_MAX), default=300_000, help="events that the node missed (300000)"
+    )
+    parser.add_argument("--lone", type=whole(2, LONE_MAX), default=400, help="lone events in each run (400)")
     parser.add_argument("--profile", help="catch-up: write the profile of the node's loop to this file")
     options = parser.parse_args(arguments)
 

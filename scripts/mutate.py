@@ -25,13 +25,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 from xml.etree import ElementTree
 
 from mutation_forks import CLOCK_SECONDS_MAX, CPU_SECONDS_MAX, NOT_IMPORTED, Finished, Forks, run
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 FOLDER: Final = "tests/mutations"
+REFUSED: Final = 2
+JOBS_MAX: Final = 64
+COUNT_MAX: Final = 100_000
 DOCUMENT: Final = "docs/mutations.md"
 PYTEST: Final = ("-q", "-p", "no:cacheprovider", "--timeout=0", "--tb=short")
 FIELDS: Final = {"name", "rule", "file", "old", "new", "tests", "runs", "liveness", "reason"}
@@ -345,15 +348,37 @@ def head_commit() -> str:
     return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()[:12]  # noqa: S603  # fixed
 
 
+def whole(text: str) -> int:
+    """Return an option's whole number from 1 to COUNT_MAX, with the words that argparse shows where it is none."""
+    if not re.fullmatch(r"[0-9]{1,6}", text) or not 1 <= int(text) <= COUNT_MAX:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {COUNT_MAX:,}, got {text[:80]!r}")
+    return int(text)
+
+
+class Parser(argparse.ArgumentParser):
+    """Reads a command line; what it cannot take is one line on stderr, and status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the process."""
+        self.exit(REFUSED, f"{self.prog}: {message} (--help shows all options)\n")
+
+
+def jobs(text: str) -> int:
+    """Return how many run at a time."""
+    if (count := whole(text)) > JOBS_MAX:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {JOBS_MAX}, got {count}")
+    return count
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Try the mutations that were asked for; return the status of the process."""
-    parser = argparse.ArgumentParser(prog="scripts/mutate.py", description="Break safety rules; tests must notice.")
+    parser = Parser(prog="scripts/mutate.py", description="Break safety rules; tests must notice.")
     parser.add_argument("--folder", default=FOLDER, help="where the entries stand")
     parser.add_argument("--only", default="", help="only mutations whose file or name holds this")
     parser.add_argument("--new", action="store_true", help=f"only mutations that {DOCUMENT} does not list yet")
-    parser.add_argument("--count", type=int, default=0, help="draw so many (default: all)")
+    parser.add_argument("--count", type=whole, default=0, help="draw so many (default: all)")
     parser.add_argument("--seed", default="", help="what to draw by (default: the commit's hash)")
-    parser.add_argument("--jobs", type=int, default=2, help="how many at a time")
+    parser.add_argument("--jobs", type=jobs, default=2, help="how many at a time")
     parser.add_argument("--markdown", action="store_true", help=f"write what was found into {DOCUMENT}")
     options = parser.parse_args(arguments)
     began = time.monotonic()

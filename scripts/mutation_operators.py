@@ -8,7 +8,6 @@ change nothing that matters, so somebody has to read it. Hence a report, and no 
 
 from __future__ import annotations
 
-import argparse
 import difflib
 import json
 import os
@@ -24,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mutate import PYTEST, ROOT, copy_links, copy_tree, module_of, run_tests, tree_names
+from mutate import PYTEST, ROOT, Parser, copy_links, copy_tree, jobs, module_of, run_tests, tree_names, whole
 from mutation_changes import Change, all_changes
 from mutation_forks import NOT_IMPORTED, Forks, run
 
@@ -134,13 +133,16 @@ def report(tried: Sequence[Tried], sources: dict[str, str]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Try the changes that were asked for, and print the report."""
-    parser = argparse.ArgumentParser(prog="scripts/mutation_operators.py", description="Change code; do tests notice?")
+    parser = Parser(prog="scripts/mutation_operators.py", description="Change code; do tests notice?")
     parser.add_argument("files", nargs="+", help="the files to change, from the root of the tree")
     parser.add_argument("--tests", nargs="*", default=[], help="the tests to ask (default: the package's folder)")
-    parser.add_argument("--count", type=int, default=100, help="draw so many (0: all)")
+    parser.add_argument("--count", type=whole, default=100, help="draw so many (100)")
     parser.add_argument("--seed", default="1", help="what to draw by")
-    parser.add_argument("--jobs", type=int, default=2, help="how many at a time")
+    parser.add_argument("--jobs", type=jobs, default=2, help="how many at a time")
     options = parser.parse_args(arguments)
+    foreign = [file for file in options.files if not (ROOT / file).is_file() or not file.endswith(".py")]
+    if foreign:
+        parser.error(f"{foreign[0]}: expected a Python file of this tree, got none")
     began = time.monotonic()
     sources = {file: (ROOT / file).read_text("utf-8") for file in options.files}
     changes = list(all_changes(sources))

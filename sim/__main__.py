@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from primitives.errors import InputError
+from sim.arguments import HOURS_24_S, JOBS_MAX, REFUSED, RUNS_MAX, SEED_MAX, Parser, whole
 from sim.pace import measure_pace, measure_scale
-from sim.plan import Scenario, draw, parse, to_text
+from sim.plan import NODES_MAX, NODES_MIN, Scenario, draw
+from sim.plan_text import read_scenario, to_text
 from sim.run import Result, build, run
 from sim.scenario import command as scenarios
 from sim.seeds import Ran, run_seeds, write_report
@@ -43,14 +45,22 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m sim", description="Run simulated clusters from seeds.")
-    parser.add_argument("--seeds", type=int, default=SEEDS_DEFAULT, help="how many seeds to run")
-    parser.add_argument("--seed-start", type=int, default=0, help="the first seed")
-    parser.add_argument("--nodes", type=int, nargs="+", default=[4], help="validators in each run (4 7 runs both)")
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser = Parser(prog="python -m sim", description="Run simulated clusters from seeds.")
+    parser.add_argument("--seeds", type=whole(1, RUNS_MAX), default=SEEDS_DEFAULT, help="how many seeds to run")
+    parser.add_argument("--seed-start", type=whole(0, SEED_MAX), default=0, help="the first seed")
+    parser.add_argument(
+        "--nodes",
+        type=whole(NODES_MIN, NODES_MAX),
+        nargs="+",
+        default=[NODES_MIN],
+        help="validators in each run (4 7 runs both)",
+    )
+    parser.add_argument("--jobs", type=whole(1, JOBS_MAX), default=1, help="processes")
     parser.add_argument("--story", action="store_true", help="run the first seed and print its whole story")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="run a scenario that was written down")
-    parser.add_argument("--shrink-seconds", type=int, default=SHRINK_S, help="how long to shrink a seed that fails")
+    parser.add_argument(
+        "--shrink-seconds", type=whole(0, HOURS_24_S), default=SHRINK_S, help="how long to shrink a seed that fails"
+    )
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder for the report of a failure")
     parser.add_argument("--pace", action="store_true", help="measure simulated time against real time, and end")
     parser.add_argument("--scale", action="store_true", help="measure messages, bytes and CPU by validators, and end")
@@ -112,10 +122,10 @@ def _attempt(search: Shrinker) -> None:
 def _replay(path: Path, folder: Path) -> int:
     """Run a scenario of a file; print what it breaks, with the diagram of its end."""
     try:
-        scenario = parse(path.read_text())
-    except (InputError, OSError) as error:
+        scenario = read_scenario(path)
+    except InputError as error:
         print(error, file=sys.stderr)
-        return 2
+        return REFUSED
     failure, files = write_report(scenario, folder, path.stem)
     print(next(file for file in files if file.suffix == ".txt").read_text())
     print(f"written: {', '.join(map(str, files))}", file=sys.stderr)

@@ -1,25 +1,26 @@
 """What a simulated run consists of, as data: load, weather, faults, malicious nodes and how it ends.
 
 A `Scenario` says everything: `draw` makes one of a seed, tests and shrinking make their own, and each is a small text
-that can be kept and run again (`to_text`, `parse`). Nothing is drawn while faults are done: a strike carries all its
+that can be kept and run again (`sim.plan_text`). Nothing is drawn while faults are done: a strike carries all its
 parameters, so that one can be taken away and the rest stays as it was. Not here: doing them (`sim.faults`, `sim.run`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from random import Random
 from typing import Final
 
-from primitives.errors import InputError
 from sim.cluster import RECORDS_MAX
 from sim.disk import Written
 from sim.malicious import BEHAVIOURS, EPOCH_BEHAVIOURS
-from sim.membership import Change, change_line, draw_changes, parsed_change
+from sim.membership import Change, draw_changes
 from sim.network import Weather
 from sim.workload import bank_of
 
+NODES_MIN: Final = 4
+NODES_MAX: Final = 100
 CHAOS_MS: Final = 20_000
 STRIKES_MAX: Final = 7
 BATCHES: Final = (5, 80)
@@ -280,93 +281,6 @@ def draw_strike(
 def _lost_about(random: Random, at_ms: int, chaos_ms: int, node: int) -> Strike:
     at_ms = min(at_ms + random.randrange(LOST_AFTER_MS), chaos_ms - 1)
     return Strike(Fault.LOST_LEDGER, at_ms, random.choice((200, 1_000)), (node,))
-
-
-# --- as text
-
-
-def to_text(scenario: Scenario) -> str:
-    """Return the scenario as lines that `parse` takes back."""
-    weather = " ".join(f"{field.name} {getattr(scenario.weather, field.name)}" for field in fields(Weather))
-    lines = [
-        f"seed {scenario.seed}",
-        f"nodes {scenario.nodes}",
-        f"observers {scenario.observers}",
-        f"duration {scenario.chaos_ms}",
-        f"weather {weather}",
-        *(f"malicious {node} {name}" for node, name in scenario.malicious),
-        *(f"batch {load.at_ms} source {load.source} events {load.events}" for load in scenario.loads),
-        *map(_strike_line, scenario.strikes),
-        *map(change_line, scenario.changes),
-    ]
-    if scenario.guests:
-        lines.insert(3, f"guests {scenario.guests}")
-    if scenario.records_max != RECORDS_MAX:
-        lines.insert(3, f"records {scenario.records_max}")
-    if scenario.core:
-        lines.append(f"core {' '.join(map(str, scenario.core))} others {scenario.fate}")
-    return "\n".join(lines) + "\n"
-
-
-def _strike_line(strike: Strike) -> str:
-    words = [f"strike {strike.at_ms} {strike.fault} lasts {strike.lasts_ms}"]
-    words += ["nodes", *map(str, strike.nodes)] if strike.nodes else []
-    words += ["amounts", *map(str, strike.amounts)] if strike.amounts else []
-    return " ".join(words)
-
-
-def parse(text: str) -> Scenario:
-    """Return the scenario of its text; `#` starts a comment. `InputError` names the line that cannot be read."""
-    found: dict[str, list[list[str]]] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        words = line.split("#")[0].split()
-        if words:
-            found.setdefault(words[0], []).append([str(number), *words[1:]])
-    unknown = sorted(found.keys() - _LINES)
-    if unknown:
-        raise InputError("unknown line of a scenario", where=f"line {found[unknown[0]][0][0]}", got=unknown[0])
-    try:
-        return _parsed(found)
-    except (KeyError, ValueError, IndexError) as error:
-        raise InputError("a scenario that cannot be read", got=f"{type(error).__name__} {error}") from None
-
-
-_LINES: Final = frozenset({"seed", "nodes", "observers", "guests", "records", "duration", "weather"}) | frozenset(
-    {"malicious", "batch", "strike", "change", "core"}
-)
-
-
-def _parsed(found: dict[str, list[list[str]]]) -> Scenario:
-    weather = dict(zip(*[iter(found["weather"][0][1:])] * 2, strict=True))
-    core = found.get("core", [[]])[0][1:]
-    return Scenario(
-        seed=int(found["seed"][0][1]),
-        nodes=int(found["nodes"][0][1]),
-        weather=Weather(
-            loss=float(weather["loss"]),
-            replay=float(weather["replay"]),
-            delay_ms=int(weather["delay_ms"]),
-            tail_ms=int(weather["tail_ms"]),
-            tail_share=float(weather["tail_share"]),
-        ),
-        strikes=tuple(_parsed_strike(words[1:]) for words in found.get("strike", [])),
-        malicious=tuple((int(words[1]), words[2]) for words in found.get("malicious", [])),
-        loads=tuple(Load(int(words[1]), int(words[3]), int(words[5])) for words in found.get("batch", [])),
-        observers=int(found.get("observers", [["", "0"]])[0][1]),
-        core=tuple(map(int, core[: core.index("others")])) if core else (),
-        fate=Fate(core[-1]) if core else Fate.DEAD,
-        chaos_ms=int(found["duration"][0][1]),
-        changes=tuple(parsed_change(words[1:]) for words in found.get("change", [])),
-        guests=int(found.get("guests", [["", "0"]])[0][1]),
-        records_max=int(found.get("records", [["", str(RECORDS_MAX)]])[0][1]),
-    )
-
-
-def _parsed_strike(words: list[str]) -> Strike:
-    at_ms, fault, _, lasts_ms, *rest = words
-    split = rest.index("amounts") if "amounts" in rest else len(rest)
-    nodes, amounts = rest[1:split], rest[split + 1 :]
-    return Strike(Fault(fault), int(at_ms), int(lasts_ms), tuple(map(int, nodes)), tuple(map(int, amounts)))
 
 
 def in_words(strike: Strike) -> str:

@@ -14,7 +14,8 @@ from typing import Final
 
 from sim.diagram import as_svg, as_text, select
 from sim.journal import Journal
-from sim.plan import Scenario, draw, to_text
+from sim.plan import Scenario, draw
+from sim.plan_text import to_text
 from sim.run import Result, build, run
 from sim.shrink import Failure, failure_of
 

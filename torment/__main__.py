@@ -1,6 +1,7 @@
 """`python -m torment`: run manifests of seeds or files one after the other, and say how each ended.
 
-Exit status: 0 all passed, 1 something was wrong, 3 nothing was wrong but some could not be done on this machine.
+Exit status: 0 all passed, 1 something was wrong, 2 what was asked for cannot be read, 3 nothing was wrong but some
+could not be done on this machine.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import msgspec
 
+from primitives.errors import InputError
+from sim.arguments import REFUSED, SEED_MAX, Parser, whole
 from torment.generate import SEEDS, generate
 from torment.manifest import Manifest, read_manifest, to_json
 from torment.namespaces import enter_private_mounts
@@ -20,15 +23,25 @@ from torment.report import Result, summary, table
 from torment.run import run
 
 NOT_DONE = 3
+MANIFESTS_MAX = 1_000
+"""Manifests of one call: they are all drawn before the first runs."""
 INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run what the command line asks for; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="torment", description="Torment a network of real processes.")
-    parser.add_argument("--seed", type=int, action="append", help="run the manifest of this seed; may be repeated")
+    parser = Parser(prog="python -m torment", description="Torment a network of real processes.")
     parser.add_argument(
-        "--manifests", type=int, default=SEEDS, help="run those of seeds 1 to this (default %(default)s)"
+        "--seed",
+        type=whole(0, SEED_MAX),
+        action="append",
+        help="run the manifest of this seed; may be repeated",
+    )
+    parser.add_argument(
+        "--manifests",
+        type=whole(1, MANIFESTS_MAX),
+        default=SEEDS,
+        help="run those of seeds 1 to this (default %(default)s)",
     )
     parser.add_argument("--manifest", type=Path, action="append", help="run a manifest file; may be repeated")
     parser.add_argument("--print", action="store_true", help="print the manifests and run nothing")
@@ -36,7 +49,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--table", action="store_true", help="print a table in Markdown of all runs at the end")
     parser.add_argument("--keep", action="store_true", help="keep the directory of runs that passed, too")
     options = parser.parse_args(arguments)
-    manifests = _manifests(options)
+    try:
+        manifests = _manifests(options)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return REFUSED
     if options.print:
         sys.stdout.writelines(to_json(manifest) for manifest in manifests)
         return 0

@@ -7,6 +7,7 @@ need a disk of their own or a clock that can be set). Not here: drawing one from
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeAlias
@@ -20,6 +21,9 @@ LEADER = "leader"
 """Names whoever leads when a perturbation begins."""
 
 FILE_BYTES_MAX = 1 << 20
+NODES_MIN = 4
+NODES_MAX = 26
+SECONDS_MAX = 24 * 3_600
 
 
 class Links(StrEnum):
@@ -306,14 +310,33 @@ def read_manifest(path: Path) -> Manifest:
     """Return the manifest of a file. Raises `InputError` where it is none, or names a node that it does not have."""
     try:
         with path.open("rb") as file:
-            manifest = msgspec.json.decode(file.read(FILE_BYTES_MAX), type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
-        raise InputError("not a manifest", where=str(path), got=error) from None
+            data = file.read(FILE_BYTES_MAX)
+    except OSError as error:
+        raise InputError("cannot be read", where=str(path), expected="a manifest", got=error.strerror) from None
+    try:
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        where = f"{path}{_line_of(data, str(error))}"
+        raise InputError("not a manifest", where=where, expected="the fields of `--print`", got=error) from None
+    if not NODES_MIN <= manifest.nodes <= NODES_MAX:
+        expected = f"{NODES_MIN} to {NODES_MAX}"
+        raise InputError("number of nodes", where=str(path), expected=expected, got=manifest.nodes)
+    if not 0 < manifest.seconds <= SECONDS_MAX:
+        raise InputError("seconds", where=str(path), expected=f"up to {SECONDS_MAX}", got=manifest.seconds)
     for item in manifest.perturbations:
         node = node_of(item)
         if node not in (LEADER, "") and node not in manifest.names:
             raise InputError("no such node", where=str(path), expected=" or ".join(manifest.names), got=node)
     return manifest
+
+
+def _line_of(data: bytes, message: str) -> str:
+    """Return the line of the byte that a decoder's message names, nothing where it names none."""
+    found = re.search(r"\(byte (\d+)\)", message)
+    if found is None:
+        return ""
+    before = data[: int(found[1])].count(b"\n")
+    return f", line {before + 1}"
 
 
 def describe(item: Perturbation) -> str:

@@ -7,12 +7,12 @@ differs from the usual one in up to K places.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Callable
 from typing import Final
 
+from sim.arguments import RUNS_MAX, SEED_MAX, Parser, whole
 from sim.model.actions import Model
 from sim.model.cases import SWITCHES, switched, watch_life
 from sim.model.checker import Found, Walked, explore, walk
@@ -22,18 +22,32 @@ from sim.model.states import Bounds
 BOUNDS: Final = (Bounds(3, (2,)), Bounds(4, (2,)), Bounds(5, (2,)), Bounds(2, (2, 1)), Bounds(2, (2, 2)))
 STATES_MAX: Final = 200_000
 
+VIEWS_MAX: Final = 50
+HEIGHTS_MAX: Final = 10
+BLOCKS_MAX: Final = 10
+DEVIATIONS_MAX: Final = 20
+EXPLORED_MAX: Final = 100_000_000
+"""What a command line may ask for: already far more than a machine explores."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Explore what was asked for and print a table."""
-    parser = argparse.ArgumentParser(prog="python -m sim.model", description="Explore the abstract model.")
-    parser.add_argument("--views", type=int, help="views that validators may reach (with --heights)")
-    parser.add_argument("--heights", type=int, default=1, help="chained heights")
-    parser.add_argument("--blocks", type=int, default=2, help="blocks that may follow one parent")
-    parser.add_argument("--walks", type=int, default=0, help="seeded random walks, after the exploration")
-    parser.add_argument("--seed", type=int, default=0, help="the seed of the walks")
-    parser.add_argument("--states-max", type=int, default=STATES_MAX, help="states at which an exploration stops")
-    parser.add_argument("--search", type=int, help="search the real replica instead: deviations of a run")
-    parser.add_argument("--runs-max", type=int, help="runs at which the search stops")
+    parser = Parser(prog="python -m sim.model", description="Explore the abstract model.")
+    parser.add_argument("--views", type=whole(1, VIEWS_MAX), help="views that validators may reach (with --heights)")
+    parser.add_argument("--heights", type=whole(1, HEIGHTS_MAX), default=1, help="chained heights")
+    parser.add_argument("--blocks", type=whole(1, BLOCKS_MAX), default=2, help="blocks that may follow one parent")
+    parser.add_argument("--walks", type=whole(1, RUNS_MAX), help="seeded random walks, after the exploration")
+    parser.add_argument("--seed", type=whole(0, SEED_MAX), default=0, help="the seed of the walks")
+    parser.add_argument(
+        "--states-max",
+        type=whole(1, EXPLORED_MAX),
+        default=STATES_MAX,
+        help="states at which an exploration stops",
+    )
+    parser.add_argument(
+        "--search", type=whole(0, DEVIATIONS_MAX), help="search the real replica instead: deviations of a run"
+    )
+    parser.add_argument("--runs-max", type=whole(1, EXPLORED_MAX), help="runs at which the search stops")
     options = parser.parse_args(arguments)
     if options.search is not None:
         return _search(options.search, options.runs_max)

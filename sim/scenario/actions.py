@@ -13,15 +13,19 @@ from sim.malicious import BEHAVIOURS
 from sim.network import Weather
 from sim.scenario.altered import payload_of
 from sim.scenario.batches import keep
-from sim.scenario.stage import Stage
+from sim.scenario.stage import MS_MAX, Stage
 from sim.scenario.story import MESSAGE_NAMES, NAMES_OF_KINDS, PHASES, name_of
 from sim.scenario.vocabulary import VALUES, find, statement
-from sim.scenario.words import Match, ScenarioError
+from sim.scenario.words import NAME, Match, ScenarioError, Unreadable
 from sim.scenario.world import ANYTHING, Rule
 from sim.workload import bank_of, genesis_of
 
+EVERYBODY: Final = ("all", "*")
 KEPT: Final = {"nothing": Written.NOTHING, "rows": Written.ROWS, "half": Written.TORN, "all": Written.ALL}
 NODES_MAX: Final = 100
+PERCENT_MAX: Final = 100
+OFFERED_MAX: Final = 10_000
+"""Batches that one line offers."""
 RUN_MS_MAX: Final = 24 * 3_600_000
 FLIPPED_AT: Final = 500
 """Where a bit is flipped, in thousandths of the log."""
@@ -42,9 +46,7 @@ RECORDS: Final = {
 
 @statement("nodes COUNT", "how many banks there are, each with a validator; 4 if it is not said")
 def _nodes(stage: Stage, found: Match) -> None:
-    count = found.count("nodes")
-    if not 1 <= count <= NODES_MAX:
-        raise ScenarioError(found.line.number, "number of nodes", f"1 to {NODES_MAX}", str(count))
+    count = stage.count(found, "nodes", 1, NODES_MAX)
     stage.set(found, nodes=count, genesis=genesis_of(count))
 
 
@@ -55,8 +57,11 @@ def _real(stage: Stage, found: Match) -> None:
 
 @statement("weather loss COUNT replay COUNT delay TIME", "percent of messages lost and replayed, and delays up to this")
 def _weather(stage: Stage, found: Match) -> None:
-    loss, replay = found.count("loss") / 100, found.count("replay") / 100
-    stage.set(found, weather=Weather(loss=loss, replay=replay, delay_ms=found.time("delay", 0), tail_share=0.0))
+    loss, replay = (stage.count(found, key, 0, PERCENT_MAX) / PERCENT_MAX for key in ("loss", "replay"))
+    delay_ms = found.time("delay", MS_MAX)  # of time-outs there are none yet
+    if not 0 <= delay_ms <= MS_MAX:
+        raise Unreadable(found.line.number, "the time after `delay`", f"0 to {MS_MAX} ms", f"{delay_ms} ms")
+    stage.set(found, weather=Weather(loss=loss, replay=replay, delay_ms=delay_ms, tail_share=0.0))
 
 
 @statement("brief", "leave proposals, votes and cosignatures out of the transcript from here on")
@@ -81,19 +86,33 @@ def _puppet(stage: Stage, found: Match) -> None:
 
 
 @statement(
-    "malicious NODES [as WORD]",
-    "no rule is held against these nodes; what they send is twisted by a behaviour of `sim.malicious`, or by the file",
+    "malicious NODES [as WORD] [beyond f]",
+    "no rule is held against these nodes; what they send is twisted by a behaviour of `sim.malicious`, or by the file; "
+    "more than f only if said",
 )
 def _malicious(stage: Stage, found: Match) -> None:
-    for node in stage.nodes(found, "malicious", everybody=True):
+    nodes = stage.nodes(found, "malicious", everybody=True)
+    _require_few(stage, found, nodes)
+    for node in nodes:
         behaviour = stage.world.honest_twister(node)
         if found.has("as"):
             known = {getattr(make, "__name__", "").lower(): make for make in BEHAVIOURS}
             make = known.get(found.word("as"))
             if make is None:
-                raise ScenarioError(found.line.number, "no such behaviour", ", ".join(sorted(known)), found.word("as"))
+                raise Unreadable(found.line.number, "no such behaviour", ", ".join(sorted(known)), found.word("as"))
             behaviour = make(stage.world.genesis_validators.validators[node], stage.world.chain_id)
         stage.world.release_node(node, behaviour)
+
+
+def _require_few(stage: Stage, found: Match, nodes: list[int]) -> None:
+    """Refuse more malicious nodes than the protocol bears, unless the file wants them: nothing need hold then."""
+    world = stage.world
+    f = world.genesis_validators.f
+    evil = {node.index for node in world.nodes if node.malicious is not None and node.index not in world.puppets}
+    evil |= set(nodes)
+    if len(evil) > f and not found.has("beyond"):
+        expected = f"at most {f} of {len(world.nodes)}, or `beyond f`"
+        raise Unreadable(found.line.number, "too many malicious nodes", expected, " ".join(map(str, sorted(evil))))
 
 
 # --- batches
@@ -113,8 +132,9 @@ def _offer(stage: Stage, found: Match) -> None:
     "the same with so many new batches of one event, at once or one by one",
 )
 def _offers(stage: Stage, found: Match) -> None:
-    node, every_ms = stage.node(found, "from"), stage.ms(found, "every")
-    for number in range(found.count("offer")):
+    count = stage.count(found, "offer", 1, OFFERED_MAX)
+    node, every_ms = stage.node(found, "from"), stage.lasting(found, "every")
+    for number in range(count):
         stage.world.schedule(stage.world.now_ms + number * every_ms, lambda: _offer_next(stage, node))
     stage.world.run_until(stage.world.now_ms)
 
@@ -159,7 +179,7 @@ def _sends(stage: Stage, found: Match) -> None:
 def _send(stage: Stage, found: Match, name: str, sender: int, receivers: list[int]) -> None:
     wire = payload_of(stage.value(found, name, object))
     if wire is None:
-        raise ScenarioError(found.line.number, f"{name!r} is nothing to send", "a message or a batch")
+        raise Unreadable(found.line.number, f"{name!r} is nothing to send", "a message or a batch")
     kind, payload = wire
     if found.has("as"):
         kind = _kind_number(found, found.word("as"))
@@ -173,7 +193,7 @@ def _send(stage: Stage, found: Match, name: str, sender: int, receivers: list[in
 def _kind_number(found: Match, name: str) -> int:
     number = {held: kind for kind, held in NAMES_OF_KINDS.items()}.get("vote" if name in PHASES.values() else name)
     if number is None:
-        raise ScenarioError(found.line.number, "no such kind of message", ", ".join(sorted(MESSAGE_NAMES)), name)
+        raise Unreadable(found.line.number, "no such kind of message", ", ".join(sorted(MESSAGE_NAMES)), name)
     return number
 
 
@@ -184,14 +204,18 @@ def _kind_number(found: Match, name: str) -> int:
 )
 def _own_words(stage: Stage, found: Match) -> None:
     del stage
-    raise ScenarioError(found.line.number, "not a statement of this form", found.line.text)  # `play` takes these two
+    raise Unreadable(found.line.number, "not a statement of this form", found.line.text)  # `play` takes these two
 
 
 def let(stage: Stage, found: Match) -> None:
     """Make the value that stands behind `let NAME =`; blocks and batches are called by that name from now on."""
     words = found.line.words
     if len(words) < 4 or words[2] != "=":
-        raise ScenarioError(found.line.number, "not a statement of this form", "let NAME = VALUE", found.line.text)
+        raise Unreadable(found.line.number, "not a statement of this form", "let NAME = VALUE", found.line.text)
+    if NAME.fullmatch(words[1]) is None:
+        raise Unreadable(found.line.number, "no name", "small letters, digits and _, then any '", words[1])
+    if words[1] in stage.values:
+        raise Unreadable(found.line.number, "a second value of this name", "another name", words[1])
     entry, inner = find(VALUES, "value", found.line, words[3:])
     made = entry.action(stage, inner)
     name = words[1]
@@ -210,7 +234,7 @@ def let(stage: Stage, found: Match) -> None:
 def _run(stage: Stage, found: Match) -> None:
     ms = stage.ms(found, "run")
     if not 0 <= ms <= RUN_MS_MAX:
-        raise ScenarioError(found.line.number, "time to run", f"0 to {RUN_MS_MAX} ms", str(ms))
+        raise Unreadable(found.line.number, "time to run", f"0 to {RUN_MS_MAX} ms", str(ms))
     stage.world.run_until(stage.world.now_ms + ms)
 
 
@@ -228,7 +252,7 @@ def _mark(stage: Stage, found: Match) -> None:
     "stop nodes at once; of a write the disk keeps nothing, the ledger's rows, half of the log's frame too, or all",
 )
 def _crash(stage: Stage, found: Match) -> None:
-    for node in stage.nodes(found, "crash"):
+    for node in _running(stage, found, "crash"):
         stage.world.crash(node, KEPT[found.word("keeping")] if found.has("keeping") else Written.NOTHING)
 
 
@@ -246,7 +270,7 @@ def _strike_at(stage: Stage, found: Match, node: int, kept: Written) -> None:
     """Stop a node in the first of its writes that holds a record of the kind that the file names."""
     wanted = RECORDS.get(found.word("next"))
     if wanted is None:
-        raise ScenarioError(found.line.number, "no such record", ", ".join(RECORDS), found.word("next"))
+        raise Unreadable(found.line.number, "no such record", ", ".join(RECORDS), found.word("next"))
 
     def strike() -> None:
         write = stage.world.nodes[node].writing
@@ -267,10 +291,21 @@ def _flip(stage: Stage, found: Match) -> None:
 
 @statement("start NODES", "start stopped nodes from what their disks hold")
 def _start(stage: Stage, found: Match) -> None:
-    for node in stage.nodes(found, "start", everybody=True):
+    everybody = set(found.words("start")) & set(EVERYBODY)
+    nodes = stage.nodes(found, "start", everybody=True) if everybody else _stopped(stage, found, "start")
+    for node in nodes:
         if stage.world.core(node) is None and node not in stage.world.puppets:
             stage.world.start(node)
     stage.world.run_until(stage.world.now_ms)
+
+
+def _running(stage: Stage, found: Match, key: str) -> list[int]:
+    """Return the nodes of a slot, all of which must run."""
+    nodes = stage.nodes(found, key)
+    stopped = [node for node in nodes if stage.world.core(node) is None]
+    if stopped:
+        raise Unreadable(found.line.number, f"nothing to {key}", "a node that runs", f"{stopped[0]}, which is stopped")
+    return nodes
 
 
 def _stopped(stage: Stage, found: Match, key: str) -> list[int]:
@@ -278,7 +313,8 @@ def _stopped(stage: Stage, found: Match, key: str) -> list[int]:
     nodes = stage.nodes(found, key, everybody=True)
     running = [node for node in nodes if stage.world.core(node) is not None]
     if running:
-        raise ScenarioError(found.line.number, "the disk of a node that runs", "a stopped node", str(running[0]))
+        what = "nothing to start" if key == "start" else "the disk of a node that runs"
+        raise Unreadable(found.line.number, what, "a stopped node", str(running[0]))
     return nodes
 
 
@@ -306,7 +342,7 @@ def _restore(stage: Stage, found: Match) -> None:
     (node,) = _stopped(stage, found, "restore")
     rows = stage.notes.get(f"backup {node}")
     if not isinstance(rows, dict):
-        raise ScenarioError(found.line.number, f"there is no backup of {node}", f"`back up {node}` before")
+        raise Unreadable(found.line.number, f"there is no backup of {node}", f"`back up {node}` before")
     stage.world.restore(node, rows)
 
 
@@ -352,7 +388,7 @@ def _hold(stage: Stage, found: Match) -> None:
 
 @statement("delay KIND [from NODES] [to NODES] by TIME", "let messages of a kind take so much longer on some links")
 def _delay(stage: Stage, found: Match) -> None:
-    stage.world.rules.append(_rule(stage, found, "delay", stage.ms(found, "by")))
+    stage.world.rules.append(_rule(stage, found, "delay", stage.lasting(found, "by")))
 
 
 @statement("release", "let what was held arrive; what is sent from now on is held as before")
@@ -365,7 +401,7 @@ def _rule(stage: Stage, found: Match, what: str, delay_ms: int = 0) -> Rule:
     kind = found.word(what)
     if kind != ANYTHING and kind not in MESSAGE_NAMES:
         expected = ", ".join([*sorted(MESSAGE_NAMES), ANYTHING])
-        raise ScenarioError(found.line.number, "no such kind of message", expected, kind)
+        raise Unreadable(found.line.number, "no such kind of message", expected, kind)
     everybody = range(len(stage.world.nodes))
     senders = stage.nodes(found, "from", everybody=True) if found.has("from") else everybody
     receivers = stage.nodes(found, "to", everybody=True) if found.has("to") else everybody

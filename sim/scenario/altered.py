@@ -11,7 +11,7 @@ from primitives.block import Block
 from primitives.encoding import Record, encode
 from sim.scenario.stage import Stage
 from sim.scenario.vocabulary import value
-from sim.scenario.words import Match, ScenarioError
+from sim.scenario.words import Match, Unreadable
 
 R = TypeVar("R", bound=Record)
 
@@ -55,7 +55,7 @@ def _altered(stage: Stage, found: Match, field: str, to: object) -> Record:
         return Block(changed(held.header, **{field: to}), held.batch_hashes)
     if field not in held.__struct_fields__:
         fields = ", ".join(held.__struct_fields__)
-        raise ScenarioError(found.line.number, f"{type(held).__name__} has no {field}", f"one of {fields}")
+        raise Unreadable(found.line.number, f"{type(held).__name__} has no {field}", f"one of {fields}")
     return changed(held, **{field: to})
 
 
@@ -73,7 +73,7 @@ def _field(stage: Stage, found: Match) -> Record:
         return _altered(stage, found, field, other.header.hash())
     to = other if type(other).__name__.lower() == field else getattr(other, field, None)
     if to is None:
-        raise ScenarioError(found.line.number, f"{type(other).__name__} has no {field}")
+        raise Unreadable(found.line.number, f"{type(other).__name__} has no {field}")
     return _altered(stage, found, field, to)
 
 
@@ -86,11 +86,11 @@ def _nothing(stage: Stage, found: Match) -> Record:
 def _longer(stage: Stage, found: Match) -> Raw:
     sent = payload_of(stage.value(found, found.word("name"), object))
     if sent is None:
-        raise ScenarioError(found.line.number, f"{found.word('name')!r} is nothing to send")
+        raise Unreadable(found.line.number, f"{found.word('name')!r} is nothing to send")
     kind, payload = sent
     at = next((index for index in range(1, 4) if payload[index] < 0x80), None)
     if at is None:
-        raise ScenarioError(found.line.number, f"{found.word('name')!r} does not begin with a small integer")
+        raise Unreadable(found.line.number, f"{found.word('name')!r} does not begin with a small integer")
     return Raw(kind, payload[:at] + b"\xcc" + payload[at:])
 
 

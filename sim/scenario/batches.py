@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ledger.batch_headers import BATCH_EVENTS_MAX
 from ledger.batches import ParsedBatch, build_batch, parse_batch
 from primitives.errors import InputError
 from primitives.ids import Hash, TimeMs
@@ -53,8 +54,8 @@ def fresh_events(stage: Stage, node: int, count: int) -> list[bytes]:
 
 @value("batch from NODE [with COUNT event|events]", "the next batch of a bank's source; nobody has it yet")
 def _next(stage: Stage, found: Match) -> object:
-    node = stage.node(found, "from")
-    return keep(stage, stage.world.gateways.sources[node].next_batch(found.count("with", 1), stage.now_ms))
+    node, count = stage.node(found, "from"), stage.count(found, "with", 1, BATCH_EVENTS_MAX, 1)
+    return keep(stage, stage.world.gateways.sources[node].next_batch(count, stage.now_ms))
 
 
 @value("batch from NODE at number COUNT", "a batch of a far number, which no block can hold")

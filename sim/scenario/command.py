@@ -1,6 +1,7 @@
 """The command line of scenarios: `python -m sim scenario FILE... [--bless]` plays files, each held to its transcript.
 
-Status 1 where a scenario does not hold, or its transcript is not the golden one beside it (`NAME.golden`).
+Status 1 where a scenario does not hold, or its transcript is not the golden one beside it (`NAME.golden`); 2 where a
+file cannot be read. A file outside of tests/scenarios that has no golden one holds by its expectations alone.
 """
 
 from __future__ import annotations
@@ -11,10 +12,14 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from sim.arguments import REFUSED, Parser
 from sim.scenario.play import play
-from sim.scenario.words import ScenarioError
+from sim.scenario.words import ScenarioError, Unreadable
 
 GOLDEN: Final = ".golden"
+HELD: Final = Path(__file__).resolve().parents[2] / "tests" / "scenarios"
+"""Each scenario in here has a golden transcript."""
+FILE_BYTES_MAX: Final = 1 << 20
 DIFFERENCES_SHOWN_MAX: Final = 40
 
 
@@ -25,12 +30,21 @@ def golden_of(path: Path) -> Path:
 
 def transcript(path: Path) -> str:
     """Play a file and return its transcript as the golden file holds it."""
-    return "\n".join(play(path.read_text("utf-8"))) + "\n"
+    with path.open("rb") as file:
+        data = file.read(FILE_BYTES_MAX + 1)
+    if len(data) > FILE_BYTES_MAX:
+        raise Unreadable(1, "too large for a scenario", f"at most {FILE_BYTES_MAX} bytes")
+    return "\n".join(play(data.decode("utf-8"))) + "\n"
 
 
 def differences(path: Path, text: str) -> list[str]:
-    """Return how a transcript differs from the golden one, nothing where it does not."""
+    """Return how a transcript differs from the golden one, nothing where it does not.
+
+    A scenario of somebody else that has none holds by its expectations alone.
+    """
     golden = golden_of(path)
+    if not golden.exists() and golden.resolve().parent != HELD:
+        return []
     if not golden.exists():
         return [f"{golden.name} is missing: write it with --bless"]
     held = golden.read_text("utf-8")
@@ -40,33 +54,39 @@ def differences(path: Path, text: str) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     """Play the files that were asked for."""
-    parser = argparse.ArgumentParser(prog="python -m sim scenario", description="Play scenarios of faults.")
+    parser = Parser(prog="python -m sim scenario", description="Play scenarios of faults.")
     parser.add_argument("files", nargs="+", type=Path, help="scenario files (docs/scenarios.md has the language)")
     parser.add_argument("--bless", action="store_true", help="make what happens now the golden transcript")
     parser.add_argument("--show", action="store_true", help="print the transcript")
     parser.add_argument("--no-golden", action="store_true", help="hold the expectations only, not the transcript")
     options = parser.parse_args(arguments)
-    failed = [path for path in options.files if not _one(path, options)]
-    print(f"{len(options.files) - len(failed)} of {len(options.files)} scenarios hold")
-    return 1 if failed else 0
+    statuses = [_one(path, options) for path in options.files]
+    if set(statuses) != {REFUSED}:
+        print(f"{statuses.count(0)} of {len(statuses)} scenarios hold")
+    return max(statuses)
 
 
-def _one(path: Path, options: argparse.Namespace) -> bool:
+def _one(path: Path, options: argparse.Namespace) -> int:
+    """Play one file and return its status: 0 it holds, 1 it does not, 2 it cannot be read."""
     try:
         text = transcript(path)
-    except (ScenarioError, OSError, UnicodeDecodeError) as error:
+    except (Unreadable, OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        print(f"{path}: cannot be read: {why}", file=sys.stderr)
+        return REFUSED
+    except ScenarioError as error:
         print(
             f"scenario {path.stem} breaks a rule: {error}", *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr
         )
-        return False
+        return 1
     if options.show:
         print(text, end="")
     if options.bless:
         golden_of(path).write_text(text, "utf-8")
-        return True
+        return 0
     lines = [] if options.no_golden else differences(path, text)
     if lines:
         print(f"{path}: another transcript than the golden one", file=sys.stderr)
         print(*lines[:DIFFERENCES_SHOWN_MAX], sep="\n", file=sys.stderr)
         print(f"if this is right: python -m sim scenario {path} --bless, and read the difference", file=sys.stderr)
-    return not lines
+    return int(bool(lines))

@@ -30,6 +30,8 @@ from sim.scenario.words import Match, ScenarioError
 from sim.signatures import STAND_IN_KINDS
 
 GENESIS: Final = "genesis"
+INVENTED_MAX: Final = 100_000
+"""Hashes of one announcement."""
 PHASES: Final = {"prepare": PREPARE, "commit": COMMIT}
 
 
@@ -230,8 +232,8 @@ def _status(stage: Stage, found: Match) -> Status:
 
 @value("hashes of COUNT invented batches", "an announcement of batches that do not exist")
 def _invented(stage: Stage, found: Match) -> Raw:
-    del stage
-    hashes = tuple(leaf_hash(f"invented {number}".encode()) for number in range(found.count("of")))
+    count = stage.count(found, "of", 1, INVENTED_MAX)
+    hashes = tuple(leaf_hash(f"invented {number}".encode()) for number in range(count))
     return Raw(BATCH_HAVE, encode(BatchIds(hashes)))
 
 

@@ -13,7 +13,7 @@ from primitives.ids import Hash
 from sim.scenario.stage import Stage
 from sim.scenario.story import MESSAGE_NAMES, Letter
 from sim.scenario.vocabulary import expectation
-from sim.scenario.words import Match, ScenarioError
+from sim.scenario.words import Match, ScenarioError, Unreadable
 from sim.scenario.world import WatchedCore
 
 Seen = tuple[bool, str]
@@ -282,7 +282,7 @@ def _moved(stage: Stage, found: Match) -> Seen:
 def _sent(stage: Stage, found: Match) -> Seen:
     kind = found.word("sent")
     if kind not in MESSAGE_NAMES:
-        raise ScenarioError(found.line.number, "no such kind of message", ", ".join(sorted(MESSAGE_NAMES)), kind)
+        raise Unreadable(found.line.number, "no such kind of message", ", ".join(sorted(MESSAGE_NAMES)), kind)
 
     def look(node: int) -> tuple[bool, object]:
         letters = [letter for letter in stage.story.letters if letter.name == kind and letter.sender == node]

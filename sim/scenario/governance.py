@@ -18,7 +18,7 @@ from sim.governance import addition, rekeying, removal, vote
 from sim.scenario.batches import keep
 from sim.scenario.stage import Stage
 from sim.scenario.vocabulary import statement
-from sim.scenario.words import Match, ScenarioError
+from sim.scenario.words import Match, ScenarioError, Unreadable
 from sim.workload import bank_of
 
 STEP_MS: Final = 1_000
@@ -33,7 +33,7 @@ def _policy(stage: Stage, found: Match) -> None:
     try:
         policy = policy_of(figures)
     except InputError as error:
-        raise ScenarioError(found.line.number, f"a figure of the policy: {error}") from None
+        raise Unreadable(found.line.number, f"a figure of the policy: {error}") from None
     stage.set(found, genesis=replace(genesis, policy=policy))
 
 

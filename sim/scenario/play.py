@@ -12,7 +12,7 @@ from primitives.errors import ChainError
 from sim.scenario import actions, batches, craft, disks, expectations, governance, ledger_level
 from sim.scenario.stage import Stage
 from sim.scenario.vocabulary import EXPECTATIONS, STATEMENTS, find
-from sim.scenario.words import Line, Match, Pattern, ScenarioError, read_lines
+from sim.scenario.words import Line, Match, Pattern, ScenarioError, Unreadable, read_lines
 
 SLICE_MS: Final = 25
 WITHIN: Final = "within"
@@ -22,7 +22,7 @@ VOCABULARY: Final = (actions, batches, craft, disks, expectations, governance, l
 
 
 def play(text: str) -> list[str]:
-    """Play a scenario and return its transcript; `ScenarioError` where it does not hold or can't be understood."""
+    """Play a scenario and return its transcript; `ScenarioError` where it does not hold, or is `Unreadable`."""
     stage = Stage()
     for line in read_lines(text):
         stage.line = line.number
@@ -76,5 +76,5 @@ def _expect(stage: Stage, line: Line) -> None:
 def _limit_ms(stage: Stage, line: Line, words: tuple[str, ...]) -> int:
     found = Pattern("within TIME").match(line, (WITHIN, *words))
     if found is None:
-        raise ScenarioError(line.number, "a limit", "within TIME", " ".join(words))
-    return stage.ms(found, WITHIN)
+        raise Unreadable(line.number, "a limit", "within TIME", " ".join(words))
+    return stage.lasting(found, WITHIN)

@@ -6,7 +6,7 @@ The world is made at the first statement that needs it; what has to be said befo
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from ledger.batches import ParsedBatch
 from ledger.members import read_validators_of
@@ -14,9 +14,12 @@ from primitives.block import Block
 from primitives.ids import Epoch, Hash, TimeMs
 from primitives.validators import ValidatorSet
 from sim.scenario.story import Story
-from sim.scenario.words import Match, ScenarioError
+from sim.scenario.words import Match, ScenarioError, Unreadable
 from sim.scenario.world import Setting, World
 from sim.workload import START_MS, bank_of
+
+MS_MAX: Final = 100 * 24 * 3_600_000
+"""The longest time of one statement: a hundred days, for clocks that are that far off."""
 
 T = TypeVar("T")
 
@@ -47,7 +50,7 @@ class Stage:
     def set(self, found: Match, **fields: object) -> None:
         """Change the setting; too late once the world is there."""
         if self._world is not None:
-            raise ScenarioError(found.line.number, "said too late", "this among the first lines", found.line.text)
+            raise Unreadable(found.line.number, "said too late", "this among the first lines", found.line.text)
         self.setting = replace(self.setting, **fields)  # type: ignore[arg-type]  # fields of Setting
 
     # --- words to things
@@ -62,7 +65,7 @@ class Stage:
             else:
                 index = int(word.removeprefix("bank-"))
                 if index >= len(world.nodes):
-                    raise ScenarioError(found.line.number, "no such node", f"below {len(world.nodes)}", word)
+                    raise Unreadable(found.line.number, "no such node", f"below {len(world.nodes)}", word)
                 indexes.append(index)
         return list(dict.fromkeys(indexes))
 
@@ -77,10 +80,10 @@ class Stage:
         """Return a named value of a type."""
         if name not in self.values:
             known = ", ".join(sorted(self.values)) or "none yet"
-            raise ScenarioError(found.line.number, f"no value is called {name!r}", f"one of: {known}")
+            raise Unreadable(found.line.number, f"no value is called {name!r}", f"one of: {known}")
         held = self.values[name]
         if not isinstance(held, type_):
-            raise ScenarioError(found.line.number, f"the value {name!r}", type_.__name__, type(held).__name__)
+            raise Unreadable(found.line.number, f"the value {name!r}", type_.__name__, type(held).__name__)
         return held
 
     def listed(self, found: Match, key: str, type_: type[T]) -> tuple[T, ...]:
@@ -89,7 +92,24 @@ class Stage:
 
     def ms(self, found: Match, key: str) -> int:
         """Return the milliseconds of a slot; `time-outs` are those of now."""
-        return found.time(key, self.world.timeout_ms())
+        ms = found.time(key, self.world.timeout_ms())
+        if abs(ms) > MS_MAX:
+            raise Unreadable(found.line.number, f"a time after `{key}`", f"at most {MS_MAX} ms", f"{ms} ms")
+        return ms
+
+    def count(self, found: Match, key: str, least: int, most: int, default: int = 0) -> int:
+        """Return the number of a slot; `Unreadable` out of its bounds."""
+        number = found.count(key, default)
+        if not least <= number <= most:
+            raise Unreadable(found.line.number, f"the number after `{key}`", f"{least} to {most}", str(number))
+        return number
+
+    def lasting(self, found: Match, key: str) -> int:
+        """Return the milliseconds of a slot that cannot be before now."""
+        ms = self.ms(found, key)
+        if ms < 0:
+            raise Unreadable(found.line.number, f"a time after `{key}`", "0 ms or more", f"{ms} ms")
+        return ms
 
     @property
     def now_ms(self) -> TimeMs:

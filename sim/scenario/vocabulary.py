@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sim.scenario.words import Line, Match, Pattern, ScenarioError
+from sim.scenario.words import Line, Match, Pattern, Unreadable
 
 # The stage is typed Any because the modules that define it import this one; each function names the type it takes.
 Action = Callable[[Any, Match], Any]
@@ -55,7 +55,7 @@ def expectation(usage: str, meaning: str) -> Callable[[Action], Action]:
 
 
 def find(register: Register, what: str, line: Line, words: tuple[str, ...]) -> tuple[Entry, Match]:
-    """Return the entry whose pattern fits the words; `ScenarioError` names the patterns that come nearest."""
+    """Return the entry whose pattern fits the words; `Unreadable` names the patterns that come nearest."""
     for entry in register:
         found = entry.pattern.match(line, words)
         if found is not None:
@@ -67,10 +67,10 @@ def find(register: Register, what: str, line: Line, words: tuple[str, ...]) -> t
     ]
     most = max(reach for reach, _ in reached)
     if most == 0:
-        raise ScenarioError(line.number, f"not {_a(what)}", f"one of docs/scenarios.md's {what}s", " ".join(words))
+        raise Unreadable(line.number, f"not {_a(what)}", f"one of docs/scenarios.md's {what}s", " ".join(words))
     nearest = " or ".join(f"`{usage}`" for reach, usage in reached if reach == most)
     got = words[most] if most < len(words) else "the end of the line"
-    raise ScenarioError(line.number, f"not {_a(what)} of this form", nearest, f"{got!r} at word {most + 1}")
+    raise Unreadable(line.number, f"not {_a(what)} of this form", nearest, f"{got!r} at word {most + 1}")
 
 
 def _a(what: str) -> str:

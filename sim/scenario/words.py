@@ -14,10 +14,10 @@ from typing import Final
 UNITS_MS: Final = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000}
 TIMEOUTS: Final = ("time-out", "time-outs")
 _WORD: Final = re.compile(r'"[^"]*"|[^\s"#]+|#.*')
-_AMOUNT: Final = re.compile(r"[+-]?\d+")
-_TIME: Final = re.compile(rf"([+-]?\d+)({'|'.join(UNITS_MS)})")
-_NAME: Final = re.compile(r"[a-z][a-z0-9_]*'*")
-_NODE: Final = re.compile(r"(?:bank-)?\d+|all|\*")
+_AMOUNT: Final = re.compile(r"[+-]?\d{1,18}")
+_TIME: Final = re.compile(rf"([+-]?\d{{1,18}})({'|'.join(UNITS_MS)})")
+NAME: Final = re.compile(r"[a-z][a-z0-9_]*'*")
+_NODE: Final = re.compile(r"(?:bank-)?\d{1,9}|all|\*")
 
 SLOTS: Final = {
     "NODE": "a node: `2` or `bank-2`",
@@ -46,6 +46,10 @@ class ScenarioError(Exception):
         self.line, self.what, self.expected, self.got = line, what, expected, got
 
 
+class Unreadable(ScenarioError):
+    """A line that nobody can mean, whatever the nodes do: it says nothing about the protocol."""
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One statement: where it stands, its words, and itself as it was written."""
@@ -57,12 +61,16 @@ class Line:
 
 def read_lines(text: str) -> Iterator[Line]:
     """Yield the statements of a file; empty lines and what follows a `#` are left out."""
+    empty = True
     for number, raw in enumerate(text.splitlines(), 1):
         words = tuple(word for word in _WORD.findall(raw) if not word.startswith("#"))
         if raw.count('"') % 2:
-            raise ScenarioError(number, "a text without its end", 'a closing "', raw.strip())
+            raise Unreadable(number, "a text without its end", 'a closing "', raw.strip())
         if words:
+            empty = False
             yield Line(number, words, " ".join(words))
+    if empty:
+        raise Unreadable(1, "nothing to play", "a statement", "an empty file")
 
 
 Found = tuple[str, ...]
@@ -228,7 +236,7 @@ def _fits(kind: str, word: str) -> bool:
         case "COUNT":
             return _AMOUNT.fullmatch(word) is not None
         case "NAME":
-            return _NAME.fullmatch(word) is not None
+            return NAME.fullmatch(word) is not None
         case "TEXT":
             return word.startswith('"')
         case "OP":

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from sim.journal import Arrived, Journal, Sent
-from sim.plan import parse
+from sim.plan_text import parse
 from sim.shrink import failure_of
 
 FILE = Path(__file__).parent / "any-python.scenario"

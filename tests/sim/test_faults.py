@@ -22,8 +22,8 @@ from sim.plan import (
     draw_loads,
     draw_strike,
     draw_strikes,
-    to_text,
 )
+from sim.plan_text import to_text
 from sim.run import Result, build, run
 from sim.workload import START_MS
 

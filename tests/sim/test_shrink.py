@@ -17,7 +17,8 @@ from sim.diagram import Arrow, Note, as_svg, as_text, select
 from sim.events import Offer
 from sim.journal import Journal
 from sim.network import CALM
-from sim.plan import Fault, Scenario, Strike, draw, draw_loads, draw_weather, parse, to_text
+from sim.plan import Fault, Scenario, Strike, draw, draw_loads, draw_weather
+from sim.plan_text import parse, to_text
 from sim.run import Result
 from sim.shrink import Shrinker, failure_of
 from sim.workload import START_MS

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from consensus.invariants import InvariantBroken
@@ -38,6 +41,27 @@ def run_from_the_first(count: int = FOUND_WITHIN) -> None:
 def test_a_rule_broken_by_hand_is_found_within_few_scenarios(rule: str) -> None:
     with broken(rule), pytest.raises(InvariantBroken):
         run_from_the_first(RARE.get(rule, FOUND_WITHIN))
+
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs/testing-consensus.md").read_text("utf-8")
+ROWS = re.findall(r"^\| `([a-z-]+)` \| .+ \| (\d+) \| \d+ \|$", PAGE, re.MULTILINE)
+
+
+def test_the_page_has_a_row_for_each_rule_broken_by_hand() -> None:
+    assert [name for name, _ in ROWS] == list(BREAKS)
+
+
+@pytest.mark.parametrize(("rule", "first"), ROWS)
+def test_the_page_names_the_first_scenario_that_finds_a_broken_rule(
+    rule: str, first: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.main(["--seeds", str(int(first) + 1), "--jobs", "1", "--break", rule, "--keep-going"]) == 1
+    said = capsys.readouterr()
+    assert said.out == f"1 of {int(first) + 1} scenarios break a rule, the first is {first}\n"
+    if f"scenario {first} breaks" in PAGE and rule in PAGE.partition("### That it bites")[0]:
+        shown = re.findall(rf"^```text\n(scenario {first} .*?)^```$", PAGE, re.MULTILINE | re.DOTALL)[0].splitlines()
+        for line in shown:
+            assert line.strip().removesuffix("…") in said.err
 
 
 def test_a_rule_broken_by_hand_is_whole_again_afterwards() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sim.plan import parse
+from sim.plan_text import parse
 from sim.scenario.play import play
 from sim.scenario.words import ScenarioError
 from sim.shrink import failure_of
