@@ -9,6 +9,7 @@ a thread of its own.
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import subprocess
@@ -26,8 +27,6 @@ import msgspec
 import plyvel
 from msgspec import Meta
 from nacl.bindings import crypto_sign_open
-
-from sim.arguments import Parser, whole
 
 BATCHES_MAX = 1_000_000
 BLOCK_BATCHES = 4
@@ -355,13 +354,13 @@ def read_frames(path: Path) -> Iterator[bytes]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure the floor on a file of batches, or on batches that another process makes first."""
-    parser = Parser(prog="python -m bench.floor", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.floor", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--input", type=Path, help="batches, as `python -m bench.workload` writes them")
-    parser.add_argument(
-        "--batches", type=whole(1, BATCHES_MAX), default=STAND_ALONE_BATCHES, help="how many to make without --input"
-    )
+    parser.add_argument("--batches", type=int, default=STAND_ALONE_BATCHES, help="how many to make without --input")
     options = parser.parse_args(arguments)
+    if not 1 <= options.batches <= BATCHES_MAX:  # nothing of the node's packages is used here
+        parser.exit(2, f"{parser.prog}: --batches: expected a whole number from 1 to {BATCHES_MAX:,}\n")
     with tempfile.TemporaryDirectory(prefix="chainnode-floor-") as scratch:
         path = options.input
         if path is None:
