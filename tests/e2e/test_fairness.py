@@ -15,13 +15,18 @@ import pytest
 
 from chainnode.client import CallRefused, NodeClient
 from tests.e2e.network_fixtures import Network, network
-from tests.e2e.traffic_fixtures import source_of, submit
+from tests.e2e.traffic_fixtures import Source, source_of, submit
 
 pytestmark = pytest.mark.e2e
 
 BASE_TIMEOUT_S = 2.0
 BOUND_S = 2 * BASE_TIMEOUT_S
-FLOOD_BATCHES = 48
+FLOOD_S = 3 * BOUND_S
+"""The flood lasts at least so long, so that a lone event that waits past the bound does so within it."""
+LONE_EVENTS = 20
+MEASURED_S_MAX = 100.0
+FLOOD_SHARE = 100
+"""The flood pushes at least so many events for each lone one."""
 BATCH_EVENTS = 1_000
 
 
@@ -35,19 +40,21 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
 class Flood(threading.Thread):
     """Pumps signed batches into its bank's node without waiting for any; told to come back later, it does at once."""
 
-    def __init__(self, net: Network, batches: list[bytes]) -> None:
+    def __init__(self, net: Network, source: Source) -> None:
         super().__init__(daemon=True)
-        self.net, self.batches = net, batches
-        self.begun = threading.Event()
+        self.net, self.source = net, source
+        self.pushed = 0
+        self.begun, self.ending = threading.Event(), threading.Event()
         self.failure: BaseException | None = None
 
     def run(self) -> None:
         client = self.net.new_client("bank-a", timeout_s=30.0)
         try:
-            for raw in self.batches[:-1]:
-                self._push(client, raw, "none")
+            while not self.ending.is_set():
+                self._push(client, self.source.payments(BATCH_EVENTS), "none")
+                self.pushed += 1
                 self.begun.set()
-            self._push(client, self.batches[-1], "committed")
+            self._push(client, self.source.payments(BATCH_EVENTS), "committed")
         except Exception as error:  # noqa: BLE001  told to the test
             self.failure = error
             self.begun.set()
@@ -69,16 +76,22 @@ class Flood(threading.Thread):
 
 def test_a_flooding_member_delays_nobody_elses_lone_event_past_two_base_timeouts(net: Network) -> None:
     source, lone = source_of(net, "bank-a-bank"), source_of(net, "bank-c-bank")
-    flood = Flood(net, [source.payments(BATCH_EVENTS) for _ in range(FLOOD_BATCHES)])
+    flood = Flood(net, source)
     flood.start()
     assert flood.begun.wait(30.0)
-    waited = []
-    while flood.is_alive():
+    waited: list[float] = []
+    start = time.monotonic()
+    while len(waited) < LONE_EVENTS or time.monotonic() < start + FLOOD_S:
+        assert time.monotonic() < start + MEASURED_S_MAX, f"{len(waited)} lone events in {MEASURED_S_MAX} s"
+        assert flood.is_alive(), flood.failure
         began = time.monotonic()
         (row,) = submit(net, "bank-c", lone.payments(1))
         waited.append(time.monotonic() - began)
         assert row["status"] == "Committed"
+    flood.ending.set()
+    flood.join(60.0)
+    assert not flood.is_alive()
     assert flood.failure is None
-    print(f"{len(waited)} lone events beside {FLOOD_BATCHES * BATCH_EVENTS} of the flood: at most {max(waited):.2f} s")
-    assert len(waited) >= 10
+    print(f"{len(waited)} lone events beside {flood.pushed * BATCH_EVENTS} of the flood: at most {max(waited):.2f} s")
+    assert flood.pushed * BATCH_EVENTS > FLOOD_SHARE * len(waited), "it was a flood"
     assert max(waited) < BOUND_S
