@@ -1,14 +1,16 @@
 """`fsck` of a home: the chain in a stopped node's store, and what stands beside it.
 
 Here: holding the home, opening its store, whose signatures a checkpoint needs, the write-ahead log, the gateway's
-outbox, and the report for the command line. Not here: replaying the chain and comparing its rows (`ledger.fsck`);
-repairing. Nothing is written but the store's own lock.
+outbox, keys, the index, and the report for the command line. Not here: replaying the chain and comparing its rows
+(`ledger.fsck`); comparing the rows of the index, which are rebuilt instead; repairing. Nothing is written but what
+LevelDB writes on opening.
 """
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,9 @@ from chainnode.config import NodeConfig
 from chainnode.files import NotFound
 from chainnode.founding import read_genesis
 from chainnode.home import Home
-from chainnode.identity import read_key
+from chainnode.identity import load_node_keys, read_key, read_token
 from chainnode.opening import check_log_owner, lost_blocks, told
-from chainnode.source_outbox import Mark, parse_record
+from chainnode.source_outbox import Mark, missing_outbox, parse_record
 from chainnode.wal import was_begun
 from chainnode.wal_format import LogDamaged, scan
 from consensus.records import decode_record
@@ -27,14 +29,18 @@ from ledger.batches import parse_batch, verify_batch
 from ledger.committed_state import CommittedState
 from ledger.fsck import Damaged, verify_all
 from ledger.genesis import Genesis
+from ledger.indexes import is_begun, reached_of
+from ledger.members import read_validators
 from ledger.reader import LedgerReader
 from ledger.state import StateReader
 from ledger.store import Store
-from ledger.store_leveldb import LevelDBStore
+from ledger.store_leveldb import BUILD_AGAIN, LevelDBStore
 from ledger.trust_policy import TrustPolicy, parse_policy, policy_text
+from p2p.config import TlsFiles
+from p2p.tls import show_own
 from primitives.encoding import Record
 from primitives.errors import ChainError, ProofError, StorageError
-from primitives.ids import ZERO_HASH, Epoch, Hash
+from primitives.ids import ZERO_HASH, Epoch, Hash, Height
 from primitives.notes import ED25519, NoteKey
 from primitives.validators import ValidatorSet
 
@@ -55,13 +61,15 @@ class Report:
     checkpoints: int = 0
     wal_records: int = 0
     outbox_batches: int = 0
+    keys: int = 0
+    index_rows: int = 0
     bad_height: int | None = None
     problem: str = ""
 
     def as_row(self) -> dict[str, Any]:  # Any: JSON values
         """Return the report as JSON has it."""
-        names = ("chain_id", "height", "blocks", "batches", "events", "checkpoints", "wal_records", "outbox_batches")
-        found = {name: getattr(self, name) for name in names}
+        found = asdict(self)
+        del found["bad_height"], found["problem"]
         return {"ok": not self.problem, **found, "bad_height": self.bad_height, "problem": self.problem or None}
 
 
@@ -82,10 +90,12 @@ def check_home(home: Home, config: NodeConfig, *, step: Step = lambda _done, _of
             own = read_key(home.log_key, "log").public if home.log_key.exists() else ""
             report.checkpoints = check_signatures(store, genesis, epochs, bytes.fromhex(own))
             records = _check_log(home, genesis, CommittedState(store), config.node.name, report)
-            lost = lost_blocks(LedgerReader(store, genesis), records, indexed=None, where=str(store.path))
+            _check_outbox(home, store, genesis, report)
+            _check_keys(home, config, CommittedState(store), report)
+            indexed = _check_index(home, report)
+            lost = lost_blocks(LedgerReader(store, genesis), records, indexed=indexed, where=str(store.path))
             if lost is not None:
                 raise lost
-            _check_outbox(home, store, genesis, report)
         except Damaged as error:
             report.bad_height, report.problem = error.height, str(error)
         except ChainError as error:
@@ -162,9 +172,11 @@ def _check_log(home: Home, genesis: Genesis, state: StateReader, name: str, repo
 
 def _check_outbox(home: Home, store: Store, genesis: Genesis, report: Report) -> None:
     """What this gateway signed follows without a gap, and the chain has no batch of its key that is not here."""
-    found = _log_records(home.outbox, genesis)
-    if found is None or not home.source_key.exists():
+    if not home.source_key.exists():
         return
+    found = _log_records(home.outbox, genesis)
+    if found is None:
+        raise missing_outbox(home.outbox)
     where, source = str(home.outbox), bytes.fromhex(read_key(home.source_key, "source").public)
     number, previous = 0, ZERO_HASH
     for record in found:
@@ -193,6 +205,36 @@ def _check_outbox(home: Home, store: Store, genesis: Genesis, report: Report) ->
             got=f"batch {on_chain} next on the chain",
             hint="the outbox was lost or the key is used elsewhere: replace the key",
         )
+
+
+def _check_keys(home: Home, config: NodeConfig, state: StateReader, report: Report) -> None:
+    """What a start reads of `keys/` reads back, and a validator has its voting key."""
+    load_node_keys(home)
+    read_token(home.resolve(config.rpc.token_file))
+    show_own(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), TlsFiles(home.tls_key, home.tls_certificate))
+    if not home.vote_key.exists() and config.node.name in read_validators(state).indexes:
+        raise StorageError(
+            "a validator without its voting key",
+            where=str(home.vote_key),
+            got="no such file",
+            hint="the node follows without a vote; it comes back with new keys",
+        )
+    files = (home.vote_key, home.cosign_key, home.log_key, home.source_key, home.tls_key, home.tls_certificate)
+    report.keys = sum(file.exists() for file in files)
+
+
+def _check_index(home: Home, report: Report) -> Height | None:
+    """Every row of the index reads back; returns the height that it has reached. What the rows say is not compared."""
+    if not home.index.exists():
+        return None  # a start builds it
+    index = LevelDBStore(home.index, remedy=BUILD_AGAIN)
+    try:
+        is_begun(index)
+        report.index_rows = sum(1 for _ in index.iterate(b"", b"\xff"))
+        reached = reached_of(index)
+        return None if reached is None else reached.height
+    finally:
+        index.close()
 
 
 def _next_number(store: Store, source: bytes) -> int:

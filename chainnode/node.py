@@ -28,7 +28,7 @@ from chainnode.logs import Position, on_loop_fault
 from chainnode.metrics import NodeMetrics
 from chainnode.opening import lost_blocks, must_follow, reached_record, told
 from chainnode.readiness import Readiness
-from chainnode.source_outbox import OutboxLost, SourceOutbox
+from chainnode.source_outbox import SourceOutbox, missing_outbox
 from chainnode.version import VERSION
 from chainnode.views import LiveNodeView
 from chainnode.wal import WriteAheadLog, was_begun
@@ -46,7 +46,7 @@ from ledger.members import read_validators_of
 from ledger.pool import Pool
 from ledger.reader import LedgerReader
 from ledger.receipts import assemble_checkpoint
-from ledger.store_leveldb import LevelDBStore
+from ledger.store_leveldb import BUILD_AGAIN, LevelDBStore
 from p2p.config import KindSpec, NetworkConfig, NetworkLimits, TlsFiles
 from p2p.lanes import Lane
 from p2p.peers import PeerNetwork
@@ -171,7 +171,7 @@ class Node:
         self.index_store = LevelDBStore(
             home.index,
             write_buffer_bytes=INDEX_WRITE_BUFFER_BYTES,
-            remedy="move the directory away and start: the node builds its indexes again from the store",
+            remedy=BUILD_AGAIN,
         )
         reached = reached_of(self.index_store)
         self._indexed = None if reached is None else reached.height
@@ -184,11 +184,7 @@ class Node:
             return None, None
         chain_id, member = self.genesis.chain_id, self.config.node.member
         if not self.home.outbox.exists():
-            return None, OutboxLost(
-                "the source key's outbox is missing",
-                where=str(self.home.outbox),
-                hint="nobody knows which numbers the key has signed: replace keys/source.key and register the new one",
-            )
+            return None, missing_outbox(self.home.outbox)
         try:
             return SourceOutbox(self.home.outbox, chain_id=chain_id, member=member, key=self._keys.source), None
         except ChainError as error:

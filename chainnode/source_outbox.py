@@ -39,6 +39,15 @@ class OutboxLost(UsageError):
     reason = "outbox_lost"
 
 
+def missing_outbox(path: Path) -> OutboxLost:
+    """Return the error of a key whose outbox is not there."""
+    return OutboxLost(
+        "the source key's outbox is missing",
+        where=str(path),
+        hint="nobody knows which numbers the key has signed: replace keys/source.key and register the new one",
+    )
+
+
 class SourceRemoved(UsageError):
     """The members took this key's right to submit away, or its member left: nothing of it is ordered any more."""
 

@@ -125,20 +125,13 @@ class IndexFollower:
         """
         self._store = store
         self._reader = reader
-        found = store.get(INDEX_FORMAT_KEY)
-        if found is not None and found != INDEX_FORMAT:
-            raise StorageError(
-                "index format not known",
-                expected=INDEX_FORMAT.decode(),
-                got=found[:64].decode(errors="replace"),
-                hint="run `chainnode reindex`",
-            )
+        begun = is_begun(store)
         reached = reached_of(store)
         if reached is not None:
             block = reader.block(reached.height)
             if block is None or block.hash != reached.block_hash:
                 self.clear()
-        if found is None:
+        if not begun:
             store.write([(INDEX_FORMAT_KEY, INDEX_FORMAT)], sync=True)
 
     @property
@@ -171,6 +164,19 @@ class IndexFollower:
                 if not keys:
                     break
                 self._store.write([(key, None) for key in keys], sync=False)
+
+
+def is_begun(store: Store) -> bool:
+    """Say whether a store holds an index; StorageError where a later version wrote it."""
+    found = store.get(INDEX_FORMAT_KEY)
+    if found is not None and found != INDEX_FORMAT:
+        raise StorageError(
+            "index format not known",
+            expected=INDEX_FORMAT.decode(),
+            got=found[:64].decode(errors="replace"),
+            hint="move the directory away and start: the node builds its indexes again from the store",
+        )
+    return found is not None
 
 
 def reached_of(store: Store) -> Reached | None:

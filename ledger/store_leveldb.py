@@ -21,6 +21,7 @@ BLOOM_BITS_A_KEY = 10
 OPEN_FILES_MAX = 256
 FILE_SIZE_MAX = 16 << 20
 SEARCHED_BYTES_MAX = 64 << 20  # for the place of damage: some seconds
+BUILD_AGAIN = "move the directory away and start: the node builds its indexes again from the store"
 FETCH_AGAIN = "move the directory away and start: the node fetches the chain again from its peers and verifies it"
 
 

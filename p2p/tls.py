@@ -141,6 +141,13 @@ def make_context(files: TlsFiles, anchors: TrustAnchors, *, server_side: bool) -
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_COMPRESSION
     if server_side:
         context.num_tickets = 0
+    show_own(context, files)
+    context.load_verify_locations(cadata=anchors.pem)
+    return context
+
+
+def show_own(context: ssl.SSLContext, files: TlsFiles) -> None:
+    """Have a context show our certificate. Raises UsageError where it or its key cannot be used."""
     try:
         context.load_cert_chain(files.certificate, files.key)
     except (OSError, ssl.SSLError) as error:
@@ -150,8 +157,6 @@ def make_context(files: TlsFiles, anchors: TrustAnchors, *, server_side: bool) -
             got=error,
             hint="put both back from their backup, or let the member's CA issue a new pair",
         ) from None
-    context.load_verify_locations(cadata=anchors.pem)
-    return context
 
 
 def reason_of_failure(error: BaseException) -> Reason:

@@ -219,7 +219,7 @@ class Tormentor:
             self.complain(f"{node} does not name the damaged {item.file}: {said}")
         if not refuses and remedy is not Remedy.NOTHING and item.file is not Damaged.TABLE:  # a table may be read later
             self.complain(f"{node} runs on a damaged {item.file}")
-        if not checked and item.file is not Damaged.INDEX:
+        if not checked:
             self.complain(f"fsck finds nothing in {node}'s damaged {item.file} (offset {offset} of {path})")
         self._mend(node, remedy, path)
         self._back(node, item.for_s)

@@ -4,7 +4,8 @@ Damage of every kind of row is in tests/ledger/test_fsck.py.
 """
 
 import re
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +22,14 @@ from chainnode.wal import WriteAheadLog
 from chainnode.wal_format import encode_body, encode_frame, encode_header
 from consensus.messages import WINDOW, CheckpointVote, Vote
 from consensus.records import Cosigned, Prepared, Reached, encode_record
+from ledger import indexes
 from ledger.batches import parse_batch
 from ledger.chain import Chain
 from ledger.event_json import body_from_json
 from ledger.events import Event
 from ledger.genesis import Genesis, validator_set
-from ledger.reader import checkpoint_rows
+from ledger.indexes import INDEX_FORMAT_KEY, REACHED_KEY, IndexFollower
+from ledger.reader import LedgerReader, checkpoint_rows
 from ledger.receipts import assemble_checkpoint
 from ledger.rows import block_key, checkpoint_key
 from ledger.store_leveldb import LevelDBStore
@@ -186,6 +189,91 @@ def test_lost_and_damaged_files_are_found(name: str, sound: Sound) -> None:
     assert problem in report.problem
     assert report.bad_height is None
     assert report.blocks == BLOCKS
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A file that a start reads, what happens to it, and what is said of it."""
+
+    file: str
+    change: Callable[[bytes], bytes] | None
+    problem: str
+
+
+BESIDE = {
+    "outbox gone": Beside("data/outbox", None, "outbox: the source key's outbox is missing"),
+    "voting key gone": Beside("keys/vote.key", None, "vote.key: a validator needs vote.key and cosign.key"),
+    "voting key damaged": Beside("keys/vote.key", lambda data: data.replace(b'"seed"', b'"sead"'), "not a key file"),
+    "source key damaged": Beside("keys/source.key", lambda _: b"{}", "source.key: not a key file"),
+    "token gone": Beside("keys/token", None, "keys/token"),
+    "certificate gone": Beside("keys/tls.crt", None, "TLS key or certificate cannot be used"),
+    "certificate damaged": Beside("keys/tls.crt", lambda data: data[:-200], "TLS key or certificate cannot be used"),
+    "TLS key of another": Beside("keys/tls.key", lambda _: b"", "TLS key or certificate cannot be used"),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_what_a_start_would_refuse_or_miss_is_found(sound: Sound, name: str) -> None:
+    case = BESIDE[name]
+    path = sound.home.root / case.file
+    content, mode = path.read_bytes(), path.stat().st_mode
+    if case.change is None:
+        path.unlink()
+    else:
+        path.write_bytes(case.change(content))
+    try:
+        report = sound.check()
+    finally:
+        path.write_bytes(content)
+        path.chmod(mode)
+    assert case.problem in report.problem
+    assert report.blocks == BLOCKS
+    assert sound.check().problem == ""
+
+
+def test_a_validator_without_any_voting_key_is_found(sound: Sound) -> None:
+    paths = [sound.home.vote_key, sound.home.cosign_key]
+    for path in paths:
+        path.rename(path.with_suffix(".away"))
+    try:
+        assert "vote.key: a validator without its voting key" in sound.check().problem
+    finally:
+        for path in paths:
+            path.with_suffix(".away").rename(path)
+
+
+@pytest.fixture
+def index(sound: Sound) -> Iterator[Path]:
+    """Give the node the index of its log, of two tables."""
+    for _ in range(2):
+        ledger, index = LevelDBStore(sound.home.data / "ledger.ldb"), LevelDBStore(sound.home.index)
+        IndexFollower(index, LedgerReader(ledger, sound.genesis)).follow(2)
+        ledger.close()
+        index.close()
+    yield sound.home.index
+    shutil.rmtree(sound.home.index)
+
+
+def test_a_damaged_index_is_found_with_what_to_do(sound: Sound, index: Path) -> None:
+    report = sound.check()
+    assert (report.problem, report.keys) == ("", 6)
+    assert report.index_rows > 2 * BLOCKS
+    (index / "CURRENT").write_bytes(b"x")
+    assert "index.ldb: the store is damaged, CURRENT at offset 0" in sound.check().problem
+    shutil.rmtree(index)
+    index.mkdir()
+    again = LevelDBStore(index)
+    again.write([(INDEX_FORMAT_KEY, b"of another release")], sync=True)
+    again.close()
+    assert "index format not known" in sound.check().problem
+
+
+def test_a_ledger_below_its_index_lost_blocks(sound: Sound, index: Path) -> None:
+    store = LevelDBStore(index)
+    store.write([(REACHED_KEY, encode(indexes.Reached(Height(BLOCKS + 4), Hash(bytes(32)))))], sync=True)
+    store.close()
+    said = f"the ledger lost blocks: expected height {BLOCKS + 4} at least, says the index, got height {BLOCKS}"
+    assert said in sound.check().problem
 
 
 @pytest.mark.parametrize(
