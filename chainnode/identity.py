@@ -71,6 +71,11 @@ class NodeKeys(msgspec.Struct, frozen=True):
     log: SigningKey
     source: SigningKey | None
 
+    def registrable(self) -> dict[str, bytes | None]:
+        """Return the public keys that the chain knows of a validator, by their use."""
+        found = {"vote": self.vote, "cosign": self.cosign, "log": self.log}
+        return {use: None if key is None else key.public for use, key in found.items()}
+
 
 def new_key(use: Use, *, member: MemberId | str = "", role: str = "", seed: bytes | None = None) -> KeyFile:
     """Return a new key from the system's randomness, or from 32 bytes given."""

@@ -27,6 +27,7 @@ from chainnode.links import Links, links_of, ties_to_leavers, usable
 from chainnode.logs import Position, on_loop_fault
 from chainnode.metrics import NodeMetrics
 from chainnode.opening import lost_blocks, must_follow, reached_record, told
+from chainnode.own_keys import HINT, KeyFault, key_faults
 from chainnode.readiness import Readiness
 from chainnode.source_outbox import SourceOutbox, missing_outbox
 from chainnode.version import VERSION
@@ -177,6 +178,8 @@ class Node:
         self._indexed = None if reached is None else reached.height
         self.index = IndexFollower(self.index_store, self.reader)
         self.view = LiveNodeView(self)
+        self._told_keys: list[KeyFault] = []
+        self._tell_keys()
 
     def _open_outbox(self) -> tuple[SourceOutbox | None, ChainError | None]:
         """Return the outbox of the gateway's key, or why there is none: no reason for a validator not to start."""
@@ -418,12 +421,30 @@ class Node:
             log.error("ca_unusable", member=member)
         return links
 
+    def key_faults(self) -> list[KeyFault]:
+        """Return which of this node's key files are not those that the chain knows under its name, as of now."""
+        state, chain = self.core.replica.state, self.core.chain
+        ledger = chain.state_after(chain.tip_hash)
+        return key_faults(self.config.node.name, self._keys.registrable(), state.validators, ledger, state.tip.time_ms)
+
+    def _tell_keys(self) -> None:
+        """Log what is wrong with this node's keys where that changed: nobody takes what they sign."""
+        faults = self.key_faults()
+        if faults == self._told_keys:
+            return
+        self._told_keys = faults
+        for fault in faults:
+            log.error("key_not_registered", file=fault.file, expected=fault.expected, got=fault.got, hint=HINT)
+        if not faults:
+            log.info("keys_registered")
+
     def _follow_links(self) -> None:
         """Take over the nodes and CAs of a new epoch or of other members, as far as they can be used."""
         terms = self._link_terms()
         if terms == self._linked_for:
             return
         self._linked_for = terms
+        self._tell_keys()
         links = self._links_now()
         try:
             self.network.set_members(links.member_cas, links.peers)

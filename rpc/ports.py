@@ -107,7 +107,7 @@ class Gateway(Protocol):
 
 
 class NodeStatus(msgspec.Struct, frozen=True):
-    """What `net_status` tells of this node."""
+    """What `net_status` tells of this node; `warnings` says what its operator has to mend, such as a wrong key file."""
 
     chain_id: str
     node: str
@@ -122,6 +122,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
     version: str
     log_size: int = 0
     checkpoint_size: int = 0
+    warnings: list[str] = []
 
 
 class PeerStatus(msgspec.Struct, frozen=True):

@@ -145,6 +145,7 @@ def _status_row(node: LocalNode) -> dict[str, Any]:
     state = "stopped" if row["pid"] is None else "starting" if found is None else "running"
     if found is not None and is_ready(node):
         state = "ready"
+    row["role"] = (found or row)["role"]
     keys = ("height", "epoch", "view", "leader", "peers", "catching_up")
     return {**row, "state": state, **{key: (found or {}).get(key) for key in keys}}
 

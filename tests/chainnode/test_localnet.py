@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from chainnode import localnet_join
+from chainnode.cli.localnet import _status_row
 from chainnode.config import load_config
 from chainnode.files import Busy, NotFound
 from chainnode.founding import read_genesis
@@ -238,6 +239,18 @@ def test_tail_gives_the_last_lines(tmp_path: Path) -> None:
     assert tail(path, 2) == ["line 98", "line 99"]
     assert tail(path, 5, bytes_max=9)[-1] == "line 99"
     assert sys.maxsize > len(tail(path, 1000)) == 100
+
+
+def test_the_role_that_is_listed_is_the_one_that_a_node_has_now(
+    founded: tuple[Localnet, NetFile], sleeper: ProcessRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = msgspec.structs.replace(founded[1].nodes[0], process=sleeper)
+    answer: dict[str, Any] | None = {"role": "learner", "height": 7}
+    monkeypatch.setattr("chainnode.localnet.net_status", lambda _: answer)
+    monkeypatch.setattr("chainnode.localnet.is_ready", lambda _: True)
+    assert _status_row(node)["role"] == "learner"
+    answer = None
+    assert _status_row(node)["role"] == "validator"
 
 
 def test_votes_for_a_joiner_end_when_the_node_that_took_the_last_one_says_so(

@@ -13,6 +13,7 @@ import structlog
 from chainnode.config import load_config
 from chainnode.core import BATCH, WIRE_KINDS, Outgoing, Turn
 from chainnode.home import Home
+from chainnode.identity import read_key
 from chainnode.localnet import Localnet
 from chainnode.logs import Position
 from chainnode.node import Node, run_node
@@ -53,6 +54,36 @@ def test_a_node_makes_its_data_directory_where_a_lost_disk_left_none(
     asyncio.run(run_node(bare, load_config(bare.config).config, Position()))
     assert bare.data.stat().st_mode & 0o777 == 0o700
     assert bare.learner_wal.exists()
+
+
+@pytest.mark.parametrize("use", ["vote", "cosign", "log"])
+def test_a_key_file_of_another_validator_is_an_error_in_the_log_and_a_warning_in_the_status(
+    use: str, home: Home, tmp_path: Path
+) -> None:
+    shutil.copytree(home.root, tmp_path / "home")
+    mine = Home(tmp_path / "home")
+    own, other = (read_key(each / f"{use}.key").public for each in (home.keys, home.root.parent / "bank-b" / "keys"))
+    shutil.copy(home.root.parent / "bank-b" / "keys" / f"{use}.key", mine.keys / f"{use}.key")
+    with structlog.testing.capture_logs() as logs:
+        node = Node(mine, load_config(mine.config).config, Position())
+    (line,) = [line for line in logs if line["event"] == "key_not_registered"]
+    assert line["log_level"] == "error"
+    assert line["file"] == f"keys/{use}.key"
+    assert line["expected"] == f"{own}, the {use} key of bank-a"
+    assert line["got"] == f"{other}, the {use} key of bank-b"
+    assert "validator renew-keys" in line["hint"]
+    (warning,) = node.view.status().warnings
+    assert f"keys/{use}.key is not the key" in warning
+    assert node.view.status().role == ("learner" if use == "vote" else "validator")
+    node._close()
+
+
+def test_a_node_with_its_own_keys_warns_of_nothing(home: Home) -> None:
+    with structlog.testing.capture_logs() as logs:
+        node = Node(home, load_config(home.config).config, Position())
+    assert not [line for line in logs if "key" in line["event"]]
+    assert node.view.status().warnings == []
+    node._close()
 
 
 def test_outbox_that_is_damaged_does_not_keep_the_validator_from_starting(home: Home) -> None:

@@ -61,6 +61,12 @@ def votes(net: Network) -> dict[str, tuple[bool, bool]]:
     return {row["name"]: (row["up"], row["votes"]) for row in rows}
 
 
+def said_of_keys(net: Network, name: str) -> list[str]:
+    """Return what a node logged of its keys, in order."""
+    events = [str(line.get("event")) for line in net.log_lines(name)]
+    return [event for event in events if event in ("key_not_registered", "keys_registered")]
+
+
 def in_epoch(net: Network, epoch: int, *names: str) -> None:
     until(lambda: all(net.status(name)["epoch"] == epoch for name in names))
     assert net.note_validators("bank-a") == epoch
@@ -97,10 +103,16 @@ def test_a_wiped_validator_follows_until_its_new_keys_are_approved(net: Network,
         net.stop("bank-d")
         run(net, "bank-d", "validator", "renew-keys")
         net.start("bank-d")
+        assert [line.split()[0] for line in net.status("bank-d")["warnings"]] == [
+            f"keys/{use}.key" for use in ("vote", "cosign", "log")
+        ]
         entry = Path(json.loads(run(net, "bank-d", "validator", "entry"))["file"])
         pass_it(net, "rekey", str(entry))
         in_epoch(net, 2, *NAMES, JOINER)
         until(lambda: net.status("bank-d")["role"] == "validator")
+        until(lambda: "keys_registered" in said_of_keys(net, "bank-d"))
+        assert said_of_keys(net, "bank-d") == ["key_not_registered"] * 3 + ["keys_registered"]
+        assert net.status("bank-d")["warnings"] == []
     net.check_all([*NAMES, JOINER])
 
 
