@@ -56,9 +56,9 @@ class LevelDBStore:
         self._remedy = remedy
         plyvel = _plyvel()
         self._write_batch_errors = plyvel.Error
-        _check_begun(self.path, remedy)
-        _check_frames(self.path, remedy)
         try:
+            _check_begun(self.path, remedy)
+            _check_frames(self.path, remedy)
             self.path.mkdir(parents=True, exist_ok=True)
             self._db = plyvel.DB(
                 os.fspath(self.path),
@@ -150,9 +150,11 @@ def _check_frames(path: Path, remedy: str) -> None:
 def _begun_files(path: Path) -> Iterator[Path]:
     """Yield the MANIFEST that CURRENT names, and the logs whose rows are in no table yet."""
     current = path / "CURRENT"
-    manifest = path / current.read_text("ascii", "replace").strip() if current.exists() else path
+    if not current.exists():
+        return  # nothing was begun
+    manifest = path / current.read_text("ascii", "replace").strip()
     if not manifest.is_file():
-        return  # LevelDB says so, or nothing was begun
+        return  # LevelDB says so
     yield manifest
     needed = needed_log(manifest.read_bytes()) or ""
     yield from (file for file in sorted(path.glob("*.log")) if file.name >= needed)

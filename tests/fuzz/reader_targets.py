@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from chainnode import founding, identity, joining
-from chainnode.config import load_config
+from chainnode.config import load_node_config
 from chainnode.ingest.formats import FORMATS, Options, ingest
 from chainnode.ingest.json_text import parse_object
 from chainnode.source_outbox import parse_record
@@ -164,7 +164,7 @@ def outbox(data: bytes) -> None:
 
 
 def _config(path: Path) -> object:
-    return load_config(path)
+    return load_node_config(path)
 
 
 FILES: tuple[Callable[[Path], object], ...] = (

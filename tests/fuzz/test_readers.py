@@ -36,6 +36,7 @@ GIVEN = ("bytes", "str", "Mapping", "Path", "pathlib.Path", "memoryview")
 
 READERS = {
     "chainnode.config.load_config": "file",
+    "chainnode.config.load_node_config": "file",
     "chainnode.founding.read_entry": "file",
     "chainnode.founding.read_genesis": "file",
     "chainnode.files.read_file": "file",
@@ -97,6 +98,7 @@ INSIDE = {
     "ledger.certificate_records.read_application": "a row of the state, which execution wrote",
     "ledger.certificate_records.read_certificate": "a row of the state, which execution wrote",
     "ledger.governance_records.read_proposal": "a row of the state, which execution wrote",
+    "ledger.member_index.read_officer": "a row of the state, which execution wrote",
     "ledger.members.read_member": "a row of the state, which execution wrote",
     "ledger.members.read_source": "a row of the state, which execution wrote",
     "ledger.nodes.read_key_use": "a row of the state, which execution wrote",
