@@ -33,7 +33,7 @@ from ledger.evidence_bodies import (
 from ledger.kinds import ApplyContext, KindSpec, RuleBroken
 from ledger.members import read_source, read_validators_of
 from ledger.outcomes import DUPLICATE
-from ledger.state import StateReader, Transaction
+from ledger.state import StateGetter, StateReader, Transaction
 from primitives.encoding import Record
 from primitives.ids import Epoch
 from primitives.keys import verify
@@ -219,7 +219,7 @@ def recorded_key(number: int) -> str:
     return f"evidence/recorded/{number:016d}"
 
 
-def recorded_count(state: StateReader) -> int:
+def recorded_count(state: StateGetter) -> int:
     """Return how much evidence is recorded in all."""
     row = state.get(COUNT_KEY, EvidenceCount)
     return 0 if row is None else row.count
@@ -231,6 +231,6 @@ def count_against(state: StateReader, accused: str) -> int:
     return 0 if row is None else row.count
 
 
-def read_recorded(state: StateReader, number: int) -> RecordedEvidence | None:
+def read_recorded(state: StateGetter, number: int) -> RecordedEvidence | None:
     """Return a recorded evidence by its number, from 0 in the order of the log."""
     return state.get(recorded_key(number), RecordedEvidence)

@@ -18,7 +18,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from ledger.kinds import KindSpec
-from ledger.state import StateReader, Transaction
+from ledger.state import StateGetter, StateReader, Transaction
 from primitives.encoding import Record, encode
 from primitives.ids import Epoch, MemberId, SourceKey
 from primitives.validators import ValidatorSet
@@ -141,7 +141,7 @@ def validators_key(epoch: int) -> str:
     return f"{VALIDATORS_KEY}/{epoch:010d}"
 
 
-def read_validators_of(state: StateReader, epoch: Epoch) -> ValidatorSet | None:
+def read_validators_of(state: StateGetter, epoch: Epoch) -> ValidatorSet | None:
     """Return the validator set of an epoch up to the newest, None of one that there is not: keys of later ones differ.
 
     What an epoch's validators signed can be judged for good with it, years after they left.

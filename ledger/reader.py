@@ -5,7 +5,7 @@ certificate come from the separate index (`ledger.queries`), receipts from `ledg
 found is None; a damaged store raises StorageError, a size or index that the log never had ProofError.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ledger import rows, smt
@@ -191,38 +191,28 @@ class LedgerReader:
         tip = self.tip()
         if tip is None or not 0 <= log_index < tip.log_size:
             return None
-        low, high = 0, int(tip.height)
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self._header(middle).first_index <= log_index:
-                low = middle
-            else:
-                high = middle - 1
-        return Height(low)
+        return self._last_height(tip, lambda header: header.first_index <= log_index)
 
     def height_at_time(self, time_ms: int) -> Height | None:
         """Return the height of the last block whose time is not after `time_ms`; None before genesis."""
         tip = self.tip()
         if tip is None or self._header(0).time_ms > time_ms:
             return None
-        low, high = 0, int(tip.height)
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self._header(middle).time_ms <= time_ms:
-                low = middle
-            else:
-                high = middle - 1
-        return Height(low)
+        return self._last_height(tip, lambda header: header.time_ms <= time_ms)
 
     def height_at_epoch_end(self, epoch: int) -> Height | None:
         """Return the height of an epoch's last block; None for one that is not over, or whose end is not here."""
         tip = self.tip()
         if tip is None or not 0 <= epoch < self._header(tip.height).epoch:
             return None
+        return self._last_height(tip, lambda header: header.epoch <= epoch)
+
+    def _last_height(self, tip: Tip, holds: Callable[[BlockHeader], bool]) -> Height:
+        """Return the last height whose header `holds`: height 0 must, and none above the first that does not."""
         low, high = 0, int(tip.height)
         while low < high:
             middle = (low + high + 1) // 2
-            if self._header(middle).epoch <= epoch:
+            if holds(self._header(middle)):
                 low = middle
             else:
                 high = middle - 1

@@ -36,10 +36,14 @@ class StateSource(Protocol):
     def raw_scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]: ...
 
 
-class StateReader(Protocol):
-    """Typed reading, alike on every layer."""
+class StateGetter(Protocol):
+    """Typed reading of single keys, which the state of any height allows."""
 
     def get(self, key: Key, type_: type[T]) -> T | None: ...
+
+
+class StateReader(StateGetter, Protocol):
+    """Typed reading, alike on every layer; keys in order the newest state has alone."""
 
     def scan(self, prefix: Key, type_: type[T]) -> Iterator[tuple[bytes, T]]: ...
 

@@ -6,7 +6,6 @@ the event that holds both is proved by `ledger_getProof` under a policy, and und
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from ledger.event_json import record_to_json
@@ -54,7 +53,7 @@ BODY_SIZE_MAX = 4_096
 
 
 class StateAt:
-    """The authenticated state at a height, as the ledger's readers take it; single keys only."""
+    """The authenticated state at a height, as a `StateGetter`."""
 
     def __init__(self, reads: LedgerReader, height: int) -> None:
         self._reads = reads
@@ -66,10 +65,6 @@ class StateAt:
         if found is None or found.value is None:
             return None
         return decode(type_, found.value, size_max=STATE_VALUE_SIZE_MAX)
-
-    def scan(self, prefix: Key, type_: type[T]) -> Iterator[tuple[bytes, T]]:
-        """Not of one height: the state keeps its keys in order for the newest only."""
-        raise NotImplementedError(f"no scan of {type_.__name__} under {prefix!r} at a height")
 
 
 class ListEvidence(Params, frozen=True):

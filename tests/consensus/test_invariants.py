@@ -190,6 +190,9 @@ def test_a_monitor_lets_an_honest_validator_be(state: ReplicaState, monitor: Rep
     lower, upper = barrier()
     fresh = ReplicaMonitor("v1")
     fresh.watch(state, [*prepared(lower), *delivered(lower), *prepared(upper)])
+    for watching, vote in ((monitor, prepared(OTHER, view=1)), (fresh, prepared(OTHER))):
+        with pytest.raises(InvariantBroken, match="one hash signed per"):  # all of that was seen
+            watching.watch(state, vote)
 
 
 # --- what binds when
@@ -257,6 +260,8 @@ def test_who_lost_its_log_may_show_what_a_leader_signed(state: ReplicaState, mon
     monitor.watch(state, [])
     monitor.log_lost()
     monitor.watch(state, [Send("v2", vote_of(PREPARE, 0, ONE.header.hash()))])
+    with pytest.raises(InvariantBroken, match="who lost its log signs nothing"):
+        monitor.watch(state, [Send("v2", vote_of(PREPARE, 1, ONE.header.hash()))])
 
 
 @pytest.mark.parametrize("what", ["epoch", "height", "view"])
@@ -425,6 +430,8 @@ def test_a_new_view_need_not_keep_what_is_committed_in_it_or_after_it_or_in_anot
         cluster.started(entered(2))  # type: ignore[arg-type]  # a NewView
         block = Block(replace(ONE.header, epoch=Epoch(epoch)), ONE.batch_hashes)
         cluster.delivered(committed_of(block, view=committed_in))
+        kept = cluster.committed[block.header.height]
+        assert (kept.block_hash, kept.epoch, kept.view) == (block.header.hash(), epoch, committed_in)
 
 
 def test_the_lowest_view_that_committed_a_block_is_what_binds() -> None:

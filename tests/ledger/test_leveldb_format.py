@@ -220,7 +220,10 @@ def test_the_log_that_is_needed_is_the_one_that_leveldb_writes(store: Path) -> N
 def test_a_directory_in_which_nothing_was_begun_is_taken(tmp_path: Path) -> None:
     (tmp_path / "LOG").touch()
     (tmp_path / "MANIFEST-000001").touch()  # a crash may leave it before CURRENT is there
-    LevelDBStore(tmp_path).close()
+    store = LevelDBStore(tmp_path)
+    store.write([(b"k", b"v")], sync=True)
+    assert store.get(b"k") == b"v"
+    store.close()
 
 
 def test_no_more_is_read_than_it_may_take(store: Path) -> None:

@@ -224,7 +224,9 @@ def changing(nodes: int = 4, seeds: range = range(300)) -> list[Scenario]:
 
 @pytest.mark.parametrize("scenario", changing(seeds=range(30)), ids=lambda scenario: f"seed {scenario.seed}")
 def test_members_and_validators_change_amid_every_fault_and_order_returns(scenario: Scenario) -> None:
-    run(scenario)
+    result = run(scenario)
+    assert result.height > 0
+    assert result.simulated_ms > scenario.chaos_ms
 
 
 def test_a_share_of_all_runs_sees_every_kind_of_change_amid_cut_logs_and_lost_ledgers() -> None:
