@@ -9,7 +9,7 @@ LevelDB writes on opening.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,20 +29,20 @@ from ledger.batches import parse_batch, verify_batch
 from ledger.committed_state import CommittedState
 from ledger.fsck import Damaged, verify_all
 from ledger.genesis import Genesis
+from ledger.handovers import spans_of
 from ledger.indexes import is_begun, reached_of
 from ledger.members import read_validators
 from ledger.reader import LedgerReader
 from ledger.state import StateReader
 from ledger.store import Store
 from ledger.store_leveldb import BUILD_AGAIN, LevelDBStore
-from ledger.trust_policy import TrustPolicy, parse_policy, policy_text
+from ledger.trust_policy import parse_policy, policy_text
 from p2p.config import TlsFiles
 from p2p.tls import show_own
 from primitives.encoding import Record
 from primitives.errors import ChainError, ProofError, StorageError
-from primitives.ids import ZERO_HASH, Epoch, Hash, Height
+from primitives.ids import ZERO_HASH, Hash, Height
 from primitives.notes import ED25519, NoteKey
-from primitives.validators import ValidatorSet
 
 NO_STORE = "start the node: it fetches the chain from its peers and verifies every block"
 Step = Callable[[int, int], None]
@@ -86,9 +86,9 @@ def check_home(home: Home, config: NodeConfig, *, step: Step = lambda _done, _of
         store = LevelDBStore(path)
         report = Report(genesis.chain_id.hex())
         try:
-            epochs = check_chain(store, genesis, report, step=step)
+            check_chain(store, genesis, report, step=step)
             own = read_key(home.log_key, "log").public if home.log_key.exists() else ""
-            report.checkpoints = check_signatures(store, genesis, epochs, bytes.fromhex(own))
+            report.checkpoints = check_signatures(store, genesis, bytes.fromhex(own))
             records = _check_log(home, genesis, CommittedState(store), config.node.name, report)
             _check_outbox(home, store, genesis, report)
             _check_keys(home, config, CommittedState(store), report)
@@ -105,51 +105,37 @@ def check_home(home: Home, config: NodeConfig, *, step: Step = lambda _done, _of
         return report
 
 
-def check_chain(
-    store: Store, genesis: Genesis, report: Report, *, step: Step = lambda _done, _of: None
-) -> list[ValidatorSet]:
-    """Replay the chain of a store, counting into `report`, and return the sets of its epochs. Raises `Damaged`."""
-    epochs: dict[Epoch, ValidatorSet] = {}
+def check_chain(store: Store, genesis: Genesis, report: Report, *, step: Step = lambda _done, _of: None) -> None:
+    """Replay the chain of a store, counting into `report`. Raises `Damaged`."""
     for item in verify_all(store, genesis):
-        epochs[item.validators.epoch] = item.validators
         report.height = int(item.height_max)
         if item.height:
             report.blocks += 1
             report.batches += item.batch_count
             report.events += item.event_count
             step(int(item.height), int(item.height_max))
-    return list(epochs.values())
 
 
-def check_signatures(store: Store, genesis: Genesis, epochs: Iterable[ValidatorSet], own_log_key: bytes = b"") -> int:
-    """Return the number of stored checkpoints; Damaged unless each is signed as the policy of one epoch demands.
+def check_signatures(store: Store, genesis: Genesis, own_log_key: bytes = b"") -> int:
+    """Return the number of stored checkpoints; Damaged unless each is signed as its epoch demands.
 
     `own_log_key` is this node's: an observer signs what it serves with a key that no validator set names.
     """
-    policies = [parse_policy(policy_text(genesis, validators)) for validators in epochs]
-    for policy in policies:
-        if own_log_key and all(key.public != own_log_key for key in policy.logs):
-            policy.logs.append(NoteKey(genesis.origin, ED25519, own_log_key))
+    reader = LedgerReader(store, genesis)
+    tip = reader.tip()
+    header = None if tip is None else reader.header(tip.height)
+    policy = parse_policy(policy_text(genesis, spans_of(reader, 0 if header is None else header.epoch)))
+    if own_log_key and all(key.public != own_log_key for key in policy.logs):
+        policy.logs.append(NoteKey(genesis.origin, ED25519, own_log_key))
     count = 0
     for key, note in store.iterate(*rows.all_of(b"c")):
-        refusal = _refusal(note.decode(), policies)
-        if refusal is not None:
-            raise Damaged(None, f"checkpoint of size {int.from_bytes(key[1:], 'big')} does not verify", got=refusal)
+        try:
+            policy.check(note.decode())
+        except ProofError as error:
+            size = int.from_bytes(key[1:], "big")
+            raise Damaged(None, f"checkpoint of size {size} does not verify", got=error) from None
         count += 1
     return count
-
-
-def _refusal(note: str, policies: Iterable[TrustPolicy]) -> ProofError | None:
-    """Return None where one of the policies takes the note, else why the last one does not."""
-    refusal: ProofError | None = ProofError("no validators are known")
-    for policy in policies:
-        try:
-            policy.check(note)
-        except ProofError as error:
-            refusal = error
-        else:
-            return None
-    return refusal
 
 
 def _check_log(home: Home, genesis: Genesis, state: StateReader, name: str, report: Report) -> list[Record]:

@@ -9,6 +9,7 @@ since. Pure. Not here: what is proved with a set (`ledger.evidence_proofs`). Sou
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 from msgspec import Meta
@@ -39,14 +40,27 @@ class Handover(Record):
     validators: Annotated[tuple[Validator, ...], Meta(max_length=VALIDATORS_MAX)]
 
 
-def make_handovers(reader: LedgerReader, epoch: int) -> tuple[Handover, ...]:
-    """Return the handovers of epochs 0 up to the one before `epoch`, which the chain must have reached.
+@dataclass(frozen=True, slots=True)
+class EpochSpan:
+    """The validators of an epoch and the least size of a log that they cosign; the next epoch's ends their term."""
+
+    size_min: int
+    validators: ValidatorSet
+
+
+def first_span(genesis: Genesis) -> EpochSpan:
+    """Return the span of epoch 0, which begins with the log of one leaf: the header of the genesis block."""
+    return EpochSpan(1, validator_set(genesis))
+
+
+def make_handovers(reader: LedgerReader, epoch: int, first: int = 0) -> tuple[Handover, ...]:
+    """Return the handovers of epochs `first` up to the one before `epoch`, which the chain must have reached.
 
     ProofError where they would be more than a proof may hold.
     """
     handovers: list[Handover] = []
     size = 0
-    for ended in range(epoch):
+    for ended in range(first, epoch):
         handovers.append(_handover(reader, ended))
         size += len(encode(handovers[-1]))
         if size > HANDOVERS_BYTES_MAX or len(handovers) > HANDOVERS_MAX:
@@ -58,25 +72,51 @@ def make_handovers(reader: LedgerReader, epoch: int) -> tuple[Handover, ...]:
     return tuple(handovers)
 
 
+def spans_of(reader: LedgerReader, epoch: int) -> tuple[EpochSpan, ...]:
+    """Return the spans of epochs 0 up to `epoch`, which the chain must have reached, as this store has them."""
+    spans = [first_span(reader.genesis)]
+    for number, handover in enumerate(make_handovers(reader, epoch), 1):
+        spans.append(EpochSpan(_size_after(handover.header), ValidatorSet(Epoch(number), handover.validators)))
+    return tuple(spans)
+
+
 def verified_sets(genesis: Genesis, handovers: Sequence[Handover]) -> list[ValidatorSet]:
     """Return the validators of epoch 0 and of each one that a handover leads to, by epoch.
 
     Raises ProofError or SignatureError where a handover does not follow from those before it.
     """
-    sets = [validator_set(genesis)]
+    return [span.validators for span in follow(first_span(genesis), genesis.chain_id, handovers)]
+
+
+def follow(present: EpochSpan, chain_id: Hash, handovers: Sequence[Handover]) -> list[EpochSpan]:
+    """Return the present span and each one that a handover leads to.
+
+    Raises ProofError or SignatureError where a handover does not follow from those before it.
+    """
+    spans = [present]
     for handover in handovers:
-        present = sets[-1]
-        check_committed(handover.header, handover.certificate, genesis.chain_id, present)
-        following = ValidatorSet(Epoch(present.epoch + 1), handover.validators)
-        if following.hash != handover.header.next_validators:
+        present = spans[-1]
+        header, epoch = handover.header, present.validators.epoch
+        check_committed(header, handover.certificate, chain_id, present.validators)
+        following = ValidatorSet(Epoch(epoch + 1), handover.validators)
+        where = f"handover to epoch {following.epoch}"
+        if following.hash != header.next_validators:
             raise ProofError(
                 "validators are not those that the block names",
-                where=f"handover to epoch {following.epoch}",
-                expected=handover.header.next_validators,
+                where=where,
+                expected=header.next_validators,
                 got=following.hash,
             )
-        sets.append(following)
-    return sets
+        size_min = _size_after(header)
+        if header.epoch != epoch or size_min <= present.size_min:
+            raise ProofError("block of another epoch", where=where, expected=epoch, got=header.epoch)
+        spans.append(EpochSpan(size_min, following))
+    return spans
+
+
+def _size_after(header: BlockHeader) -> int:
+    """Return the least size of a log that holds more than this block."""
+    return header.first_index + header.event_count + 2
 
 
 def check_committed(

@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from ledger.batch_headers import BatchHeader, batch_statement
 from ledger.events import EVENT_SIZE_MAX, Event, event_id
-from ledger.handovers import check_release
+from ledger.handovers import HANDOVERS_MAX, Handover, check_release, make_handovers
 from ledger.outcomes import OutcomeProof, verify_outcome
 from ledger.reader import LedgerReader
 from ledger.tlog_proofs import PROOF_SIZE_MAX, TlogProof, parse_tlog_proof
@@ -28,7 +28,6 @@ from ledger.trust_policy import (
     cosigner_key,
     log_key,
     parse_policy,
-    policy_text,
 )
 from primitives import merkle
 from primitives.block import BlockHeader, batches_hash
@@ -44,13 +43,12 @@ __all__ = [
     "cosigner_key",
     "log_key",
     "make_receipt",
-    "policy_text",
     "verify",
 ]
 
 T = TypeVar("T")
 
-RECEIPT_VERSION = 1
+RECEIPT_VERSION = 2
 BATCHES_MAX = 4_096
 
 HashBytes = Annotated[bytes, Meta(min_length=32, max_length=32)]
@@ -60,7 +58,8 @@ Path = Annotated[tuple[HashBytes, ...], Meta(max_length=merkle.PATH_HASHES_MAX)]
 class Receipt(Record):
     """The extra data of a receipt.
 
-    `batch_hashes` are all of the block, `batch_index` is the event's index in its batch.
+    `batch_hashes` are all of the block, `batch_index` is the event's index in its batch. `handovers` lead from the
+    epoch of the verifier's policy to that of the checkpoint.
     """
 
     version: int
@@ -73,14 +72,15 @@ class Receipt(Record):
     batch_signature: Annotated[bytes, Meta(min_length=64, max_length=64)]
     batch_index: Annotated[int, Meta(ge=0)]
     batch_path: Path
+    handovers: Annotated[tuple[Handover, ...], Meta(max_length=HANDOVERS_MAX)]
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What a receipt proves: what became of the event, by whom it was submitted, and when.
 
-    `time_ms` is the block's time; `cosigners` cosigned a checkpoint of `log_size` leaves from `cosigned_first_s` to
-    `cosigned_last_s` (seconds since the epoch).
+    `time_ms` is the block's time; `cosigners`, out of `witnesses`, cosigned a checkpoint of `log_size` leaves from
+    `cosigned_first_s` to `cosigned_last_s` (seconds since 1970); `epoch` is theirs, None where the policy names none.
     """
 
     event_id: EventId
@@ -98,13 +98,15 @@ class Verdict:
     time_ms: TimeMs
     batch_number: int
     log_size: int
+    epoch: int | None
+    witnesses: int
     cosigners: tuple[str, ...]
     cosigned_first_s: int
     cosigned_last_s: int
 
 
-def make_receipt(reader: LedgerReader, event_id_: bytes) -> str | None:
-    """Return an event's receipt under the latest stable checkpoint.
+def make_receipt(reader: LedgerReader, event_id_: bytes, from_epoch: int = 0) -> str | None:
+    """Return an event's receipt under the latest stable checkpoint, for policies of `from_epoch` and later ones.
 
     None where the event was not ordered, or no stable checkpoint covers its block yet.
     """
@@ -130,18 +132,27 @@ def make_receipt(reader: LedgerReader, event_id_: bytes) -> str | None:
         batch_signature=batch.signature,
         batch_index=batch.index,
         batch_path=tuple(merkle.inclusion_path(batch.ids, batch.index)),
+        handovers=handovers_to(reader, checkpoint.size, from_epoch),
     )
     path = reader.log.inclusion(place.log_index, checkpoint.size)
     return TlogProof(encode(receipt), place.log_index, tuple(path), checkpoint.note).text()
 
 
+def handovers_to(reader: LedgerReader, size: int, from_epoch: int) -> tuple[Handover, ...]:
+    """Return the handovers from an epoch to that of a checkpoint of the log's first `size` leaves."""
+    height = reader.height_at_log_index(size - 1)
+    header = None if height is None else reader.header(height)
+    assert header is not None, "a stable checkpoint is of blocks that are here"
+    return make_handovers(reader, header.epoch, from_epoch)
+
+
 def verify(receipt_text: str, policy: str) -> Verdict:
     """Return what a receipt proves under a policy. Raises ProofError where anything does not hold."""
     proof = parse_tlog_proof(receipt_text)
-    checked = parse_policy(policy).check(proof.note)
     receipt = _decode(Receipt, proof.extra, "extra data of the receipt")
     if receipt.version != RECEIPT_VERSION:
         raise ProofError("receipt of an unknown version", expected=RECEIPT_VERSION, got=receipt.version)
+    checked = parse_policy(policy).check(proof.note, receipt.handovers)
     event = _decode(Event, receipt.event, "event of the receipt")
     identity = event_id(receipt.event, event.kind)
     checkpoint = checked.checkpoint
@@ -165,6 +176,8 @@ def verify(receipt_text: str, policy: str) -> Verdict:
         time_ms=receipt.header.time_ms,
         batch_number=receipt.batch_header.number,
         log_size=checkpoint.size,
+        epoch=checked.epoch,
+        witnesses=checked.witnesses,
         cosigners=checked.cosigners,
         cosigned_first_s=checked.first_s,
         cosigned_last_s=checked.last_s,

@@ -13,8 +13,9 @@ from typing import Annotated
 from msgspec import Meta
 
 from ledger.certificate_records import Certificate, CertificateStatus, certificate_key, status_at
+from ledger.handovers import HANDOVERS_MAX, Handover
 from ledger.reader import LedgerReader
-from ledger.receipts import Path, check_header
+from ledger.receipts import Path, check_header, handovers_to
 from ledger.smt import StateProof, verify_state
 from ledger.state import STATE_KEY_SIZE_MAX, STATE_VALUE_SIZE_MAX
 from ledger.tlog_proofs import PROOF_SIZE_MAX, TlogProof, parse_tlog_proof
@@ -24,7 +25,7 @@ from primitives.encoding import Record, decode, encode
 from primitives.errors import EncodingError, ProofError
 from primitives.ids import Hash, Height, TimeMs
 
-STATUS_PROOF_VERSION = 1
+STATUS_PROOF_VERSION = 2
 
 
 class NextHeader(Record):
@@ -35,7 +36,7 @@ class NextHeader(Record):
 
 
 class StatusProof(Record):
-    """The extra data of a status proof; `value` None says that the key is absent."""
+    """The extra data of a status proof; `value` None says that the key is absent; `handovers` as in a receipt."""
 
     version: int
     key: Annotated[bytes, Meta(min_length=1, max_length=STATE_KEY_SIZE_MAX)]
@@ -43,6 +44,7 @@ class StatusProof(Record):
     proof: StateProof
     header: BlockHeader
     following: NextHeader | None
+    handovers: Annotated[tuple[Handover, ...], Meta(max_length=HANDOVERS_MAX)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +63,15 @@ class StatusVerdict:
     height: Height
     time_ms: TimeMs
     until_ms: TimeMs | None
+    epoch: int | None
+    witnesses: int
     cosigners: tuple[str, ...]
 
 
-def make_status_proof(reader: LedgerReader, key: str | bytes, height: int) -> str | None:
+def make_status_proof(reader: LedgerReader, key: str | bytes, height: int, from_epoch: int = 0) -> str | None:
     """Return the proof of a state key at `height` under the latest stable checkpoint; None where none covers it.
 
-    The next header goes with it where the checkpoint covers that too.
+    It is for policies of `from_epoch` and later. The next header goes with it where the checkpoint covers that too.
     """
     found = reader.state_value(key, height)
     if found is None:
@@ -82,7 +86,8 @@ def make_status_proof(reader: LedgerReader, key: str | bytes, height: int) -> st
         next_place = next_header.first_index + next_header.event_count
         if next_place < checkpoint.size:
             following = NextHeader(next_header, tuple(reader.log.inclusion(next_place, checkpoint.size)))
-    extra = StatusProof(STATUS_PROOF_VERSION, found.key, found.value, found.proof, found.header, following)
+    handovers = handovers_to(reader, checkpoint.size, from_epoch)
+    extra = StatusProof(STATUS_PROOF_VERSION, found.key, found.value, found.proof, found.header, following, handovers)
     path = tuple(reader.log.inclusion(place, checkpoint.size))
     return TlogProof(encode(extra), place, path, checkpoint.note).text()
 
@@ -90,13 +95,13 @@ def make_status_proof(reader: LedgerReader, key: str | bytes, height: int) -> st
 def verify_status(proof_text: str, policy: str) -> StatusVerdict:
     """Return what a status proof proves under a policy. Raises ProofError where anything does not hold."""
     proof = parse_tlog_proof(proof_text)
-    checked = parse_policy(policy).check(proof.note)
     try:
         extra = decode(StatusProof, proof.extra, size_max=PROOF_SIZE_MAX)
     except EncodingError as error:
         raise ProofError(error.what, where="extra data", expected=error.expected, got=error.got) from None
     if extra.version != STATUS_PROOF_VERSION:
         raise ProofError("status proof of an unknown version", expected=STATUS_PROOF_VERSION, got=extra.version)
+    checked = parse_policy(policy).check(proof.note, extra.handovers)
     header = extra.header
     place = header.first_index + header.event_count
     if proof.index != place:
@@ -120,6 +125,8 @@ def verify_status(proof_text: str, policy: str) -> StatusVerdict:
         height=header.height,
         time_ms=header.time_ms,
         until_ms=until_ms,
+        epoch=checked.epoch,
+        witnesses=checked.witnesses,
         cosigners=checked.cosigners,
     )
 

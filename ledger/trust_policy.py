@@ -1,17 +1,29 @@
 """The policy under which receipts are trusted: which logs, which cosigners, and how many of them.
 
-Text as C2SP tlog-policy defines it (`log`, `witness`, `group`, `quorum` lines). Here: writing the policy of a validator
-set, reading any policy, and judging a signed checkpoint by it. Not here: what a leaf says (`ledger.receipts`).
-Key names: a log key is named by the origin, a cosigning key by `CHAIN/VALIDATOR`.
+Text as C2SP tlog-policy defines it (`log`, `witness`, `group`, `quorum` lines). Here: writing the policy of a chain,
+reading any policy, and judging a signed checkpoint by it: of the epoch that its quorum names, of earlier ones that it
+lists, and of later ones to which handovers lead. Not here: what a leaf says (`ledger.receipts`), the lines of epochs
+(`ledger.policy_epochs`). Key names: a log key is named by the origin, a cosigning key by `CHAIN/VALIDATOR`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 from ledger.genesis import Genesis
+from ledger.handovers import EpochSpan, Handover, follow
+from ledger.policy_epochs import (
+    MARK,
+    check_order,
+    cosigner_key_of,
+    epoch_line,
+    group_of,
+    log_key_of,
+    parse_epoch_line,
+    span_at,
+)
 from primitives.errors import ProofError, UsageError
 from primitives.ids import Hash
 from primitives.keys import SigningKey
@@ -36,6 +48,7 @@ POLICY_SIZE_MAX = 1 << 20
 NONE = "none"
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _BLANKS = re.compile(r"[ \t]+")
+_HASH = re.compile(r"[0-9a-f]{64}")
 _THRESHOLD = re.compile(r"[1-9][0-9]{0,5}")
 
 
@@ -49,9 +62,15 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class CheckedCheckpoint:
-    """A checkpoint that a policy accepts: who cosigned it, and the earliest and latest time of theirs, in seconds."""
+    """A checkpoint that a policy accepts: who cosigned it, and the earliest and latest time of theirs, in seconds.
+
+    `epoch` is that of the validators who cosigned it, None where the policy names no epochs; `witnesses` counts all
+    whose word the policy would have taken.
+    """
 
     checkpoint: Checkpoint
+    epoch: int | None
+    witnesses: int
     cosigners: tuple[str, ...]
     first_s: int
     last_s: int
@@ -59,20 +78,60 @@ class CheckedCheckpoint:
 
 @dataclass(slots=True)
 class TrustPolicy:
-    """Logs by their keys, witnesses and groups by their names in the policy, and the name that must hold."""
+    """Logs by their keys, witnesses and groups by their names in the policy, and the name that must hold.
+
+    `epochs` are those that it lists, ascending; the last one's validators are the group that the quorum names.
+    """
 
     logs: list[NoteKey] = field(default_factory=list)
     witnesses: dict[str, NoteKey] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
     quorum: str | None = None
+    epochs: list[EpochSpan] = field(default_factory=list)
 
-    def check(self, note_text: str) -> CheckedCheckpoint:
+    def check(self, note_text: str, handovers: Sequence[Handover] = ()) -> CheckedCheckpoint:
         """Return the checkpoint of a note; ProofError unless a log of the policy signed it and the quorum cosigned it.
 
-        A signature of a known key that does not verify refuses the note; those of unknown keys count for nothing.
+        A signature of a known key that does not verify refuses the note; those of unknown keys count for nothing. Where
+        the policy names epochs, each one's validators count for the sizes of its own term only, and `handovers` may
+        lead to later ones; the group of validators then stands for those of the checkpoint's epoch.
         """
         note = parse_note(note_text)
         checkpoint = parse_checkpoint(note.text)
+        if not self.epochs:
+            return self._judge(note, checkpoint, None)
+        self._check_origin(checkpoint)
+        span = span_at(self._spans(checkpoint.origin, handovers), checkpoint.size)
+        own = span.validators.epoch == self.epochs[-1].validators.epoch
+        policy = self if own else self._of_epoch(span.validators, checkpoint.origin)
+        return policy._judge(note, checkpoint, span.validators.epoch)
+
+    def _spans(self, origin: str, handovers: Sequence[Handover]) -> list[EpochSpan]:
+        """Return the epochs of the policy and those to which the handovers lead from its last one on."""
+        present = self.epochs[-1]
+        newer = [each for each in handovers if each.header.epoch >= present.validators.epoch]
+        return [*self.epochs[:-1], *follow(present, _chain_id(origin), newer)]
+
+    def _of_epoch(self, validators: ValidatorSet, origin: str) -> TrustPolicy:
+        """Return this policy with the validators of another epoch in the place of its own."""
+        group = group_of(self.epochs[-1].validators.epoch)
+        kept = {name: key for name, key in self.witnesses.items() if name not in self.groups[group].members}
+        chain = _chain(origin)
+        cosigners = {
+            _free_name(v.name, validators.epoch, {*kept, *self.groups}): cosigner_key_of(chain, v)
+            for v in validators.validators
+        }
+        known = {key.public for key in self.logs}
+        logs = [log_key_of(origin, v) for v in validators.validators if v.log_key not in known]
+        return replace(
+            self,
+            logs=[*self.logs, *logs],
+            witnesses={**kept, **cosigners},
+            groups={**self.groups, group: Group(validators.quorum, tuple(cosigners))},
+        )
+
+    def _judge(self, note: Note, checkpoint: Checkpoint, epoch: int | None) -> CheckedCheckpoint:
+        self._check_origin(checkpoint)
         self._check_log(note, checkpoint)
         times: dict[str, int] = {}
         for name, key in self.witnesses.items():
@@ -84,16 +143,18 @@ class TrustPolicy:
                 where=f"checkpoint of size {checkpoint.size}",
                 expected=f"quorum {self.quorum} ({self._describe(self.quorum or NONE)})",
                 got=", ".join(times) or "none",
+                hint=None if epoch is None else f"the policy and the proof lead to epoch {epoch} at this size",
             )
-        return CheckedCheckpoint(
-            checkpoint, tuple(times), min(times.values(), default=0), max(times.values(), default=0)
-        )
+        first_s, last_s = min(times.values(), default=0), max(times.values(), default=0)
+        return CheckedCheckpoint(checkpoint, epoch, len(self.witnesses), tuple(times), first_s, last_s)
+
+    def _check_origin(self, checkpoint: Checkpoint) -> None:
+        if all(key.name != checkpoint.origin for key in self.logs):
+            known = ", ".join(sorted({key.name for key in self.logs})) or "none"
+            raise ProofError("checkpoint of a log that the policy does not name", expected=known, got=checkpoint.origin)
 
     def _check_log(self, note: Note, checkpoint: Checkpoint) -> None:
         logs = [key for key in self.logs if key.name == checkpoint.origin]
-        if not logs:
-            known = ", ".join(sorted({key.name for key in self.logs})) or "none"
-            raise ProofError("checkpoint of a log that the policy does not name", expected=known, got=checkpoint.origin)
         signed = [key for key in logs if note.signature_by(key) is not None]
         if not signed:
             raise ProofError("checkpoint without a signature of the log", where=checkpoint.origin)
@@ -124,11 +185,56 @@ def parse_policy(text: str) -> TrustPolicy:
         if _FORBIDDEN.search(line):
             raise ProofError("control character in a policy", where=where, expected="text, tabs and newlines")
         words = [word for word in _BLANKS.split(line) if word]
-        if words and not words[0].startswith("#"):
+        if words and words[0] == MARK:
+            span = parse_epoch_line(words, where)
+            check_order(policy.epochs, span, where)
+            policy.epochs.append(span)
+        elif words and not words[0].startswith("#"):
             _parse_line(policy, words, where)
     if policy.quorum is None:
         raise ProofError("policy without a quorum", expected="one line: quorum NAME")
+    if policy.epochs:
+        _check_present(policy, policy.epochs[-1].validators)
     return policy
+
+
+def _check_present(policy: TrustPolicy, validators: ValidatorSet) -> None:
+    """Raise ProofError unless the group of the last epoch says of its validators what the epoch's line says."""
+    name = group_of(validators.epoch)
+    group = policy.groups.get(name)
+    origins = {key.name for key in policy.logs}
+    if group is None or len(origins) != 1:
+        raise ProofError("epoch of a policy without its group or log", expected=f"group {name} and one log's keys")
+    origin = origins.pop()
+    chain = _chain(origin)
+    _chain_id(origin)
+    listed = {policy.witnesses[member] for member in group.members if member in policy.witnesses}
+    named = {cosigner_key_of(chain, validator) for validator in validators.validators}
+    if listed != named or len(group.members) != validators.n or group.threshold != validators.quorum:
+        raise ProofError(
+            "group of validators is not the epoch's",
+            where=name,
+            expected=f"{validators.quorum} of {', '.join(v.name for v in validators.validators)}",
+            got=f"{group.threshold} of {', '.join(group.members)}",
+        )
+
+
+def _chain(origin: str) -> str:
+    return origin.rpartition("/")[0]
+
+
+def _chain_id(origin: str) -> Hash:
+    digits = origin.rpartition("/")[2]
+    if _HASH.fullmatch(digits) is None:
+        raise ProofError("origin without a chain id", expected="NAME/CHAIN_ID, 64 hex digits", got=origin)
+    return Hash(bytes.fromhex(digits))
+
+
+def _free_name(name: str, epoch: int, taken: set[str]) -> str:
+    """Return a name for a validator of another epoch that no other witness or group of the policy has."""
+    while name in taken:
+        name = f"{name}@{epoch}"
+    return name
 
 
 def _parse_line(policy: TrustPolicy, words: list[str], where: str) -> None:
@@ -196,22 +302,25 @@ def _threshold(text: str, count: int, where: str) -> int:
 
 def log_key(genesis: Genesis, validator: Validator) -> NoteKey:
     """Return the key with which a validator signs checkpoints as the log."""
-    return NoteKey(genesis.origin, ED25519, validator.log_key)
+    return log_key_of(genesis.origin, validator)
 
 
 def cosigner_key(genesis: Genesis, validator: Validator) -> NoteKey:
     """Return the key with which a validator cosigns checkpoints."""
-    return NoteKey(f"{genesis.chain}/{validator.name}", COSIGNATURE_V1, validator.cosign_key)
+    return cosigner_key_of(genesis.chain, validator)
 
 
-def policy_text(genesis: Genesis, validators: ValidatorSet) -> str:
-    """Return the policy of a validator set: its log keys, its cosigners, and its quorum."""
+def policy_text(genesis: Genesis, spans: Sequence[EpochSpan]) -> str:
+    """Return the policy of a chain whose epochs are these: the last one's log keys, cosigners and quorum, and all."""
+    validators = spans[-1].validators
+    name = group_of(validators.epoch)
     lines = [f"# {genesis.origin}, epoch {validators.epoch}: {validators.quorum} of {validators.n} validators"]
     lines += [f"log {log_key(genesis, validator).vkey()}" for validator in validators.validators]
     lines += [f"witness {v.name} {cosigner_key(genesis, v).vkey()}" for v in validators.validators]
-    names = " ".join(validator.name for validator in validators.validators)
-    lines.append(f"group validators-of-epoch-{validators.epoch} {validators.quorum} {names}")
-    lines.append(f"quorum validators-of-epoch-{validators.epoch}")
+    lines.append(f"group {name} {validators.quorum} {' '.join(v.name for v in validators.validators)}")
+    lines.append(f"quorum {name}")
+    lines.append("# The validators of each epoch, by the least size of a log that they cosign:")
+    lines += [epoch_line(span) for span in spans]
     return "\n".join(lines) + "\n"
 
 

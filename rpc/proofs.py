@@ -5,6 +5,7 @@ Here: finding out why there is no receipt yet. Not here: their bytes (`ledger.re
 
 from __future__ import annotations
 
+from ledger.handovers import spans_of
 from ledger.members import VALIDATORS_KEY
 from ledger.receipts import make_receipt
 from ledger.state import STATE_VALUE_SIZE_MAX
@@ -18,9 +19,9 @@ from rpc.ports import Services
 CHECKPOINT_RETRY_MS = 500
 
 
-def receipt_text(services: Services, event_id: EventId) -> str:
+def receipt_text(services: Services, event_id: EventId, from_epoch: int = 0) -> str:
     """Return an event's receipt; -32001 for an unknown event, -32002 until a stable checkpoint covers it."""
-    text = make_receipt(services.reads, event_id)
+    text = make_receipt(services.reads, event_id, from_epoch)
     if text is not None:
         return text
     if services.reads.position(event_id) is None:
@@ -44,5 +45,6 @@ def present_validators(services: Services) -> tuple[ValidatorSet, int]:
 
 
 def policy_text(services: Services) -> str:
-    """Return the policy of the present validators."""
-    return policy_of(services.reads.genesis, present_validators(services)[0])
+    """Return the policy of the present validators, which judges past epochs as well."""
+    reads = services.reads
+    return policy_of(reads.genesis, spans_of(reads, present_validators(services)[0].epoch))

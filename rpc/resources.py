@@ -33,6 +33,7 @@ _TILE = re.compile(
     r"(?P<level>0|[1-9][0-9]?|entries)/(?P<index>(?:x[0-9]{3}/)*[0-9]{3})(?:\.p/(?P<width>[1-9][0-9]{0,2}))?"
 )
 _INDEX_GROUPS_MAX = 5
+_EPOCH = re.compile(r"0|[1-9][0-9]{0,8}")
 _EVENT_ID = re.compile(r"[0-9a-f]{64}")
 
 
@@ -108,10 +109,24 @@ async def _receipt(request: web.Request) -> web.Response:
             expected="/events/EVENT_ID.tlog-proof with 64 lower-case hex digits",
             got=shown(request.path),
         )
-    text = await asyncio.to_thread(receipt_text, request.app[SERVICES], EventId(bytes.fromhex(name)))
+    from_epoch = _from_epoch(request)
+    text = await asyncio.to_thread(receipt_text, request.app[SERVICES], EventId(bytes.fromhex(name)), from_epoch)
     response = _text(text, caching=CHANGING)
     response.headers["Content-Disposition"] = f'attachment; filename="{name}.tlog-proof"'
     return response
+
+
+def _from_epoch(request: web.Request) -> int:
+    text = request.query.get("from_epoch", "0")
+    if _EPOCH.fullmatch(text) is None:
+        raise RpcError(
+            Code.INVALID_PARAMS,
+            "bad_epoch",
+            "not the number of an epoch",
+            expected="?from_epoch=NUMBER",
+            got=shown(text),
+        )
+    return int(text)
 
 
 async def _policy(request: web.Request) -> web.Response:

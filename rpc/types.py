@@ -45,6 +45,7 @@ Base64 = Annotated[str, msgspec.Meta(pattern=BASE64_PATTERN, description="base64
 HeightNumber = Annotated[int, msgspec.Meta(ge=0, le=HEIGHT_MAX)]
 HeightParam = HeightNumber | Literal["earliest", "latest"]
 LogSize = Annotated[int, msgspec.Meta(ge=0, le=SIZE_MAX)]
+EpochNumber = Annotated[int, msgspec.Meta(ge=0, le=HEIGHT_MAX)]
 Offset = Annotated[int, msgspec.Meta(ge=0, le=SIZE_MAX)]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=LIMIT_MAX)]
 Order = Literal["asc", "desc"]

@@ -37,9 +37,16 @@ POLL_S = 0.1
     default=COVERED_WITHIN_S,
     help="Seconds to wait for a checkpoint.",
 )
-def prove(event_id: str, target: Path | None, timeout_s: float) -> None:
+@click.option(
+    "--from-epoch",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="The epoch of the policy it is for; later changes of validators go with it.",
+)
+def prove(event_id: str, target: Path | None, timeout_s: float, from_epoch: int) -> None:
     """Fetch the receipt of EVENT_ID: event, proof and cosigned checkpoint (a .tlog-proof)."""
-    text = fetch_receipt(event_id_of(event_id), timeout_s)
+    text = fetch_receipt(event_id_of(event_id), timeout_s, from_epoch)
     if target is None:
         click.echo(text, nl=False)
         return
@@ -51,7 +58,7 @@ def prove(event_id: str, target: Path | None, timeout_s: float) -> None:
         show({"event_id": event_id, "file": str(target)})
 
 
-def fetch_receipt(event_id: str, timeout_s: float) -> str:
+def fetch_receipt(event_id: str, timeout_s: float, from_epoch: int = 0) -> str:
     """Return the text of a receipt, waiting until a checkpoint covers the event."""
     import time
 
@@ -61,7 +68,7 @@ def fetch_receipt(event_id: str, timeout_s: float) -> str:
     end = time.monotonic() + timeout_s
     while True:
         try:
-            return str(client.call("ledger_getProof", event_id=event_id)["receipt"])
+            return str(client.call("ledger_getProof", event_id=event_id, from_epoch=from_epoch)["receipt"])
         except CallRefused as refused:
             if refused.code != UNAVAILABLE or time.monotonic() >= end:
                 raise
@@ -151,7 +158,9 @@ def _receipt_row(text: str, policy: str) -> dict[str, Any]:
         "log_size": verdict.log_size,
         "cosigners": list(verdict.cosigners),
         "cosigned": {
-            **_quorum(verdict.cosigners, policy),
+            "by": len(verdict.cosigners),
+            "of": verdict.witnesses,
+            "epoch": verdict.epoch,
             "first": format_time(verdict.cosigned_first_s * 1_000),
             "last": format_time(verdict.cosigned_last_s * 1_000),
         },
@@ -180,14 +189,8 @@ def _status_row(text: str, policy: str, number: str, moment: str | None) -> dict
         "chain_id": verdict.chain_id.hex(),
         "height": verdict.height,
         "cosigners": list(verdict.cosigners),
-        "cosigned": _quorum(verdict.cosigners, policy),
+        "cosigned": {"by": len(verdict.cosigners), "of": verdict.witnesses, "epoch": verdict.epoch},
     }
-
-
-def _quorum(cosigners: tuple[str, ...], policy: str) -> dict[str, Any]:
-    from ledger.trust_policy import parse_policy
-
-    return {"by": len(cosigners), "of": len(parse_policy(policy).witnesses)}
 
 
 @click.group(cls=Group)
@@ -205,11 +208,11 @@ def export(target: Path | None, genesis: Path | None) -> None:
     """
     if genesis is not None:
         from chainnode.founding import read_genesis
-        from ledger.genesis import validator_set
+        from ledger.handovers import first_span
         from ledger.trust_policy import policy_text
 
         chain = read_genesis(genesis)
-        text = policy_text(chain, validator_set(chain))
+        text = policy_text(chain, (first_span(chain),))
     else:
         text = settings().client().get("/policy").decode()
     if target is None:

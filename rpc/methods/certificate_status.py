@@ -23,17 +23,21 @@ from rpc.methods.heights import height_of, tip_of
 from rpc.ports import LedgerReads, Services
 from rpc.proofs import CHECKPOINT_RETRY_MS
 from rpc.registry import Unsettled, patient_method
-from rpc.types import HeightNumber, Params, Result, Time, time_text
+from rpc.types import EpochNumber, HeightNumber, Params, Result, Time, time_text
 
 # A stable checkpoint follows its block within a few hundred milliseconds while the validators agree.
 CHECKPOINT_WAIT_MS: Final = 1_500
 
 
 class GetCertificateStatus(Params, frozen=True):
-    """A certificate, at a height or at a time that has come (RFC 3339 UTC); without `at`, now."""
+    """A certificate, at a height or at a time that has come (RFC 3339 UTC); without `at`, now.
+
+    `from_epoch` is the epoch of the policy under which the proof will be verified, or an earlier one.
+    """
 
     number: CertificateNumber
     at: HeightNumber | str = "latest"
+    from_epoch: EpochNumber = 0
 
 
 class ProofPending(Result, frozen=True):
@@ -82,26 +86,26 @@ def get_certificate_status(
     covered = _covered_height(services.reads, tip)
     if params.at != "latest":
         height, time_ms = _moment(services, params.at, tip)
-        return _answer(services, params.number, height, time_ms, tip, covered)
+        return _answer(services, params, height, time_ms, tip, covered)
     if covered is None or not _unchanged(services.reads, certificate_key(params.number), covered, int(tip.height)):
-        answer = _answer(services, params.number, int(tip.height), None, tip, covered)
+        answer = _answer(services, params, int(tip.height), None, tip, covered)
         return answer if covered is None else Unsettled(answer)
-    return _answer(services, params.number, covered, None, tip, covered)
+    return _answer(services, params, covered, None, tip, covered)
 
 
 def _answer(
-    services: Services, number: str, height: int, time_ms: int | None, tip: Tip, covered: int | None
+    services: Services, params: GetCertificateStatus, height: int, time_ms: int | None, tip: Tip, covered: int | None
 ) -> CertificateStatusResult:
     """Return the status as the record at `height` says it, at `time_ms` or the block's own time."""
-    key = certificate_key(number)
+    key = certificate_key(params.number)
     value = _value(services.reads, key, height)
     at_ms = value.header.time_ms if time_ms is None else time_ms
     certificate = certificate_of(value)
     status = None if certificate is None else status_words(status_at(certificate, at_ms))
     hindsight = _hindsight(services.reads, key, int(tip.height), at_ms)
-    proof = make_status_proof(services.reads, key, height)
+    proof = make_status_proof(services.reads, key, height, params.from_epoch)
     return CertificateStatusResult(
-        number=number,
+        number=params.number,
         exists=certificate is not None,
         status=status,
         hindsight=None if hindsight == status else hindsight,

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from primitives.ids import EventId
 from rpc.errors import Code, invalid_params, not_found, unavailable
-from rpc.methods.events import EventIdParams
 from rpc.methods.heights import tip_of
 from rpc.ports import Services
 from rpc.proofs import receipt_text
 from rpc.registry import method
 from rpc.types import (
+    EpochNumber,
+    HashHex,
     LogSize,
     Params,
     Result,
@@ -54,6 +55,13 @@ def get_checkpoint(services: Services, params: GetCheckpoint) -> CheckpointResul
     return CheckpointResult(services.reads.origin, found.size, found.root.hex(), found.note, int(tip.height))
 
 
+class GetProof(Params, frozen=True):
+    """An event; `from_epoch` is the epoch of the policy under which its receipt will be verified, or an earlier one."""
+
+    event_id: HashHex
+    from_epoch: EpochNumber = 0
+
+
 class ProofResult(Result, frozen=True):
     """An event's receipt: the text of a `.tlog-proof`, for `chainnode verify`."""
 
@@ -64,15 +72,15 @@ class ProofResult(Result, frozen=True):
 
 @method(
     "ledger_getProof",
-    params=EventIdParams,
+    params=GetProof,
     result=ProofResult,
     errors=(Code.NOT_FOUND, Code.UNAVAILABLE),
     in_thread=True,
 )
-def get_proof(services: Services, params: EventIdParams) -> ProofResult:
+def get_proof(services: Services, params: GetProof) -> ProofResult:
     """An event's receipt, which anybody can verify offline under the consortium's policy."""
     tip = tip_of(services)
-    receipt = receipt_text(services, EventId(bytes.fromhex(params.event_id)))
+    receipt = receipt_text(services, EventId(bytes.fromhex(params.event_id)), params.from_epoch)
     return ProofResult(params.event_id, receipt, int(tip.height))
 
 

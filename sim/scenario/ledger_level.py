@@ -28,10 +28,12 @@ from ledger.certificate_bodies import (
 )
 from ledger.events import Event
 from ledger.genesis import GenesisSource
+from ledger.handovers import spans_of
 from ledger.members import Role
 from ledger.outcomes import Outcome
-from ledger.receipts import make_receipt, policy_text, verify
+from ledger.receipts import make_receipt, verify
 from ledger.registry import KINDS_BY_NAME
+from ledger.trust_policy import policy_text
 from primitives.encoding import encode
 from primitives.errors import SignatureError
 from primitives.ids import ZERO_HASH, Hash, TimeMs
@@ -190,9 +192,10 @@ def _receipt(stage: Stage, found: Match) -> tuple[bool, str]:
     batch = stage.value(found, found.word("of"), ParsedBatch)
     core = stage.world.core(stage.node(found, "from"))
     text = None if core is None else make_receipt(core.reader, batch.ids[0])
-    if text is None:
+    if core is None or text is None:
         return False, "there is no receipt yet"
-    verdict = verify(text, policy_text(stage.world.genesis, stage.validators()))
+    policy = policy_text(stage.world.genesis, spans_of(core.reader, stage.epoch()))
+    verdict = verify(text, policy)
     got = "applied" if verdict.applied else f"rejected: {verdict.rule}"
     return got == found.text("says"), f"{got}, of {verdict.member}, at height {verdict.height}"
 

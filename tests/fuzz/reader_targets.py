@@ -32,8 +32,9 @@ from ledger.events import Event
 from ledger.evidence_bodies import EVIDENCE_VOTES, SignedVote, VotesEvidence, accused_bytes
 from ledger.evidence_proofs import proof_from_json, verify_evidence_proof
 from ledger.fsck import verify_all
-from ledger.genesis import Genesis, genesis_bytes, parse_address, parse_genesis, validator_set
+from ledger.genesis import Genesis, genesis_bytes, parse_address, parse_genesis
 from ledger.genesis_json import genesis_to_json
+from ledger.handovers import first_span
 from ledger.payments_json import statement_from_json
 from ledger.reader import LedgerReader, checkpoint_rows
 from ledger.registry import KINDS
@@ -212,7 +213,7 @@ def proof(data: bytes) -> None:
     """A receipt, a status proof, a proof of evidence, a note, a policy: all readers of such texts take it."""
     text = data.decode("utf-8", "surrogateescape")
     chain = genesis_of(4)
-    policy = policy_text(chain, validator_set(chain))
+    policy = policy_text(chain, (first_span(chain),))
     readers: tuple[Callable[[], object], ...] = (
         lambda: receipts.verify(text, policy),
         lambda: status_proofs.verify_status(text, policy),
@@ -347,7 +348,7 @@ def reader_seeds(target: str) -> Iterator[bytes]:
             yield b"-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n"
         case "proof":
             chain = genesis_of(4)
-            yield policy_text(chain, validator_set(chain)).encode()
+            yield policy_text(chain, (first_span(chain),)).encode()
             yield f"{chain.origin}\n5\n{'A' * 43}=\n\n\u2014 {chain.origin} {'A' * 88}\n".encode()
             yield f"c2sp.org/tlog-proof@v1\nextra AAAA\nindex 1\n\n{chain.origin}\n5\n{'A' * 43}=\n".encode()
             yield b'{"version": 1, "number": 0}'

@@ -8,6 +8,7 @@ import pytest
 
 from ledger.events import event_id
 from ledger.genesis import validator_set
+from ledger.handovers import first_span
 from ledger.reader import CHECKPOINTS_KEPT, LedgerReader, checkpoint_rows
 from ledger.rows import checkpoint_key, state_row_key
 from ledger.smt import verify_state
@@ -161,7 +162,7 @@ def test_state_is_proved_as_it_was_at_each_height(reader: LedgerReader) -> None:
 def test_status_proof_says_from_when_until_when(ledger: Ledger, reader: LedgerReader) -> None:
     assert make_status_proof(reader, "value/y", 3) is None
     sign_tip(ledger)
-    policy = policy_text(ledger.genesis, validator_set(ledger.genesis))
+    policy = policy_text(ledger.genesis, (first_span(ledger.genesis),))
     before = make_status_proof(reader, "value/y", 3)
     now = make_status_proof(reader, "value/y", 4)
     assert before is not None
@@ -189,7 +190,7 @@ def test_status_proof_reaches_no_further_back_than_its_block(ledger: Ledger, aft
     reader = LedgerReader(ledger.store, ledger.genesis)
     text = make_status_proof(reader, "certificate/FTP-2026-06-000001", 5)
     assert text is not None
-    verdict = verify_status(text, policy_text(ledger.genesis, validator_set(ledger.genesis)))
+    verdict = verify_status(text, policy_text(ledger.genesis, (first_span(ledger.genesis),)))
     assert verdict.time_ms == verdict.until_ms == START_MS + 94_828
     assert certificate_status(verdict, "FTP-2026-06-000001") is None
     with pytest.raises(ProofError, match="says nothing about that time"):
@@ -198,7 +199,7 @@ def test_status_proof_reaches_no_further_back_than_its_block(ledger: Ledger, aft
 
 def test_status_proof_with_a_header_that_does_not_follow_is_refused(ledger: Ledger, reader: LedgerReader) -> None:
     sign_tip(ledger)
-    policy = policy_text(ledger.genesis, validator_set(ledger.genesis))
+    policy = policy_text(ledger.genesis, (first_span(ledger.genesis),))
     text, later = make_status_proof(reader, "value/y", 1), make_status_proof(reader, "value/y", 2)
     assert text is not None
     assert later is not None
@@ -213,7 +214,7 @@ def test_status_proof_with_a_header_that_does_not_follow_is_refused(ledger: Ledg
 
 def test_status_proof_answers_only_for_its_key_and_times(ledger: Ledger, reader: LedgerReader) -> None:
     sign_tip(ledger)
-    policy = policy_text(ledger.genesis, validator_set(ledger.genesis))
+    policy = policy_text(ledger.genesis, (first_span(ledger.genesis),))
     text = make_status_proof(reader, "certificate/FTP-2026-06-000001", 3)
     assert text is not None
     verdict = verify_status(text, policy)

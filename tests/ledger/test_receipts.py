@@ -8,6 +8,7 @@ import pytest
 from ledger.batch_headers import batch_statement
 from ledger.chain import CommitResult
 from ledger.genesis import validator_set
+from ledger.handovers import first_span
 from ledger.reader import LedgerReader, checkpoint_rows
 from ledger.receipts import Receipt, make_receipt, verify
 from ledger.store import MemoryStore
@@ -57,7 +58,7 @@ def proved() -> tuple[Ledger, CommitResult, str]:
     """A ledger with a stable checkpoint, its last commit, and its policy."""
     ledger, result = busy_ledger()
     stable(ledger)
-    return ledger, result, policy_text(ledger.genesis, validator_set(ledger.genesis))
+    return ledger, result, policy_text(ledger.genesis, (first_span(ledger.genesis),))
 
 
 def receipt_of(ledger: Ledger, event_id: bytes) -> str:
@@ -185,7 +186,7 @@ def test_receipt_is_refused_under_the_policy_of_another_chain(proved: tuple[Ledg
     ledger, result, _ = proved
     receipt = receipt_of(ledger, result.event_ids[0])
     with pytest.raises(ProofError, match="log that the policy does not name"):
-        verify(receipt, policy_text(_renamed(ledger), validator_set(ledger.genesis)))
+        verify(receipt, policy_text(_renamed(ledger), (first_span(ledger.genesis),)))
 
 
 def _renamed(ledger: Ledger):  # type: ignore[no-untyped-def]  # a Genesis of another name
@@ -227,7 +228,7 @@ def test_malformed_policy_is_refused_with_the_line(change, message, proved) -> N
 
 
 def test_policy_takes_nested_groups_any_all_and_comments() -> None:
-    keys = policy_text(Ledger(MemoryStore()).genesis, validator_set(Ledger(MemoryStore()).genesis)).split("\n")
+    keys = policy_text(Ledger(MemoryStore()).genesis, (first_span(Ledger(MemoryStore()).genesis),)).split("\n")
     witnesses = [line for line in keys if line.startswith("witness")]
     text = "\n".join(
         [

@@ -26,7 +26,7 @@ from ledger.evidence_bodies import (
     arranged,
     kind_of,
 )
-from ledger.genesis import validator_set
+from ledger.handovers import first_span
 from ledger.trust_policy import policy_text
 from primitives.encoding import encode
 from primitives.ids import Epoch, Hash, Height, View
@@ -128,7 +128,7 @@ async def test_an_event_that_is_no_recorded_evidence_is_not_found(client, node) 
 async def receipts(client, node, folder: Path) -> list[Path]:
     """Write the receipts of all evidence, and the policy, into a folder."""
     node.checkpoint()
-    (folder / "policy").write_text(policy_text(node.genesis, validator_set(node.genesis)))
+    (folder / "policy").write_text(policy_text(node.genesis, (first_span(node.genesis),)))
     files = []
     for item in (await client.call("net_evidence", {"order": "asc"}))["evidence"]:
         files.append(folder / f"{item['kind']}.tlog-proof")
