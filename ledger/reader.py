@@ -302,6 +302,18 @@ class LedgerReader:
         """Return the bytes of a batch that is held, ordered or not."""
         return self.store.get(rows.batch_key(batch_hash))
 
+    def rejected(self, height: int) -> tuple[tuple[int, Outcome], ...]:
+        """Return the index and outcome of each event that was not applied, of the block at `height`, which exists."""
+        return self._execution(height).rejected
+
+    def batch_place(self, height: int, batch_hash: bytes) -> int:
+        """Return the log index of the first event of a batch of the block at `height`, which holds it."""
+        committed = self.committed_block(height)
+        if committed is None or batch_hash not in committed.block.batch_hashes:
+            raise StorageError("batch is not of its block", where=f"height {height}", hint="run `chainnode fsck`")
+        number = committed.block.batch_hashes.index(Hash(batch_hash))
+        return committed.block.header.first_index + sum(self._execution(height).event_counts[:number])
+
     def batch_evidence(self, height: int, index: int) -> BatchEvidence:
         """Return what a receipt needs of the batch that holds event `index` of the block at `height`."""
         committed = self.committed_block(height)

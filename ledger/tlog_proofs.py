@@ -35,10 +35,10 @@ class TlogProof:
         return "\n".join(lines) + "\n" + self.note
 
 
-def parse_tlog_proof(text: str) -> TlogProof:
-    """Return the proof of a text; ProofError where it is malformed or spelled in another way."""
-    if len(text) > PROOF_SIZE_MAX:
-        raise ProofError("proof too large", expected=f"at most {PROOF_SIZE_MAX} characters", got=len(text))
+def parse_tlog_proof(text: str, *, size_max: int = PROOF_SIZE_MAX) -> TlogProof:
+    """Return the proof of a text; ProofError where it is malformed, too long, or spelled in another way."""
+    if len(text) > size_max:
+        raise ProofError("proof too large", expected=f"at most {size_max} characters", got=len(text))
     if any(0xD800 <= ord(character) <= 0xDFFF for character in text):
         raise ProofError("proof is not UTF-8", expected="text")
     head, separator, note = text.partition("\n\n")

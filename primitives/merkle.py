@@ -140,6 +140,44 @@ def range_root(part: Range, subtree: Callable[[Subtree], bytes]) -> Hash:
     return Hash(carry)
 
 
+def range_proof(start: int, stop: int, size: int) -> tuple[list[Subtree], list[Subtree]]:
+    """Return the complete subtrees before and after leaves [start, stop) of a tree of `size`."""
+    _check_size(size)
+    if not 0 <= start <= stop <= size:
+        raise ProofError("no such range of leaves", expected=f"within 0 to {size}", got=f"{start} to {stop}")
+    return cover(0, start), cover(stop, size)
+
+
+def root_from_range(
+    size: int, start: int, leaves: Sequence[bytes], before: Sequence[bytes], after: Sequence[bytes]
+) -> Hash:
+    """Return the root of the tree of `size` leaves whose leaves from `start` on are these.
+
+    `before` and `after` are the roots that `range_proof` names. ProofError where their number does not fit.
+    """
+    left, right = range_proof(start, start + len(leaves), size)
+    if len(before) != len(left) or len(after) != len(right):
+        raise ProofError(
+            "hashes beside a range",
+            expected=f"{len(left)} before and {len(right)} after",
+            got=f"{len(before)} and {len(after)}",
+        )
+    parts = [*zip(left, before, strict=True), *(((0, i), leaf) for i, leaf in enumerate(leaves, start))]
+    stack: list[tuple[int, bytes]] = []
+    for (level, index), value in [*parts, *zip(right, after, strict=True)]:
+        carry = value
+        while index & 1 and stack and stack[-1][0] == level:
+            carry = node_hash(stack.pop()[1], carry)
+            level, index = level + 1, index >> 1
+        stack.append((level, carry))
+    if not stack:
+        return EMPTY_ROOT
+    root = stack.pop()[1]
+    while stack:
+        root = node_hash(stack.pop()[1], root)
+    return Hash(root)
+
+
 def inclusion_path(leaf_hashes: Sequence[bytes], index: int) -> list[Hash]:
     """Return the audit path of leaf `index`, lowest hash first."""
     return [root_of(leaf_hashes[start:stop]) for start, stop in inclusion_ranges(index, len(leaf_hashes))]

@@ -1,0 +1,198 @@
+"""Making proofs of completeness: a member's batches between two heights, and what proves that they are all.
+
+Only the present heads of batch logs are kept. Those at the block that a checkpoint covers, a little behind the tip, are
+found by undoing the batches since: a batch names its own number and the one before it. Pure; it only reads. Not here:
+the proof's form and its verification (`ledger.completeness`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ledger import rows
+from ledger.batch_logs import MemberHead
+from ledger.batches import Batch
+from ledger.completeness import (
+    COMPLETENESS_VERSION,
+    BatchPart,
+    BlockPart,
+    Completeness,
+    HeadPart,
+)
+from ledger.log_tiles import TileReader
+from ledger.reader import CheckpointView, LedgerReader
+from ledger.receipts import handovers_to
+from ledger.rows import BatchLeafRow, MemberLogRow, SourceTip
+from ledger.tlog_proofs import TlogProof
+from primitives import merkle
+from primitives.encoding import encode
+from primitives.errors import StorageError
+from primitives.hashing import leaf_hash
+from primitives.ids import Hash, Height
+
+PAGE_BYTES = 1 << 20
+"""A page ends with the block in which the events of the member reach this size."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompletePage:
+    """A proof for the heights up to `to_height`, which is less than what was asked for where that would be too large.
+
+    `covered` is the newest height that a stable checkpoint covers.
+    """
+
+    proof: str
+    to_height: Height
+    covered: Height
+
+
+def make_completeness(
+    reader: LedgerReader, member: str, from_height: int, to_height: int, *, from_epoch: int = 0, page: int = PAGE_BYTES
+) -> CompletePage | None:
+    """Return the proof of all that a member submitted from one height to another, or to as far as a page reaches.
+
+    Heights beyond what the newest stable checkpoint covers are left out; None where it does not cover `from_height`.
+    """
+    checkpoint = reader.checkpoint()
+    covered = None if checkpoint is None else covered_height(reader, checkpoint)
+    if checkpoint is None or covered is None or from_height > covered:
+        return None
+    log = _MemberLog(reader, member, covered)
+    start, stop = log.first_at(from_height), log.first_at(min(to_height, covered) + 1)
+    end, last = _page(reader, log, start, stop, page)
+    upto = min(to_height, covered) if end == stop else last
+    first, beyond = max(0, start - 1), min(end + 1, log.size)
+    batches = [log.part(index, checkpoint, inside=start <= index < end) for index in range(first, beyond)]
+    edges = {from_height - 1, upto + 1} & set(range(covered + 1))
+    heights = sorted(edges | {batch.height for batch in batches})
+    header = reader.header(covered)
+    assert header is not None, "a covered height has a block"
+    before, after = merkle.range_proof(first, beyond, log.size)
+    extra = Completeness(
+        version=COMPLETENESS_VERSION,
+        member=member,
+        from_height=from_height,
+        to_height=upto,
+        header=header,
+        heads=_heads(reader, member, covered),
+        first=first,
+        before=tuple(log.tiles.subtree(part) for part in before),
+        after=tuple(log.tiles.subtree(part) for part in after),
+        batches=tuple(batches),
+        blocks=tuple(_block(reader, height, checkpoint) for height in heights),
+        handovers=handovers_to(reader, checkpoint.size, from_epoch),
+    )
+    place = header.first_index + header.event_count
+    path = tuple(reader.log.inclusion(place, checkpoint.size))
+    return CompletePage(TlogProof(encode(extra), place, path, checkpoint.note).text(), Height(upto), Height(covered))
+
+
+def covered_height(reader: LedgerReader, checkpoint: CheckpointView) -> int | None:
+    """Return the newest height whose header's leaf a checkpoint covers; None where it covers none."""
+    height = reader.height_at_log_index(checkpoint.size - 1)
+    block = None if height is None else reader.header(height)
+    if block is None:
+        return None
+    covered = int(block.height) if block.first_index + block.event_count < checkpoint.size else int(block.height) - 1
+    return covered if covered >= 0 else None
+
+
+def _page(reader: LedgerReader, log: _MemberLog, start: int, stop: int, limit: int) -> tuple[int, int]:
+    """Return the end of the page that begins with batch `start`, and the height of its last block."""
+    size, index, height = 0, start, 0
+    while index < stop:
+        leaf = log.leaf(index)
+        if size >= limit and leaf.height != height:
+            break
+        height = int(leaf.height)
+        size += len(reader.batch_bytes(leaf.header.hash()) or b"")
+        index += 1
+    return index, height
+
+
+class _MemberLog:
+    """A member's batch log as it stood after the block at a height."""
+
+    def __init__(self, reader: LedgerReader, member: str, height: int) -> None:
+        self._reader = reader
+        self._member = member
+        self.tiles = TileReader(reader.store, member.encode())
+        head = head_at(reader, member, height)
+        self.size = 0 if head is None else head.size
+
+    def leaf(self, index: int) -> BatchLeafRow:
+        """Return a leaf with its height."""
+        return _leaf(self._reader, self._member, index)
+
+    def first_at(self, height: int) -> int:
+        """Return the index of the first batch at this height or above it; the size where there is none."""
+        low, high = 0, self.size
+        while low < high:
+            middle = (low + high) // 2
+            if self.leaf(middle).height < height:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def part(self, index: int, checkpoint: CheckpointView, *, inside: bool) -> BatchPart:
+        """Return what a proof shows of a batch: all of one inside of the range, of a neighbour the header."""
+        leaf = self.leaf(index)
+        if not inside:
+            return BatchPart(leaf.header, leaf.height, None, (), 0, ())
+        raw = self._reader.batch_bytes(leaf.header.hash())
+        if raw is None:
+            raise StorageError("batch missing", where=f"batch {leaf.header.hash().hex()}", hint="run `chainnode fsck`")
+        batch = rows.read_row(Batch, raw, where=f"batch {leaf.header.hash().hex()}")
+        place = self._reader.batch_place(leaf.height, leaf.header.hash())
+        path = tuple(self._reader.log.inclusion(place, checkpoint.size))
+        return BatchPart(leaf.header, leaf.height, batch.signature, batch.events, place, path)
+
+
+def _leaf(reader: LedgerReader, member: str, index: int) -> BatchLeafRow:
+    data = reader.store.get(rows.batch_leaf_key(member, index))
+    if data is None:
+        raise StorageError("leaf of a batch log missing", where=f"{member}, {index}", hint="run `chainnode fsck`")
+    return rows.read_row(BatchLeafRow, data, where=f"batch log of {member}, {index}")
+
+
+def head_at(reader: LedgerReader, member: str, height: int) -> MemberHead | None:
+    """Return a member's head after the block at a height; None where it had submitted nothing. O(batches since)."""
+    data = reader.store.get(rows.member_log_key(member))
+    if data is None:
+        return None
+    row = rows.read_row(MemberLogRow, data, where=f"batch log of {member}")
+    sources = {tip.source: tip for tip in row.sources}
+    size = row.size
+    while size:
+        leaf = _leaf(reader, member, size - 1)
+        if leaf.height <= height:
+            break
+        header = leaf.header
+        if header.number:
+            sources[header.source] = SourceTip(header.source, header.number, Hash(header.previous))
+        else:
+            del sources[header.source]
+        size -= 1
+    if not size:
+        return None
+    ordered = tuple(sources[key] for key in sorted(sources))
+    return MemberHead(member, size, TileReader(reader.store, member.encode()).root(size), ordered)
+
+
+def _heads(reader: LedgerReader, member: str, height: int) -> tuple[HeadPart, ...]:
+    """Return the member's head among all, or those around its place where it has none."""
+    names = sorted(key[1:].decode() for key, _ in reader.store.iterate(*rows.all_of(b"M")))
+    heads = [head for head in (head_at(reader, name, height) for name in names) if head is not None]
+    hashes = [leaf_hash(encode(head)) for head in heads]
+    place = next((i for i, head in enumerate(heads) if head.member >= member), len(heads))
+    own = place < len(heads) and heads[place].member == member
+    shown = [place] if own else [i for i in (place - 1, place) if 0 <= i < len(heads)]
+    return tuple(HeadPart(heads[i], i, len(heads), tuple(merkle.inclusion_path(hashes, i))) for i in shown)
+
+
+def _block(reader: LedgerReader, height: int, checkpoint: CheckpointView) -> BlockPart:
+    block = reader.block(height)
+    assert block is not None, "a covered height has a block"
+    path = tuple(reader.log.inclusion(block.log_index, checkpoint.size))
+    return BlockPart(block.header, path, block.batch_hashes, reader.rejected(height))
