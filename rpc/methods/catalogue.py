@@ -7,6 +7,7 @@ from typing import Any
 
 from rpc import openrpc
 from rpc.methods import (
+    audit,
     blocks,
     capabilities,
     certificate_status,
@@ -35,6 +36,7 @@ METHODS: dict[str, AnyMethod] = table(
     blocks.METHODS,
     events.METHODS,
     proofs.METHODS,
+    audit.METHODS,
     submit.METHODS,
     capabilities.METHODS,
     certificates.METHODS,
