@@ -15,7 +15,7 @@ import click
 from chainnode.cli.context import event_id_of, settings
 from chainnode.cli.main import Group
 from chainnode.cli.output import join, say, show
-from primitives.errors import InputError
+from primitives.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from chainnode.cli.exits import VerificationFailed
@@ -80,11 +80,15 @@ def fetch_receipt(event_id: str, timeout_s: float, from_epoch: int = 0) -> str:
 @click.option("--policy", "policy_file", type=click.Path(path_type=Path), required=True, help="The trusted policy.")
 @click.option("--certificate", "number", help="FILE is a status proof: it must be of this certificate.")
 @click.option("--at", "moment", help="And speak for this time, RFC 3339. [default: its block's]")
-def verify(file: Path, policy_file: Path, number: str | None, moment: str | None) -> None:
+@click.option("--member", help="FILE is a proof of completeness: it must be of this member.")
+def verify(file: Path, policy_file: Path, number: str | None, moment: str | None, member: str | None) -> None:
     """Verify the receipt in FILE (`-`: standard input) against a policy, offline. Status 3 where it does not hold.
 
-    A status proof is verified for the certificate that --certificate names: its status, or that there is none.
+    A status proof is verified for the certificate that --certificate names: its status, or that there is none. A proof
+    of completeness is verified for the member that --member names: these are all its events in these blocks.
     """
+    if member is not None and (number is not None or moment is not None):
+        raise UsageError("two kinds of proof at once", expected="--member, or --certificate with --at")
     from ledger.trust_policy import parse_policy
 
     name = "standard input" if str(file) == "-" else str(file)
@@ -95,6 +99,11 @@ def verify(file: Path, policy_file: Path, number: str | None, moment: str | None
         raise refused(str(policy_file), error, "get the policy again from somebody whom you trust") from None
     proof = file_text(file)
     try:
+        if member is not None:
+            from chainnode.cli.audit import completeness_row, told
+
+            told(completeness_row(proof, policy, member))
+            return
         row = _receipt_row(proof, policy) if number is None else _status_row(proof, policy, number, moment)
     except InputError as error:
         raise refused(name, error, "do not rely on it") from None

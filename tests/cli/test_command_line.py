@@ -26,7 +26,8 @@ ROOT = Path(__file__).parents[2]
 PROMISED = """localnet up|localnet down|localnet status|localnet kill|localnet start|localnet logs|init|start|status
 config show|config check|genesis create|genesis show|genesis hash|keys new|keys show|submit|cert apply|cert accept
 cert evidence|cert review|cert issue|cert grant|cert renew|cert suspend|cert restore|cert revoke|cert cancel|cert show
-cert list|cert history|cert status|payment show|get|block|watch|prove|verify|policy export|fsck|version|completion"""
+cert list|cert history|cert status|payment show|get|block|watch|prove|verify|policy export
+audit completeness|fsck|version|completion"""
 PATHS = [path.split() for path in re.split(r"[|\n]", PROMISED)]
 
 
