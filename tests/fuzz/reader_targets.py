@@ -27,6 +27,7 @@ from chainnode.source_outbox import parse_record
 from ledger import receipts, status_proofs
 from ledger.batches import check_event
 from ledger.chain import Chain
+from ledger.completeness import verify_completeness
 from ledger.event_json import event_from_json
 from ledger.events import Event
 from ledger.evidence_bodies import EVIDENCE_VOTES, SignedVote, VotesEvidence, accused_bytes
@@ -210,13 +211,14 @@ def genesis(data: bytes) -> None:
 
 
 def proof(data: bytes) -> None:
-    """A receipt, a status proof, a proof of evidence, a note, a policy: all readers of such texts take it."""
+    """A receipt, a proof of status, completeness or evidence, a note, a policy: all readers of such texts take it."""
     text = data.decode("utf-8", "surrogateescape")
     chain = genesis_of(4)
     policy = policy_text(chain, (first_span(chain),))
     readers: tuple[Callable[[], object], ...] = (
         lambda: receipts.verify(text, policy),
         lambda: status_proofs.verify_status(text, policy),
+        lambda: verify_completeness(text, policy),
         lambda: verify_evidence_proof(
             proof_from_json(parse_object(data, where="proof", size_max=VALUE_SIZE_MAX, brackets_max=VALUE_SIZE_MAX)),
             chain,
@@ -349,6 +351,7 @@ def reader_seeds(target: str) -> Iterator[bytes]:
         case "proof":
             chain = genesis_of(4)
             yield policy_text(chain, (first_span(chain),)).encode()
+            yield b"log x+01020304+AQ==\n#chainnode epoch 0 from 1 kgCQ\nquorum none\n"
             yield f"{chain.origin}\n5\n{'A' * 43}=\n\n\u2014 {chain.origin} {'A' * 88}\n".encode()
             yield f"c2sp.org/tlog-proof@v1\nextra AAAA\nindex 1\n\n{chain.origin}\n5\n{'A' * 43}=\n".encode()
             yield b'{"version": 1, "number": 0}'

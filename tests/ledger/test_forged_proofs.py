@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from ledger.batch_headers import BatchHeader, batch_statement
 from ledger.events import event_id
 from ledger.genesis import validator_set
+from ledger.handovers import first_span
 from ledger.outcomes import APPLIED, outcomes_root, prove_outcome
 from ledger.receipts import RECEIPT_VERSION, Receipt, verify
 from ledger.smt import EMPTY, MapUpdate, StateProof
@@ -33,7 +34,7 @@ from tests.ledger.chain_fixtures import NAMES, NOTE, START_MS, Note, event, gene
 
 GENESIS = genesis()
 SET = validator_set(GENESIS)
-POLICY = policy_text(GENESIS, SET)
+POLICY = policy_text(GENESIS, (first_span(GENESIS),))
 OTHER = Hash(sha256(b"another").digest())
 COSIGNED_S = START_MS // 1_000 + 60
 
@@ -118,6 +119,7 @@ def receipt(
         batch_signature=SOURCE.sign(batch_statement(batch)),
         batch_index=0,
         batch_path=(),
+        handovers=(),
     )
     return log.proof(encode(replace(made, **(extra or {}))), before)
 
@@ -173,7 +175,7 @@ def status(
     leaves = [IDENTITY, block.hash(), *([] if following is None else [IDENTITY, following.hash()]), *[OTHER] * more]
     log = Log(leaves)
     attached = None if following is None else NextHeader(following, log.path(3))
-    made = StatusProof(STATUS_PROOF_VERSION, KEY, VALUE, StateProof((), None), block, attached)
+    made = StatusProof(STATUS_PROOF_VERSION, KEY, VALUE, StateProof((), None), block, attached, ())
     return log.proof(encode(replace(made, **(extra or {}))), 1)
 
 
@@ -218,7 +220,7 @@ def test_a_status_proof_is_refused_in_which_one_thing_does_not_fit(make: Callabl
 
 def test_a_status_proof_names_the_place_and_the_path_of_its_header() -> None:
     log = Log([IDENTITY, BLOCK.hash(), OTHER])
-    made = StatusProof(STATUS_PROOF_VERSION, KEY, VALUE, StateProof((), None), BLOCK, None)
+    made = StatusProof(STATUS_PROOF_VERSION, KEY, VALUE, StateProof((), None), BLOCK, None, ())
     good = TlogProof(encode(made), 1, log.path(1), log.note)
     assert proved(good.text()).height == 1
     for forged, complaint in (
