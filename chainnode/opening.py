@@ -108,11 +108,11 @@ def replica_tip(chain: Chain, reader: LedgerReader) -> Tip:
     certificates = []
     recent = {chain.height: chain.tip_hash}
     for height in range(max(1, chain.height - HASHES_KEPT + 1), chain.height + 1):
-        block = reader.block(height)
-        assert block is not None, f"block {height} below the tip is in the store"
-        recent[block.header.height] = block.hash
-        if block.certificate is not None:
-            certificates.append(block.certificate)
+        committed = reader.committed_block(height)
+        assert committed is not None, f"block {height} below the tip is in the store"
+        recent[committed.block.header.height] = committed.block.header.hash()
+        if committed.certificate is not None:
+            certificates.append(committed.certificate)
     return Tip(chain.height, chain.tip_hash, chain.header.time_ms, tuple(certificates[-CERTIFICATES_KEPT:]), recent)
 
 

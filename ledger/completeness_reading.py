@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ledger import rows
+from ledger.base import before_the_base
 from ledger.batch_logs import MemberHead
 from ledger.batches import Batch
 from ledger.completeness import (
@@ -126,7 +127,7 @@ class _MemberLog:
 
     def first_at(self, height: int) -> int:
         """Return the index of the first batch at this height or above it; the size where there is none."""
-        low, high = 0, self.size
+        low, high = _first_leaf(self._reader, self._member, self.size), self.size
         while low < high:
             middle = (low + high) // 2
             if self.leaf(middle).height < height:
@@ -149,22 +150,38 @@ class _MemberLog:
         return BatchPart(leaf.header, leaf.height, batch.signature, batch.events, place, path)
 
 
+def _first_leaf(reader: LedgerReader, member: str, size: int) -> int:
+    """Return the index of the first leaf that is here of a member's batch log of `size`: others lie before the base."""
+    if not reader.base():
+        return 0
+    start, stop = rows.batch_leaf_key(member, 0), rows.batch_leaf_key(member, size)
+    return next((int.from_bytes(key[-8:], "big") for key, _ in reader.store.iterate(start, stop)), size)
+
+
 def _leaf(reader: LedgerReader, member: str, index: int) -> BatchLeafRow:
     data = reader.store.get(rows.batch_leaf_key(member, index))
+    if data is None and index < _first_leaf(reader, member, index + 1):
+        raise before_the_base(f"batch {index} of {member}", reader.base())
     if data is None:
         raise StorageError("leaf of a batch log missing", where=f"{member}, {index}", hint="run `chainnode fsck`")
     return rows.read_row(BatchLeafRow, data, where=f"batch log of {member}, {index}")
 
 
 def head_at(reader: LedgerReader, member: str, height: int) -> MemberHead | None:
-    """Return a member's head after the block at a height; None where it had submitted nothing. O(batches since)."""
+    """Return a member's head after the block at a height; None where it had submitted nothing. O(batches since).
+
+    NotHere for a height before the base.
+    """
+    if height < reader.base():
+        raise before_the_base(f"the batch logs after block {height}", reader.base())
     data = reader.store.get(rows.member_log_key(member))
     if data is None:
         return None
     row = rows.read_row(MemberLogRow, data, where=f"batch log of {member}")
     sources = {tip.source: tip for tip in row.sources}
     size = row.size
-    while size:
+    first = _first_leaf(reader, member, size)
+    while size > first:
         leaf = _leaf(reader, member, size - 1)
         if leaf.height <= height:
             break

@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeVar
 
 from msgspec import Meta
 
+from ledger.base import before_the_base
 from ledger.event_json import Json, record_from_json, record_to_json
 from ledger.events import EVENT_SIZE_MAX, Event, event_id
 from ledger.evidence import Accused, RecordedEvidence, accused_in, recorded_key
@@ -69,6 +70,8 @@ def make_evidence_proof(reader: LedgerReader, number: int, row: RecordedEvidence
 
     ProofError where more epochs passed before it than a proof may hold.
     """
+    if row.height <= reader.base():
+        raise before_the_base("the event with this evidence", reader.base())
     view = reader.event(row.event_id)
     committed = reader.committed_block(row.height)
     value = reader.state_value(recorded_key(number), row.height)

@@ -14,6 +14,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from ledger import rows
 from ledger.genesis import Genesis, validator_set
 from ledger.members import validators_key
 from ledger.reader import LedgerReader
@@ -146,6 +147,9 @@ def check_release(header: BlockHeader) -> None:
 
 
 def _handover(reader: LedgerReader, epoch: int) -> Handover:
+    kept = reader.store.get(rows.handover_key(epoch))
+    if kept is not None:
+        return rows.read_row(Handover, kept, where=f"handover of epoch {epoch}")
     height = reader.height_at_epoch_end(epoch)
     committed = None if height is None else reader.committed_block(height)
     value = None if height is None else reader.state_value(validators_key(Epoch(epoch + 1)), height)

@@ -145,6 +145,9 @@ class IndexFollower:
         height = self.height
         puts: list[Put] = []
         count = 0
+        if height is None:
+            base = self._reader.base()  # the block of a snapshot has no events here, nor have those before it
+            height = base if base else None
         for block in self._reader.blocks(0 if height is None else height + 1, blocks_max):
             puts += index_rows(block.header.height, *self._reader.recorded(block.header.height))
             reached = Reached(block.header.height, block.hash)

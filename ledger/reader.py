@@ -2,13 +2,15 @@
 
 Reads the store only, so it sees what was synced and nothing else; it may run beside the writer. Lists by payment or
 certificate come from the separate index (`ledger.queries`), receipts from `ledger.receipts`. Every answer that is not
-found is None; a damaged store raises StorageError, a size or index that the log never had ProofError.
+found is None; a damaged store raises StorageError, a size or index that the log never had ProofError, and what lies
+before the base of a store that was made from a snapshot NotHere.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ledger import rows, smt
+from ledger.base import before_the_base, read_base
 from ledger.batch_headers import BatchHeader
 from ledger.batches import Batch
 from ledger.events import Event, event_id, event_leaf
@@ -143,6 +145,16 @@ class LedgerReader:
 
     # -- blocks
 
+    def base(self) -> Height:
+        """Return the height at which the history of this store begins: blocks above it are here, and its state."""
+        return read_base(self.store).height
+
+    def first_index(self) -> int:
+        """Return the least index of the log whose leaf hash is surely here; 0 where the store holds all of it."""
+        base = self.base()
+        header = self._header(base) if base else None
+        return 0 if header is None else header.first_index + header.event_count
+
     def tip(self) -> Tip | None:
         """Return where the chain stands; None where the store holds no chain yet."""
         data = self.store.get(rows.TIP_KEY)
@@ -153,8 +165,13 @@ class LedgerReader:
 
     def committed_block(self, height: int) -> CommittedBlock | None:
         """Return the block at `height` with its certificate."""
-        data = self.store.get(rows.block_key(height)) if 0 <= height <= rows.HEIGHT_MAX else None
-        return None if data is None else rows.read_row(CommittedBlock, data, where=f"block {height}")
+        if not 0 <= height <= rows.HEIGHT_MAX:
+            return None
+        data = self.store.get(rows.block_key(height))
+        if data is None:
+            self._check_block(height)
+            return None
+        return rows.read_row(CommittedBlock, data, where=f"block {height}")
 
     def header(self, height: int) -> BlockHeader | None:
         """Return the header of the block at `height`."""
@@ -191,6 +208,7 @@ class LedgerReader:
         tip = self.tip()
         if tip is None or not 0 <= log_index < tip.log_size:
             return None
+        self._check_index(log_index)
         return self._last_height(tip, lambda header: header.first_index <= log_index)
 
     def height_at_time(self, time_ms: int) -> Height | None:
@@ -208,8 +226,13 @@ class LedgerReader:
         return self._last_height(tip, lambda header: header.epoch <= epoch)
 
     def _last_height(self, tip: Tip, holds: Callable[[BlockHeader], bool]) -> Height:
-        """Return the last height whose header `holds`: height 0 must, and none above the first that does not."""
-        low, high = 0, int(tip.height)
+        """Return the last height whose header `holds`: height 0 must, and none above the first that does not.
+
+        NotHere where it lies before the base.
+        """
+        low, high = int(self.base()), int(tip.height)
+        if low and not holds(self._header(low)):
+            raise before_the_base("the block that is asked for", low)
         while low < high:
             middle = (low + high + 1) // 2
             if holds(self._header(middle)):
@@ -336,11 +359,14 @@ class LedgerReader:
     def log_root(self, size: int) -> Hash:
         """Return the root of the first `size` leaves."""
         check_size(size, self.log_size())
+        if size:
+            self._check_index(size)
         return self.log.root(size)
 
     def inclusion(self, log_index: int, size: int) -> InclusionView:
         """Return the proof that leaf `log_index` stands in the log of `size` leaves."""
         check_size(size, self.log_size())
+        self._check_index(log_index)
         path = self.log.inclusion(log_index, size)
         return InclusionView(log_index, size, self.log.root(size), self.log.leaf_hash(log_index), tuple(path))
 
@@ -348,15 +374,24 @@ class LedgerReader:
         """Return the proof that the log of `new_size` leaves extends that of `old_size`."""
         check_size(new_size, self.log_size())
         check_size(old_size, new_size)
+        if old_size:
+            self._check_index(old_size)
         path = self.log.consistency(old_size, new_size)
         return ConsistencyView(old_size, self.log.root(old_size), new_size, self.log.root(new_size), tuple(path))
 
     def tile(self, level: int, index: int, width: int = TILE_WIDTH) -> bytes | None:
-        """Return the first `width` hashes of a tile as C2SP tlog-tiles serves it; None where there are fewer."""
+        """Return the first `width` hashes of a tile as C2SP tlog-tiles serves it; None where there are fewer.
+
+        NotHere for a tile that ends before the base: C2SP's minimum index is `first_index`.
+        """
         if not (0 <= level < 8 and 0 <= index < 1 << 48 and 1 <= width <= TILE_WIDTH):
             return None
         data = self.log.tile(level, index)[: width * 32]
-        return data if len(data) == width * 32 else None
+        if len(data) == width * 32:
+            return data
+        if (index + 1) << 8 * (level + 1) <= self.first_index():
+            raise before_the_base("this tile", self.base())
+        return None
 
     def leaves(self, start: int, stop: int) -> list[bytes]:
         """Return the leaves [start, stop) of the log: events with their kind byte, headers with a zero byte."""
@@ -402,6 +437,8 @@ class LedgerReader:
     def state_value(self, key: bytes | str, height: int | None = None) -> StateValue | None:
         """Return a key's value, or its absence, at `height` (default: the tip) with the proof; None above the tip."""
         tip = self.tip()
+        if height is not None and 0 <= height < self.base():
+            raise before_the_base(f"the state of block {height}", self.base())
         header = None if tip is None else self.header(tip.height if height is None else height)
         if header is None:
             return None
@@ -410,6 +447,17 @@ class LedgerReader:
         return StateValue(name, value, proof, header)
 
     # -- rows
+
+    def _check_block(self, height: int) -> None:
+        """Raise NotHere where what is missing of a block lies before the base."""
+        base = self.base()
+        if 0 < height <= base:
+            raise before_the_base(f"block {height}", base)
+
+    def _check_index(self, log_index: int) -> None:
+        """Raise NotHere for a leaf, or the size of a log, before the base."""
+        if 0 <= log_index < self.first_index():
+            raise before_the_base("this part of the log", self.base(), got=log_index)
 
     def _header(self, height: int) -> BlockHeader:
         header = self.header(height)
@@ -420,6 +468,7 @@ class LedgerReader:
     def _execution(self, height: int) -> rows.ExecutionRow:
         data = self.store.get(rows.execution_key(height))
         if data is None:
+            self._check_block(height)
             raise StorageError("outcomes missing", where=f"height {height}", hint="run `chainnode fsck`")
         return rows.read_row(rows.ExecutionRow, data, where=f"outcomes of block {height}")
 

@@ -2,7 +2,7 @@
 
 Keys start with one byte that names the kind of row; numbers in keys are big-endian, so that order is by number.
 
-    m  format, tip                          what this store is and where the chain stands
+    m  format, tip, base                    what this store is, where the chain stands, and where its history begins
     b  height                               block with its certificate
     h  block hash                           height
     x  height                               digest of the execution: events per batch, rejected events
@@ -17,6 +17,7 @@ Keys start with one byte that names the kind of row; numbers in keys are big-end
     L  member, index                        leaf of a member's batch log
     c  size                                 stable checkpoint (note)
     e  kind, accused                        evidence found here that the chain has not recorded yet
+    E  epoch                                its handover, where its last block lies below the base
 
 A position is the height (6 bytes) and the index in the block (2 bytes). Ids are cut to 16 bytes because rows are what
 the disk pays for; two events may then share a prefix, so a reader compares whole ids.
@@ -45,6 +46,7 @@ FORMATS_READ = (1,)
 
 FORMAT_VERSION = f"{FORMAT_NAME}/{FORMAT_NEWEST}".encode()
 TIP_KEY = b"m/tip"
+BASE_KEY = b"m/base"
 
 ID_PREFIX_SIZE = 16
 POSITION_SIZE = 8
@@ -81,6 +83,17 @@ class TipRow(Record):
     height: Height
     block_hash: Hash
     log_size: int
+
+
+class BaseRow(Record):
+    """Where the history of a store begins that a snapshot was put into; a store without this row has all of it.
+
+    Blocks and events above `height` are here, and the state from `height` on; headers from `first_header` on, and the
+    genesis block's.
+    """
+
+    height: Height
+    first_header: Height
 
 
 class ExecutionRow(Record):
@@ -219,6 +232,11 @@ def checkpoint_key(size: int) -> bytes:
 def finding_key(kind: int, accused: bytes) -> bytes:
     """Return the key of evidence of a kind against whom `accused` names: of each the first that was found."""
     return b"e" + bytes([kind]) + accused
+
+
+def handover_key(epoch: int) -> bytes:
+    """Return the key of the handover that ended an epoch."""
+    return b"E" + epoch.to_bytes(8, "big")
 
 
 def all_of(kind: bytes) -> tuple[bytes, bytes]:

@@ -12,6 +12,7 @@ from enum import IntEnum
 
 import msgspec
 
+from ledger.base import NotHere
 from primitives.errors import SHOWN_CHARACTERS_MAX, ChainError, StorageError, describe
 
 
@@ -117,7 +118,7 @@ def from_chain_error(error: ChainError) -> RpcError:
         # Paths and details of the disk are the operator's; the log has them under the trace id.
         return unavailable("storage", "the node's store cannot be read", hint="ask the operator, naming the trace id")
     return RpcError(
-        Code.INVALID_PARAMS,
+        Code.NOT_FOUND if isinstance(error, NotHere) else Code.INVALID_PARAMS,
         error.reason,
         error.what,
         where=error.where,

@@ -107,7 +107,10 @@ class Gateway(Protocol):
 
 
 class NodeStatus(msgspec.Struct, frozen=True):
-    """What `net_status` tells of this node; `warnings` says what its operator has to mend, such as a wrong key file."""
+    """What `net_status` tells of this node; `warnings` says what its operator has to mend, such as a wrong key file.
+
+    `base_height` is where the history that it holds begins: 0, or the block of the snapshot that it joined from.
+    """
 
     chain_id: str
     node: str
@@ -122,6 +125,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
     version: str
     log_size: int = 0
     checkpoint_size: int = 0
+    base_height: int = 0
     warnings: list[str] = []
 
 

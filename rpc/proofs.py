@@ -13,7 +13,7 @@ from ledger.trust_policy import policy_text as policy_of
 from primitives.encoding import decode
 from primitives.ids import EventId
 from primitives.validators import ValidatorSet
-from rpc.errors import not_found, unavailable
+from rpc.errors import RpcError, not_found, unavailable
 from rpc.ports import Services
 
 CHECKPOINT_RETRY_MS = 500
@@ -25,15 +25,22 @@ def receipt_text(services: Services, event_id: EventId, from_epoch: int = 0) -> 
     if text is not None:
         return text
     if services.reads.position(event_id) is None:
-        raise not_found(
-            "the ledger holds no such event", got=event_id.hex(), hint="ledger_getStatus tells of pending ones"
-        )
+        raise no_event(services, event_id)
     raise unavailable(
         "checkpoint_pending",
         "no stable checkpoint covers this event yet",
         hint="ask again shortly",
         retry_after_ms=CHECKPOINT_RETRY_MS,
     )
+
+
+def no_event(services: Services, event_id: EventId) -> RpcError:
+    """Return the error for an event that this node does not know: it may lie before what it holds."""
+    base = services.reads.base()
+    hint = "ledger_getStatus tells of pending ones"
+    if base:
+        hint = f"this node holds the events above block {base} alone: ask one that holds the whole chain"
+    return not_found("the ledger holds no such event", got=event_id.hex(), hint=hint)
 
 
 def present_validators(services: Services) -> tuple[ValidatorSet, int]:

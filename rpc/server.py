@@ -22,9 +22,10 @@ import structlog
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from primitives.errors import ChainError, StorageError
 from rpc.access import Door, RateLimit
 from rpc.dispatch import Answer, Caller, Dispatcher
-from rpc.errors import Code, RpcError, internal_error
+from rpc.errors import Code, RpcError, from_chain_error, internal_error
 from rpc.limits import BODY_BYTES_MAX, READ_BODY_BYTES_MAX
 from rpc.ports import CallObserver, Services
 from rpc.registry import AnyMethod
@@ -206,6 +207,10 @@ class RpcServer:
                 response = await self._admitted(request, handler)
         except RpcError as error:
             response = self._refused(request, error)
+        except ChainError as error:
+            if isinstance(error, StorageError):
+                log.error("rpc_store_failed", path=request.path[:100], trace_id=trace_id, error=str(error))
+            response = self._refused(request, from_chain_error(error))
         except web.HTTPException as error:
             response = self._refused(request, _http_refusal(error, request), status=error.status)
             if "Allow" in error.headers:

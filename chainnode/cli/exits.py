@@ -9,6 +9,7 @@ from enum import IntEnum
 
 from chainnode.client import INVALID_PARAMS, NOT_FOUND, UNAVAILABLE, CallRefused, TimedOut, Unhealthy, Unreachable
 from chainnode.files import NotFound
+from ledger.base import NotHere
 from primitives.errors import ChainError, UsageError
 
 
@@ -53,7 +54,7 @@ def exit_of(error: ChainError) -> Exit:
             return Exit.UNHEALTHY
         case CallRefused(code=code) if code == INVALID_PARAMS:
             return Exit.USAGE
-        case Missing() | NotFound():
+        case Missing() | NotFound() | NotHere():
             return Exit.NOT_FOUND
         case UsageError():
             return Exit.USAGE

@@ -44,7 +44,7 @@ class LimitsResult(Result, frozen=True):
 
 
 class CapabilitiesResult(Result, frozen=True):
-    """What this node understands."""
+    """What this node understands, and the height at which the history that it holds begins (0: all of it)."""
 
     chain_id: str
     origin: str
@@ -56,6 +56,7 @@ class CapabilitiesResult(Result, frozen=True):
     kinds: list[KindResult]
     limits: LimitsResult
     wait_timeout_ms: int
+    base_height: int
     as_of: int
 
 
@@ -78,6 +79,7 @@ def get_capabilities(services: Services, params: NoParams) -> CapabilitiesResult
         kinds=kinds,
         limits=LimitsResult(),
         wait_timeout_ms=services.wait_timeout_ms,
+        base_height=int(services.reads.base()),
         as_of=int(tip_of(services).height),
     )
 

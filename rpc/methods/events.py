@@ -9,9 +9,10 @@ from ledger.event_json import body_to_json
 from ledger.reader import EventView, Position
 from ledger.registry import KINDS
 from primitives.ids import EventId
-from rpc.errors import Code, invalid_params, not_found
+from rpc.errors import Code, invalid_params
 from rpc.methods.heights import height_of, tip_of
 from rpc.ports import Services, SubmitStatus
+from rpc.proofs import no_event
 from rpc.registry import method
 from rpc.types import (
     LIMIT_DEFAULT,
@@ -113,9 +114,7 @@ def get_event(services: Services, params: EventIdParams) -> GetEventResult:
     tip = tip_of(services)
     view = services.reads.event(bytes.fromhex(params.event_id))
     if view is None:
-        raise not_found(
-            "the ledger holds no such event", got=params.event_id, hint="ledger_getStatus tells of pending ones"
-        )
+        raise no_event(services, EventId(bytes.fromhex(params.event_id)))
     return GetEventResult(event_result(view), int(tip.height))
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from rpc.errors import Code
 from rpc.methods import (
+    audit,
     blocks,
     capabilities,
     catalogue,
@@ -29,6 +30,7 @@ from rpc.methods.catalogue import METHODS, document
 from rpc.registry import Method
 
 MODULES = (
+    audit,
     blocks,
     capabilities,
     catalogue,
