@@ -29,7 +29,7 @@ KEY_FILE_BYTES_MAX = 4_096
 TOKEN_BYTES = 32
 PAIR_SECRET_BYTES = 32
 
-Use = Literal["vote", "cosign", "log", "source", "officer"]
+Use = Literal["vote", "cosign", "log", "source", "officer", "witness"]
 Hex32 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 

@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 
 import structlog
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
 
 from primitives.errors import ChainError, StorageError
 from rpc.access import Door, RateLimit
+from rpc.connections import BoundedConnections
 from rpc.dispatch import Answer, Caller, Dispatcher
 from rpc.errors import Code, RpcError, from_chain_error, internal_error
 from rpc.limits import BODY_BYTES_MAX, READ_BODY_BYTES_MAX
@@ -33,13 +33,11 @@ from rpc.resources import add_resources
 
 # Larger bodies take milliseconds to parse and are parsed beside the loop.
 PARSED_INLINE_BYTES_MAX = 128 * 1024
-HEADERS_TIMEOUT_S = 10
 BODY_TIMEOUT_S = 30
 KEEPALIVE_TIMEOUT_S = 60
 # How long a refused request's body is read and thrown away, so that its sender sees the refusal and no reset.
 LINGERING_TIME_S = 1
 SHUTDOWN_TIMEOUT_S = 3
-BACKLOG = 128
 TRACE_HEADER = "X-Trace-Id"
 JSON_TYPE = "application/json"
 _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -116,10 +114,7 @@ class RpcServer:
         )
         self._rate = RateLimit(settings.requests_per_second_max)
         self._requests = 0
-        # Connections whose first request has not come yet, with the timer that closes them.
-        self._silent: dict[asyncio.BaseProtocol, asyncio.TimerHandle] = {}
-        self._runner: web.AppRunner | None = None
-        self._server: asyncio.Server | None = None
+        self._connections: BoundedConnections | None = None
 
     def application(self) -> web.Application:
         """Return the aiohttp application: POST / and what plain GET serves."""
@@ -132,7 +127,7 @@ class RpcServer:
     async def start(self) -> None:
         """Listen; raises OSError where the address is taken."""
         # Bodies are never inflated: a few kilobytes could become gigabytes.
-        self._runner = web.AppRunner(
+        runner = web.AppRunner(
             self.application(),
             access_log=None,
             auto_decompress=False,
@@ -140,59 +135,28 @@ class RpcServer:
             lingering_time=LINGERING_TIME_S,
             shutdown_timeout=SHUTDOWN_TIMEOUT_S,
         )
-        await self._runner.setup()
-        self._server = await asyncio.get_running_loop().create_server(
-            self._connection,
-            self._settings.host,
-            self._settings.port,
-            ssl=self._settings.tls,
-            backlog=BACKLOG,
-            reuse_address=True,
-        )
+        self._connections = BoundedConnections(runner, self._settings.connections_max)
+        await self._connections.start(self._settings.host, self._settings.port, self._settings.tls)
         log.info("rpc_listening", address=self.address, tls=self._settings.tls is not None)
 
     async def stop(self) -> None:
         """Take no more connections, let running requests end for a few seconds, then close."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        for timer in self._silent.values():
-            timer.cancel()
-        self._silent.clear()
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        if self._connections is not None:
+            await self._connections.stop()
+            self._connections = None
 
     @property
     def address(self) -> str:
         """The URL of the listener, with the port that it got where the settings ask for any."""
-        assert self._server is not None, "not started"
-        host, port = self._server.sockets[0].getsockname()[:2]
+        assert self._connections is not None, "not started"
+        host, port = self._connections.address
         return f"{self._scheme}://{f'[{host}]' if ':' in host else host}:{port}"
-
-    def _connection(self) -> asyncio.BaseProtocol:
-        """Make the protocol of a new connection: refused above the limit, closed if its first request never comes."""
-        assert self._runner is not None, "connections come after start"
-        server = self._runner.server
-        assert server is not None, "set up before listening"
-        if len(server.connections) >= self._settings.connections_max:
-            return _Refuse()
-        handler: RequestHandler = server()
-        loop = asyncio.get_running_loop()
-        self._silent[handler] = loop.call_later(HEADERS_TIMEOUT_S, self._close_silent, handler)
-        return handler
-
-    def _close_silent(self, handler: RequestHandler) -> None:
-        self._silent.pop(handler, None)
-        if handler.transport is not None:
-            handler.transport.close()
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Give every request its trace id, its checks at the door, its headers and its line in the log."""
-        timer = self._silent.pop(request.protocol, None)
-        if timer is not None:
-            timer.cancel()
+        if self._connections is not None:
+            self._connections.asked(request.protocol)
         started = time.perf_counter()
         request[TRACE_ID] = trace_id = _trace_id(request)
         allowed_origin: str | None = None
@@ -333,16 +297,6 @@ GET_STATUS: dict[Code, int] = {
     Code.LIMIT_EXCEEDED: 413,
     Code.NOT_PERMITTED: 403,
 }
-
-
-class _Refuse(asyncio.Protocol):
-    """Answers a connection above the limit with 503 and closes it."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Write the refusal at once."""
-        assert isinstance(transport, asyncio.WriteTransport), "a connection can be written to"
-        transport.write(b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
-        transport.close()
 
 
 def _trace_id(request: web.Request) -> str:

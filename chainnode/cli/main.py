@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "verify": ("proofs", "verify", "Verify a receipt offline against a policy.", "Proofs"),
     "policy": ("proofs", "policy", "Export what verifying needs to know.", "Proofs"),
     "audit": ("audit", "audit", "Answers that prove that they are complete.", "Proofs"),
+    "witness": ("witness", "witness", "Cosign a log's checkpoints without running a node.", "Proofs"),
     "evidence": ("evidence", "evidence", "Statements that contradict each other.", "Proofs"),
     "version": ("other", "version", "Show the version.", "Other"),
     "completion": ("other", "completion", "Print a shell's completion script.", "Other"),

@@ -24,6 +24,7 @@ from chainnode.config import load_node_config
 from chainnode.ingest.formats import FORMATS, Options, ingest
 from chainnode.ingest.json_text import parse_object
 from chainnode.source_outbox import parse_record
+from chainnode.witness_protocol import cosignature_of, parse_add_checkpoint, parse_size, request_body
 from ledger import receipts, status_proofs
 from ledger.batches import check_event
 from ledger.chain import Chain
@@ -49,8 +50,18 @@ from p2p.gossip import decode_ids
 from p2p.handshake import GOODBYE, HELLO, LIMITS_AFTER_HELLO, LIMITS_BEFORE_HELLO, Hello, check_hello, goodbye_reason
 from p2p.tls import TrustAnchors
 from primitives.encoding import Record, decode, encode
-from primitives.errors import EncodingError, InputError, StorageError, UsageError
-from primitives.notes import Checkpoint, assemble_note, parse_checkpoint, parse_note, parse_vkey, sign_note
+from primitives.errors import EncodingError, InputError, ProofError, StorageError, UsageError
+from primitives.ids import Hash
+from primitives.notes import (
+    COSIGNATURE_V1,
+    Checkpoint,
+    NoteKey,
+    assemble_note,
+    parse_checkpoint,
+    parse_note,
+    parse_vkey,
+    sign_note,
+)
 from rpc.errors import RpcError
 from rpc.jsonrpc import Call, parse
 from rpc.methods.catalogue import METHODS
@@ -310,6 +321,23 @@ def _anchors() -> TrustAnchors:
     return TrustAnchors({}, bytes(32))
 
 
+def witness(data: bytes) -> None:
+    """What a log sends to a witness, and what the witness answers."""
+    for reader in (
+        parse_add_checkpoint,
+        parse_size,
+        lambda answer: cosignature_of(_checkpoint_note(), answer, NoteKey("w", COSIGNATURE_V1, bytes(32))),
+    ):
+        with suppress(ProofError):
+            reader(data)
+
+
+@cache
+def _checkpoint_note() -> str:
+    text = Checkpoint("log.example/one", 3, Hash(bytes(32))).text()
+    return assemble_note(text, [sign_note(text, "log.example/one", chain_fixtures.key_of("bank-a", "log"))])
+
+
 READER_TARGETS: dict[str, Callable[[bytes], None]] = {
     "types": types,
     "event": event,
@@ -323,6 +351,7 @@ READER_TARGETS: dict[str, Callable[[bytes], None]] = {
     "json_event": json_event,
     "samples": samples,
     "link": link,
+    "witness": witness,
 }
 
 
@@ -381,6 +410,10 @@ def reader_seeds(target: str) -> Iterator[bytes]:
         case "link":
             yield encode(Hello(1, 1, bytes(32), "bank-1", bytes(8), "chainnode/0", b""))
             yield from (b"", b"banned", b"\x30\x03\x02\x01\x01")
+        case "witness":
+            yield request_body(2, [Hash(bytes(32))], _checkpoint_note())
+            yield b"20\n"
+            yield _checkpoint_note().split("\n\n")[1].encode()
 
 
 def _records() -> Iterator[tuple[type[Record], bytes]]:

@@ -57,6 +57,8 @@ READERS = {
     "chainnode.ingest.jsonl.parse_jsonl": "samples",
     "chainnode.source_outbox.parse_record": "outbox",
     "chainnode.wal_format.scan": "log",
+    "chainnode.witness_protocol.parse_add_checkpoint": "witness",
+    "chainnode.witness_protocol.parse_size": "witness",
     "consensus.messages.decode_message": "message",
     "consensus.records.decode_record": "record",
     "ledger.batches.check_event": "event",

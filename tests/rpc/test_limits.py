@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
+from rpc import connections as connections_module
 from rpc import server as server_module
 from rpc.methods.catalogue import METHODS
 from rpc.server import RpcServer
@@ -113,7 +114,7 @@ async def test_a_connection_above_the_limit_gets_a_503(limited) -> None:
 
 
 async def test_a_connection_that_sends_no_whole_request_is_closed(limited, monkeypatch) -> None:
-    monkeypatch.setattr(server_module, "HEADERS_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(connections_module, "HEADERS_TIMEOUT_S", 0.05)
     server = await limited()
     url = urlsplit(server.address)
     try:
