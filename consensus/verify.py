@@ -34,7 +34,7 @@ from consensus.messages import (
     Vote,
 )
 from primitives import keys
-from primitives.block import Block, CommittedBlock, batches_hash
+from primitives.block import Block, CommittedBlock, batches_root
 from primitives.errors import InputError, SignatureError
 from primitives.hashing import RULES_FIRST, SUITE
 from primitives.ids import Epoch, Hash
@@ -137,7 +137,7 @@ def check_block(block: Block, chain_id: Hash) -> None:
     _check_range("block time", header.time_ms, 0, TIME_MS_MAX)
     if len(block.batch_hashes) > BATCHES_PER_BLOCK_MAX:
         raise InputError("batches of a block", where=where, expected=f"at most {BATCHES_PER_BLOCK_MAX}")
-    if batches_hash(block.batch_hashes) != header.batches_hash:
+    if batches_root(block.batch_hashes) != header.batches_root:
         raise InputError("a block's list of batches is not the one its header names", where=where)
 
 

@@ -29,7 +29,7 @@ from ledger.registry import KINDS
 from ledger.rules import RULES_SUPPORTED, RulesUnknown, missing_rules
 from ledger.state import StateView
 from ledger.store import Put, StagedStore, Store
-from primitives.block import Block, BlockHeader, batches_hash
+from primitives.block import Block, BlockHeader, batches_root
 from primitives.errors import InputError, UsageError
 from primitives.ids import EventId, Hash, Height
 from primitives.validators import ValidatorSet
@@ -235,9 +235,9 @@ class Chain:
             raise BlockRefused(
                 "block of too many batches", where=where, expected=f"at most {count_max}", got=len(block.batch_hashes)
             )
-        if batches_hash(block.batch_hashes) != header.batches_hash:
+        if batches_root(block.batch_hashes) != header.batches_root:
             raise BlockRefused(
-                "batches_hash", where=where, expected=batches_hash(block.batch_hashes), got=header.batches_hash
+                "batches_root", where=where, expected=batches_root(block.batch_hashes), got=header.batches_root
             )
         missing = tuple(item for item in block.batch_hashes if not self.has_batch(item))
         if missing:

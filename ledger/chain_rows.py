@@ -20,7 +20,7 @@ from ledger.smt import EMPTY, MapUpdate
 from ledger.state import MemoryState, StateView
 from ledger.store import MemoryStore, Put, StagedStore
 from primitives import merkle
-from primitives.block import Block, BlockHeader, CommittedBlock, batches_hash
+from primitives.block import Block, BlockHeader, CommittedBlock, batches_root
 from primitives.encoding import encode
 from primitives.errors import StorageError
 from primitives.hashing import RULES_FIRST, SUITE
@@ -42,7 +42,7 @@ def genesis_block(genesis: Genesis) -> tuple[Block, MapUpdate]:
         parent=ZERO_HASH,
         time_ms=TimeMs(genesis.time_ms),
         proposer=0,
-        batches_hash=batches_hash(()),
+        batches_root=batches_root(()),
         first_index=0,
         event_count=0,
         outcomes_root=outcomes_root(()),

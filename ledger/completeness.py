@@ -18,14 +18,15 @@ from msgspec import Meta
 
 from ledger.batch_headers import BATCH_EVENTS_MAX, BatchHeader, Bytes64, batch_statement
 from ledger.batch_logs import MemberHead
+from ledger.batch_places import BatchPlace, Index, Path, verify_place
 from ledger.events import EVENT_SIZE_MAX, Event, Member, event_id
 from ledger.handovers import HANDOVERS_MAX, Handover
 from ledger.outcomes import APPLIED, Outcome, outcomes_root
-from ledger.receipts import BATCHES_MAX, HashBytes, Path, check_header
+from ledger.receipts import check_header
 from ledger.tlog_proofs import parse_tlog_proof
 from ledger.trust_policy import CheckedCheckpoint, parse_policy
 from primitives import merkle
-from primitives.block import BlockHeader, batches_hash
+from primitives.block import BlockHeader
 from primitives.encoding import Record, decode, encode
 from primitives.errors import EncodingError, ProofError
 from primitives.hashing import leaf_hash
@@ -37,7 +38,6 @@ COMPLETENESS_SIZE_MAX = 64 << 20
 BLOCK_EVENTS_MAX = 1 << 16
 ALL_BATCHES_MAX = 1 << 16
 
-Index = Annotated[int, Meta(ge=0)]
 EventBytes = Annotated[bytes, Meta(max_length=EVENT_SIZE_MAX)]
 
 
@@ -51,22 +51,22 @@ class HeadPart(Record):
 
 
 class BlockPart(Record):
-    """A block: its header with the path in the log, its batches, and the events that were not applied."""
+    """A block: its header with the path in the log, and the events that were not applied."""
 
     header: BlockHeader
     path: Path
-    batch_hashes: Annotated[tuple[HashBytes, ...], Meta(max_length=BATCHES_MAX)]
     rejected: Annotated[tuple[tuple[int, Outcome], ...], Meta(max_length=BLOCK_EVENTS_MAX)]
 
 
 class BatchPart(Record):
-    """A batch of the member: the height of its block, its events, and where the first of them stands in the log.
+    """A batch of the member: its block and place there, its events, and where the first of them stands in the log.
 
-    A neighbour of the range comes without events, signature and place: only its height matters.
+    A neighbour of the range comes without events, signature and log index: only its block matters.
     """
 
     header: BatchHeader
     height: Index
+    place: BatchPlace
     signature: Bytes64 | None
     events: Annotated[tuple[EventBytes, ...], Meta(max_length=BATCH_EVENTS_MAX)]
     log_index: Index
@@ -187,8 +187,6 @@ def _checked_blocks(extra: Completeness, checked: CheckedCheckpoint) -> dict[int
         if blocks and height <= max(blocks):
             raise ProofError("blocks out of order", where=f"height {height}", expected="ascending")
         check_header(block.header, block.path, checked)
-        if batches_hash(tuple(map(Hash, block.batch_hashes))) != block.header.batches_hash:
-            raise ProofError("list of batches is not the block's", where=f"height {height}")
         blocks[height] = block
     return blocks
 
@@ -244,8 +242,9 @@ def _proved_events(
     outcomes: dict[int, Mapping[int, Outcome]] = {}
     for batch in extra.batches:
         block = blocks.get(batch.height)
-        if block is None or batch.header.hash() not in block.batch_hashes:
-            raise ProofError("batch is not one of its block", where=f"height {batch.height}", got=batch.header.hash())
+        if block is None:
+            raise ProofError("block of a batch missing", where=f"height {batch.height}", got=batch.header.hash())
+        verify_place(batch.place, batch.header.hash(), block.header)
         if batch.header.member != extra.member or batch.header.chain_id != extra.header.chain_id:
             raise ProofError(
                 "batch of another member or chain", where=f"height {batch.height}", got=batch.header.member

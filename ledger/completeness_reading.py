@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ledger import rows
 from ledger.base import before_the_base
 from ledger.batch_logs import MemberHead
+from ledger.batch_places import place_of
 from ledger.batches import Batch
 from ledger.completeness import (
     COMPLETENESS_VERSION,
@@ -139,15 +140,18 @@ class _MemberLog:
     def part(self, index: int, checkpoint: CheckpointView, *, inside: bool) -> BatchPart:
         """Return what a proof shows of a batch: all of one inside of the range, of a neighbour the header."""
         leaf = self.leaf(index)
+        block = self._reader.block(leaf.height)
+        assert block is not None, "a batch of the log has a block"
+        stands = place_of(block.batch_hashes, leaf.header.hash())
         if not inside:
-            return BatchPart(leaf.header, leaf.height, None, (), 0, ())
+            return BatchPart(leaf.header, leaf.height, stands, None, (), 0, ())
         raw = self._reader.batch_bytes(leaf.header.hash())
         if raw is None:
             raise StorageError("batch missing", where=f"batch {leaf.header.hash().hex()}", hint="run `chainnode fsck`")
         batch = rows.read_row(Batch, raw, where=f"batch {leaf.header.hash().hex()}")
         place = self._reader.batch_place(leaf.height, leaf.header.hash())
         path = tuple(self._reader.log.inclusion(place, checkpoint.size))
-        return BatchPart(leaf.header, leaf.height, batch.signature, batch.events, place, path)
+        return BatchPart(leaf.header, leaf.height, stands, batch.signature, batch.events, place, path)
 
 
 def _first_leaf(reader: LedgerReader, member: str, size: int) -> int:
@@ -212,4 +216,4 @@ def _block(reader: LedgerReader, height: int, checkpoint: CheckpointView) -> Blo
     block = reader.block(height)
     assert block is not None, "a covered height has a block"
     path = tuple(reader.log.inclusion(block.log_index, checkpoint.size))
-    return BlockPart(block.header, path, block.batch_hashes, reader.rejected(height))
+    return BlockPart(block.header, path, reader.rejected(height))

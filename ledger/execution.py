@@ -32,7 +32,7 @@ from ledger.references import forget_expired, remember
 from ledger.rules import RULES_KEY, RULES_SUPPORTED, Rules, missing_rules, read_rules
 from ledger.smt import MapUpdate, ReadNode
 from ledger.state import DERIVED_PREFIX, StateSource, StateView, Transaction
-from primitives.block import Block, BlockHeader, batches_hash
+from primitives.block import Block, BlockHeader, batches_root
 from primitives.errors import InputError
 from primitives.hashing import SUITE
 from primitives.ids import Epoch, EventId, Hash, Height, MemberId, SourceKey, TimeMs
@@ -122,7 +122,7 @@ def execute(
         parent=parent.hash,
         time_ms=TimeMs(time_ms),
         proposer=proposer,
-        batches_hash=batches_hash(hashes),
+        batches_root=batches_root(hashes),
         first_index=parent.log.size,
         event_count=len(leaves),
         outcomes_root=outcomes_root(outcomes),

@@ -17,6 +17,7 @@ from typing import Annotated, TypeVar
 from msgspec import Meta
 
 from ledger.batch_headers import BatchHeader, batch_statement
+from ledger.batch_places import BatchPlace, Path, place_of, verify_place
 from ledger.events import EVENT_SIZE_MAX, Event, event_id
 from ledger.handovers import HANDOVERS_MAX, Handover, check_release, make_handovers
 from ledger.outcomes import OutcomeProof, verify_outcome
@@ -30,7 +31,7 @@ from ledger.trust_policy import (
     parse_policy,
 )
 from primitives import merkle
-from primitives.block import BlockHeader, batches_hash
+from primitives.block import BlockHeader
 from primitives.encoding import Record, decode, encode
 from primitives.errors import EncodingError, ProofError
 from primitives.ids import EventId, Hash, Height, MemberId, SourceKey, TimeMs
@@ -49,17 +50,13 @@ __all__ = [
 T = TypeVar("T")
 
 RECEIPT_VERSION = 2
-BATCHES_MAX = 4_096
-
-HashBytes = Annotated[bytes, Meta(min_length=32, max_length=32)]
-Path = Annotated[tuple[HashBytes, ...], Meta(max_length=merkle.PATH_HASHES_MAX)]
 
 
 class Receipt(Record):
     """The extra data of a receipt.
 
-    `batch_hashes` are all of the block, `batch_index` is the event's index in its batch. `handovers` lead from the
-    epoch of the verifier's policy to that of the checkpoint.
+    `batch_index` is the event's index in its batch. `handovers` lead from the epoch of the verifier's policy to that of
+    the checkpoint.
     """
 
     version: int
@@ -67,7 +64,7 @@ class Receipt(Record):
     header: BlockHeader
     header_path: Path
     outcome: OutcomeProof
-    batch_hashes: Annotated[tuple[HashBytes, ...], Meta(max_length=BATCHES_MAX)]
+    batch_place: BatchPlace
     batch_header: BatchHeader
     batch_signature: Annotated[bytes, Meta(min_length=64, max_length=64)]
     batch_index: Annotated[int, Meta(ge=0)]
@@ -127,7 +124,7 @@ def make_receipt(reader: LedgerReader, event_id_: bytes, from_epoch: int = 0) ->
         header=block.header,
         header_path=tuple(reader.log.inclusion(block.log_index, checkpoint.size)),
         outcome=reader.outcome_proof(place.height, place.index),
-        batch_hashes=block.batch_hashes,
+        batch_place=place_of(block.batch_hashes, batch.header.hash()),
         batch_header=batch.header,
         batch_signature=batch.signature,
         batch_index=batch.index,
@@ -214,10 +211,7 @@ def check_header(header: BlockHeader, path: tuple[bytes, ...], checked: CheckedC
 
 def _check_batch(receipt: Receipt, event: Event, identity: EventId) -> None:
     batch = receipt.batch_header
-    if batches_hash(tuple(map(Hash, receipt.batch_hashes))) != receipt.header.batches_hash:
-        raise ProofError("list of batches is not the block's", expected=receipt.header.batches_hash)
-    if batch.hash() not in receipt.batch_hashes:
-        raise ProofError("batch is not one of the block", got=batch.hash())
+    verify_place(receipt.batch_place, batch.hash(), receipt.header)
     if batch.member != event.member or batch.chain_id != receipt.header.chain_id:
         raise ProofError("batch of another member or chain than the event", expected=event.member, got=batch.member)
     merkle.verify_inclusion(batch.root, batch.count, receipt.batch_index, identity, receipt.batch_path)

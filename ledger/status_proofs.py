@@ -12,10 +12,11 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from ledger.batch_places import Path
 from ledger.certificate_records import Certificate, CertificateStatus, certificate_key, status_at
 from ledger.handovers import HANDOVERS_MAX, Handover
 from ledger.reader import LedgerReader
-from ledger.receipts import Path, check_header, handovers_to
+from ledger.receipts import check_header, handovers_to
 from ledger.smt import StateProof, verify_state
 from ledger.state import STATE_KEY_SIZE_MAX, STATE_VALUE_SIZE_MAX
 from ledger.tlog_proofs import PROOF_SIZE_MAX, TlogProof, parse_tlog_proof

@@ -6,9 +6,12 @@ A header holds no view and no signatures, so a block that is proposed again keep
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from primitives.encoding import Record, encode
-from primitives.hashing import domain_hash, leaf_hash
+from primitives.hashing import leaf_hash
 from primitives.ids import Epoch, Hash, Height, TimeMs
+from primitives.merkle import root_of
 from primitives.votes import QuorumCertificate
 
 HEADER_KIND = b"\0"
@@ -30,7 +33,7 @@ class BlockHeader(Record):
     parent: Hash
     time_ms: TimeMs
     proposer: int
-    batches_hash: Hash
+    batches_root: Hash
     first_index: int
     event_count: int
     outcomes_root: Hash
@@ -62,6 +65,14 @@ class CommittedBlock(Record):
     certificate: QuorumCertificate | None
 
 
-def batches_hash(batch_hashes: tuple[Hash, ...]) -> Hash:
-    """Return the hash of a block's list of batches, as its header names it."""
-    return domain_hash("batch-list", encode(batch_hashes))
+def batches_root(batch_hashes: tuple[Hash, ...]) -> Hash:
+    """Return the RFC 6962 root over a block's batch hashes, in order, as its header names it.
+
+    Each is hashed as a leaf: else the root of two would be that of a list of one, which no batch could ever fill.
+    """
+    return root_of(batch_leaves(batch_hashes))
+
+
+def batch_leaves(batch_hashes: Sequence[Hash]) -> list[Hash]:
+    """Return the leaf hashes of a block's tree of batches."""
+    return [leaf_hash(batch) for batch in batch_hashes]

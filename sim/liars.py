@@ -26,7 +26,7 @@ from consensus.state import Parameters
 from ledger.batches import parse_batch
 from ledger.chain import ParentUnknown
 from ledger.execution import BlockRefused
-from primitives.block import Block, CommittedBlock, batches_hash
+from primitives.block import Block, CommittedBlock, batches_root
 from primitives.errors import InputError
 from primitives.hashing import leaf_hash
 from primitives.ids import Epoch, Hash, Height, TimeMs, View
@@ -86,7 +86,7 @@ def _untrue(block: Block, random: Random) -> Block:
 
 def _listing(block: Block, batch_hashes: tuple[Hash, ...]) -> Block:
     """Return a block that lists other batches, and says so in its header."""
-    return Block(altered_block(block, batches_hash=batches_hash(batch_hashes)).header, batch_hashes)
+    return Block(altered_block(block, batches_root=batches_root(batch_hashes)).header, batch_hashes)
 
 
 class EmptyLeader(Twister):

@@ -27,7 +27,7 @@ from consensus.messages import (
 )
 from ledger.batches import Batch
 from ledger.governance_bodies import Ready
-from primitives.block import Block, BlockHeader, batches_hash
+from primitives.block import Block, BlockHeader, batches_root
 from primitives.encoding import Record, decode, encode
 from primitives.errors import InputError
 from primitives.hashing import leaf_hash
@@ -222,7 +222,7 @@ def _record(kind: int, payload: bytes) -> Record | None:
 
 def _consistent(block: Block) -> Block:
     """Return a block whose header names its list of batches."""
-    return Block(replaced(block.header, batches_hash=batches_hash(block.batch_hashes)), block.batch_hashes)
+    return Block(replaced(block.header, batches_root=batches_root(block.batch_hashes)), block.batch_hashes)
 
 
 def _consistent_claim(claim: Claim) -> Claim:

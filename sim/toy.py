@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import Final
 
 from consensus.ports import Invalid, LogHead, Missing, Ready, Verdict
-from primitives.block import Block, BlockHeader, CommittedBlock, batches_hash
+from primitives.block import Block, BlockHeader, CommittedBlock, batches_root
 from primitives.hashing import PROTOCOL_VERSION, SUITE, leaf_hash
 from primitives.ids import ZERO_HASH, Epoch, Hash, Height, MemberId, TimeMs
 from primitives.validators import Validator, ValidatorSet
@@ -50,7 +50,7 @@ def header_of(
         parent=parent.hash(),
         time_ms=TimeMs(time_ms),
         proposer=proposer,
-        batches_hash=batches_hash(batches),
+        batches_root=batches_root(batches),
         first_index=parent.height,
         event_count=len(batches),
         outcomes_root=ZERO_HASH,
@@ -64,7 +64,7 @@ def header_of(
 def genesis_of(validators: ValidatorSet) -> BlockHeader:
     """Return the header of height 0."""
     return BlockHeader(
-        SUITE, PROTOCOL_VERSION, CHAIN_ID, Height(0), Epoch(0), ZERO_HASH, START_MS, 0, batches_hash(()), 0, 0,
+        SUITE, PROTOCOL_VERSION, CHAIN_ID, Height(0), Epoch(0), ZERO_HASH, START_MS, 0, batches_root(()), 0, 0,
         ZERO_HASH, ZERO_HASH, ZERO_HASH, ZERO_HASH, validators.hash,
     )  # fmt: skip
 

@@ -45,7 +45,7 @@ class HeaderResult(Result, frozen=True):
     parent: str
     time: Time
     proposer: int
-    batches_hash: str
+    batches_root: str
     first_index: int
     event_count: int
     outcomes_root: str
@@ -113,7 +113,7 @@ def block_result(block: BlockView, tip: Tip) -> BlockResult:
         parent=header.parent.hex(),
         time=time_text(header.time_ms),
         proposer=header.proposer,
-        batches_hash=header.batches_hash.hex(),
+        batches_root=header.batches_root.hex(),
         first_index=header.first_index,
         event_count=header.event_count,
         outcomes_root=header.outcomes_root.hex(),

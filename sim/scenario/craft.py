@@ -18,7 +18,7 @@ from consensus.messages import (
 from ledger.batches import ParsedBatch
 from ledger.chain import Chain
 from ledger.store import MemoryStore
-from primitives.block import Block, CommittedBlock, batches_hash
+from primitives.block import Block, CommittedBlock, batches_root
 from primitives.encoding import encode
 from primitives.hashing import leaf_hash
 from primitives.ids import Epoch, Hash, Height, View
@@ -106,7 +106,7 @@ def _lie(stage: Stage, found: Match) -> Block:
         parent=parent,
         time_ms=max(int(stage.now_ms), below.time_ms + 1),
         proposer=stage.index(stage.node(found, "by")),
-        batches_hash=batches_hash(hashes),
+        batches_root=batches_root(hashes),
         first_index=below.first_index + below.event_count + 1,
         event_count=sum(batch.header.count for batch in batches),
     )

@@ -395,7 +395,7 @@ def test_a_batch_is_ordered_at_one_height() -> None:
     cluster = ClusterMonitor(GENESIS)
     cluster.delivered(committed_of(ONE))
     cluster.delivered(committed_of(ONE))
-    header = replace(TWO.header, batches_hash=ONE.header.batches_hash)
+    header = replace(TWO.header, batches_root=ONE.header.batches_root)
     with pytest.raises(InvariantBroken, match="a batch executes once"):
         cluster.delivered(committed_of(Block(header, ONE.batch_hashes)))
 

@@ -28,7 +28,7 @@ from consensus.messages import (
     kind_of,
 )
 from consensus.verify import BATCHES_PER_BLOCK_MAX, Verification, WrongEpoch, verify, verify_committed
-from primitives.block import Block, CommittedBlock, batches_hash
+from primitives.block import Block, CommittedBlock, batches_root
 from primitives.errors import EncodingError, InputError, SignatureError
 from primitives.hashing import DOMAIN, leaf_hash
 from primitives.ids import Epoch, Hash, Height, View
@@ -106,7 +106,7 @@ def signed_in_epoch_0(block: Block) -> PrePrepare:
 
 def crowded(count: int) -> Block:
     batches = tuple(batch_of(number) for number in range(count))
-    return Block(headed(batches_hash=batches_hash(batches)).header, batches)
+    return Block(headed(batches_root=batches_root(batches)).header, batches)
 
 
 def claiming(claim: Claim, view: int = 3) -> ViewChange:

@@ -31,7 +31,7 @@ from consensus.messages import (
 )
 from ledger.batches import BATCH_SIZE_MAX, Batch
 from p2p.handshake import HELLO, PING, Hello
-from primitives.block import Block, BlockHeader, CommittedBlock, batches_hash
+from primitives.block import Block, BlockHeader, CommittedBlock, batches_root
 from primitives.encoding import decode, encode
 from primitives.ids import Epoch, Hash, Height, View
 from primitives.keys import SigningKey
@@ -208,7 +208,7 @@ def empty_block(world: World) -> Block:
     """A block without batches on the newest one; its roots are wrong."""
     tip = world.tip
     place = {"height": Height(tip.height + 1), "parent": tip.hash(), "time_ms": tip.time_ms + 1}
-    return Block(msgspec.structs.replace(tip, batches_hash=batches_hash(()), **place), ())
+    return Block(msgspec.structs.replace(tip, batches_root=batches_root(()), **place), ())
 
 
 def proposal(world: World) -> PrePrepare:

@@ -103,7 +103,7 @@ def test_block_without_batches_is_a_block(ledger: Ledger) -> None:
         ("state_root", b"x" * 32),
         ("batch_logs_root", b"x" * 32),
         ("next_validators", b"x" * 32),
-        ("batches_hash", b"x" * 32),
+        ("batches_root", b"x" * 32),
         ("epoch", 1),
         ("proposer", 4),
         ("proposer", -1),
@@ -125,10 +125,10 @@ def test_batches_in_another_order_or_of_another_list_are_refused(ledger: Ledger)
     one, two = ledger.banks["bank-a"].notes(1), ledger.banks["bank-b"].notes(1)
     block = ledger.build(one, two)
     ledger.chain.discard(block.header.hash())
-    with pytest.raises(BlockRefused, match="batches_hash"):
+    with pytest.raises(BlockRefused, match="batches_root"):
         ledger.chain.check(Block(block.header, block.batch_hashes[::-1]))
     ledger.chain.check(block)
-    with pytest.raises(BlockRefused, match="batches_hash"):  # executed before or not
+    with pytest.raises(BlockRefused, match="batches_root"):  # executed before or not
         ledger.chain.check(Block(block.header, block.batch_hashes[:1]))
 
 

@@ -192,8 +192,11 @@ def lies(extra: Completeness) -> dict[str, Callable[[Completeness], Completeness
         "outcomes changed": lambda e: replace(
             e, blocks=tuple(replace(b, rejected=((0, replace(APPLIED, code=1, rule="x")),)) for b in e.blocks)
         ),
-        "batches of a block changed": lambda e: replace(
-            e, blocks=tuple(replace(b, batch_hashes=(*b.batch_hashes, leaf_hash(b"x"))) for b in e.blocks)
+        "another place in its block": _batch(2, place=replace(middle.place, index=middle.place.index + 1)),
+        "another path in its block": _batch(2, place=replace(middle.place, path=(leaf_hash(b"x"),))),
+        "a neighbour's place in its block": _batch(0, place=replace(extra.batches[0].place, path=(leaf_hash(b"x"),))),
+        "blocks changed": lambda e: replace(
+            e, blocks=tuple(replace(b, path=(*b.path, leaf_hash(b"x"))) for b in e.blocks)
         ),
         "another header": lambda e: replace(e, header=replace(e.header, height=e.header.height + 1)),
         "another version": lambda e: replace(e, version=2),
@@ -265,4 +268,4 @@ def test_a_range_of_leaves_with_its_neighbouring_subtrees_gives_the_root(size: i
 def test_neighbours_bring_no_events(ledger: Ledger) -> None:
     first, *_, last = extra_of(made(ledger, "bank-a", 5, 8).proof).batches
     for neighbour in (first, last):
-        assert neighbour == BatchPart(neighbour.header, neighbour.height, None, (), 0, ())
+        assert neighbour == BatchPart(neighbour.header, neighbour.height, neighbour.place, None, (), 0, ())

@@ -14,6 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from ledger.batch_headers import BatchHeader, batch_statement
+from ledger.batch_places import BatchPlace, place_of
 from ledger.events import event_id
 from ledger.genesis import validator_set
 from ledger.handovers import first_span
@@ -23,7 +24,7 @@ from ledger.smt import EMPTY, MapUpdate, StateProof
 from ledger.status_proofs import STATUS_PROOF_VERSION, NextHeader, StatusProof, StatusVerdict, verify_status
 from ledger.tlog_proofs import TlogProof
 from ledger.trust_policy import assemble_checkpoint, policy_text
-from primitives.block import BlockHeader, batches_hash
+from primitives.block import BlockHeader, batches_root
 from primitives.encoding import encode
 from primitives.errors import ProofError
 from primitives.hashing import RULES_FIRST, SUITE
@@ -71,7 +72,7 @@ def header_of(**fields: object) -> BlockHeader:
         parent=ZERO_HASH,
         time_ms=TimeMs(START_MS),
         proposer=0,
-        batches_hash=ZERO_HASH,
+        batches_root=ZERO_HASH,
         first_index=0,
         event_count=1,
         outcomes_root=outcomes_root([APPLIED]),
@@ -105,7 +106,7 @@ def receipt(
     `listed` are the batches that the header names, `before` how many leaves stand before the event.
     """
     hashes = (batch.hash(),)
-    named = header_of(batches_hash=batches_hash(hashes if listed is None else listed), first_index=before)
+    named = header_of(batches_root=batches_root(hashes if listed is None else listed), first_index=before)
     block = replace(named, **(header or {}))
     log = Log([*[OTHER] * before, IDENTITY, block.hash()])
     made = Receipt(
@@ -114,7 +115,7 @@ def receipt(
         header=block,
         header_path=log.path(before + 1),
         outcome=prove_outcome([APPLIED], 0),
-        batch_hashes=hashes,
+        batch_place=place_of(hashes, batch.hash()),
         batch_header=batch,
         batch_signature=SOURCE.sign(batch_statement(batch)),
         batch_index=0,
@@ -134,11 +135,10 @@ def test_a_receipt_that_is_put_together_by_hand_verifies() -> None:
     [
         (lambda: receipt(replace(BATCH, chain_id=OTHER)), "batch of another member or chain"),
         (lambda: receipt(replace(BATCH, member="bank-b")), "batch of another member or chain"),
-        (lambda: receipt(listed=(OTHER,)), "list of batches is not the block's"),
-        (
-            lambda: receipt(listed=(OTHER,), extra={"batch_hashes": (OTHER,)}),
-            "batch is not one of the block",
-        ),
+        (lambda: receipt(listed=(OTHER,)), "does not lead to the root"),
+        (lambda: receipt(listed=(BATCH.hash(), OTHER)), "does not lead to the root"),
+        (lambda: receipt(extra={"batch_place": BatchPlace(1, 2, (OTHER,))}), "does not lead to the root"),
+        (lambda: receipt(extra={"batch_place": BatchPlace(1, 1, ())}), "no such leaf"),
         (lambda: receipt(replace(BATCH, root=OTHER)), "does not lead to the root"),
         (lambda: receipt(replace(BATCH, source=key_of("bank-b", "source").public)), "signature of the source"),
         (lambda: receipt(header={"chain_id": OTHER}), "block of another chain than the log's"),

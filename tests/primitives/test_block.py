@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from primitives.block import Block, BlockHeader, CommittedBlock, batches_hash
+from primitives.block import Block, BlockHeader, CommittedBlock, batches_root
 from primitives.encoding import decode, encode
 from primitives.errors import EncodingError
-from primitives.hashing import domain_hash, leaf_hash
+from primitives.hashing import domain_hash, leaf_hash, node_hash
 from primitives.ids import Epoch, Hash, Height, TimeMs, View
 from primitives.merkle import CompactRange, inclusion_path, verify_inclusion
 from primitives.votes import COMMIT, QuorumCertificate
@@ -29,7 +29,7 @@ HEADER = BlockHeader(
     parent=named("parent"),
     time_ms=TimeMs(1_700_000_000_000),
     proposer=3,
-    batches_hash=batches_hash((named("batch"),)),
+    batches_root=batches_root((named("batch"),)),
     first_index=40,
     event_count=2,
     outcomes_root=named("outcomes"),
@@ -60,7 +60,13 @@ def test_hash_covers_every_field_of_the_header(field: str) -> None:
 def test_hash_of_the_batch_list_covers_order_and_number() -> None:
     one, two = named("one"), named("two")
     lists: list[tuple[Hash, ...]] = [(), (one,), (two,), (one, two), (two, one), (one, one)]
-    assert len({batches_hash(hashes) for hashes in lists}) == len(lists)
+    assert len({batches_root(hashes) for hashes in lists}) == len(lists)
+
+
+def test_root_of_two_batches_is_not_that_of_a_list_of_one() -> None:
+    one, two = named("one"), named("two")
+    for inner in (node_hash(one, two), node_hash(leaf_hash(one), leaf_hash(two))):
+        assert batches_root((one, two)) != batches_root((inner,))
 
 
 @pytest.mark.parametrize("certificate", [None, CERTIFICATE])
