@@ -68,6 +68,12 @@ def genesis_rows(genesis: Genesis) -> list[Put]:
     ]
 
 
+def genesis_block_rows(genesis: Genesis) -> list[Put]:
+    """Return the rows of the genesis block alone, which every store has: whoever holds the genesis can make them."""
+    block, _ = genesis_block(genesis)
+    return _block_rows(block, block.header.hash(), None, (), ())
+
+
 def commit_rows(store: StagedStore, executed: Executed, certificate: QuorumCertificate) -> list[Put]:
     """Return all rows of a block but those of its batches' bytes, which are in the store already."""
     header, after = executed.block.header, executed.after

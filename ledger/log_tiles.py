@@ -158,22 +158,46 @@ class TileReader:
 
     def tip(self, size: int) -> LogTip:
         """Return the tip of the log's first `size` leaves; reads one tile a tile level."""
-        edge: list[bytes | None] = []
-        tails: list[tuple[bytes, ...]] = []
-        level = 0
-        while size >> (TILE_HEIGHT * level):
-            count = size >> (TILE_HEIGHT * level)
-            width = count % TILE_WIDTH
-            data = self.tile(level, count // TILE_WIDTH)[: width * HASH_BYTES] if width else b""
+        tails: list[bytes] = []
+        for level, width in enumerate(tail_widths(size)):
+            index = (size >> (TILE_HEIGHT * level)) // TILE_WIDTH
+            data = self.tile(level, index)[: width * HASH_BYTES] if width else b""
             if len(data) != width * HASH_BYTES:
                 raise StorageError("hashes missing from a log", where=f"level {level}", expected=width, got=len(data))
-            tail = tuple(data[i : i + HASH_BYTES] for i in range(0, len(data), HASH_BYTES))
-            tails.append(tail)
-            for bit in range(TILE_HEIGHT):
-                start = width >> (bit + 1) << (bit + 1)
-                edge.append(merkle.root_of(tail[start : start + (1 << bit)]) if width >> bit & 1 else None)
-            level += 1
-        return LogTip(size, tuple(edge[: size.bit_length()]), tuple(tails))
+            tails.append(data)
+        return tip_of_tails(size, tails)
+
+
+def tail_widths(size: int) -> list[int]:
+    """Return, by tile level, how many hashes the tile has that is not full in a log of `size` leaves."""
+    levels = -(-size.bit_length() // TILE_HEIGHT)
+    return [(size >> (TILE_HEIGHT * level)) % TILE_WIDTH for level in range(levels)]
+
+
+def tip_of_tails(size: int, tails: Sequence[bytes]) -> LogTip:
+    """Return the tip of a log of `size` leaves from the hashes of its tiles that are not full, by tile level.
+
+    Each has as many as `tail_widths` says. All of them are in the root: whoever knows it knows that they are right.
+    """
+    edge: list[bytes | None] = []
+    parted: list[tuple[bytes, ...]] = []
+    for width, data in zip(tail_widths(size), tails, strict=True):
+        assert len(data) == width * HASH_BYTES, "the caller checked"
+        tail = tuple(data[i : i + HASH_BYTES] for i in range(0, len(data), HASH_BYTES))
+        parted.append(tail)
+        for bit in range(TILE_HEIGHT):
+            start = width >> (bit + 1) << (bit + 1)
+            edge.append(merkle.root_of(tail[start : start + (1 << bit)]) if width >> bit & 1 else None)
+    return LogTip(size, tuple(edge[: size.bit_length()]), tuple(parted))
+
+
+def tip_rows(log: bytes, tip: LogTip) -> list[Put]:
+    """Return the rows of a log that begins with its right edge alone: one piece for each tile that is not full."""
+    return [
+        (piece_key(log, level, (tip.size >> (TILE_HEIGHT * level)) // TILE_WIDTH, 0), b"".join(tail))
+        for level, tail in enumerate(tip.tails)
+        if tail
+    ]
 
 
 def check_size(size: int, stored: int) -> None:

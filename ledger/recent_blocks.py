@@ -6,6 +6,8 @@ alone and every node holds the same. Source: architecture §5 (a joiner is a lea
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ledger.state import DERIVED_PREFIX, StateReader, StateView
 from primitives.encoding import Record, encode
 from primitives.ids import Hash
@@ -29,6 +31,12 @@ def note_block(view: StateView, height: int, block_hash: Hash) -> None:
     view.changes[_key(height)] = encode(BlockHash(block_hash))
     if height >= RECENT_BLOCKS:
         view.changes[_key(height - RECENT_BLOCKS)] = None
+
+
+def recent_rows(hashes: Mapping[int, Hash], height: int) -> dict[bytes, bytes]:
+    """Return the rows that stand after the block at `height`: those of the RECENT_BLOCKS below it, in `hashes`."""
+    kept = range(max(0, height - RECENT_BLOCKS), height)
+    return {_key(number): encode(BlockHash(hashes[number])) for number in kept}
 
 
 def recent_hash(state: StateReader, height: int) -> Hash | None:

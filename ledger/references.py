@@ -12,8 +12,8 @@ from itertools import islice, takewhile
 
 from ledger.kinds import ApplyContext, RuleBroken
 from ledger.outcomes import CONFLICT, DUPLICATE
-from ledger.state import DERIVED_PREFIX, StateView, Transaction
-from primitives.encoding import Record, encode
+from ledger.state import DERIVED_PREFIX, STATE_VALUE_SIZE_MAX, StateView, Transaction
+from primitives.encoding import Record, decode, encode
 from primitives.ids import EventId
 
 FORGOTTEN_A_BLOCK_MAX = 1_024
@@ -36,6 +36,14 @@ def seen_key(member: str, reference: bytes) -> bytes:
 
 def _expiry_key(expires_ms: int, key: bytes) -> bytes:
     return _BY_EXPIRY + expires_ms.to_bytes(8, "big") + key
+
+
+def derived_rows(key: bytes, value: bytes) -> dict[bytes, bytes]:
+    """Return the rows that are not in the tree and follow from one that is: by what the expired are found."""
+    if not key.startswith(_PREFIX):
+        return {}
+    seen = decode(Seen, value, size_max=STATE_VALUE_SIZE_MAX)
+    return {_expiry_key(seen.expires_ms, key): _NIL}
 
 
 def remember(view: StateView, context: ApplyContext, expires_ms: int) -> None:

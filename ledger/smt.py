@@ -83,7 +83,7 @@ class MapUpdate:
                 items.append((path, EMPTY))
             else:
                 leaf = leaf_of(path, value)
-                rows[leaf] = _LEAF_ROW + len(key).to_bytes(2, "big") + key + value
+                rows[leaf] = leaf_row(key, value)
                 items.append((path, leaf))
         self._new_leaves.update(rows)
         new_root = self._update(root, 0, sorted(items))
@@ -92,7 +92,7 @@ class MapUpdate:
 
     def _row(self, node: Hash) -> bytes:
         row = self._new_leaves.get(node) or self.nodes.get(node)
-        return _row(node, self._read) if row is None else row
+        return row_of(node, self._read) if row is None else row
 
     def _update(self, node: Hash, depth: int, items: list[Change]) -> Hash:
         if not items:
@@ -101,12 +101,12 @@ class MapUpdate:
             return self._build(depth, [item for item in items if item[1] != EMPTY])
         row = self._row(node)
         if row[:1] == _LEAF_ROW:
-            path = path_of(_parse_leaf(row)[0])
+            path = path_of(leaf_content(row)[0])
             live = [item for item in items if item[1] != EMPTY]
             if all(item[0] != path for item in items):
                 live = sorted([*live, (path, node)])
             return self._build(depth, live)
-        left, right = _parse_inner(row)
+        left, right = inner_children(row)
         lows, highs = _split(items, depth)
         return self._join(self._update(left, depth + 1, lows), self._update(right, depth + 1, highs))
 
@@ -133,18 +133,36 @@ def _split(items: list[Change], depth: int) -> tuple[list[Change], list[Change]]
     return items[:cut], items[cut:]
 
 
-def _row(node: Hash, read: ReadNode) -> bytes:
+def row_of(node: Hash, read: ReadNode) -> bytes:
+    """Return the row of a node. StorageError where there is none."""
     row = read(node)
     if row is None:
         raise StorageError("node of the state missing", where=f"node {node.hex()}", hint="run `chainnode fsck`")
     return row
 
 
-def _parse_inner(row: bytes) -> tuple[Hash, Hash]:
+def is_leaf(row: bytes) -> bool:
+    """Say whether a node's row is a leaf's."""
+    return row[:1] == _LEAF_ROW
+
+
+def leaf_row(key: bytes, value: bytes) -> bytes:
+    """Return the row of a leaf."""
+    return _LEAF_ROW + len(key).to_bytes(2, "big") + key + value
+
+
+def inner_of(left: Hash, right: Hash) -> tuple[Hash, bytes]:
+    """Return the node over two subtrees, and its row."""
+    return _inner(left, right), _INNER_ROW + left + right
+
+
+def inner_children(row: bytes) -> tuple[Hash, Hash]:
+    """Return the left and the right subtree of an inner node's row."""
     return Hash(row[1 : 1 + HASH_BYTES]), Hash(row[1 + HASH_BYTES :])
 
 
-def _parse_leaf(row: bytes) -> tuple[bytes, bytes]:
+def leaf_content(row: bytes) -> tuple[bytes, bytes]:
+    """Return key and value of a leaf's row."""
     size = int.from_bytes(row[1:3], "big")
     return row[3 : 3 + size], row[3 + size :]
 
@@ -155,13 +173,13 @@ def lookup(root: Hash, key: bytes, read: ReadNode) -> tuple[bytes | None, StateP
     siblings: list[Hash] = []
     node = root
     while node != EMPTY:
-        row = _row(node, read)
+        row = row_of(node, read)
         if row[:1] == _LEAF_ROW:
-            found, value = _parse_leaf(row)
+            found, value = leaf_content(row)
             if found == key:
                 return value, StateProof(tuple(siblings), None)
             return None, StateProof(tuple(siblings), (path_of(found), Hash(sha256(value).digest())))
-        left, right = _parse_inner(row)
+        left, right = inner_children(row)
         if _bit(path, len(siblings)):
             siblings.append(left)
             node = right
