@@ -12,9 +12,9 @@ from ledger.committed_state import CommittedState
 from ledger.execution import Executed, Standing
 from ledger.genesis import Genesis, initial_state
 from ledger.log_tiles import EMPTY_TIP, TileReader, tile_rows
-from ledger.members import read_validators
+from ledger.members import VALIDATORS_KEY, read_validators
 from ledger.outcomes import Outcome, outcomes_root
-from ledger.policy import read_policy
+from ledger.policy import POLICY_KEY, read_policy
 from ledger.rules import read_rules
 from ledger.smt import EMPTY, MapUpdate
 from ledger.state import MemoryState, StateView
@@ -137,6 +137,9 @@ def load_standing(store: StagedStore, chain_id: Hash) -> Standing:
             "block of the tip is another", where=f"height {tip.height}", expected=tip.block_hash, got=header.hash()
         )
     state = CommittedState(store)
+    for key in (VALIDATORS_KEY, POLICY_KEY):
+        if state.raw(key.encode()) is None:
+            raise StorageError("row of the state missing", where=key, hint="run `chainnode fsck`")
     return Standing(
         header=header,
         hash=tip.block_hash,

@@ -11,9 +11,11 @@ import importlib
 import json
 import pkgutil
 import tempfile
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from chainnode.ingest.json_text import parse_object
 from chainnode.source_outbox import parse_record
 from chainnode.witness_protocol import cosignature_of, parse_add_checkpoint, parse_size, request_body
 from ledger import receipts, status_proofs
+from ledger.base import NotHere
 from ledger.batches import check_event
 from ledger.chain import Chain
 from ledger.completeness import verify_completeness
@@ -37,10 +40,23 @@ from ledger.fsck import verify_all
 from ledger.genesis import Genesis, genesis_bytes, parse_address, parse_genesis
 from ledger.genesis_json import genesis_to_json
 from ledger.handovers import first_span
+from ledger.kinds import KindSpec
 from ledger.payments_json import statement_from_json
 from ledger.reader import LedgerReader, checkpoint_rows
 from ledger.registry import KINDS
 from ledger.rows import finding_key
+from ledger.snapshots import (
+    HEAD_BYTES,
+    ChunkEntry,
+    Section,
+    SnapshotChunk,
+    SnapshotRefused,
+    file_head,
+    parse_head,
+    parse_manifest,
+    unpack_chunk,
+)
+from ledger.snapshots_restoring import Restoring
 from ledger.store import MemoryStore
 from ledger.times import parse_date, parse_time
 from ledger.tlog_proofs import parse_tlog_proof
@@ -70,6 +86,8 @@ from rpc.types import base64_bytes, read_cursor
 from sim.workload import genesis_of
 from tests.chainnode.ingest.ingest_fixtures import SAMPLES, context_of
 from tests.ledger import chain_fixtures
+from tests.ledger.governance_fixtures import Council
+from tests.ledger.snapshot_fixtures import made, make_stable, restored
 from torment.manifest import read_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -140,9 +158,64 @@ def rows() -> tuple[tuple[bytes, bytes], ...]:
     return chain_of_rows()[1]
 
 
+@cache
+def joined_rows() -> tuple[Genesis, tuple[tuple[bytes, bytes], ...]]:
+    """Return the genesis and the rows of a store that was made from a snapshot in a chain's second epoch."""
+    council = snapshot_council()
+    restored_store = restored(made(council.store, council.genesis), council.genesis)
+    return council.genesis, tuple(sorted(restored_store.rows().items()))
+
+
+@cache
+def snapshot_council() -> Council:
+    """Return a consortium in its second epoch, with a checkpoint."""
+    council = Council()
+    council.rekey(1, 1)
+    council.block()
+    make_stable(council.store, council.genesis, council.set)
+    return council
+
+
+@cache
+def snapshot_file() -> bytes:
+    """Return a snapshot as a file."""
+    council = snapshot_council()
+    snapshot = made(council.store, council.genesis)
+    manifest = encode(snapshot.manifest)
+    return file_head(manifest) + manifest + b"".join(snapshot.chunks)
+
+
 def store(data: bytes) -> None:
     """A store in which one row was replaced: two bytes choose it, a third says how."""
-    held = rows()
+    _damaged(data, rows(), chain_of_rows()[0], chain_fixtures.KINDS)
+
+
+def joined(data: bytes) -> None:
+    """The same of a store that was made from a snapshot."""
+    founding_genesis, held = joined_rows()
+    _damaged(data, held, founding_genesis, KINDS)
+
+
+def snapshot(data: bytes) -> None:
+    """A snapshot's file, or where the first byte is 1 a chunk that its manifest names."""
+    chain = snapshot_council().genesis
+    with suppress(SnapshotRefused):
+        if data[:1] == b"\1":
+            unpack_chunk(ChunkEntry(len(data) - 1, 4_096, sha256(data[1:]).digest()), data[1:])
+            return
+        size, name = parse_head(data[:HEAD_BYTES])
+        manifest = parse_manifest(data[HEAD_BYTES : HEAD_BYTES + size], name)
+        restoring, at = Restoring(chain, manifest), HEAD_BYTES + size
+        for entry in manifest.chunks:
+            for _ in restoring.take(data[at : at + entry.size]):
+                pass
+            at += entry.size
+        restoring.finish()
+
+
+def _damaged(
+    data: bytes, held: tuple[tuple[bytes, bytes], ...], founding_genesis: Genesis, kinds: Mapping[int, KindSpec]
+) -> None:
     key, value = held[int.from_bytes(data[:2], "big") % len(held)]
     how, rest = (data[2] if len(data) > 2 else 0), data[3:]
     if how % 4 == 0:
@@ -153,13 +226,12 @@ def store(data: bytes) -> None:
         key += rest[:16]
     damaged = MemoryStore()
     damaged.write([*held, (key, None if how % 4 == 3 else value)], sync=True)
-    founding_genesis, kinds = chain_of_rows()[0], chain_fixtures.KINDS
     with suppress(StorageError):
         for _ in verify_all(damaged, founding_genesis, kinds):
             pass
     with suppress(StorageError, UsageError):
         Chain(damaged, founding_genesis, kinds)
-    with suppress(StorageError, InputError):
+    with suppress(StorageError, InputError, NotHere):
         reader = LedgerReader(damaged, founding_genesis)
         tip = reader.tip()
         if tip is not None:
@@ -342,6 +414,8 @@ READER_TARGETS: dict[str, Callable[[bytes], None]] = {
     "types": types,
     "event": event,
     "store": store,
+    "joined": joined,
+    "snapshot": snapshot,
     "outbox": outbox,
     "file": file,
     "genesis": genesis,
@@ -369,6 +443,14 @@ def reader_seeds(target: str) -> Iterator[bytes]:
             last = {key[:1]: place for place, (key, _) in enumerate(rows())}
             for place in last.values():
                 yield from (place.to_bytes(2, "big") + bytes([how, 0x90]) for how in (0, 3))
+        case "joined":
+            last = {key[:1]: place for place, (key, _) in enumerate(joined_rows()[1])}
+            for place in last.values():
+                yield from (place.to_bytes(2, "big") + bytes([how, 0x90]) for how in (0, 3))
+        case "snapshot":
+            yield snapshot_file()
+            yield snapshot_file()[:-1]
+            yield b"\1" + zlib.compress(encode(SnapshotChunk(Section.STATE, (b"x",))))
         case "outbox":
             yield from (b"M" + encode((3, bytes(32))), b"Bbatch", b"?")
         case "file":

@@ -23,7 +23,7 @@ from p2p import handshake
 from rpc.methods.catalogue import METHODS
 from sim.mutator import TYPES
 from tests.fuzz import victim_fixtures
-from tests.fuzz.reader_targets import CONTROL, record_types
+from tests.fuzz.reader_targets import CONTROL, joined_rows, record_types
 from tests.fuzz.reader_targets import rows as stored_rows
 from tests.fuzz.targets import TARGETS, seed_inputs
 from tests.fuzz.victim_fixtures import examples
@@ -73,6 +73,8 @@ READERS = {
     "ledger.payments_json.statement_from_json": "json_event",
     "ledger.receipts.verify": "proof",
     "ledger.rows.read_row": "store",
+    "ledger.snapshots.parse_head": "snapshot",
+    "ledger.snapshots.parse_manifest": "snapshot",
     "ledger.status_proofs.verify_status": "proof",
     "ledger.times.parse_date": "words",
     "ledger.times.parse_time": "words",
@@ -179,7 +181,7 @@ def test_every_record_of_the_log_and_every_row_of_the_store_has_a_seed() -> None
     assert {type(decode_record(data)) for data in seed_inputs("record")} == set(records.TYPES)
     assert rows.__doc__ is not None
     letters = set(re.findall(r"^    ([a-zA-Z])  ", rows.__doc__, re.MULTILINE))
-    assert {key[:1].decode() for key, _ in stored_rows()} == letters
+    assert {key[:1].decode() for key, _ in (*stored_rows(), *joined_rows()[1])} == letters
 
 
 def test_every_record_type_kind_of_event_and_method_is_among_the_seeds() -> None:

@@ -12,7 +12,7 @@ from ledger.committed_state import CommittedState
 from ledger.execution import BlockRefused, admitted
 from ledger.members import Role, Source, source_key
 from ledger.policy import Policy
-from ledger.rows import TIP_KEY
+from ledger.rows import TIP_KEY, state_row_key
 from ledger.smt import EMPTY, MapUpdate
 from ledger.state import DERIVED_PREFIX, StateView
 from ledger.store import MemoryStore, Store
@@ -417,3 +417,12 @@ def test_batch_of_the_state_changes_inside_a_batch_apply_in_order(ledger: Ledger
     ledger.extend(bank.batch(events))
     assert value(ledger, "a") == "4"
     assert parse_batch(bank.raw(events), KINDS).header.number == 1
+
+
+@pytest.mark.parametrize("key", ["policy", "validators"])
+def test_a_store_whose_state_lacks_what_every_chain_has_is_said_to_be_damaged(key: str) -> None:
+    """Fuzzing found it: a row that a disk lost ended the start with an assertion."""
+    ledger = Ledger(MemoryStore())
+    ledger.store.write([(state_row_key(key.encode()), None)], sync=True)
+    with pytest.raises(StorageError, match=f"{key}: row of the state missing"):
+        ledger.reopen()
