@@ -30,7 +30,7 @@ from ledger.state import STATE_VALUE_SIZE_MAX
 from ledger.store import Put
 from ledger.trust_policy import cosigner_key
 from primitives import merkle
-from primitives.block import CommittedBlock, batches_hash
+from primitives.block import CommittedBlock, batches_root
 from primitives.encoding import decode, encode
 from primitives.errors import InputError
 from primitives.hashing import leaf_hash
@@ -151,8 +151,8 @@ class Rebuilding:
         if certificate is None or certificate.height != header.height or not 0 <= header.epoch < len(self.sets):
             raise SnapshotRefused("certificate of another block, or none", where=where)
         check_committed(header, certificate, self._genesis.chain_id, self.sets[header.epoch])
-        if batches_hash(committed.block.batch_hashes) != header.batches_hash:
-            raise SnapshotRefused("batches of a block", where=where, expected=header.batches_hash)
+        if batches_root(committed.block.batch_hashes) != header.batches_root:
+            raise SnapshotRefused("batches of a block", where=where, expected=header.batches_root)
         self._blocks[height] = block_hash
         return [(rows.block_key(height), item), (rows.block_hash_key(block_hash), height.to_bytes(8, "big"))]
 
