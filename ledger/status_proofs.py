@@ -15,12 +15,12 @@ from msgspec import Meta
 from ledger.batch_places import Path
 from ledger.certificate_records import Certificate, CertificateStatus, certificate_key, status_at
 from ledger.handovers import HANDOVERS_MAX, Handover
-from ledger.reader import LedgerReader
+from ledger.reader import CheckpointView, LedgerReader
 from ledger.receipts import check_header, handovers_to
 from ledger.smt import StateProof, verify_state
 from ledger.state import STATE_KEY_SIZE_MAX, STATE_VALUE_SIZE_MAX
 from ledger.tlog_proofs import PROOF_SIZE_MAX, TlogProof, parse_tlog_proof
-from ledger.trust_policy import parse_policy
+from ledger.trust_policy import CheckedCheckpoint, parse_policy
 from primitives.block import BlockHeader
 from primitives.encoding import Record, decode, encode
 from primitives.errors import EncodingError, ProofError
@@ -52,9 +52,10 @@ class StatusProof(Record):
 class StatusVerdict:
     """What a status proof proves: the value from the block's time up to `until_ms`.
 
-    `until_ms` is the time of the next block, or, where the proof carries none, the earliest time at which a cosigner
-    vouched for the log's end being this block, but never before the block's own time: cosignatures tell whole seconds
-    only, and the clock behind one may be slow. None where the checkpoint lies further on.
+    `until_ms` is the time of the next block, at which another one may begin. Where the block `is_newest`, it is the
+    earliest time at which a cosigner vouched for the log's end being this block, itself included, but never before the
+    block's own time: cosignatures tell whole seconds only, and the clock behind one may be slow. None where the
+    checkpoint lies further on; then the value is proved at the block's time alone.
     """
 
     key: bytes
@@ -64,9 +65,16 @@ class StatusVerdict:
     height: Height
     time_ms: TimeMs
     until_ms: TimeMs | None
+    is_newest: bool
     epoch: int | None
     witnesses: int
     cosigners: tuple[str, ...]
+
+    def covers(self, time_ms: int) -> bool:
+        """Say whether the value is proved at a time."""
+        if self.until_ms is None or time_ms <= self.time_ms:
+            return time_ms == self.time_ms
+        return time_ms <= self.until_ms if self.is_newest else time_ms < self.until_ms
 
 
 def make_status_proof(reader: LedgerReader, key: str | bytes, height: int, from_epoch: int = 0) -> str | None:
@@ -74,6 +82,19 @@ def make_status_proof(reader: LedgerReader, key: str | bytes, height: int, from_
 
     It is for policies of `from_epoch` and later. The next header goes with it where the checkpoint covers that too.
     """
+    made = status_proof_at(reader, key, height, from_epoch)
+    if made is None:
+        return None
+    extra, checkpoint = made
+    place = extra.header.first_index + extra.header.event_count
+    path = tuple(reader.log.inclusion(place, checkpoint.size))
+    return TlogProof(encode(extra), place, path, checkpoint.note).text()
+
+
+def status_proof_at(
+    reader: LedgerReader, key: str | bytes, height: int, from_epoch: int = 0
+) -> tuple[StatusProof, CheckpointView] | None:
+    """Return the extra data of such a proof, and the checkpoint under which it stands."""
     found = reader.state_value(key, height)
     if found is None:
         return None
@@ -89,8 +110,7 @@ def make_status_proof(reader: LedgerReader, key: str | bytes, height: int, from_
             following = NextHeader(next_header, tuple(reader.log.inclusion(next_place, checkpoint.size)))
     handovers = handovers_to(reader, checkpoint.size, from_epoch)
     extra = StatusProof(STATUS_PROOF_VERSION, found.key, found.value, found.proof, found.header, following, handovers)
-    path = tuple(reader.log.inclusion(place, checkpoint.size))
-    return TlogProof(encode(extra), place, path, checkpoint.note).text()
+    return extra, checkpoint
 
 
 def verify_status(proof_text: str, policy: str) -> StatusVerdict:
@@ -100,9 +120,13 @@ def verify_status(proof_text: str, policy: str) -> StatusVerdict:
         extra = decode(StatusProof, proof.extra, size_max=PROOF_SIZE_MAX)
     except EncodingError as error:
         raise ProofError(error.what, where="extra data", expected=error.expected, got=error.got) from None
+    return check_status(extra, proof, parse_policy(policy).check(proof.note, extra.handovers))
+
+
+def check_status(extra: StatusProof, proof: TlogProof, checked: CheckedCheckpoint) -> StatusVerdict:
+    """Return what a status proof proves that came in this tlog-proof, under its accepted checkpoint."""
     if extra.version != STATUS_PROOF_VERSION:
         raise ProofError("status proof of an unknown version", expected=STATUS_PROOF_VERSION, got=extra.version)
-    checked = parse_policy(policy).check(proof.note, extra.handovers)
     header = extra.header
     place = header.first_index + header.event_count
     if proof.index != place:
@@ -126,6 +150,7 @@ def verify_status(proof_text: str, policy: str) -> StatusVerdict:
         height=header.height,
         time_ms=header.time_ms,
         until_ms=until_ms,
+        is_newest=extra.following is None and until_ms is not None,
         epoch=checked.epoch,
         witnesses=checked.witnesses,
         cosigners=checked.cosigners,
@@ -142,7 +167,7 @@ def certificate_status(verdict: StatusVerdict, number: str, time_ms: int | None 
             "proof of another key", expected=certificate_key(number), got=verdict.key.decode(errors="replace")
         )
     at_ms = verdict.time_ms if time_ms is None else time_ms
-    if at_ms < verdict.time_ms or (at_ms > verdict.time_ms and (verdict.until_ms is None or at_ms >= verdict.until_ms)):
+    if not verdict.covers(at_ms):
         raise ProofError(
             "proof says nothing about that time", expected=f"{verdict.time_ms} up to {verdict.until_ms}", got=at_ms
         )

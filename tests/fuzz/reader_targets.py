@@ -30,6 +30,7 @@ from chainnode.witness_protocol import cosignature_of, parse_add_checkpoint, par
 from ledger import receipts, status_proofs
 from ledger.base import NotHere
 from ledger.batches import check_event
+from ledger.certificate_history import verify_certificate_history
 from ledger.chain import Chain
 from ledger.completeness import verify_completeness
 from ledger.event_json import event_from_json
@@ -294,7 +295,7 @@ def genesis(data: bytes) -> None:
 
 
 def proof(data: bytes) -> None:
-    """A receipt, a proof of status, completeness or evidence, a note, a policy: all readers of such texts take it."""
+    """A receipt, a proof of status, history, completeness or evidence, a note, a policy: all readers take it."""
     text = data.decode("utf-8", "surrogateescape")
     chain = genesis_of(4)
     policy = policy_text(chain, (first_span(chain),))
@@ -302,6 +303,7 @@ def proof(data: bytes) -> None:
         lambda: receipts.verify(text, policy),
         lambda: status_proofs.verify_status(text, policy),
         lambda: verify_completeness(text, policy),
+        lambda: verify_certificate_history(text, policy, "FTP-2026-06-000001"),
         lambda: verify_evidence_proof(
             proof_from_json(parse_object(data, where="proof", size_max=VALUE_SIZE_MAX, brackets_max=VALUE_SIZE_MAX)),
             chain,

@@ -63,6 +63,7 @@ READERS = {
     "consensus.records.decode_record": "record",
     "ledger.batches.check_event": "event",
     "ledger.batches.parse_batch": "batch",
+    "ledger.certificate_history.verify_certificate_history": "proof",
     "ledger.completeness.verify_completeness": "proof",
     "ledger.event_json.event_from_json": "json_event",
     "ledger.event_json.record_from_json": "json_event",
