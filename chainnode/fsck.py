@@ -31,6 +31,7 @@ from ledger.fsck import Damaged, verify_all
 from ledger.genesis import Genesis
 from ledger.handovers import spans_of
 from ledger.indexes import is_begun, reached_of
+from ledger.log_keys import declared_log_keys
 from ledger.members import read_validators
 from ledger.reader import LedgerReader
 from ledger.state import StateReader
@@ -119,12 +120,13 @@ def check_chain(store: Store, genesis: Genesis, report: Report, *, step: Step = 
 def check_signatures(store: Store, genesis: Genesis, own_log_key: bytes = b"") -> int:
     """Return the number of stored checkpoints; Damaged unless each is signed as its epoch demands.
 
-    `own_log_key` is this node's: an observer signs what it serves with a key that no validator set names.
+    `own_log_key` is this node's: an observer may sign what it serves with a key that its member has not declared.
     """
     reader = LedgerReader(store, genesis)
     tip = reader.tip()
     header = None if tip is None else reader.header(tip.height)
-    policy = parse_policy(policy_text(genesis, spans_of(reader, 0 if header is None else header.epoch)))
+    spans = spans_of(reader, 0 if header is None else header.epoch)
+    policy = parse_policy(policy_text(genesis, spans, declared_log_keys(CommittedState(store))))
     if own_log_key and all(key.public != own_log_key for key in policy.logs):
         policy.logs.append(NoteKey(genesis.origin, ED25519, own_log_key))
     count = 0

@@ -24,6 +24,7 @@ from chainnode.wal import WriteAheadLog
 from consensus.messages import WINDOW
 from ledger.genesis import check_ca
 from ledger.governance_bodies import key_statement, source_statement
+from ledger.log_keys import LOG_USE
 from ledger.nodes import USES
 from p2p.tls import usable_cas
 from primitives.errors import ChainError, InputError, UsageError
@@ -36,6 +37,7 @@ OUTLOOK_WITHIN_S = 4.0
 """Several times the interval at which peers say where they stand."""
 POLL_S = 0.1
 SOURCE_ENTRY_KEYS = ("member", "key", "roles", "proof")
+LOG_KEY_ENTRY_KEYS = ("name", "member", "key", "proof")
 
 
 class UnsafeChange(ChainError):
@@ -110,6 +112,24 @@ def source_entry(home: Home, *, member: str, roles: Iterable[str]) -> Json:
 def read_source_entry(path: Path) -> Json:
     """Return the content of such a file. Raises `InputError` where it is none."""
     return _read_entry(path, SOURCE_ENTRY_KEYS, "a source's entry", "chainnode keys rotate")
+
+
+def log_key_entry_path(home: Home) -> Path:
+    """Return where a home keeps what it brings to have its log key declared."""
+    return home.config.parent / "log-key.json"
+
+
+def log_key_entry(home: Home, *, name: str, member: str) -> Json:
+    """Return what a home brings to have its log key declared: with its proof for this very chain."""
+    key = read_key(home.log_key, "log")
+    chain_id = read_genesis(home.genesis).chain_id
+    proof = key.signing_key.sign(key_statement(chain_id, LOG_USE, name, member, key.source))
+    return {"name": name, "member": member, "key": key.public, "proof": proof.hex()}
+
+
+def read_log_key_entry(path: Path) -> Json:
+    """Return the content of such a file. Raises `InputError` where it is none."""
+    return _read_entry(path, LOG_KEY_ENTRY_KEYS, "a log key's entry", "chainnode keys log-entry")
 
 
 def rotate_source(home: Home, member: str) -> Path:

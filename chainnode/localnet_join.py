@@ -1,4 +1,4 @@
-"""Adding a node to a running localnet: a bank's further node becomes a validator by the banks' votes.
+"""Adding a node to a running localnet: a bank's further node becomes a validator by votes, or follows and serves.
 
 Here: what the operators of several banks do by hand elsewhere, done at once, since one directory holds all their keys.
 Not here: each of the steps (`joining`, `founding`, `submission`).
@@ -22,6 +22,7 @@ from chainnode.joining import (
     OUTLOOK_WITHIN_S,
     check_outlook,
     check_rules,
+    log_key_entry,
     outlook,
     source_entry,
     take_ca,
@@ -40,6 +41,7 @@ from chainnode.submission import GatewayDoor, NewEvent, send_within
 from ledger.event_json import record_from_json
 from ledger.governance import KIND_OF, SCHEMA
 from ledger.governance_bodies import CastVote, Propose, vote_statement
+from ledger.log_keys import DECLARE_LOG_KEY, DeclareLogKey
 from ledger.members import GOVERNANCE_ROLE
 from ledger.times import format_time
 from primitives.encoding import Record, encode
@@ -59,24 +61,8 @@ def add_node(
 
     Raises `UsageError` for a member without a node, `UnsafeChange` or the chain's refusal, `TimedOut`.
     """
-    file = net.load()
-    first = next((node for node in file.nodes if node.member == member), None)
-    if first is None:
-        raise UsageError("a bank that runs a node", expected=" or ".join(sorted({n.member for n in file.nodes})))
-    taken = {node.name for node in file.nodes}
-    chosen = name or next(f"{member}-{i}" for i in range(2, 100) if f"{member}-{i}" not in taken)
-    if chosen in taken:
-        raise UsageError("there is a node of this name", got=chosen)
-    step("founding")
-    node = msgspec.structs.replace(
-        planned(net.directory, chosen, _free_port(file.base_port, len(taken))), member=member
-    )
-    home = Home(Path(node.home))
-    _found(net, home, Home(Path(first.home)), node, now_ms)
-    net.add(node)
-    step("catching up")
-    net.start([chosen])
-    wait_until_ready(net, [chosen], timeout_s=timeout_s)
+    first, node = _started(net, member, name, now_ms=now_ms, timeout_s=timeout_s, step=step, votes=True)
+    home, chosen = Home(Path(node.home)), node.name
     step("voting")
     _vote_in(
         net, first, {"type": "add_validator", **validator_entry(home, name=chosen, member=member, address=node.p2p)}
@@ -90,13 +76,60 @@ def add_node(
     return net.node(chosen)
 
 
-def _found(net: Localnet, home: Home, first: Home, node: LocalNode, now_ms: int) -> None:
+def add_observer(
+    net: Localnet, member: str, *, name: str | None, now_ms: int, timeout_s: float, step: Callable[[str], None]
+) -> LocalNode:
+    """Found and start a further node of a bank that follows and serves without a vote, its log key declared.
+
+    Raises as `add_node`.
+    """
+    first, node = _started(net, member, name, now_ms=now_ms, timeout_s=timeout_s, step=step, votes=False)
+    step("declaring its log key")
+    entry = log_key_entry(Home(Path(node.home)), name=node.name, member=member)
+    del entry["member"]
+    body = record_from_json(DeclareLogKey, entry, where=node.name)
+    _submit(_client(first), member, body, kind=DECLARE_LOG_KEY)
+    return net.node(node.name)
+
+
+def _started(
+    net: Localnet,
+    member: str,
+    name: str | None,
+    *,
+    now_ms: int,
+    timeout_s: float,
+    step: Callable[[str], None],
+    votes: bool,
+) -> tuple[LocalNode, LocalNode]:
+    """Return the bank's first node, and a further one that was made, started and has caught up."""
+    file = net.load()
+    first = next((node for node in file.nodes if node.member == member), None)
+    if first is None:
+        raise UsageError("a bank that runs a node", expected=" or ".join(sorted({n.member for n in file.nodes})))
+    taken = {node.name for node in file.nodes}
+    chosen = name or next(f"{member}-{i}" for i in range(2, 100) if f"{member}-{i}" not in taken)
+    if chosen in taken:
+        raise UsageError("there is a node of this name", got=chosen)
+    step("founding")
+    node = msgspec.structs.replace(
+        planned(net.directory, chosen, _free_port(file.base_port, len(taken))), member=member
+    )
+    _found(net, Home(Path(node.home)), Home(Path(first.home)), node, now_ms, votes=votes)
+    net.add(node)
+    step("catching up")
+    net.start([chosen])
+    wait_until_ready(net, [chosen], timeout_s=timeout_s)
+    return first, node
+
+
+def _found(net: Localnet, home: Home, first: Home, node: LocalNode, now_ms: int, *, votes: bool) -> None:
     ports = {"rpc.listen": node.rpc.rpartition("/")[2], "ops.listen": node.ops.rpartition("/")[2]}
     settings = {"p2p.listen": node.p2p, **ports}
-    found_home(home, name=node.name, member=node.member, settings=settings, now_ms=now_ms)
+    found_home(home, name=node.name, member=node.member, settings=settings, now_ms=now_ms, validator=votes)
     take_ca(home, first.ca_certificate, first.ca_key)
     genesis = read_genesis(net.directory / "genesis.json")
-    join_chain(home, genesis, name=node.name, member=node.member, hosts=[HOST], now_ms=now_ms, joins_later=True)
+    join_chain(home, genesis, name=node.name, member=node.member, hosts=[HOST], now_ms=now_ms, joins_later=votes)
 
 
 def _free_port(base: int, count: int) -> int:
@@ -138,9 +171,15 @@ def _client(node: LocalNode) -> NodeClient:
     return NodeClient(node.rpc, token=read_token(Home(Path(node.home)).token), timeout_s=VOTE_TIMEOUT_S)
 
 
-def _submit(client: NodeClient, member: str, body: Record) -> str:
-    """Submit one event of governance and return its id; `UsageError` unless it was applied."""
-    event = NewEvent(KIND_OF[type(body)], SCHEMA, encode(body), "localnet", reference=secrets.token_bytes(16))
+def _submit(client: NodeClient, member: str, body: Record, kind: int | None = None) -> str:
+    """Submit one event, of governance unless a kind is given, and return its id; `UsageError` unless it was applied."""
+    event = NewEvent(
+        KIND_OF[type(body)] if kind is None else kind,
+        SCHEMA,
+        encode(body),
+        "localnet",
+        reference=secrets.token_bytes(16),
+    )
     (row,) = send_within(client, GatewayDoor(client, member), [event], timeout_s=VOTE_TIMEOUT_S)
     outcome = row.get("outcome") or {}
     if outcome.get("applied") is not True:

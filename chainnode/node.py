@@ -27,7 +27,7 @@ from chainnode.links import Links, links_of, ties_to_leavers, usable
 from chainnode.logs import Position, on_loop_fault
 from chainnode.metrics import NodeMetrics
 from chainnode.opening import lost_blocks, must_follow, reached_record, told
-from chainnode.own_keys import HINT, KeyFault, key_faults
+from chainnode.own_keys import KeyFault, key_faults
 from chainnode.readiness import Readiness
 from chainnode.source_outbox import SourceOutbox, missing_outbox
 from chainnode.version import VERSION
@@ -425,7 +425,8 @@ class Node:
         """Return which of this node's key files are not those that the chain knows under its name, as of now."""
         state, chain = self.core.replica.state, self.core.chain
         ledger = chain.state_after(chain.tip_hash)
-        return key_faults(self.config.node.name, self._keys.registrable(), state.validators, ledger, state.tip.time_ms)
+        own, node = self._keys.registrable(), self.config.node
+        return key_faults(node.name, node.member, own, state.validators, ledger, state.tip.time_ms)
 
     def _tell_keys(self) -> None:
         """Log what is wrong with this node's keys where that changed: nobody takes what they sign."""
@@ -434,7 +435,7 @@ class Node:
             return
         self._told_keys = faults
         for fault in faults:
-            log.error("key_not_registered", file=fault.file, expected=fault.expected, got=fault.got, hint=HINT)
+            log.error("key_not_registered", file=fault.file, expected=fault.expected, got=fault.got, hint=fault.hint)
         if not faults:
             log.info("keys_registered")
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from ledger.governance_bodies import AddValidator, RekeyValidator
 from ledger.governance_records import under_way
+from ledger.log_keys import is_listed
 from ledger.nodes import USES
 from ledger.state import StateReader
 from primitives.validators import Validator, ValidatorSet
@@ -22,33 +23,49 @@ HINT: Final = (
     "approved; a node that is behind knows of newer keys once it has caught up"
 )
 
+DECLARE: Final = (
+    "declare it with `chainnode keys log-entry` here and `chainnode keys declare-log` at the member's gateway"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class KeyFault:
-    """A key file that holds another key than the one registered for the node."""
+    """A key file that holds another key than the one registered for the node, or a log key that no policy lists."""
 
     file: str
     expected: str
     got: str
+    is_unlisted: bool = False
+
+    @property
+    def hint(self) -> str:
+        """What to do about it."""
+        return DECLARE if self.is_unlisted else HINT
 
     def sentence(self) -> str:
         """Return the fault for a person."""
+        if self.is_unlisted:
+            return f"no policy lists {self.file} ({self.got}), so verifiers refuse what this node serves: {DECLARE}"
         return (
             f"{self.file} is not the key that the chain knows for this node: expected {self.expected}, got {self.got}"
         )
 
 
 def key_faults(
-    name: str, own: Mapping[str, bytes | None], validators: ValidatorSet, ledger: StateReader, time_ms: int
+    name: str, member: str, own: Mapping[str, bytes | None], validators: ValidatorSet, ledger: StateReader, time_ms: int
 ) -> list[KeyFault]:
     """Return what is wrong with a node's public keys by use (`vote`, `cosign`, `log`; None where there is no file).
 
-    A node that is no validator may have any keys but another's. Keys that a proposal under way would register are right
-    already: `ledger` is the state after the delivered block, `time_ms` that block's time.
+    A node that is no validator may have any keys but another's; its log key must be one that its member declared, or
+    have been a validator's. Keys that a proposal under way would register are right already: `ledger` is the state
+    after the delivered block, `time_ms` that block's time.
     """
     index = validators.indexes.get(name)
     registered = None if index is None else validators.validators[index]
     faults = list(_faults(name, own, registered, _owners(validators)))
+    log_key = own["log"]
+    if not faults and registered is None and log_key is not None and not is_listed(ledger, member, log_key):
+        faults.append(KeyFault("keys/log.key", "a log key that policies list", log_key.hex(), is_unlisted=True))
     if faults and _proposed(name, own, ledger, time_ms):
         return []
     return faults

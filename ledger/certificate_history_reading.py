@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeVar
 
+from ledger.base import before_the_base
 from ledger.certificate_bodies import Body, Grant, Renew, subjects_of
 from ledger.certificate_history import (
     HISTORY_VERSION,
@@ -134,7 +135,8 @@ def _event(reader: LedgerReader, checkpoint: CheckpointView, place: Place) -> Hi
 def history_places(reader: LedgerReader, record: Certificate, height: int) -> list[Place]:
     """Return where the events of a record's history were applied, the first first.
 
-    `record` is the certificate as it stood after the block at `height`. StorageError where the ledger does not say so.
+    `record` is the certificate as it stood after the block at `height`. StorageError where the ledger does not say so,
+    NotHere where it began before what this store holds.
     """
     if record.history.count > HISTORY_EVENTS_MAX:
         raise ProofError(
@@ -163,6 +165,8 @@ def _block_of(reader: LedgerReader, history: History, height: int) -> int:
     header = None if found is None else reader.header(found)
     if header is None or header.time_ms != history.changed_ms or header.height > height:
         raise StorageError("block of a certificate's event missing", where=f"time {history.changed_ms}")
+    if 0 < header.height <= reader.base():
+        raise before_the_base("an event of the certificate", reader.base(), got=header.height)
     return int(header.height)
 
 

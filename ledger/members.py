@@ -17,7 +17,6 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from ledger.kinds import KindSpec
 from ledger.state import StateGetter, StateReader, Transaction
 from primitives.encoding import Record, encode
 from primitives.ids import Epoch, MemberId, SourceKey
@@ -99,9 +98,6 @@ class SourceGrant(Struct, frozen=True):
     member: MemberId
     roles: frozenset[str]
     source_roles: frozenset[str]
-
-
-MEMBER_KINDS: tuple[KindSpec, ...] = ()
 
 
 def member_key(member: str) -> str:

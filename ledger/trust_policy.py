@@ -44,7 +44,7 @@ from primitives.notes import (
 )
 from primitives.validators import Validator, ValidatorSet
 
-POLICY_SIZE_MAX = 1 << 20
+POLICY_SIZE_MAX = 4 << 20
 NONE = "none"
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _BLANKS = re.compile(r"[ \t]+")
@@ -101,16 +101,28 @@ class TrustPolicy:
         if not self.epochs:
             return self._judge(note, checkpoint, None)
         self._check_origin(checkpoint)
-        span = span_at(self._spans(checkpoint.origin, handovers), checkpoint.size)
+        spans = self._spans(checkpoint.origin, handovers)
+        span = span_at(spans, checkpoint.size)
         own = span.validators.epoch == self.epochs[-1].validators.epoch
         policy = self if own else self._of_epoch(span.validators, checkpoint.origin)
-        return policy._judge(note, checkpoint, span.validators.epoch)
+        served = replace(policy, logs=[*self.logs, *self._further_logs(checkpoint.origin, spans)])
+        return served._judge(note, checkpoint, span.validators.epoch)
 
     def _spans(self, origin: str, handovers: Sequence[Handover]) -> list[EpochSpan]:
         """Return the epochs of the policy and those to which the handovers lead from its last one on."""
         present = self.epochs[-1]
         newer = [each for each in handovers if each.header.epoch >= present.validators.epoch]
         return [*self.epochs[:-1], *follow(present, _chain_id(origin), newer)]
+
+    def _further_logs(self, origin: str, spans: Sequence[EpochSpan]) -> list[NoteKey]:
+        """Return the log keys that the policy does not list of the validators of all these epochs.
+
+        Whoever serves a checkpoint signs it as the log, a node that left or has yet to join as well. What it is worth
+        is for the cosigners of its own epoch to say.
+        """
+        keys = {validator.log_key: validator for span in spans for validator in span.validators.validators}
+        known = {key.public for key in self.logs}
+        return [log_key_of(origin, validator) for key, validator in keys.items() if key not in known]
 
     def _of_epoch(self, validators: ValidatorSet, origin: str) -> TrustPolicy:
         """Return this policy with the validators of another epoch in the place of its own."""
@@ -121,11 +133,8 @@ class TrustPolicy:
             _free_name(v.name, validators.epoch, {*kept, *self.groups}): cosigner_key_of(chain, v)
             for v in validators.validators
         }
-        known = {key.public for key in self.logs}
-        logs = [log_key_of(origin, v) for v in validators.validators if v.log_key not in known]
         return replace(
             self,
-            logs=[*self.logs, *logs],
             witnesses={**kept, **cosigners},
             groups={**self.groups, group: Group(validators.quorum, tuple(cosigners))},
         )
@@ -157,7 +166,14 @@ class TrustPolicy:
         logs = [key for key in self.logs if key.name == checkpoint.origin]
         signed = [key for key in logs if note.signature_by(key) is not None]
         if not signed:
-            raise ProofError("checkpoint without a signature of the log", where=checkpoint.origin)
+            raise ProofError(
+                "checkpoint without a signature of the log",
+                where=checkpoint.origin,
+                expected="one by a log key of the policy, or of a validator of an epoch that it knows",
+                got=", ".join(line.key_id.hex() for line in note.signatures if line.name == checkpoint.origin)
+                or "none",
+                hint="a node whose log key is not declared served it: ask another, or export the policy anew",
+            )
         for key in signed:
             verify_log_signature(note, key)
 
@@ -180,6 +196,7 @@ def parse_policy(text: str) -> TrustPolicy:
     if len(text) > POLICY_SIZE_MAX:
         raise ProofError("policy too large", expected=f"at most {POLICY_SIZE_MAX} characters", got=len(text))
     policy = TrustPolicy()
+    taken: set[NoteKey] = set()
     for number, line in enumerate(text.split("\n"), 1):
         where = f"policy, line {number}"
         if _FORBIDDEN.search(line):
@@ -190,7 +207,7 @@ def parse_policy(text: str) -> TrustPolicy:
             check_order(policy.epochs, span, where)
             policy.epochs.append(span)
         elif words and not words[0].startswith("#"):
-            _parse_line(policy, words, where)
+            _parse_line(policy, taken, words, where)
     if policy.quorum is None:
         raise ProofError("policy without a quorum", expected="one line: quorum NAME")
     if policy.epochs:
@@ -237,15 +254,15 @@ def _free_name(name: str, epoch: int, taken: set[str]) -> str:
     return name
 
 
-def _parse_line(policy: TrustPolicy, words: list[str], where: str) -> None:
+def _parse_line(policy: TrustPolicy, taken: set[NoteKey], words: list[str], where: str) -> None:
     match words:
         case ["log", vkey] | ["log", vkey, _]:
             key = _key(vkey, ED25519, where)
-            _distinct(key, policy.logs, where)
+            _distinct(key, taken, where)
             policy.logs.append(key)
         case ["witness", name, vkey] | ["witness", name, vkey, _]:
             key = _key(vkey, COSIGNATURE_V1, where)
-            _distinct(key, policy.witnesses.values(), where)
+            _distinct(key, taken, where)
             _new_name(policy, name, where)
             policy.witnesses[name] = key
         case ["group", name, threshold, first, *others]:
@@ -277,9 +294,12 @@ def _key(vkey: str, type_: int, where: str) -> NoteKey:
     return key
 
 
-def _distinct(key: NoteKey, others: Iterable[NoteKey], where: str) -> None:
-    if any(other.public == key.public for other in others):
+def _distinct(key: NoteKey, taken: set[NoteKey], where: str) -> None:
+    """Raise ProofError where a key stood above for the same use, under whichever name."""
+    nameless = NoteKey("-", key.type, key.public)
+    if nameless in taken:
         raise ProofError("a key stands twice in a policy", where=where, got=key.name)
+    taken.add(nameless)
 
 
 def _new_name(policy: TrustPolicy, name: str, where: str) -> None:
@@ -310,12 +330,17 @@ def cosigner_key(genesis: Genesis, validator: Validator) -> NoteKey:
     return cosigner_key_of(genesis.chain, validator)
 
 
-def policy_text(genesis: Genesis, spans: Sequence[EpochSpan]) -> str:
-    """Return the policy of a chain whose epochs are these: the last one's log keys, cosigners and quorum, and all."""
+def policy_text(genesis: Genesis, spans: Sequence[EpochSpan], declared: Iterable[bytes] = ()) -> str:
+    """Return the policy of a chain whose epochs are these: log keys, the last epoch's cosigners and quorum, and all.
+
+    Log keys are those of the validators of all these epochs, the last one's first, and the `declared` ones of nodes
+    that serve without a vote.
+    """
     validators = spans[-1].validators
     name = group_of(validators.epoch)
+    served = [each.log_key for span in reversed(spans) for each in span.validators.validators]
     lines = [f"# {genesis.origin}, epoch {validators.epoch}: {validators.quorum} of {validators.n} validators"]
-    lines += [f"log {log_key(genesis, validator).vkey()}" for validator in validators.validators]
+    lines += [f"log {NoteKey(genesis.origin, ED25519, key).vkey()}" for key in dict.fromkeys((*served, *declared))]
     lines += [f"witness {v.name} {cosigner_key(genesis, v).vkey()}" for v in validators.validators]
     lines.append(f"group {name} {validators.quorum} {' '.join(v.name for v in validators.validators)}")
     lines.append(f"quorum {name}")

@@ -5,7 +5,9 @@ Here: finding out why there is no receipt yet. Not here: their bytes (`ledger.re
 
 from __future__ import annotations
 
+from ledger.committed_state import CommittedState
 from ledger.handovers import spans_of
+from ledger.log_keys import declared_log_keys
 from ledger.members import VALIDATORS_KEY
 from ledger.receipts import make_receipt
 from ledger.state import STATE_VALUE_SIZE_MAX
@@ -52,6 +54,7 @@ def present_validators(services: Services) -> tuple[ValidatorSet, int]:
 
 
 def policy_text(services: Services) -> str:
-    """Return the policy of the present validators, which judges past epochs as well."""
+    """Return the policy of the present validators, which judges past epochs as well, with all declared log keys."""
     reads = services.reads
-    return policy_of(reads.genesis, spans_of(reads, present_validators(services)[0].epoch))
+    declared = declared_log_keys(CommittedState(reads.store))
+    return policy_of(reads.genesis, spans_of(reads, present_validators(services)[0].epoch), declared)

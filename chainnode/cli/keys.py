@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from chainnode.cli.main import Group
-from chainnode.cli.output import say, show
+from chainnode.cli.output import records, say, show
+from chainnode.cli.submit import member_of_settings, open_door, send_all, timeout_option, wait_option
 
 USES = ("source", "officer", "vote", "cosign", "log")
 
@@ -54,6 +55,52 @@ def rotate(roles: tuple[str, ...]) -> None:
     write_file(path, json.dumps(entry, indent=2).encode() + b"\n")
     say(f"the used key and outbox lie in {retired}; propose the new key: `chainnode member propose add-source {path}`")
     show({"file": str(path), "member": member, "key": entry["key"], "retired": str(retired)})
+
+
+@keys.command("log-entry")
+def log_entry() -> None:
+    """Write config/log-key.json of --home: its log key with a proof, for `keys declare-log` of the member's gateway."""
+    import json
+
+    from chainnode.cli.context import settings
+    from chainnode.files import write_file
+    from chainnode.joining import log_key_entry, log_key_entry_path
+
+    home = settings().require_home()
+    home.check()
+    node = settings().load_config(home).config.node
+    entry = log_key_entry(home, name=node.name, member=node.member)
+    path = log_key_entry_path(home)
+    write_file(path, json.dumps(entry, indent=2).encode() + b"\n")
+    say(f"written to {path}; declare it with `chainnode keys declare-log {path}` through a gateway of {node.member}")
+    show({"file": str(path), "name": node.name, "member": node.member, "key": entry["key"]})
+
+
+@keys.command("declare-log")
+@click.argument("file", type=click.Path(path_type=Path))
+@wait_option
+@timeout_option
+def declare_log(file: Path, wait: str, timeout_s: float) -> int:
+    """Declare the log key in FILE of a node that serves without a vote: policies list it from then on."""
+    import secrets
+
+    from chainnode.cli.context import settings
+    from chainnode.joining import read_log_key_entry
+    from chainnode.submission import NewEvent
+    from ledger.event_json import record_from_json
+    from ledger.log_keys import DECLARE_LOG_KEY, SCHEMA, DeclareLogKey
+    from primitives.encoding import encode
+    from primitives.errors import UsageError
+
+    entry = read_log_key_entry(file)
+    member = member_of_settings()
+    if entry.pop("member") != member:
+        raise UsageError("log key of another member's node", where=str(file), expected=f"one of {member}")
+    body = record_from_json(DeclareLogKey, entry, where=str(file))
+    client = settings().client(timeout_s=timeout_s, token=True)
+    event = NewEvent(DECLARE_LOG_KEY, SCHEMA, encode(body), f"log key of {entry['name']}", secrets.token_bytes(16))
+    with records(None) as out, open_door(client) as door:
+        return send_all(client, door, [event], out, wait=wait, timeout_s=timeout_s)
 
 
 @keys.command("show")

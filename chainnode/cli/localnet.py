@@ -188,16 +188,19 @@ def start(directory: Path, name: str) -> None:
 @click.option(
     "--timeout", "timeout_s", type=click.FloatRange(1, 3600), default=60.0, help="Seconds to wait. [default: 60]"
 )
-def add_node(directory: Path, member: str, name: str | None, timeout_s: float) -> None:
+@click.option("--observer", is_flag=True, help="It follows and serves without a vote; its log key is declared.")
+def add_node(directory: Path, member: str, name: str | None, timeout_s: float, observer: bool) -> None:
     """Start a further node, have the banks vote for it, and wait until it is a validator."""
     from chainnode.localnet import Localnet
-    from chainnode.localnet_join import add_node as add
+    from chainnode.localnet_join import add_node as add_validator
+    from chainnode.localnet_join import add_observer
 
     net = Localnet(directory)
     net.load()
+    add = add_observer if observer else add_validator
     with net.held(), progress("adding", None) as bar:
         node = add(net, member, name=name, now_ms=time.time_ns() // 1_000_000, timeout_s=timeout_s, step=bar.describe)
-    say(f"{node.name} is a validator")
+    say(f"{node.name} follows and serves" if observer else f"{node.name} is a validator")
     show_rows([node.row()], columns=COLUMNS, wrap="nodes")
 
 

@@ -259,6 +259,7 @@ FILES: tuple[Callable[[Path], object], ...] = (
     founding.read_entry,
     joining.read_validator_entry,
     joining.read_source_entry,
+    joining.read_log_key_entry,
     identity.read_key,
     identity.read_pairs,
     identity.read_token,

@@ -45,6 +45,7 @@ READERS = {
     "chainnode.identity.read_key": "file",
     "chainnode.identity.read_pairs": "file",
     "chainnode.identity.read_token": "file",
+    "chainnode.joining.read_log_key_entry": "file",
     "chainnode.joining.read_source_entry": "file",
     "chainnode.joining.read_validator_entry": "file",
     "chainnode.ingest.csv_rows.parse_csv": "samples",

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from ledger.catalogue import PUBLISHED_CATALOGUES
 from ledger.certificate_bodies import Body
 from ledger.genesis import Genesis, GenesisMember, GenesisSource
+from ledger.governance_bodies import Withdraw
 from ledger.handovers import spans_of
 from ledger.reader import LedgerReader, checkpoint_rows
 from ledger.trust_policy import assemble_checkpoint, policy_text
@@ -80,5 +81,10 @@ class Certifying(Council):
         return note
 
     def policy(self, epoch: int | None = None) -> str:
-        """Return the policy of an epoch, by default the newest."""
-        return policy_text(self.genesis, spans_of(self.reader, self.set.epoch if epoch is None else epoch))
+        """Return the policy of an epoch, by default the newest block's."""
+        return policy_text(self.genesis, spans_of(self.reader, self.chain.header.epoch if epoch is None else epoch))
+
+    def next_epoch(self, turn: int) -> None:
+        """Give node-3 new keys, which begins an epoch, and commit the first block of it."""
+        self.rekey(3, turn)
+        self.block(("bank-0", Withdraw(bytes(32))))

@@ -25,6 +25,7 @@ from ledger.governance_bodies import (
     vote_statement,
 )
 from ledger.governance_records import Proposal, Stage, read_proposal
+from ledger.log_keys import DECLARE_LOG_KEY, DeclareLogKey
 from ledger.members import GOVERNANCE_ROLE, Officer, Role
 from ledger.outcomes import Outcome
 from ledger.policy import Policy
@@ -90,6 +91,8 @@ def genesis_of(members: int, validators: int) -> Genesis:
 def _kind_of(body: Record) -> int:
     if type(body) in ROWS:
         return ROWS[type(body)].kind  # type: ignore[index]  # a body of a certificate's life
+    if isinstance(body, DeclareLogKey):
+        return DECLARE_LOG_KEY
     found = KIND_OF.get(type(body))
     return next(kind for kind, type_ in EVIDENCE_TYPES.items() if type_ is type(body)) if found is None else found
 
@@ -243,6 +246,13 @@ class Council:
             for use, key in zip(("vote", "cosign", "log"), keys, strict=True)
         ]
         return ValidatorKeys(*(key.public for key in keys), *proofs)
+
+    def log_key(self, node: str, member: str, **change: str) -> DeclareLogKey:
+        """Return the event by which a member declares a node's log key; `change` is what the key signed otherwise."""
+        key = key_of(node, "log")
+        named = {"use": "log", "name": node, "owner": member, **change}
+        proof = key.sign(key_statement(self.chain_id, named["use"], named["name"], named["owner"], key.public))
+        return DeclareLogKey(node, key.public, proof)
 
     def addition(self, number: int = 4, node: str = "") -> AddValidator:
         """Return the action that makes a node of a bank a validator."""
