@@ -1,8 +1,8 @@
 """Outcomes: what became of each event of a block, and the Merkle root over all of them.
 
 Which rules exist is up to the kinds; the rules below are those that the execution itself applies to every event.
-Source: architecture §4 (outcomes). A block's outcomes root is the RFC 6962 root over leaves of up to 256 outcomes; leaf
-i is the canonical encoding of the array of the outcomes of events 256·i up to 256·i + 255 (fewer in the last leaf), an
+Source: architecture §4 (outcomes). A block's outcomes root is the RFC 6962 root over leaves of up to 32 outcomes; leaf
+i is the canonical encoding of the array of the outcomes of events 32·i up to 32·i + 31 (fewer in the last leaf), an
 outcome being the array `[code, rule, detail]`. So one outcome is proved by its leaf, its place in it and a path.
 """
 
@@ -17,7 +17,7 @@ from primitives.encoding import Record, decode, encode
 from primitives.errors import ProofError
 from primitives.ids import Hash
 
-OUTCOMES_A_LEAF = 256
+OUTCOMES_A_LEAF = 32
 DETAIL_LENGTH_MAX = 200
 CODE_APPLIED = 0
 CODE_REJECTED = 1
