@@ -103,11 +103,17 @@ def _report(ran: Ran, options: argparse.Namespace) -> None:
         draw(seed, nodes), ran.failure.rule, in_time=lambda: time.monotonic() < deadline, progress=_attempt
     )
     shortest = search.search()
-    _, files = write_report(shortest, options.out, f"seed-{seed}-of-{nodes}")
     print(
         f"shrunk in {search.attempts} runs to {len(shortest.strikes)} strikes, {len(shortest.malicious)} malicious, "
-        f"{len(shortest.loads)} batches, {shortest.chaos_ms} ms: {', '.join(map(str, files))}"
+        f"{len(shortest.loads)} batches, {shortest.chaos_ms} ms"
     )
+    try:
+        _, files = write_report(shortest, options.out, f"seed-{seed}-of-{nodes}")
+    except InputError as error:  # what was found is not lost with the folder
+        print(error, file=sys.stderr)
+        print(to_text(shortest), end="")
+        return
+    print(f"written: {', '.join(map(str, files))}")
     print(f"replay: python -m sim --replay {files[0]}")
 
 
@@ -122,11 +128,10 @@ def _attempt(search: Shrinker) -> None:
 def _replay(path: Path, folder: Path) -> int:
     """Run a scenario of a file; print what it breaks, with the diagram of its end."""
     try:
-        scenario = read_scenario(path)
+        failure, files = write_report(read_scenario(path), folder, path.stem)
     except InputError as error:
         print(error, file=sys.stderr)
         return REFUSED
-    failure, files = write_report(scenario, folder, path.stem)
     print(next(file for file in files if file.suffix == ".txt").read_text())
     print(f"written: {', '.join(map(str, files))}", file=sys.stderr)
     if failure is not None:

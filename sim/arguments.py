@@ -17,6 +17,7 @@ JOBS_MAX: Final = 64
 RUNS_MAX: Final = 1_000_000
 """Seeds, scenarios or walks of one call."""
 SEED_MAX: Final = 2**53
+DIGITS_MAX: Final = 20
 HOURS_24_S: Final = 24 * 3_600
 
 
@@ -32,13 +33,10 @@ def whole(least: int, most: int) -> Callable[[str], int]:
     """Return what reads an option's whole number; `argparse.ArgumentTypeError` where it is none, or out of bounds."""
 
     def read(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = least - 1
-        if not least <= number <= most:
+        is_number = text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX
+        if not (is_number and least <= int(text) <= most):
             expected = f"a whole number from {least:,} to {most:,}"
             raise argparse.ArgumentTypeError(describe("out of bounds", expected=expected, got=text))
-        return number
+        return int(text)
 
     return read

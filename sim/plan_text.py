@@ -6,12 +6,15 @@ without its amounts) is refused here, so that a run breaks a rule only by what n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
 from ledger.batch_headers import BATCH_EVENTS_MAX
+from ledger.members import MEMBER_ID_PATTERN
+from ledger.shape_errors import DESCRIPTIONS, NODE_NAME_PATTERN
 from primitives.errors import InputError
 from sim.cluster import RECORDS_MAX
 from sim.membership import Change, Deed, change_line, parsed_change
@@ -59,6 +62,11 @@ AMOUNTS: Final = {
 WRITTEN: Final = frozenset({Fault.CRASH, Fault.WRITE_CRASH, Fault.LEADER_CRASH, Fault.FULL_DISK})
 """Strikes whose first amount says what a write leaves on the disk."""
 WRITTEN_MAX: Final = 3
+SHARE_MAX: Final = 999
+"""In thousandths: a torn frame is not whole, and there is no byte behind a log's last."""
+BIT_MAX: Final = 7
+DISK_MS_MAX: Final = 5_000
+"""What a slow disk is still writing when the faults end is written within the pause that order has to return."""
 CHANGE_AMOUNTS: Final = {Deed.JOIN: (0, 2), Deed.LEAVE: (0, 1), Deed.EXCLUDE: (0,), Deed.STOP_SOURCE: (0,)}
 
 
@@ -181,16 +189,17 @@ def _parsed(found: dict[str, list[_Line]]) -> Scenario:
     nodes = _single(found, "nodes", NODES_MIN, NODES_MAX)
     guests = _single(found, "guests", 0, EXTRAS_MAX, 0)
     observers = _single(found, "observers", 0, EXTRAS_MAX, 0)
+    chaos_ms = _single(found, "duration", 0, TIME_MS_MAX)
     (weather,) = found["weather"]
     scenario = Scenario(
         seed=_single(found, "seed", 0, SEED_MAX),
         nodes=nodes,
         weather=_weather(weather),
-        strikes=tuple(_strike(line, nodes, observers) for line in found.get("strike", [])),
+        strikes=tuple(_strike(line, nodes, observers, chaos_ms) for line in found.get("strike", [])),
         malicious=tuple(_malicious(line, nodes) for line in found.get("malicious", [])),
         loads=tuple(_load(line, nodes + guests) for line in found.get("batch", [])),
         observers=observers,
-        chaos_ms=_single(found, "duration", 0, TIME_MS_MAX),
+        chaos_ms=chaos_ms,
         changes=tuple(_change(line, nodes + guests) for line in found.get("change", [])),
         guests=guests,
         records_max=_single(found, "records", 1, LOG_RECORDS_MAX, RECORDS_MAX),
@@ -235,7 +244,7 @@ def _load(line: _Line, banks: int) -> Load:
     )
 
 
-def _strike(line: _Line, nodes: int, observers: int) -> Strike:
+def _strike(line: _Line, nodes: int, observers: int, chaos_ms: int) -> Strike:
     line.shaped(len(line.words) >= 5 and line.words[3] == "lasts")
     at_ms, name, _, lasts_ms, *rest = line.words[1:]
     fault = Fault(line.one_of(name, Fault, "fault"))
@@ -251,14 +260,21 @@ def _strike(line: _Line, nodes: int, observers: int) -> Strike:
     if fault is Fault.ONE_WAY and len(who) % 2:
         raise line.refused(f"nodes of {fault}", "pairs of sender and receiver", len(who))
     _require_meant(line, fault, amounts, nodes)
-    return Strike(fault, line.count(at_ms, 0, TIME_MS_MAX), line.count(lasts_ms, 0, TIME_MS_MAX), who, amounts)
+    starts_ms = line.count(at_ms, 0, chaos_ms, "time")  # what is struck later, nobody ends
+    return Strike(fault, starts_ms, line.count(lasts_ms, 0, TIME_MS_MAX), who, amounts)
 
 
 def _require_meant(line: _Line, fault: Fault, amounts: Sequence[int], nodes: int) -> None:
-    """Refuse amounts that name no way of writing, no bank, or no time."""
-    written = amounts[::3] if fault is Fault.POWER_LOSS else amounts[: int(fault in WRITTEN)]
-    for amount in written:
-        line.count(str(amount), 0, WRITTEN_MAX, "first amount")
+    """Refuse amounts that name no way of writing, no place, no bank, or no time."""
+    if fault is Fault.POWER_LOSS or fault in WRITTEN:
+        for written, share in zip(*(amounts[at :: AMOUNTS.get(fault, 3)] for at in (0, 1)), strict=True):
+            line.count(str(written), 0, WRITTEN_MAX, "first amount")
+            line.count(str(share), 0, SHARE_MAX, "share")
+    if fault in (Fault.FLIPPED_LOG, Fault.FLIPPED_ROW):
+        for amount, most, what in zip(amounts, (SHARE_MAX, BIT_MAX, 1), ("place", "bit", "last amount"), strict=True):
+            line.count(str(amount), 0, most, what)
+    if fault is Fault.SLOW_DISK:
+        line.count(str(amounts[0]), 0, DISK_MS_MAX, "amount")
     if fault is Fault.REKEY:
         line.count(str(amounts[0]), 0, nodes - 1, "bank")
     if fault is Fault.SLOW_LINK:
@@ -274,6 +290,9 @@ def _change(line: _Line, banks: int) -> Change:
     line.count(words[1], 0, TIME_MS_MAX, "time")
     deed = Deed(line.one_of(words[2], Deed, "deed"))
     line.count(words[4], 0, banks - 1, "bank")
+    pattern = NODE_NAME_PATTERN if deed in (Deed.JOIN, Deed.LEAVE) else MEMBER_ID_PATTERN
+    if re.fullmatch(pattern, words[6]) is None:
+        raise line.refused("name of a change line", DESCRIPTIONS[pattern], words[6])
     amounts = [line.count(word, 0, TIME_MS_MAX, "amount") for word in words[8:]]
     if len(amounts) not in CHANGE_AMOUNTS[deed]:
         raise line.refused(f"amounts of {deed}", " or ".join(map(str, CHANGE_AMOUNTS[deed])), len(amounts))

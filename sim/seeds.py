@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from primitives.errors import InputError
 from sim.diagram import as_svg, as_text, select
 from sim.journal import Journal
 from sim.plan import Scenario, draw
@@ -65,14 +67,18 @@ def run_seeds(jobs_of: Iterable[tuple[int, int]], jobs: int = 1) -> Iterator[Ran
 
 
 def write_report(scenario: Scenario, folder: Path, name: str) -> tuple[Failure | None, list[Path]]:
-    """Run a scenario with a journal, and write it, its story and the diagram of its end into a folder."""
+    """Run a scenario with a journal, and write it, its story and the diagram of its end into a folder.
+
+    Raises `InputError` where it cannot be written there; a folder that cannot be made is told before the run.
+    """
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     journal = Journal()
     failure, cluster = failure_of(scenario, journal)
     names = [node.name for node in cluster.nodes]
     rows = select(journal.entries, nodes=len(names))
     broken = "holds every rule" if failure is None else f"breaks: {failure.rule}: {failure.seen}"
     comment = "".join(f"# {line}\n" for line in broken.splitlines())
-    folder.mkdir(parents=True, exist_ok=True)
     files = {
         folder / f"{name}.scenario": comment + to_text(scenario),
         folder / f"{name}.txt": "\n".join(
@@ -80,6 +86,15 @@ def write_report(scenario: Scenario, folder: Path, name: str) -> tuple[Failure |
         ),
         folder / f"{name}.svg": as_svg(rows, names),
     }
-    for path, text in files.items():
-        path.write_text(text)
+    with _writing(folder):
+        for path, text in files.items():
+            path.write_text(text)
     return failure, list(files)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError("cannot be written", where=error.filename or str(folder), got=error.strerror) from None

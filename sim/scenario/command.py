@@ -71,9 +71,7 @@ def _one(path: Path, options: argparse.Namespace) -> int:
     try:
         text = transcript(path)
     except (Unreadable, OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        print(f"{path}: cannot be read: {why}", file=sys.stderr)
-        return REFUSED
+        return _refused(path, error)
     except ScenarioError as error:
         print(
             f"scenario {path.stem} breaks a rule: {error}", *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr
@@ -81,12 +79,22 @@ def _one(path: Path, options: argparse.Namespace) -> int:
         return 1
     if options.show:
         print(text, end="")
-    if options.bless:
-        golden_of(path).write_text(text, "utf-8")
-        return 0
-    lines = [] if options.no_golden else differences(path, text)
+    try:
+        if options.bless:
+            golden_of(path).write_text(text, "utf-8")
+            return 0
+        lines = [] if options.no_golden else differences(path, text)
+    except (OSError, UnicodeDecodeError) as error:
+        return _refused(golden_of(path), error, "used")
     if lines:
         print(f"{path}: another transcript than the golden one", file=sys.stderr)
         print(*lines[:DIFFERENCES_SHOWN_MAX], sep="\n", file=sys.stderr)
         print(f"if this is right: python -m sim scenario {path} --bless, and read the difference", file=sys.stderr)
     return int(bool(lines))
+
+
+def _refused(path: Path, error: Exception, done: str = "read") -> int:
+    """Say in one line that a file cannot be used; returns the status for it."""
+    why = error.strerror if isinstance(error, OSError) else error
+    print(f"{path}: cannot be {done}: {why}", file=sys.stderr)
+    return REFUSED

@@ -26,7 +26,7 @@ from primitives.votes import COMMIT, PREPARE, QuorumCertificate, vote_statement
 from sim.scenario.altered import Raw, changed
 from sim.scenario.stage import Stage
 from sim.scenario.vocabulary import value
-from sim.scenario.words import Match, ScenarioError
+from sim.scenario.words import Match, ScenarioError, Unreadable
 from sim.signatures import STAND_IN_KINDS
 
 GENESIS: Final = "genesis"
@@ -218,7 +218,7 @@ def _blocks(stage: Stage, found: Match) -> Blocks:
     blocks = stage.listed(found, "committed", Block)
     certificates = stage.listed(found, "under", QuorumCertificate)
     if len(blocks) != len(certificates):
-        raise ScenarioError(found.line.number, "certificates", str(len(blocks)), str(len(certificates)))
+        raise Unreadable(found.line.number, "certificates", str(len(blocks)), str(len(certificates)))
     named = dict.fromkeys(item for block in blocks for item in block.batch_hashes)
     batches = tuple(stage.batches[item].raw for item in named if item in stage.batches)
     return Blocks(tuple(CommittedBlock(*pair) for pair in zip(blocks, certificates, strict=True)), batches)

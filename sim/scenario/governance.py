@@ -73,7 +73,7 @@ def _remove(stage: Stage, found: Match) -> None:
 def _re_key(stage: Stage, found: Match) -> None:
     node, world = stage.node(found, "re-key"), stage.world
     if world.core(node) is not None:
-        raise ScenarioError(found.line.number, "keys of a node that runs", "a stopped one")
+        raise Unreadable(found.line.number, "keys of a node that runs", "a stopped one")
     voters, before = _voters(stage, found), stage.epoch()
     world.gateways.closed = False
     generation = world.rekey(node)

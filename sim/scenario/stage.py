@@ -14,7 +14,7 @@ from primitives.block import Block
 from primitives.ids import Epoch, Hash, TimeMs
 from primitives.validators import ValidatorSet
 from sim.scenario.story import Story
-from sim.scenario.words import Match, ScenarioError, Unreadable
+from sim.scenario.words import Match, Unreadable
 from sim.scenario.world import Setting, World
 from sim.workload import START_MS, bank_of
 
@@ -73,7 +73,7 @@ class Stage:
         """Return the one node of a slot."""
         indexes = self.nodes(found, key, everybody=True)
         if len(indexes) != 1:
-            raise ScenarioError(found.line.number, f"after `{key}`", "one node", str(len(indexes)))
+            raise Unreadable(found.line.number, f"after `{key}`", "one node", str(len(indexes)))
         return indexes[0]
 
     def value(self, found: Match, name: str, type_: type[T]) -> T:

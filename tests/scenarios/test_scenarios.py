@@ -165,6 +165,16 @@ def test_the_command_shows_what_differs_and_blesses_what_is_right(
         (b"offer 1 batches from 1\ncrsh 1\n", 2, "mine.scenario: cannot be read: line 2: not a statement"),
         (b"\xff\xfe", 2, "mine.scenario: cannot be read: 'utf-8' codec"),
         (b"#" * (1 << 21), 2, "mine.scenario: cannot be read: line 1: too large"),
+        (
+            b"offer 1 batches from all\n",
+            2,
+            "mine.scenario: cannot be read: line 1: after `from`, expected one node, got 4",
+        ),
+        (
+            b"run 1 s\nre-key 1\n",
+            2,
+            "mine.scenario: cannot be read: line 2: keys of a node that runs, expected a stopp",
+        ),
         (b"expect view = 3 on all\n", 1, "scenario mine breaks a rule: line 1: not met"),
     ],
 )
@@ -175,6 +185,27 @@ def test_a_file_that_cannot_be_read_is_told_from_a_rule_that_breaks(
     path.write_bytes(data)
     assert command.main([str(path)]) == status
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flags", [[], ["--bless"]])
+def test_a_golden_transcript_that_cannot_be_used_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str]
+) -> None:
+    path = tmp_path / "mine.scenario"
+    path.write_text("run 1 s\n")
+    (tmp_path / "mine.golden").mkdir()
+    assert command.main([str(path), *flags]) == 2
+    assert capsys.readouterr().err == f"{tmp_path}/mine.golden: cannot be used: Is a directory\n"
+
+
+def test_a_golden_transcript_that_is_no_text_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.scenario"
+    path.write_text("run 1 s\n")
+    (tmp_path / "mine.golden").write_bytes(b"\xff")
+    assert command.main([str(path)]) == 2
+    assert "mine.golden: cannot be used: 'utf-8' codec" in capsys.readouterr().err
 
 
 def test_one_of_ours_without_its_golden_transcript_does_not_hold() -> None:

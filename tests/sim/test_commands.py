@@ -31,6 +31,8 @@ REFUSED = [
     ("-m sim --seeds 0", BOUNDS),
     ("-m sim --seeds -1", BOUNDS),
     ("-m sim --seeds many", "got many"),
+    ("-m sim --seeds 1_0", "got 1_0"),
+    ("-m sim --seeds +1", "got +1"),
     ("-m sim --seeds 1 --jobs 1000000", "a whole number from 1 to 64"),
     ("-m sim --seeds 1 --jobs 0", BOUNDS),
     ("-m sim.twins --seeds 0", BOUNDS),
@@ -53,6 +55,7 @@ REFUSED = [
     ("scripts/mutation_operators.py nosuch.py", "nosuch.py: expected a Python file of this tree, got none"),
     ("scripts/mutation_operators.py sim/plan.py --count 0", BOUNDS),
     ("-m sim --replay nowhere.scenario", "nowhere.scenario: cannot be read: got No such file"),
+    ("-m sim --replay tests/sim/any-python.scenario --out README.md/here", "README.md/here: cannot be written: got "),
     ("-m sim scenario nowhere.scenario", "nowhere.scenario: cannot be read"),
 ]
 
@@ -102,6 +105,20 @@ def test_a_file_that_is_no_manifest_is_refused_in_one_line_with_status_2(
         ("batch 200", "strike 9 lost-log lasts 5 nodes 0\nbatch 200", "line 6: too many are malicious or lose thei"),
         ("batch 200", "strike 9 crash lasts 5 nodes 0\nbatch 200", "line 6: amounts of crash: expected 2, got 0"),
         ("batch 200", "strike 9 crash lasts 5 nodes 0 amounts 9 0\nbatch 200", "line 6: first amount of a strike"),
+        ("batch 200", "strike 9 crash lasts 5 nodes 0 amounts 2 1000\nbatch 200", "line 6: share of a strike line: ex"),
+        ("batch 200", "strike 9 power-loss lasts 5 nodes 0 1 amounts 2 0 9 2 1000 9\nbatch 200", "line 6: share of a"),
+        ("batch 200", "strike 9 flipped-log lasts 5 nodes 2 amounts 1000 0 0\nbatch 200", "from 0 to 999, got 1000"),
+        ("batch 200", "strike 9 flipped-row lasts 5 nodes 2 amounts 1000 0 0\nbatch 200", "line 6: place of a strike"),
+        ("batch 200", "strike 9 flipped-log lasts 5 nodes 2 amounts 0 8 0\nbatch 200", "line 6: bit of a strike line"),
+        (
+            "batch 200",
+            "strike 9 flipped-log lasts 5 nodes 2 amounts 0 0 2\nbatch 200",
+            "a whole number from 0 to 1, go",
+        ),
+        ("batch 200", "strike 9 slow-disk lasts 5 nodes 0 amounts 5001\nbatch 200", "from 0 to 5000, got 5001"),
+        ("batch 200", "strike 2001 partition lasts 5 nodes 0\nbatch 200", "line 6: time of a strike line: expected a "),
+        ("batch 200", "change 9 join by 0 of Bank!\nbatch 200", "line 6: name of a change line: expected lower-case"),
+        ("batch 200", f"change 9 exclude by 0 of {'b' * 33}\nbatch 200", "digits and hyphens, at most 32, got bbb"),
         ("batch 200", "strike 9 crush lasts 5 nodes 0\nbatch 200", "line 6: no such fault: expected crash or "),
         ("batch 200", "strike 9 one-way lasts 5 nodes 0\nbatch 200", "line 6: nodes of one-way: expected pairs"),
         ("batch 200", "strike 9\nbatch 200", "line 6: not a line of this form: expected strike AT_MS FAULT"),
@@ -155,6 +172,6 @@ def test_the_run_that_the_page_on_simulation_shows_can_be_replayed(tmp_path: Pat
 
 
 def test_a_count_that_is_huge_or_no_number_is_refused_like_any_other() -> None:
-    for text in ("", "1.5", "9" * 5_000, "\u0664"):
+    for text in ("", "1.5", "9" * 5_000, "\u0662", "0_2", " 2", "+2", "\u00b2"):
         with pytest.raises(Exception, match="expected a whole number from 1 to 3, got"):
             whole(1, 3)(text)

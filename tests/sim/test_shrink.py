@@ -99,6 +99,22 @@ def test_a_failing_seed_is_reported_with_the_commands_that_show_it_again(
     assert "breaks: no send before its write" in capsys.readouterr().out
 
 
+def test_a_run_that_was_found_is_shown_where_its_folder_cannot_be_made(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def broken(scenario: Scenario, cluster: Cluster | None = None) -> Result:
+        raise InvariantBroken("no send before its write: as an example")
+
+    monkeypatch.setattr(shrink, "run", broken)
+    monkeypatch.setattr(seeds, "run", broken)
+    (tmp_path / "file").touch()
+    arguments = ["--seeds", "1", "--seed-start", "9", "--shrink-seconds", "0", "--out", str(tmp_path / "file" / "in")]
+    assert command.main(arguments) == 1
+    out, err = capsys.readouterr()
+    assert f"{tmp_path}/file/in: cannot be written: got Not a directory" in err
+    assert parse(out[out.index("seed 9\nnodes 4\n") :]) == draw(9)
+
+
 @pytest.mark.parametrize("nodes", [4, 7])
 def test_a_scenario_is_read_back_from_its_text(nodes: int) -> None:
     for seed in range(60):
