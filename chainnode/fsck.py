@@ -20,23 +20,24 @@ from chainnode.founding import read_genesis
 from chainnode.home import Home
 from chainnode.identity import load_node_keys, read_key, read_token
 from chainnode.opening import check_log_owner, lost_blocks, told
+from chainnode.own_keys import key_faults
 from chainnode.source_outbox import Mark, missing_outbox, parse_record
-from chainnode.wal import was_begun
+from chainnode.wal import was_lost
 from chainnode.wal_format import LogDamaged, scan
 from consensus.records import decode_record
 from ledger import rows
 from ledger.batches import parse_batch, verify_batch
 from ledger.committed_state import CommittedState
 from ledger.fsck import Damaged, verify_all
-from ledger.genesis import Genesis
+from ledger.genesis import Genesis, validator_set
 from ledger.handovers import spans_of
-from ledger.indexes import is_begun, reached_of
+from ledger.indexes import BUILD_AGAIN, is_begun, reached_of
 from ledger.log_keys import declared_log_keys
 from ledger.members import read_validators
 from ledger.reader import LedgerReader
 from ledger.state import StateReader
 from ledger.store import Store
-from ledger.store_leveldb import BUILD_AGAIN, LevelDBStore
+from ledger.store_leveldb import LevelDBStore
 from ledger.trust_policy import parse_policy, policy_text
 from p2p.config import TlsFiles
 from p2p.tls import show_own
@@ -92,7 +93,7 @@ def check_home(home: Home, config: NodeConfig, *, step: Step = lambda _done, _of
             report.checkpoints = check_signatures(store, genesis, bytes.fromhex(own))
             records = _check_log(home, genesis, CommittedState(store), config.node.name, report)
             _check_outbox(home, store, genesis, report)
-            _check_keys(home, config, CommittedState(store), report)
+            _check_keys(home, config, LedgerReader(store, genesis), report)
             indexed = _check_index(home, report)
             lost = lost_blocks(LedgerReader(store, genesis), records, indexed=indexed, where=str(store.path))
             if lost is not None:
@@ -142,10 +143,12 @@ def check_signatures(store: Store, genesis: Genesis, own_log_key: bytes = b"") -
 
 def _check_log(home: Home, genesis: Genesis, state: StateReader, name: str, report: Report) -> list[Record]:
     """What this validator signed reads back, record by record; returns the records."""
-    if home.vote_key.exists() and not was_begun(home.wal):
+    if home.vote_key.exists() and was_lost(home.wal, home.learner_wal):
+        _log_records(home.learner_wal, genesis)  # a start reads this one
         raise StorageError(
             "a voting key without its write-ahead log",
             where=str(home.wal),
+            got=f"{home.learner_wal.name}, which stands in for a lost one" if home.learner_wal.exists() else None,
             hint="the node follows without a vote; it comes back with new keys",
         )
     try:
@@ -195,18 +198,26 @@ def _check_outbox(home: Home, store: Store, genesis: Genesis, report: Report) ->
         )
 
 
-def _check_keys(home: Home, config: NodeConfig, state: StateReader, report: Report) -> None:
-    """What a start reads of `keys/` reads back, and a validator has its voting key."""
-    load_node_keys(home)
+def _check_keys(home: Home, config: NodeConfig, reader: LedgerReader, report: Report) -> None:
+    """What a start reads of `keys/` reads back, and a validator has its voting key and those that are registered."""
+    keys = load_node_keys(home)
     read_token(home.resolve(config.rpc.token_file))
     show_own(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), TlsFiles(home.tls_key, home.tls_certificate))
-    if not home.vote_key.exists() and config.node.name in read_validators(state).indexes:
+    tip, state = reader.tip(), CommittedState(reader.store)
+    validators = validator_set(reader.genesis) if tip is None else read_validators(state)
+    if not home.vote_key.exists() and config.node.name in validators.indexes:
         raise StorageError(
             "a validator without its voting key",
             where=str(home.vote_key),
             got="no such file",
             hint="the node follows without a vote; it comes back with new keys",
         )
+    header = None if tip is None else reader.header(tip.height)
+    time_ms = reader.genesis.time_ms if header is None else header.time_ms
+    node = config.node
+    for fault in key_faults(node.name, node.member, keys.registrable(), validators, state, time_ms):
+        if not fault.is_unlisted:  # that is for its member to declare, and harms nothing here
+            raise StorageError(fault.sentence(), where=str(home.root), hint=fault.hint)
     files = (home.vote_key, home.cosign_key, home.log_key, home.source_key, home.tls_key, home.tls_certificate)
     report.keys = sum(file.exists() for file in files)
 

@@ -32,7 +32,7 @@ from chainnode.readiness import Readiness
 from chainnode.source_outbox import SourceOutbox, missing_outbox
 from chainnode.version import VERSION
 from chainnode.views import LiveNodeView
-from chainnode.wal import WriteAheadLog, was_begun
+from chainnode.wal import WriteAheadLog, was_lost
 from chainnode.wal_format import LogDamaged
 from consensus.effects import CheckpointStable, EvidenceFound, Refused, ViewEntered
 from consensus.ordering import PROPOSAL_TIME
@@ -42,12 +42,12 @@ from ledger.chain import Chain, CommitResult
 from ledger.evidence import recorded_count
 from ledger.genesis import Genesis
 from ledger.index_reader import IndexReader
-from ledger.indexes import IndexFollower, reached_of
+from ledger.indexes import BUILD_AGAIN, IndexFollower, reached_of
 from ledger.members import read_validators_of
 from ledger.pool import Pool
 from ledger.reader import LedgerReader
 from ledger.receipts import assemble_checkpoint
-from ledger.store_leveldb import BUILD_AGAIN, LevelDBStore
+from ledger.store_leveldb import LevelDBStore
 from p2p.config import KindSpec, NetworkConfig, NetworkLimits, TlsFiles
 from p2p.lanes import Lane
 from p2p.peers import PeerNetwork
@@ -125,8 +125,7 @@ class Node:
             node=config.node.name, member=config.node.member, version=VERSION, start_time_s=time.time()
         )
         self._position.node = config.node.name
-        # Once it was lost, whatever is put back in its place may be older than what the key signed last.
-        lost_log = self._keys.vote is not None and (home.learner_wal.exists() or not was_begun(home.wal))
+        lost_log = self._keys.vote is not None and was_lost(home.wal, home.learner_wal)
         self._store = LevelDBStore(
             home.resolve(config.ledger.path),
             cache_bytes=config.ledger.cache_bytes,

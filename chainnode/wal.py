@@ -49,6 +49,14 @@ def was_begun(path: Path) -> bool:
     return is_begun(head)
 
 
+def was_lost(path: Path, stand_in: Path) -> bool:
+    """Say whether it is unknown what was signed: nothing was begun here, or a log stands in for one that was lost.
+
+    Once it was lost, whatever is put back in its place may be older than what the key signed last.
+    """
+    return stand_in.exists() or not was_begun(path)
+
+
 class _OsFile:
     """A real file, opened for appending."""
 

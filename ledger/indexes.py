@@ -30,7 +30,7 @@ from ledger.quick_shapes import lean_of
 from ledger.reader import LedgerReader
 from ledger.store import Put, Store
 from primitives.encoding import Record, decode, decoder_of, encode
-from primitives.errors import StorageError
+from primitives.errors import EncodingError, StorageError
 from primitives.ids import Hash, Height
 
 REACHED_KEY = b"m/reached"
@@ -40,6 +40,8 @@ KEY_PREFIX_SIZE = 16
 PAYMENT_BLOCKS = b"b"
 BLOCKS_A_WRITE = 64
 CLEARED_A_WRITE = 10_000
+REACHED_SIZE_MAX = 1_024
+BUILD_AGAIN = "move the directory away and start: the node builds its indexes again from the store"
 
 _CERTIFICATE_BODIES = {(spec.kind, number): body for spec in CERTIFICATE_KINDS for number, body in spec.schemas.items()}
 _decode_statement: Callable[[bytes], Any] = decoder_of(lean_of(PaymentStatement)).decode
@@ -177,12 +179,15 @@ def is_begun(store: Store) -> bool:
             "index format not known",
             expected=INDEX_FORMAT.decode(),
             got=found[:64].decode(errors="replace"),
-            hint="move the directory away and start: the node builds its indexes again from the store",
+            hint=BUILD_AGAIN,
         )
     return found is not None
 
 
 def reached_of(store: Store) -> Reached | None:
-    """Return what an index store has reached, or None."""
+    """Return what an index store has reached, or None. StorageError where that does not read back."""
     data = store.get(REACHED_KEY)
-    return None if data is None else decode(Reached, data, size_max=1024)
+    try:
+        return None if data is None else decode(Reached, data, size_max=REACHED_SIZE_MAX)
+    except EncodingError as error:
+        raise StorageError("the index is damaged, what it has reached", got=error, hint=BUILD_AGAIN) from None

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from chainnode.config import load_config
 from chainnode.founding import read_genesis
 from chainnode.fsck import Report, check_home
 from chainnode.home import Home, HomeInUse
-from chainnode.identity import load_node_keys
+from chainnode.identity import load_node_keys, new_key, write_key
 from chainnode.localnet import Localnet
 from chainnode.source_outbox import SourceOutbox
 from chainnode.wal import WriteAheadLog
@@ -242,6 +243,52 @@ def test_a_validator_without_any_voting_key_is_found(sound: Sound) -> None:
             path.with_suffix(".away").rename(path)
 
 
+def test_a_key_file_that_is_not_the_registered_one_is_found(sound: Sound) -> None:
+    other = Home(sound.home.root.parent / "bank-b")
+    for name in ("vote.key", "cosign.key", "log.key"):
+        path = sound.home.keys / name
+        content = path.read_bytes()
+        path.write_bytes((other.keys / name).read_bytes())
+        try:
+            problem = sound.check().problem
+        finally:
+            path.write_bytes(content)
+        assert f"keys/{name} is not the key that the chain knows for this node: expected " in problem
+        assert f"the {name[:-4]} key of bank-b; put the node's own key files back" in problem
+
+
+def test_a_log_that_was_put_back_beside_the_one_that_stands_in_for_it_is_found(sound: Sound) -> None:
+    """A start passes over it: it may be older than what the key signed last."""
+    try:
+        WriteAheadLog(sound.home.learner_wal, sound.genesis.chain_id).close()
+        problem = sound.check().problem
+        assert "a voting key without its write-ahead log: got learner.wal, which stands in for a lost one" in problem
+        sound.home.learner_wal.write_bytes(encode_header(bytes(32)))
+        assert "learner.wal: write-ahead log of another chain" in sound.check().problem
+    finally:
+        sound.home.learner_wal.unlink()
+
+
+@pytest.mark.parametrize(("name", "problem"), [("observer", ""), ("bank-a", "a validator without its voting key")])
+def test_a_home_whose_store_holds_nothing_yet_is_judged_by_the_genesis(
+    sound: Sound, tmp_path: Path, name: str, problem: str
+) -> None:
+    shutil.copytree(sound.home.root, tmp_path / "home")
+    home = Home(tmp_path / "home")
+    shutil.rmtree(home.data)
+    home.make_data()
+    LevelDBStore(home.data / "ledger.ldb").close()
+    for path in (home.vote_key, home.cosign_key, home.source_key):
+        path.unlink()
+    if name == "observer":
+        home.log_key.unlink()
+        write_key(home.log_key, new_key("log"))
+    settings = load_config(home.config).config
+    report = check_home(home, msgspec.structs.replace(settings, node=msgspec.structs.replace(settings.node, name=name)))
+    assert problem in report.problem
+    assert bool(report.problem) is bool(problem)
+
+
 @pytest.fixture
 def index(sound: Sound) -> Iterator[Path]:
     """Give the node the index of its log, of two tables."""
@@ -262,6 +309,12 @@ def test_a_damaged_index_is_found_with_what_to_do(sound: Sound, index: Path) -> 
     assert "index.ldb: the store is damaged, CURRENT at offset 0" in sound.check().problem
     shutil.rmtree(index)
     index.mkdir()
+    again = LevelDBStore(index)
+    again.write([(REACHED_KEY, b"x")], sync=True)
+    again.close()
+    said = sound.check().problem
+    assert said.startswith("the index is damaged, what it has reached: ")
+    assert "the node builds its indexes again" in said
     again = LevelDBStore(index)
     again.write([(INDEX_FORMAT_KEY, b"of another release")], sync=True)
     again.close()
