@@ -21,7 +21,6 @@ BLOOM_BITS_A_KEY = 10
 OPEN_FILES_MAX = 256
 FILE_SIZE_MAX = 16 << 20
 SEARCHED_BYTES_MAX = 64 << 20  # for the place of damage: some seconds
-BUILD_AGAIN = "move the directory away and start: the node builds its indexes again from the store"
 FETCH_AGAIN = "move the directory away and start: the node fetches the chain again from its peers and verifies it"
 
 
@@ -123,9 +122,9 @@ def _check_begun(path: Path, remedy: str) -> None:
     """
     missing: str | None = None
     if not (path / "CURRENT").exists():
-        missing = "CURRENT" if any(next(path.glob(item), None) for item in ("*.ldb", "*.log")) else None
+        missing = "CURRENT" if any(_own_files(path, item) for item in ("*.ldb", "*.log")) else None
     else:
-        manifest = path / (path / "CURRENT").read_text("ascii", "replace").strip()
+        manifest = path / _manifest_name(path, remedy)
         log = needed_log(manifest.read_bytes()) if manifest.is_file() else None
         missing = log if log is not None and not (path / log).exists() else None
     if missing is not None:
@@ -137,7 +136,7 @@ def _check_frames(path: Path, remedy: str) -> None:
 
     With `paranoid_checks` it holds each whole frame against its checksum, but takes one that overruns its file for cut.
     """
-    for file in _begun_files(path):
+    for file in _begun_files(path, remedy):
         try:
             data = file.read_bytes()
         except FileNotFoundError:
@@ -147,17 +146,35 @@ def _check_frames(path: Path, remedy: str) -> None:
             raise StorageError(f"the store is damaged, {place}", where=str(path), hint=remedy)
 
 
-def _begun_files(path: Path) -> Iterator[Path]:
+def _manifest_name(path: Path, remedy: str) -> str:
+    """Return the name of the MANIFEST that CURRENT holds. Raises StorageError where it holds anything else."""
+    data = (path / "CURRENT").read_bytes()
+    if _bad_current(data) is not None:
+        raise StorageError(
+            "the store is damaged, CURRENT at offset 0",
+            where=str(path),
+            expected="the name of a MANIFEST and a newline",
+            got=repr(data[:32]),
+            hint=remedy,
+        )
+    return data.decode("ascii").strip()
+
+
+def _own_files(path: Path, pattern: str) -> list[Path]:
+    """Return the files of a pattern that LevelDB numbered; it passes over others, which somebody put there."""
+    return [file for file in sorted(path.glob(pattern)) if re.fullmatch(r"(MANIFEST-)?[0-9]+(\.\w+)?", file.name)]
+
+
+def _begun_files(path: Path, remedy: str) -> Iterator[Path]:
     """Yield the MANIFEST that CURRENT names, and the logs whose rows are in no table yet."""
-    current = path / "CURRENT"
-    if not current.exists():
+    if not (path / "CURRENT").exists():
         return  # nothing was begun
-    manifest = path / current.read_text("ascii", "replace").strip()
+    manifest = path / _manifest_name(path, remedy)
     if not manifest.is_file():
         return  # LevelDB says so
     yield manifest
-    needed = needed_log(manifest.read_bytes()) or ""
-    yield from (file for file in sorted(path.glob("*.log")) if file.name >= needed)
+    needed = (needed_log(manifest.read_bytes()) or "0.log").removesuffix(".log")
+    yield from (file for file in _own_files(path, "*.log") if int(file.stem) >= int(needed))
 
 
 def _opening_error(
@@ -217,7 +234,7 @@ def find_damage(path: Path, *, bytes_max: int = SEARCHED_BYTES_MAX) -> str | Non
         ("*.log", bad_frame),
         ("*.ldb", bad_block),
     ):
-        for file in sorted(path.glob(pattern)):
+        for file in [path / pattern] if pattern == "CURRENT" else _own_files(path, pattern):
             try:
                 data = file.read_bytes()
             except OSError:

@@ -226,6 +226,44 @@ def test_a_directory_in_which_nothing_was_begun_is_taken(tmp_path: Path) -> None
     store.close()
 
 
+def test_files_that_leveldb_did_not_number_are_nobodys_damage(store: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "store"
+    shutil.copytree(store, copy)
+    for name in ("notes.log", "000001.old.log", "notes.ldb", "MANIFEST-old"):
+        (copy / name).write_bytes(b"a note of an operator")
+    (copy / "more.log").mkdir()
+    LevelDBStore(copy).close()
+    assert find_damage(copy) is None
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "notes.log").touch()
+    LevelDBStore(bare).close()
+
+
+def test_logs_are_compared_by_their_numbers_not_as_text(store: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "store"
+    shutil.copytree(store, copy)
+    (log,) = copy.glob("*.log")
+    (manifest,) = copy.glob("MANIFEST-*")
+    edit = b"\x01\x02" + bytes([0x80 | 999_999 & 0x7F, 0x80 | 999_999 >> 7 & 0x7F, 999_999 >> 14])  # the log 999999
+    manifest.write_bytes(masked(crc32c(edit)).to_bytes(4, "little") + (len(edit) - 1).to_bytes(2, "little") + edit)
+    log.rename(copy / "999999.log")
+    (copy / "1000000.log").write_bytes(b"\xff" * 20)
+    with pytest.raises(StorageError, match=r"the store is damaged, 1000000\.log at offset 0;"):
+        LevelDBStore(copy)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"MANIFEST-000002", b"M" * 5_000 + b"\n", b"../MANIFEST-000002\n", b".\n", b"\0\n"]
+)
+def test_a_current_that_names_no_manifest_is_damaged(store: Path, tmp_path: Path, data: bytes) -> None:
+    copy = tmp_path / "store"
+    shutil.copytree(store, copy)
+    (copy / "CURRENT").write_bytes(data)
+    with pytest.raises(StorageError, match=r"the store is damaged, CURRENT at offset 0: expected .*fetches the chain"):
+        LevelDBStore(copy)
+
+
 def test_no_more_is_read_than_it_may_take(store: Path) -> None:
     log = max(store.glob("*.log"))
     sound = log.read_bytes()
