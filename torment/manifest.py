@@ -10,11 +10,14 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from chainnode.localnet import bank_name
+from ledger.batch_headers import BATCH_EVENTS_MAX
+from ledger.shape_errors import NODE_NAME_PATTERN
 from primitives.errors import InputError
 
 LEADER = "leader"
@@ -24,6 +27,13 @@ FILE_BYTES_MAX = 1 << 20
 NODES_MIN = 4
 NODES_MAX = 26
 SECONDS_MAX = 24 * 3_600
+VIEW_TIMEOUT_MS_MAX = 60_000
+
+Name = Annotated[str, Meta(pattern=NODE_NAME_PATTERN)]
+Seconds = Annotated[float, Meta(ge=0, le=SECONDS_MAX)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+DelayMs = Annotated[int, Meta(ge=0, le=SECONDS_MAX * 1_000)]
+Rate = Annotated[float, Meta(gt=0, le=1_000)]
 
 
 class Links(StrEnum):
@@ -63,8 +73,8 @@ LOSES_THE_OUTBOX = frozenset({Damaged.OUTBOX})
 class Fault(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid_unknown_fields=True):
     """What all perturbations have: when they begin, and after how many seconds what was done is undone."""
 
-    at_s: float
-    for_s: float = 0.0
+    at_s: Seconds
+    for_s: Seconds = 0.0
 
 
 class Kill(Fault, frozen=True, kw_only=True, tag="kill"):
@@ -101,7 +111,7 @@ class Flip(Fault, frozen=True, kw_only=True, tag="flip"):
 
     node: str
     file: Damaged
-    place: float
+    place: Share
 
 
 class FillDisk(Fault, frozen=True, kw_only=True, tag="fill_disk"):
@@ -114,15 +124,15 @@ class Clock(Fault, frozen=True, kw_only=True, tag="clock"):
     """The node's wall clock is set off by `offset_s`, and set right again after `for_s`."""
 
     node: str
-    offset_s: float
+    offset_s: Annotated[float, Meta(ge=-SECONDS_MAX, le=SECONDS_MAX)]
 
 
 class Delay(Fault, frozen=True, kw_only=True, tag="delay"):
     """What the node sends (and, unless `one_way`, what is sent to it) takes longer."""
 
     node: str
-    delay_ms: int
-    jitter_ms: int
+    delay_ms: DelayMs
+    jitter_ms: DelayMs
     one_way: bool = False
 
 
@@ -130,7 +140,7 @@ class Loss(Fault, frozen=True, kw_only=True, tag="loss"):
     """A share of the segments to and from the node is lost: each costs a retransmission, and some the connection."""
 
     node: str
-    share: float
+    share: Share
 
 
 class Cut(Fault, frozen=True, kw_only=True, tag="cut"):
@@ -145,7 +155,7 @@ class Narrow(Fault, frozen=True, kw_only=True, tag="narrow"):
     """The node's links carry at most so many KiB a second each way."""
 
     node: str
-    kib_per_second: int
+    kib_per_second: Annotated[int, Meta(ge=1, le=1 << 20)]
 
 
 class Upgrade(Fault, frozen=True, kw_only=True, tag="upgrade"):
@@ -157,8 +167,8 @@ class Upgrade(Fault, frozen=True, kw_only=True, tag="upgrade"):
 class Join(Fault, frozen=True, kw_only=True, tag="join"):
     """A further node of a member is founded, follows the chain, and becomes a validator by the members' votes."""
 
-    node: str
-    member: str
+    node: Name
+    member: Name
 
 
 class Leave(Fault, frozen=True, kw_only=True, tag="leave"):
@@ -196,23 +206,23 @@ Perturbation: TypeAlias = (
 )
 
 
-class Load(msgspec.Struct, frozen=True, kw_only=True):
+class Load(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What each of `banks` submits: batches that it signs itself, and lone events through its node's gateway."""
 
     banks: tuple[str, ...]
-    batches_per_second: float
-    events_a_batch: int
-    lone_per_second: float
+    batches_per_second: Rate
+    events_a_batch: Annotated[int, Meta(ge=1, le=BATCH_EVENTS_MAX)]
+    lone_per_second: Rate
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One run; `goals` are the names of what the generator meant to cover, for a reader."""
 
     seed: int
     nodes: int
     links: Links
     seconds: float
-    view_timeout_ms: int
+    view_timeout_ms: Annotated[int, Meta(ge=1, le=VIEW_TIMEOUT_MS_MAX)]
     load: Load
     goals: tuple[str, ...]
     perturbations: tuple[Perturbation, ...]
@@ -323,11 +333,24 @@ def read_manifest(path: Path) -> Manifest:
         raise InputError("number of nodes", where=str(path), expected=expected, got=manifest.nodes)
     if not 0 < manifest.seconds <= SECONDS_MAX:
         raise InputError("seconds", where=str(path), expected=f"up to {SECONDS_MAX}", got=manifest.seconds)
-    for item in manifest.perturbations:
-        node = node_of(item)
-        if node not in (LEADER, "") and node not in manifest.names:
-            raise InputError("no such node", where=str(path), expected=" or ".join(manifest.names), got=node)
+    if not manifest.load.banks:
+        raise InputError("a load of nobody", where=str(path), expected="at least one bank", got="none")
+    _require_names(manifest, path)
     return manifest
+
+
+def _require_names(manifest: Manifest, path: Path) -> None:
+    """Raise `InputError` for a bank or node that the run does not have, and for a joiner that it has already."""
+    members = [item.member for item in manifest.perturbations if isinstance(item, Join)]
+    wanted = [(name, manifest.founders, "bank") for name in (*manifest.load.banks, *members)]
+    wanted += [(node_of(item), (*manifest.names, LEADER, ""), "node") for item in manifest.perturbations]
+    for name, known, what in wanted:
+        if name not in known:
+            expected = " or ".join(item for item in known if item not in (LEADER, ""))
+            raise InputError(f"no such {what}", where=str(path), expected=expected, got=name)
+    twice = [name for name in manifest.joiners if manifest.names.count(name) > 1]
+    if twice:
+        raise InputError("a joiner that is there already", where=str(path), expected="a new name", got=twice[0])
 
 
 def _line_of(data: bytes, message: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,6 +174,40 @@ def test_what_is_no_manifest_is_refused_with_its_file(tmp_path: Path, what: str,
     assert what in text
     path.write_text(text.replace(what, by))
     with pytest.raises(InputError, match=r"manifest\.json"):
+        read_manifest(path)
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "said"),
+    [
+        ("view_timeout_ms", 0, "view_timeout_ms"),
+        ("hurry", 1, "unknown field `hurry`"),
+        ("load.batches_per_second", 0, "batches_per_second"),
+        ("load.lone_per_second", -1.0, "lone_per_second"),
+        ("load.events_a_batch", 1_025, "events_a_batch"),
+        ("load.banks", [], "a load of nobody: expected at least one bank"),
+        ("load.banks", ["bank-z"], "no such bank: expected bank-a or bank-b or bank-c or bank-d, got bank-z"),
+        ("perturbations.0.at_s", -1, r"perturbations\[0\]"),
+        ("perturbations.0.for_s", 1e9, r"perturbations\[0\]"),
+        ("perturbations.0", {"kind": "loss", "at_s": 1, "node": "bank-a", "share": 2}, "share"),
+        ("perturbations.0", {"kind": "delay", "at_s": 1, "node": "bank-a", "delay_ms": -9, "jitter_ms": 0}, "delay_ms"),
+        ("perturbations.0", {"kind": "join", "at_s": 1, "node": "../b", "member": "bank-a"}, "regex"),
+        ("perturbations.0", {"kind": "join", "at_s": 1, "node": "b", "member": "lab"}, "no such bank"),
+        ("perturbations.0", {"kind": "join", "at_s": 1, "node": "bank-b", "member": "bank-a"}, "there already"),
+    ],
+)
+def test_a_run_that_nobody_can_make_is_refused_before_it_begins(
+    tmp_path: Path, where: str, value: object, said: str
+) -> None:
+    path = tmp_path / "manifest.json"
+    manifest = json.loads(to_json(generate(1)))
+    *way, last = [int(key) if key.isdigit() else key for key in where.split(".")]
+    place = manifest
+    for key in way:
+        place = place[key]
+    place[last] = value
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=rf"manifest\.json.*{said}"):
         read_manifest(path)
 
 
