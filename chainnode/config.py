@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 
+from p2p.config import NAME_PATTERN
 from primitives.errors import UsageError
 
 ENVIRONMENT_PREFIX = "CHAINNODE_"
@@ -192,6 +193,9 @@ def load_node_config(
                 where=str(path),
                 expected="section [node] with name and member, as `chainnode init` writes it",
             )
+        if NAME_PATTERN.fullmatch(value) is None:
+            expected = f"to match {NAME_PATTERN.pattern}"
+            raise ConfigError(f"{key} is not valid", where=loaded.origins[key], expected=expected, got=repr(value))
     return loaded
 
 

@@ -215,4 +215,8 @@ def test_settings_without_the_nodes_name_and_a_missing_token_are_told_with_file_
             assert run([*at_home, *command]) == 2
             said = f"error: {home.config}: node.{key} is not set: expected section [node]"
             assert capsys.readouterr().err.startswith(said)
+    home.config.write_text('[node]\nname = " "\nmember = "bank-a"\n')
+    for command in (["start"], ["config", "check"]):
+        assert run([*at_home, *command]) == 2
+        assert f"{home.config}:2: node.name is not valid: expected to match [a-z0-9]" in capsys.readouterr().err
     home.config.write_text(sound)
