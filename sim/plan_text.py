@@ -200,7 +200,7 @@ def _parsed(found: dict[str, list[_Line]]) -> Scenario:
         loads=tuple(_load(line, nodes + guests) for line in found.get("batch", [])),
         observers=observers,
         chaos_ms=chaos_ms,
-        changes=tuple(_change(line, nodes + guests) for line in found.get("change", [])),
+        changes=tuple(_change(line, nodes + guests, chaos_ms) for line in found.get("change", [])),
         guests=guests,
         records_max=_single(found, "records", 1, LOG_RECORDS_MAX, RECORDS_MAX),
         **_core(found, nodes),
@@ -255,7 +255,7 @@ def _strike(line: _Line, nodes: int, observers: int, chaos_ms: int) -> Strike:
     wanted = 3 * len(who) if fault is Fault.POWER_LOSS else AMOUNTS.get(fault, 0)
     if len(amounts) != wanted:
         raise line.refused(f"amounts of {fault}", wanted, len(amounts))
-    if not who and fault is not Fault.LEADER_CRASH:
+    if not who and fault not in (Fault.LEADER_CRASH, Fault.ONE_WAY):  # of few links none may be drawn
         raise line.refused(f"nodes of {fault}", "at least one", "none")
     if fault is Fault.ONE_WAY and len(who) % 2:
         raise line.refused(f"nodes of {fault}", "pairs of sender and receiver", len(who))
@@ -284,10 +284,10 @@ def _require_meant(line: _Line, fault: Fault, amounts: Sequence[int], nodes: int
             line.count(str(amount), 0, TIME_MS_MAX, "amount")
 
 
-def _change(line: _Line, banks: int) -> Change:
+def _change(line: _Line, banks: int, chaos_ms: int) -> Change:
     words = line.words
     line.shaped(len(words) >= 7 and words[3::2][:2] == ("by", "of") and words[7:8] in ((), ("amounts",)))
-    line.count(words[1], 0, TIME_MS_MAX, "time")
+    at_ms = line.count(words[1], 0, TIME_MS_MAX, "time")
     deed = Deed(line.one_of(words[2], Deed, "deed"))
     line.count(words[4], 0, banks - 1, "bank")
     pattern = NODE_NAME_PATTERN if deed in (Deed.JOIN, Deed.LEAVE) else MEMBER_ID_PATTERN
@@ -296,6 +296,8 @@ def _change(line: _Line, banks: int) -> Change:
     amounts = [line.count(word, 0, TIME_MS_MAX, "amount") for word in words[8:]]
     if len(amounts) not in CHANGE_AMOUNTS[deed]:
         raise line.refused(f"amounts of {deed}", " or ".join(map(str, CHANGE_AMOUNTS[deed])), len(amounts))
+    if deed is Deed.JOIN and amounts and at_ms + amounts[0] > chaos_ms:  # nobody starts it again when all is healed
+        raise line.refused("stop of a joiner", f"before the faults end at {chaos_ms}", at_ms + amounts[0])
     return parsed_change(words[1:])
 
 

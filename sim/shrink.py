@@ -14,6 +14,7 @@ from typing import Final
 from consensus.invariants import InvariantBroken
 from sim.cluster import RECORDS_MAX, Cluster
 from sim.journal import Journal
+from sim.membership import Change, Deed
 from sim.network import CALM
 from sim.plan import Scenario
 from sim.run import build, run
@@ -150,8 +151,14 @@ def _cut(scenario: Scenario, chaos_ms: int) -> Scenario:
     """Return the scenario that ends its faults earlier, without what would come later."""
     strikes = tuple(strike for strike in scenario.strikes if strike.at_ms < chaos_ms)
     loads = tuple(load for load in scenario.loads if load.at_ms < chaos_ms)
-    changes = tuple(change for change in scenario.changes if change.at_ms < chaos_ms)
+    changes = tuple(_untroubled(change, chaos_ms) for change in scenario.changes if change.at_ms < chaos_ms)
     return replace(scenario, chaos_ms=chaos_ms, strikes=strikes, loads=loads, changes=changes)
+
+
+def _untroubled(change: Change, chaos_ms: int) -> Change:
+    """Return the change without the stop of a joiner that would come when all is healed."""
+    late = change.deed is Deed.JOIN and bool(change.amounts) and change.at_ms + change.amounts[0] >= chaos_ms
+    return replace(change, amounts=()) if late else change
 
 
 def _shorter(scenario: Scenario, index: int) -> Scenario:

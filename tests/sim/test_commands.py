@@ -117,6 +117,11 @@ def test_a_file_that_is_no_manifest_is_refused_in_one_line_with_status_2(
         ),
         ("batch 200", "strike 9 slow-disk lasts 5 nodes 0 amounts 5001\nbatch 200", "from 0 to 5000, got 5001"),
         ("batch 200", "strike 2001 partition lasts 5 nodes 0\nbatch 200", "line 6: time of a strike line: expected a "),
+        (
+            "batch 200",
+            "change 1900 join by 0 of b amounts 101 9\nbatch 200",
+            "line 6: stop of a joiner: expected bef",
+        ),
         ("batch 200", "change 9 join by 0 of Bank!\nbatch 200", "line 6: name of a change line: expected lower-case"),
         ("batch 200", f"change 9 exclude by 0 of {'b' * 33}\nbatch 200", "digits and hyphens, at most 32, got bbb"),
         ("batch 200", "strike 9 crush lasts 5 nodes 0\nbatch 200", "line 6: no such fault: expected crash or "),
