@@ -61,7 +61,9 @@ class BlockPart(Record):
 class BatchPart(Record):
     """A batch of the member: its block and place there, its events, and where the first of them stands in the log.
 
-    A neighbour of the range comes without events, signature and log index: only its block matters.
+    `before` and `after` are the subtrees of the log beside all of its events: another batch of the block may begin with
+    the same event, and have other outcomes. A neighbour of the range comes without events, signature and log index:
+    only its block matters.
     """
 
     header: BatchHeader
@@ -70,7 +72,8 @@ class BatchPart(Record):
     signature: Bytes64 | None
     events: Annotated[tuple[EventBytes, ...], Meta(max_length=BATCH_EVENTS_MAX)]
     log_index: Index
-    path: Path
+    before: Path
+    after: Path
 
 
 class Completeness(Record):
@@ -275,7 +278,9 @@ def _events_of(
     if batch.signature is None or not verify_signature(header.source, batch_statement(header), batch.signature):
         raise ProofError("signature of the source does not verify", where=where)
     checkpoint = checked.checkpoint
-    merkle.verify_inclusion(checkpoint.root, checkpoint.size, batch.log_index, ids[0], batch.path)
+    root = merkle.root_from_range(checkpoint.size, batch.log_index, ids, batch.before, batch.after)
+    if root != checkpoint.root:
+        raise ProofError("events do not stand there in the log", where=where, expected=checkpoint.root, got=root)
     first = batch.log_index - block.header.first_index
     if not 0 <= first <= block.header.event_count - len(ids):
         raise ProofError("batch outside of its block", where=where, got=first)

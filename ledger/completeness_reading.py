@@ -144,14 +144,15 @@ class _MemberLog:
         assert block is not None, "a batch of the log has a block"
         stands = place_of(block.batch_hashes, leaf.header.hash())
         if not inside:
-            return BatchPart(leaf.header, leaf.height, stands, None, (), 0, ())
+            return BatchPart(leaf.header, leaf.height, stands, None, (), 0, (), ())
         raw = self._reader.batch_bytes(leaf.header.hash())
         if raw is None:
             raise StorageError("batch missing", where=f"batch {leaf.header.hash().hex()}", hint="run `chainnode fsck`")
         batch = rows.read_row(Batch, raw, where=f"batch {leaf.header.hash().hex()}")
         place = self._reader.batch_place(leaf.height, leaf.header.hash())
-        path = tuple(self._reader.log.inclusion(place, checkpoint.size))
-        return BatchPart(leaf.header, leaf.height, stands, batch.signature, batch.events, place, path)
+        sides = merkle.range_proof(place, place + len(batch.events), checkpoint.size)
+        before, after = (tuple(map(self._reader.log.subtree, side)) for side in sides)
+        return BatchPart(leaf.header, leaf.height, stands, batch.signature, batch.events, place, before, after)
 
 
 def _first_leaf(reader: LedgerReader, member: str, size: int) -> int:

@@ -178,7 +178,8 @@ def lies(extra: Completeness) -> dict[str, Callable[[Completeness], Completeness
         "no signature": _batch(2, signature=None),
         "another signature": _batch(2, signature=bytes(64)),
         "another place": _batch(2, log_index=middle.log_index + 1),
-        "another path": _batch(2, path=middle.path[1:]),
+        "another subtree before it": _batch(2, before=(leaf_hash(b"x"), *middle.before[1:])),
+        "a subtree after it missing": _batch(2, after=middle.after[1:]),
         "another number": _batch(2, header=replace(middle.header, number=middle.header.number + 1)),
         "a shorter log": _head(head=replace(head, size=head.size - 1)),
         "another root": _head(head=replace(head, root=leaf_hash(b"x"))),
@@ -268,4 +269,23 @@ def test_a_range_of_leaves_with_its_neighbouring_subtrees_gives_the_root(size: i
 def test_neighbours_bring_no_events(ledger: Ledger) -> None:
     first, *_, last = extra_of(made(ledger, "bank-a", 5, 8).proof).batches
     for neighbour in (first, last):
-        assert neighbour == BatchPart(neighbour.header, neighbour.height, neighbour.place, None, (), 0, ())
+        assert neighbour == BatchPart(neighbour.header, neighbour.height, neighbour.place, None, (), 0, (), ())
+
+
+def test_a_batch_that_begins_as_another_of_its_block_is_not_taken_at_its_place() -> None:
+    """Both stand where their first event does, but only one of them stands there whole, with these outcomes."""
+    ledger = Ledger(MemoryStore())
+    a = ledger.banks["bank-a"]
+    shared = a.event(Note("twice"))
+    ledger.extend(
+        a.batch([shared, a.event(Note("fine"))]), a.batch([shared, a.event(SetValue("x", "1", fails=True), SET)])
+    )
+    stable(ledger)
+    policy = policy_text(ledger.genesis, (first_span(ledger.genesis),))
+    proof = made(ledger, "bank-a", 1, 1).proof
+    told = [event.outcome.applied for event in verify_completeness(proof, policy).events]
+    assert (told[1], told[3]) == (True, False)
+    fine, _ = extra_of(proof).batches
+    place = {name: getattr(fine, name) for name in ("log_index", "before", "after")}
+    with pytest.raises(ProofError, match="events do not stand there in the log"):
+        verify_completeness(changed(proof, _batch(1, **place)), policy)
