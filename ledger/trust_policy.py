@@ -65,7 +65,7 @@ class CheckedCheckpoint:
     """A checkpoint that a policy accepts: who cosigned it, and the earliest and latest time of theirs, in seconds.
 
     `epoch` is that of the validators who cosigned it, None where the policy names no epochs; `witnesses` counts all
-    whose word the policy would have taken.
+    whose word the policy would have taken. `times` has the time in seconds of each cosignature by its key.
     """
 
     checkpoint: Checkpoint
@@ -74,6 +74,7 @@ class CheckedCheckpoint:
     cosigners: tuple[str, ...]
     first_s: int
     last_s: int
+    times: tuple[tuple[NoteKey, int], ...]
 
 
 @dataclass(slots=True)
@@ -155,7 +156,8 @@ class TrustPolicy:
                 hint=None if epoch is None else f"the policy and the proof lead to epoch {epoch} at this size",
             )
         first_s, last_s = min(times.values(), default=0), max(times.values(), default=0)
-        return CheckedCheckpoint(checkpoint, epoch, len(self.witnesses), tuple(times), first_s, last_s)
+        keys = tuple((self.witnesses[name], time_s) for name, time_s in times.items())
+        return CheckedCheckpoint(checkpoint, epoch, len(self.witnesses), tuple(times), first_s, last_s, keys)
 
     def _check_origin(self, checkpoint: Checkpoint) -> None:
         if all(key.name != checkpoint.origin for key in self.logs):

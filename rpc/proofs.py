@@ -6,13 +6,13 @@ Here: finding out why there is no receipt yet. Not here: their bytes (`ledger.re
 from __future__ import annotations
 
 from ledger.committed_state import CommittedState
-from ledger.handovers import spans_of
+from ledger.handovers import make_handovers, spans_of
 from ledger.log_keys import declared_log_keys
 from ledger.members import VALIDATORS_KEY
 from ledger.receipts import make_receipt
 from ledger.state import STATE_VALUE_SIZE_MAX
 from ledger.trust_policy import policy_text as policy_of
-from primitives.encoding import decode
+from primitives.encoding import decode, encode
 from primitives.ids import EventId
 from primitives.validators import ValidatorSet
 from rpc.errors import RpcError, not_found, unavailable
@@ -58,3 +58,10 @@ def policy_text(services: Services) -> str:
     reads = services.reads
     declared = declared_log_keys(CommittedState(reads.store))
     return policy_of(reads.genesis, spans_of(reads, present_validators(services)[0].epoch), declared)
+
+
+def handover_bytes(services: Services, epoch: int) -> bytes | None:
+    """Return the canonical bytes of the handover that ends an epoch; None where it is not over."""
+    if epoch >= present_validators(services)[0].epoch:
+        return None
+    return encode(make_handovers(services.reads, epoch + 1, epoch)[0])

@@ -1,7 +1,8 @@
 """What plain GET serves: checkpoint, tiles and entry bundles of the log, receipts, policy and OpenRPC document.
 
-Here: paths, content types and caching. Not here: who may ask (`rpc.server` lets nobody in without its checks).
-Sources: C2SP tlog-tiles (paths of tiles and entry bundles, caching), tlog-checkpoint, tlog-proof, tlog-policy.
+Here: paths, content types, caching and compression. Not here: who may ask (`rpc.server` lets nobody in without its
+checks). Sources: C2SP tlog-tiles (paths of tiles and entry bundles, caching, gzip), tlog-checkpoint, tlog-proof,
+tlog-policy.
 
 A tile's index N is written in groups of three digits, all but the last with an `x` (1234067 is x001/x234/067); `.p/W`
 names a partial tile of W hashes. There is one way to write each, so that caches hold one copy.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import zlib
 
 import msgspec
 from aiohttp import web
@@ -18,8 +20,8 @@ from aiohttp import web
 from primitives.ids import EventId
 from rpc.errors import Code, RpcError, not_found, shown, unavailable
 from rpc.methods.catalogue import document
-from rpc.ports import Services
-from rpc.proofs import policy_text, receipt_text
+from rpc.ports import LedgerReads, Services
+from rpc.proofs import handover_bytes, policy_text, receipt_text
 
 TEXT_TYPE = "text/plain"
 BYTES_TYPE = "application/octet-stream"
@@ -27,6 +29,8 @@ IMMUTABLE = "max-age=31536000, immutable"
 CHANGING = "no-cache"
 TILE_LEVEL_MAX = 63
 TILE_WIDTH = 256
+GZIP_LEVEL = 1
+"""The fastest: salts and hashes do not shrink, and what is left of an entry does at any level."""
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)
 
 _TILE = re.compile(
@@ -34,6 +38,9 @@ _TILE = re.compile(
 )
 _INDEX_GROUPS_MAX = 5
 _EPOCH = re.compile(r"0|[1-9][0-9]{0,8}")
+_GZIP_WBITS = 31
+_ACCEPT_CHARACTERS_MAX = 1_024
+_NO_QUALITY = re.compile(r"0(\.0*)?")
 _EVENT_ID = re.compile(r"[0-9a-f]{64}")
 
 
@@ -44,6 +51,7 @@ def add_resources(app: web.Application, services: Services) -> None:
     app.router.add_get("/tile/{path:.+}", _tile)
     app.router.add_get("/events/{name}", _receipt)
     app.router.add_get("/policy", _policy)
+    app.router.add_get("/handovers/{epoch}", _handover)
     app.router.add_get("/openrpc.json", _document)
 
 
@@ -63,13 +71,33 @@ async def _tile(request: web.Request) -> web.Response:
     """Serve a tile of hashes or an entry bundle."""
     level, index, width = parse_tile_path(request.match_info["path"])
     reads = request.app[SERVICES].reads
+    headers = {"Cache-Control": IMMUTABLE}
     if level is None:
-        data = await asyncio.to_thread(reads.entry_bundle, index, width)
+        zipped = accepts_gzip(request.headers.getall("Accept-Encoding", []))
+        data = await asyncio.to_thread(_bundle, reads, index, width, zipped)
+        headers |= {"Vary": "Accept-Encoding", **({"Content-Encoding": "gzip"} if zipped else {})}
     else:
         data = reads.tile(level, index, width)
     if data is None:
         raise not_found("the log has no such tile yet", got=request.path, hint="a checkpoint says how large the log is")
-    return web.Response(body=data, content_type=BYTES_TYPE, headers={"Cache-Control": IMMUTABLE})
+    return web.Response(body=data, content_type=BYTES_TYPE, headers=headers)
+
+
+def _bundle(reads: LedgerReads, index: int, width: int, zipped: bool) -> bytes | None:
+    data = reads.entry_bundle(index, width)
+    if data is None or not zipped:
+        return data
+    packer = zlib.compressobj(GZIP_LEVEL, wbits=_GZIP_WBITS)
+    return packer.compress(data) + packer.flush()
+
+
+def accepts_gzip(headers: list[str]) -> bool:
+    """Say whether a client's Accept-Encoding headers name gzip and do not refuse it."""
+    for item in ",".join(headers)[:_ACCEPT_CHARACTERS_MAX].split(","):
+        coding, _, quality = item.replace(" ", "").lower().partition(";q=")
+        if coding == "gzip":
+            return _NO_QUALITY.fullmatch(quality) is None
+    return False
 
 
 def parse_tile_path(path: str) -> tuple[int | None, int, int]:
@@ -117,13 +145,16 @@ async def _receipt(request: web.Request) -> web.Response:
 
 
 def _from_epoch(request: web.Request) -> int:
-    text = request.query.get("from_epoch", "0")
+    return _epoch(request.query.get("from_epoch", "0"), "?from_epoch=NUMBER")
+
+
+def _epoch(text: str, expected: str) -> int:
     if _EPOCH.fullmatch(text) is None:
         raise RpcError(
             Code.INVALID_PARAMS,
             "bad_epoch",
             "not the number of an epoch",
-            expected="?from_epoch=NUMBER",
+            expected=expected,
             got=shown(text),
         )
     return int(text)
@@ -132,6 +163,15 @@ def _from_epoch(request: web.Request) -> int:
 async def _policy(request: web.Request) -> web.Response:
     """Serve the policy under which receipts of this chain are verified; take it from here only to compare."""
     return _text(policy_text(request.app[SERVICES]), caching=CHANGING)
+
+
+async def _handover(request: web.Request) -> web.Response:
+    """Serve the handover that ends an epoch: what later epochs' checkpoints are verified by, under an older policy."""
+    epoch = _epoch(request.match_info["epoch"], "/handovers/EPOCH")
+    data = await asyncio.to_thread(handover_bytes, request.app[SERVICES], epoch)
+    if data is None:
+        raise not_found("this epoch is not over", got=epoch)
+    return web.Response(body=data, content_type=BYTES_TYPE, headers={"Cache-Control": IMMUTABLE})
 
 
 async def _document(request: web.Request) -> web.Response:

@@ -257,6 +257,7 @@ class RpcServer:
         answer = self._dispatcher.refuse(error, Caller(request[TRACE_ID], False))
         code = status or HTTP_STATUS.get(error.reason) or GET_STATUS.get(error.code, 400)
         response = web.Response(body=answer.body, status=code, content_type=JSON_TYPE)
+        response.headers["Cache-Control"] = "no-store"  # what is not there yet may be there in a moment
         if code == 401:
             response.headers["WWW-Authenticate"] = 'Bearer realm="chainnode"'
         if error.retry_after_ms is not None:

@@ -14,6 +14,7 @@ import click
 
 from chainnode.cli.context import settings
 from chainnode.cli.main import Group
+from chainnode.cli.mirror import fork, mirror
 from chainnode.cli.output import join, progress, say, show
 from primitives.errors import InputError, ProofError
 
@@ -26,7 +27,11 @@ PAGES_MAX = 100_000
 
 @click.group(cls=Group)
 def audit() -> None:
-    """Answers that prove that they are complete."""
+    """Holding the consortium to one history: proofs of completeness, mirrors of the log, forks."""
+
+
+audit.add_command(mirror)
+audit.add_command(fork)
 
 
 @audit.command()

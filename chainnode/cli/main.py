@@ -41,7 +41,7 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "prove": ("proofs", "prove", "Fetch an event's receipt.", "Proofs"),
     "verify": ("proofs", "verify", "Verify a receipt offline against a policy.", "Proofs"),
     "policy": ("proofs", "policy", "Export what verifying needs to know.", "Proofs"),
-    "audit": ("audit", "audit", "Answers that prove that they are complete.", "Proofs"),
+    "audit": ("audit", "audit", "Complete answers, mirrors of the log, forks.", "Proofs"),
     "witness": ("witness", "witness", "Cosign a log's checkpoints without running a node.", "Proofs"),
     "evidence": ("evidence", "evidence", "Statements that contradict each other.", "Proofs"),
     "version": ("other", "version", "Show the version.", "Other"),

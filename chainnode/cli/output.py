@@ -157,6 +157,9 @@ class Progress(Protocol):
     def describe(self, text: str) -> None:
         """Say what is being done."""
 
+    def restart(self, total: int) -> None:
+        """Begin anew, with so many to come."""
+
 
 class _Quiet:
     def advance(self, count: int = 1) -> None:
@@ -164,6 +167,9 @@ class _Quiet:
 
     def describe(self, text: str) -> None:
         del text
+
+    def restart(self, total: int) -> None:
+        del total
 
 
 class _Drawn:
@@ -175,6 +181,9 @@ class _Drawn:
 
     def describe(self, text: str) -> None:
         self._bar.update(self._task, description=text)
+
+    def restart(self, total: int) -> None:
+        self._bar.reset(self._task, total=total)
 
 
 @contextmanager

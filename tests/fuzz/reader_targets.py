@@ -37,6 +37,7 @@ from ledger.event_json import event_from_json
 from ledger.events import Event
 from ledger.evidence_bodies import EVIDENCE_VOTES, SignedVote, VotesEvidence, accused_bytes
 from ledger.evidence_proofs import proof_from_json, verify_evidence_proof
+from ledger.forks import make_fork, verify_fork
 from ledger.fsck import verify_all
 from ledger.genesis import Genesis, genesis_bytes, parse_address, parse_genesis
 from ledger.genesis_json import genesis_to_json
@@ -59,6 +60,7 @@ from ledger.snapshots import (
 )
 from ledger.snapshots_restoring import Restoring
 from ledger.store import MemoryStore
+from ledger.tile_paths import parse_bundle
 from ledger.times import parse_date, parse_time
 from ledger.tlog_proofs import parse_tlog_proof
 from ledger.trust_policy import parse_policy, policy_text
@@ -296,7 +298,7 @@ def genesis(data: bytes) -> None:
 
 
 def proof(data: bytes) -> None:
-    """A receipt, a proof of status, history, completeness or evidence, a note, a policy: all readers take it."""
+    """A proof of whatever kind, a fork, a note, a policy, a bundle of entries: all readers of such texts take it."""
     text = data.decode("utf-8", "surrogateescape")
     chain = genesis_of(4)
     policy = policy_text(chain, (first_span(chain),))
@@ -314,6 +316,8 @@ def proof(data: bytes) -> None:
         lambda: parse_checkpoint(text),
         lambda: parse_vkey(text),
         lambda: parse_policy(text).check(text),
+        lambda: verify_fork(text, policy),
+        lambda: parse_bundle(data, 3),
     )
     for reader in readers:
         with suppress(InputError):
@@ -468,6 +472,9 @@ def reader_seeds(target: str) -> Iterator[bytes]:
             yield b"log x+01020304+AQ==\n#chainnode epoch 0 from 1 kgCQ\nquorum none\n"
             yield f"{chain.origin}\n5\n{'A' * 43}=\n\n\u2014 {chain.origin} {'A' * 88}\n".encode()
             yield f"c2sp.org/tlog-proof@v1\nextra AAAA\nindex 1\n\n{chain.origin}\n5\n{'A' * 43}=\n".encode()
+            note = f"{chain.origin}\n5\n{'A' * 43}=\n\n\u2014 {chain.origin} {'A' * 88}\n"
+            yield make_fork(note, note, ()).text().encode()
+            yield b"\0\1x\0\0\0\2yz"
             yield b'{"version": 1, "number": 0}'
             yield b"name+01020304+AQIDBA=="
         case "words":
