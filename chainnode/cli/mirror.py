@@ -89,14 +89,16 @@ def mirror(
     with _sources(places, timeout_s) as sources, files.opened(), _bar() as bar, _judged():
         copy = Mirror(files, trust, sources, entries=entries, progress=bar)
         if check:
-            show({"directory": str(directory), "verified": True, **_row(copy.check())})
+            found = _row(copy.check())
+            kept = ("origin", "size", "root", "epoch", "cosigners", "tiles", "bundles")
+            show({"directory": str(directory), "verified": True, **{name: found[name] for name in kept}})
         elif follow:
             _follow(copy, interval_s)
         else:
-            found = copy.step()
-            show({"directory": str(directory), **_row(found)})
-            _told(found, set())
-            _raise_for(found)
+            brought = copy.step()
+            _shown(directory, brought)
+            _told(brought, set())
+            _raise_for(brought)
 
 
 def _trust(files: MirrorFiles, policy_file: Path | None) -> Trust:
@@ -214,6 +216,13 @@ def _row(found: Round) -> dict[str, Any]:
         "refused": {name: str(error) for name, error in found.refused.items()},
         "failed": {name: str(error) for name, error in found.failed.items()},
     }
+
+
+def _shown(directory: Path, found: Round) -> None:
+    """Print what a round brought; who is behind, lies or fails is a message to a person, a field to a program."""
+    row = {"directory": str(directory), **_row(found)}
+    told = () if settings().machine else ("behind", "refused", "failed")
+    show({name: value for name, value in row.items() if name not in told})
 
 
 def _told(found: Round, known: set[str]) -> None:
