@@ -22,6 +22,7 @@ TILE_HEIGHT = 8
 TILE_WIDTH = 1 << TILE_HEIGHT
 TILE_BYTES = TILE_WIDTH * HASH_BYTES
 TILES_CACHED = 64
+SUBTREES_CACHED = 8_192
 
 Added = dict[int, list[bytes]]
 """By tile level, the hashes that a growth of the log added there, in order."""
@@ -106,6 +107,7 @@ class TileReader:
         self._store = store
         self._log = log
         self._full: dict[tuple[int, int], bytes] = {}
+        self._roots: dict[merkle.Subtree, Hash] = {}
 
     def tile(self, level: int, index: int) -> bytes:
         """Return the hashes of a tile, 32 bytes each: all 256, or as many as there are."""
@@ -129,18 +131,39 @@ class TileReader:
         self._full[(level, index)] = tile
 
     def subtree(self, subtree: merkle.Subtree) -> Hash:
-        """Return the root of a complete subtree (level, index)."""
+        """Return the root of a complete subtree (level, index), which never changes: the upper ones are asked for often."""
+        known = self._roots.get(subtree)
+        if known is not None:
+            return known
         level, index = subtree
         tile_level, height = divmod(level, TILE_HEIGHT)
         tile, offset = divmod(index << height, TILE_WIDTH)
         hashes = self.tile(tile_level, tile)[offset * HASH_BYTES : (offset + (1 << height)) * HASH_BYTES]
         if len(hashes) != HASH_BYTES << height:
             raise StorageError("hashes missing from a log", where=f"tile {tile_level}/{tile}", got=len(hashes))
-        return merkle.root_of([hashes[i : i + HASH_BYTES] for i in range(0, len(hashes), HASH_BYTES)])
+        root = merkle.root_of([hashes[i : i + HASH_BYTES] for i in range(0, len(hashes), HASH_BYTES)])
+        if height:
+            if len(self._roots) >= SUBTREES_CACHED:
+                self._roots.clear()
+            self._roots[subtree] = root
+        return root
 
     def leaf_hash(self, index: int) -> Hash:
         """Return the hash of leaf `index`."""
         return self.subtree((0, index))
+
+    def leaf_hashes(self, start: int, stop: int) -> list[Hash]:
+        """Return the hashes of leaves [start, stop), reading each tile once."""
+        hashes: list[Hash] = []
+        while start < stop:
+            tile, offset = divmod(start, TILE_WIDTH)
+            end = min(stop, (tile + 1) * TILE_WIDTH)
+            part = self.tile(0, tile)[offset * HASH_BYTES : (offset + end - start) * HASH_BYTES]
+            if len(part) != (end - start) * HASH_BYTES:
+                raise StorageError("hashes missing from a log", where=f"tile 0/{tile}", got=len(part))
+            hashes += [Hash(part[i : i + HASH_BYTES]) for i in range(0, len(part), HASH_BYTES)]
+            start = end
+        return hashes
 
     def root(self, size: int) -> Hash:
         """Return the root of the first `size` leaves."""

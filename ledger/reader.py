@@ -314,8 +314,10 @@ class LedgerReader:
     def outcomes(self, height: int) -> list[Outcome]:
         """Return the outcomes of all events of the block at `height`, which must exist."""
         execution = self._execution(height)
-        rejected = dict(execution.rejected)
-        return [rejected.get(index, APPLIED) for index in range(sum(execution.event_counts))]
+        outcomes = [APPLIED] * sum(execution.event_counts)
+        for index, outcome in execution.rejected:
+            outcomes[index] = outcome
+        return outcomes
 
     def outcome_proof(self, height: int, index: int) -> OutcomeProof:
         """Return the proof of one outcome against the outcomes root of its block, which must exist."""
@@ -346,7 +348,7 @@ class LedgerReader:
         number, offset = _locate(counts, index)
         batch = self._batch(committed.block.batch_hashes[number])
         first = committed.block.header.first_index + index - offset
-        ids = tuple(self.log.leaf_hash(first + i) for i in range(counts[number]))
+        ids = tuple(self.log.leaf_hashes(first, first + counts[number]))
         return BatchEvidence(batch.header, batch.signature, offset, ids)
 
     # -- the log

@@ -17,6 +17,7 @@ from primitives.merkle import PATH_HASHES_MAX
 
 HEADING = "c2sp.org/tlog-proof@v1"
 PROOF_SIZE_MAX = 1 << 20
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _INDEX = re.compile(r"index (0|[1-9][0-9]{0,18})")
 
 
@@ -39,7 +40,7 @@ def parse_tlog_proof(text: str, *, size_max: int = PROOF_SIZE_MAX) -> TlogProof:
     """Return the proof of a text; ProofError where it is malformed, too long, or spelled in another way."""
     if len(text) > size_max:
         raise ProofError("proof too large", expected=f"at most {size_max} characters", got=len(text))
-    if any(0xD800 <= ord(character) <= 0xDFFF for character in text):
+    if _SURROGATE.search(text):
         raise ProofError("proof is not UTF-8", expected="text")
     head, separator, note = text.partition("\n\n")
     lines = head.split("\n")
