@@ -125,10 +125,11 @@ class StateValue:
 
 @dataclass(frozen=True, slots=True)
 class BatchEvidence:
-    """What a receipt says of an event's batch: its header, signature, the event's index in it and all events' ids."""
+    """What a receipt says of an event and its batch: the event's bytes and index in it, and the ids of all events."""
 
     header: BatchHeader
     signature: bytes
+    event: bytes
     index: int
     ids: tuple[EventId, ...]
 
@@ -349,7 +350,7 @@ class LedgerReader:
         batch = self._batch(committed.block.batch_hashes[number])
         first = committed.block.header.first_index + index - offset
         ids = tuple(self.log.leaf_hashes(first, first + counts[number]))
-        return BatchEvidence(batch.header, batch.signature, offset, ids)
+        return BatchEvidence(batch.header, batch.signature, batch.events[offset], offset, ids)
 
     # -- the log
 

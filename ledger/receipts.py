@@ -111,16 +111,14 @@ def make_receipt(reader: LedgerReader, event_id_: bytes, from_epoch: int = 0) ->
     if place is None:
         return None
     block = reader.block(place.height)
-    event = reader.event_at(place.height, place.index)
     assert block is not None, "a position lies in a block"
-    assert event is not None, "a position names an event"
     checkpoint = reader.checkpoint(size_min=block.log_index + 1)
     if checkpoint is None:
         return None
     batch = reader.batch_evidence(place.height, place.index)
     receipt = Receipt(
         version=RECEIPT_VERSION,
-        event=event.event_bytes,
+        event=batch.event,
         header=block.header,
         header_path=tuple(reader.log.inclusion(block.log_index, checkpoint.size)),
         outcome=reader.outcome_proof(place.height, place.index),
