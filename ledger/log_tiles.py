@@ -131,7 +131,7 @@ class TileReader:
         self._full[(level, index)] = tile
 
     def subtree(self, subtree: merkle.Subtree) -> Hash:
-        """Return the root of a complete subtree (level, index), which never changes: the upper ones are asked for often."""
+        """Return the root of a complete subtree (level, index), which never changes; upper ones are asked for often."""
         known = self._roots.get(subtree)
         if known is not None:
             return known
