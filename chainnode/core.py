@@ -516,6 +516,8 @@ class NodeCore:
                 break
             committed = CommittedBlock(Block(found.header, found.batch_hashes), found.certificate)
             held = [raw for item in found.batch_hashes if (raw := self.chain.batches.raw(item)) is not None]
+            if len(held) < len(found.batch_hashes):
+                break  # moved to an archive that is not here: another peer may hold them
             size += sum(len(raw) for raw in held)
             if blocks and size > room:
                 break

@@ -18,6 +18,7 @@ from typing import Any
 import msgpack  # type: ignore[import-untyped]  # it ships no types
 
 from ledger import rows
+from ledger.archive_store import Pruned
 from ledger.batches import BATCH_SIZE_MAX, events_of, parse_batch, verify_batch
 from ledger.chain import Chain
 from ledger.evidence_bodies import TYPES, EvidenceBody, accused_bytes, check_contradiction, kind_of
@@ -132,11 +133,12 @@ def verify_all(store: Store, genesis: Genesis, kinds: Mapping[int, KindSpec] = K
         shadow.height = None
         _compare_changing(store, shadow.memory)
         waiting = _verify_waiting(reader, kinds)
-        _count_rows(store, {**shadow.written, b"B": shadow.written[b"B"] + waiting})
+        moved = _verify_moved(reader)
+        _count_rows(store, {**shadow.written, b"B": shadow.written[b"B"] + waiting - moved})
         _verify_checkpoints(reader)
         _verify_findings(store, genesis.chain_id)
-    except Damaged:
-        raise
+    except (Damaged, Pruned):
+        raise  # a body that is in no archive here is not damage, and cannot be verified either
     except (ChainError, UnicodeDecodeError) as error:
         raise Damaged(shadow.height, str(error)) from None
 
@@ -241,6 +243,27 @@ def _verify_waiting(reader: LedgerReader, kinds: Mapping[int, KindSpec]) -> int:
             header.member, SourceKey(header.source), header.number, len(raw)
         ):
             raise Damaged(None, "waiting batch is another", expected=key[1:], got=batch.hash)
+        count += 1
+    return count
+
+
+def _verify_moved(reader: LedgerReader) -> int:
+    """Return the number of bodies that were moved to the archive, after verifying what the store says of them.
+
+    The bodies themselves were read from there and verified as all others.
+    """
+    upto = reader.base()
+    for key, _ in reader.store.iterate(*rows.all_of(b"a")):
+        moved = rows.read_row(rows.ArchivedRow, reader.store.get(key) or b"", where=f"row {key.hex()}")
+        if key != rows.archived_key(upto + 1) or moved.first_height != upto + 1 or moved.last_height <= upto:
+            raise Damaged(None, "what was moved to the archive has a gap", expected=f"block {upto + 1}", got=key)
+        upto = moved.last_height
+    count = 0
+    for key, data in reader.store.iterate(*rows.all_of(b"A")):
+        height = int.from_bytes(data, "big")
+        committed = reader.committed_block(height) if 0 < height <= upto and len(data) == 8 else None
+        if committed is None or key[1:] not in committed.block.batch_hashes:
+            raise Damaged(None, "a batch is said to be in the archive that is not of its block", got=key[1:])
         count += 1
     return count
 

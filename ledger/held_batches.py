@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
 from ledger import rows
+from ledger.base import NotHere
 from ledger.batches import ParsedBatch, parse_batch
 from ledger.kinds import KindSpec
 from ledger.rows import WaitingRow
@@ -34,8 +35,10 @@ class HeldBatches:
             self._wait(Hash(key[1:]), rows.read_row(WaitingRow, data, where="waiting batch"))
 
     def has(self, batch_hash: Hash) -> bool:
-        """Say whether the batch is held, waiting or ordered."""
-        return batch_hash in self.waiting or self._store.get(rows.batch_key(batch_hash)) is not None
+        """Say whether the batch is held, waiting or ordered, be its body in the store or in the archive."""
+        if batch_hash in self.waiting or self._store.get(rows.archived_body_key(batch_hash)) is not None:
+            return True
+        return self._store.get(rows.batch_key(batch_hash)) is not None
 
     def get(self, batch_hash: Hash) -> ParsedBatch | None:
         """Return the batch, from the cache or parsed again from the store."""
@@ -43,7 +46,7 @@ class HeldBatches:
         if parsed is not None:
             self._parsed.move_to_end(batch_hash)
             return parsed
-        raw = self._store.get(rows.batch_key(batch_hash))
+        raw = self.raw(batch_hash)
         if raw is None:
             return None
         parsed = parse_batch(raw, self._kinds)
@@ -51,8 +54,11 @@ class HeldBatches:
         return parsed
 
     def raw(self, batch_hash: Hash) -> bytes | None:
-        """Return the batch's bytes, for a peer that asks."""
-        return self._store.get(rows.batch_key(batch_hash))
+        """Return the batch's bytes, for a peer that asks; None where it was moved to an archive that is not here."""
+        try:
+            return self._store.get(rows.batch_key(batch_hash))
+        except NotHere:
+            return None
 
     def add(self, parsed: ParsedBatch) -> list[Put]:
         """Hold a batch and return the rows that keep it; none where it is held already."""

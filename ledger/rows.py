@@ -8,6 +8,8 @@ Keys start with one byte that names the kind of row; numbers in keys are big-end
     x  height                               digest of the execution: events per batch, rejected events
     B  batch hash                           a batch's bytes, written before PREPARE and only referred to later
     W  batch hash                           a batch that no committed block holds yet
+    A  batch hash                           height of an ordered batch whose bytes were moved to the archive
+    a  first height                         what was moved to a segment of the archive, when and by whom
     p  event id (first 16 bytes), position  where an event stands; nothing else is stored per event
     t  log, level, index                    full tile of hashes
     q  log, level, index, offset            hashes of a tile that is not full yet
@@ -32,7 +34,7 @@ from ledger.outcomes import Outcome
 from ledger.store import prefix_stop
 from primitives.encoding import Record, decode
 from primitives.errors import EncodingError, StorageError
-from primitives.ids import Hash, Height, SourceKey
+from primitives.ids import Hash, Height, SourceKey, TimeMs
 
 T = TypeVar("T")
 
@@ -112,6 +114,23 @@ class WaitingRow(Record):
     size: int
 
 
+class ArchivedRow(Record):
+    """A segment of the archive to which the bodies of some blocks were moved; written with the first that is deleted.
+
+    `segment` is the SHA-256 of its file, `by` what asked for it: an operator, or the node's own setting.
+    """
+
+    first_height: Height
+    last_height: Height
+    segment: Hash
+    batches: int
+    events: int
+    body_bytes: int
+    segment_bytes: int
+    time_ms: TimeMs
+    by: Annotated[str, Meta(max_length=128)]
+
+
 class SourceTip(Record):
     """Where a source stands: the number it must use next and the hash of its last batch."""
 
@@ -167,6 +186,16 @@ def batch_key(batch_hash: bytes) -> bytes:
 def waiting_key(batch_hash: bytes) -> bytes:
     """Return the key that marks a batch as not ordered yet."""
     return b"W" + batch_hash
+
+
+def archived_body_key(batch_hash: bytes) -> bytes:
+    """Return the key that says at which height a batch was ordered whose bytes are in the archive."""
+    return b"A" + batch_hash
+
+
+def archived_key(first_height: int) -> bytes:
+    """Return the key of what was moved to the segment that begins with this height."""
+    return b"a" + first_height.to_bytes(8, "big")
 
 
 def position_bytes(height: int, index: int) -> bytes:

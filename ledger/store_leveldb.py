@@ -110,6 +110,13 @@ class LevelDBStore:
         except (self._write_batch_errors, RuntimeError) as error:
             raise _damage(self.path, error, self._remedy) from None
 
+    def compact(self, start: bytes, stop: bytes) -> None:
+        """Return when LevelDB has merged the rows of a range, and so given back the room of what was deleted in it."""
+        try:
+            self._db.compact_range(start=start, stop=stop)
+        except (self._write_batch_errors, RuntimeError) as error:
+            raise _damage(self.path, error, self._remedy) from None
+
     def close(self) -> None:
         """Release the directory; closing twice is allowed."""
         self._db.close()

@@ -28,6 +28,10 @@ from chainnode.ingest.json_text import parse_object
 from chainnode.source_outbox import parse_record
 from chainnode.witness_protocol import cosignature_of, parse_add_checkpoint, parse_size, request_body
 from ledger import receipts, status_proofs
+from ledger.archive import Anchor, ArchiveDamaged, SegmentEntry, SegmentWriter, segment_name, verify_segment
+from ledger.archive_manifest import Manifest, manifest_text
+from ledger.archive_manifest import parse_manifest as parse_archive_manifest
+from ledger.archive_store import ArchivedStore, Pruned, moving_rows
 from ledger.base import NotHere
 from ledger.batches import check_event
 from ledger.certificate_history import verify_certificate_history
@@ -46,7 +50,7 @@ from ledger.kinds import KindSpec
 from ledger.payments_json import statement_from_json
 from ledger.reader import LedgerReader, checkpoint_rows
 from ledger.registry import KINDS
-from ledger.rows import finding_key
+from ledger.rows import batch_key, finding_key, handover_key
 from ledger.snapshots import (
     HEAD_BYTES,
     ChunkEntry,
@@ -70,7 +74,7 @@ from p2p.handshake import GOODBYE, HELLO, LIMITS_AFTER_HELLO, LIMITS_BEFORE_HELL
 from p2p.tls import TrustAnchors
 from primitives.encoding import Record, decode, encode
 from primitives.errors import EncodingError, InputError, ProofError, StorageError, UsageError
-from primitives.ids import Hash
+from primitives.ids import Hash, Height
 from primitives.notes import (
     COSIGNATURE_V1,
     Checkpoint,
@@ -138,13 +142,36 @@ def event(data: bytes) -> None:
 # --- a store
 
 
+class HeldBodies:
+    """An archive in memory."""
+
+    def __init__(self) -> None:
+        self.held: dict[bytes, bytes] = {}
+
+    def body(self, batch_hash: Hash, height: Height) -> bytes:
+        """Return a body that was moved."""
+        if batch_hash not in self.held:
+            raise Pruned("not here", where=f"block {height}")
+        return self.held[batch_hash]
+
+
+ARCHIVE = HeldBodies()
+
+
+def _move(memory: MemoryStore, batch_hash: Hash) -> None:
+    """Move the body of the batch of block 1."""
+    ARCHIVE.held[batch_hash] = memory.get(batch_key(batch_hash)) or b""
+    entry = SegmentEntry(segment_name(1, 1, "00" * 32), 1, 1, 1, 262, 1, 260, 1, 1, "00" * 32)
+    memory.write(moving_rows(memory, entry, [(batch_hash, 1)], time_ms=NOW_MS, by="operator"), sync=True)
+
+
 @cache
 def chain_of_rows() -> tuple[Genesis, tuple[tuple[bytes, bytes], ...]]:
     """Return the genesis and the rows of a short chain with rows of every kind, a finding among them."""
     memory = MemoryStore()
     ledger = chain_fixtures.Ledger(memory)
     bank, other = ledger.banks["bank-a"], ledger.banks["bank-b"]
-    ledger.extend(bank.notes(260))
+    first = ledger.extend(bank.notes(260))
     ledger.extend(other.sets(key="value"))
     text = Checkpoint(ledger.genesis.origin, ledger.chain.log_size, ledger.chain.log_root).text()
     note = assemble_note(text, [sign_note(text, ledger.genesis.origin, chain_fixtures.key_of("bank-a", "log"))])
@@ -153,6 +180,8 @@ def chain_of_rows() -> tuple[Genesis, tuple[tuple[bytes, bytes], ...]]:
     votes = (SignedVote(bytes([number]) * 32, bytes(64)) for number in (1, 2))
     finding = VotesEvidence(0, 0, 7, 1, 2, *votes)
     memory.write([(finding_key(EVIDENCE_VOTES, accused_bytes(finding)), encode(finding))], sync=True)
+    memory.write([(handover_key(0), b"")], sync=True)
+    _move(memory, first.batches[0].hash)
     return ledger.genesis, tuple(sorted(memory.rows().items()))
 
 
@@ -227,9 +256,10 @@ def _damaged(
         value = value[: how >> 2] + rest + value[(how >> 2) + len(rest) :]
     elif how % 4 == 2:
         key += rest[:16]
-    damaged = MemoryStore()
-    damaged.write([*held, (key, None if how % 4 == 3 else value)], sync=True)
-    with suppress(StorageError):
+    memory = MemoryStore()
+    memory.write([*held, (key, None if how % 4 == 3 else value)], sync=True)
+    damaged = ArchivedStore(memory, ARCHIVE)
+    with suppress(StorageError, NotHere):
         for _ in verify_all(damaged, founding_genesis, kinds):
             pass
     with suppress(StorageError, UsageError):
@@ -246,6 +276,44 @@ def outbox(data: bytes) -> None:
     """A record of a gateway's outbox."""
     with suppress(InputError, StorageError):
         parse_record(data, where="outbox")
+
+
+# --- an archive
+
+
+@cache
+def segment() -> tuple[Hash, bytes, SegmentEntry]:
+    """Return a chain id, a good segment of that chain, and its entry."""
+    ledger = chain_fixtures.Ledger(MemoryStore())
+    writer = SegmentWriter(ledger.genesis.chain_id)
+    data = b""
+    for count in (3, 30):
+        result = ledger.extend(ledger.banks["bank-a"].notes(count))
+        committed = LedgerReader(ledger.store, ledger.genesis).committed_block(result.header.height)
+        assert committed is not None
+        data += writer.add(committed.block, [batch.raw for batch in result.batches])
+    end, entry = writer.finish(Anchor("a note", (bytes(32),)))  # type: ignore[arg-type]  # 32 bytes are a hash
+    return ledger.genesis.chain_id, data + end, entry
+
+
+def archive(data: bytes) -> None:
+    """A manifest, a segment, or the index of one with a trailer that fits it: the first byte says which."""
+    how, rest = (data[0] if data else 0), data[1:]
+    chain_id, good, entry = segment()
+    if how % 3 == 0:
+        with suppress(ArchiveDamaged):
+            assert manifest_text(parse_archive_manifest(rest, where="manifest")) == rest
+        return
+    if how % 3 == 2:
+        size = int.from_bytes(good[-40:-32], "big")
+        rest = good[: -40 - size] + rest + len(rest).to_bytes(8, "big") + sha256(rest).digest()
+    digest = sha256(rest).hexdigest()
+    name = segment_name(entry.first_height, entry.last_height, digest)
+    listed = msgspec.structs.replace(entry, size=len(rest), sha256=digest, name=name)
+    with suppress(ArchiveDamaged):
+        for _ in verify_segment(lambda offset, size: rest[offset : offset + size], listed, chain_id):
+            pass
+        assert rest == good
 
 
 # --- files
@@ -424,6 +492,7 @@ READER_TARGETS: dict[str, Callable[[bytes], None]] = {
     "joined": joined,
     "snapshot": snapshot,
     "outbox": outbox,
+    "archive": archive,
     "file": file,
     "genesis": genesis,
     "proof": proof,
@@ -458,6 +527,11 @@ def reader_seeds(target: str) -> Iterator[bytes]:
             yield snapshot_file()
             yield snapshot_file()[:-1]
             yield b"\1" + zlib.compress(encode(SnapshotChunk(Section.STATE, (b"x",))))
+        case "archive":
+            chain_id, good, entry = segment()
+            yield b"\0" + manifest_text(Manifest(chain_id, (entry,)))
+            yield b"\1" + good
+            yield b"\2" + good[-40 - int.from_bytes(good[-40:-32], "big") : -40]
         case "outbox":
             yield from (b"M" + encode((3, bytes(32))), b"Bbatch", b"?")
         case "file":

@@ -62,6 +62,7 @@ READERS = {
     "chainnode.witness_protocol.parse_size": "witness",
     "consensus.messages.decode_message": "message",
     "consensus.records.decode_record": "record",
+    "ledger.archive_manifest.parse_manifest": "archive",
     "ledger.batches.check_event": "event",
     "ledger.batches.parse_batch": "batch",
     "ledger.certificate_history.verify_certificate_history": "proof",
