@@ -104,11 +104,19 @@ class ConsensusSection(Section, frozen=True):
 
 
 class LedgerSection(Section, frozen=True):
-    """The store under the home."""
+    """The store under the home, and the archive to which bodies of old batches move.
+
+    `archive_path` is written and read, `archive_more` are read besides. With both `keep_bodies_` at 0 nothing moves by
+    itself; otherwise what is older than both say does (`ledger.archive_store` has the floor).
+    """
 
     path: PathText = "data/ledger.ldb"
     cache_bytes: Bytes = 32 * 1024 * 1024
     write_buffer_bytes: Bytes = 32 * 1024 * 1024
+    archive_path: PathText = "data/archive"
+    archive_more: list[PathText] = []
+    keep_bodies_blocks: Annotated[int, msgspec.Meta(ge=0, le=1 << 40)] = 0
+    keep_bodies_days: Annotated[int, msgspec.Meta(ge=0, le=36_500)] = 0
 
 
 class GatewaySection(Section, frozen=True):
@@ -382,6 +390,16 @@ def _check_together(config: NodeConfig, origins: Mapping[str, str]) -> None:
             where=origins["rpc.listen"],
             expected="rpc.tls_certificate_file and rpc.tls_key_file, or a loopback address",
             got=rpc.listen,
+        )
+    from ledger.archive_store import BODIES_KEPT_BLOCKS_MIN
+
+    keep_blocks = config.ledger.keep_bodies_blocks
+    if 0 < keep_blocks < BODIES_KEPT_BLOCKS_MIN:
+        raise ConfigError(
+            "ledger.keep_bodies_blocks is below the floor",
+            where=origins["ledger.keep_bodies_blocks"],
+            expected=f"at least {BODIES_KEPT_BLOCKS_MIN}, or 0 to move nothing by itself",
+            got=str(keep_blocks),
         )
     if config.consensus.view_timeout_ms > config.consensus.view_timeout_ms_max:
         raise ConfigError(

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from chainnode.archive_files import open_archives
 from chainnode.config import NodeConfig
 from chainnode.files import NotFound
 from chainnode.founding import read_genesis
@@ -26,6 +27,7 @@ from chainnode.wal import was_lost
 from chainnode.wal_format import LogDamaged, scan
 from consensus.records import decode_record
 from ledger import rows
+from ledger.archive_store import ArchivedStore
 from ledger.batches import parse_batch, verify_batch
 from ledger.committed_state import CommittedState
 from ledger.fsck import Damaged, verify_all
@@ -85,7 +87,8 @@ def check_home(home: Home, config: NodeConfig, *, step: Step = lambda _done, _of
         raise NotFound("there is no store to verify", where=str(path), hint=NO_STORE)
     with home.lock():
         genesis = read_genesis(home.genesis)
-        store = LevelDBStore(path)
+        archives = open_archives(home, config.ledger, genesis.chain_id)
+        store = ArchivedStore(LevelDBStore(path), archives)
         report = Report(genesis.chain_id.hex())
         try:
             check_chain(store, genesis, report, step=step)
@@ -95,7 +98,7 @@ def check_home(home: Home, config: NodeConfig, *, step: Step = lambda _done, _of
             _check_outbox(home, store, genesis, report)
             _check_keys(home, config, LedgerReader(store, genesis), report)
             indexed = _check_index(home, report)
-            lost = lost_blocks(LedgerReader(store, genesis), records, indexed=indexed, where=str(store.path))
+            lost = lost_blocks(LedgerReader(store, genesis), records, indexed=indexed, where=str(path))
             if lost is not None:
                 raise lost
         except Damaged as error:

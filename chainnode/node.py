@@ -17,6 +17,9 @@ from typing import Final
 import msgspec
 import structlog
 
+from chainnode.archive import size_on_disk
+from chainnode.archive_files import open_archives
+from chainnode.archive_keeper import ArchiveKeeper
 from chainnode.config import NodeConfig, P2PSection, is_loopback, split_address
 from chainnode.core import WIRE_KINDS, NodeCore, Notice, RivalsFound, Turn
 from chainnode.founding import read_genesis
@@ -38,6 +41,7 @@ from consensus.effects import CheckpointStable, EvidenceFound, Refused, ViewEnte
 from consensus.ordering import PROPOSAL_TIME
 from consensus.records import decode_record
 from consensus.state import Parameters
+from ledger.archive_store import ArchivedStore, Pruned
 from ledger.chain import Chain, CommitResult
 from ledger.evidence import recorded_count
 from ledger.genesis import Genesis
@@ -126,11 +130,13 @@ class Node:
         )
         self._position.node = config.node.name
         lost_log = self._keys.vote is not None and was_lost(home.wal, home.learner_wal)
-        self._store = LevelDBStore(
+        database = LevelDBStore(
             home.resolve(config.ledger.path),
             cache_bytes=config.ledger.cache_bytes,
             write_buffer_bytes=config.ledger.write_buffer_bytes,
         )
+        archives = open_archives(home, config.ledger, self.genesis.chain_id, _tell_archive_fault)
+        self._store = ArchivedStore(database, archives)
         chain = Chain(self._store, self.genesis)
         try:
             self.wal = WriteAheadLog(home.learner_wal if lost_log else home.wal, chain.chain_id)
@@ -176,6 +182,16 @@ class Node:
         reached = reached_of(self.index_store)
         self._indexed = None if reached is None else reached.height
         self.index = IndexFollower(self.index_store, self.reader)
+        self.archive = ArchiveKeeper(
+            store=database,
+            reader=self.reader,
+            archives=archives,
+            index=self.index,
+            settings=config.ledger,
+            now_ms=wall_clock_ms,
+            compact=database.compact,
+            measure=lambda: size_on_disk(database.path),
+        )
         self.view = LiveNodeView(self)
         self._told_keys: list[KeyFault] = []
         self._tell_keys()
@@ -214,6 +230,7 @@ class Node:
                     tasks.create_task(self._tick_forever(), name="tick"),
                     tasks.create_task(self.gateway.run(), name="gateway"),
                     tasks.create_task(self._index_forever(), name="index"),
+                    tasks.create_task(self.archive.run(), name="archive"),
                 ]
                 log.info(
                     "started", rpc=self.config.rpc.listen, p2p=self.config.p2p.listen, height=self.core.chain.height
@@ -255,7 +272,13 @@ class Node:
         token = read_token(self.home.resolve(rpc.token_file))
         index = IndexReader(self.reader, self.index_store)
         services = Services(
-            self.reader, self.gateway, self.view, wall_clock_ms, wait_timeout_ms=rpc.wait_timeout_ms, index=index
+            self.reader,
+            self.gateway,
+            self.view,
+            wall_clock_ms,
+            wait_timeout_ms=rpc.wait_timeout_ms,
+            index=index,
+            archive=self.archive,
         )
         settings = RpcSettings(
             host=host,
@@ -299,6 +322,7 @@ class Node:
         self._io.shutdown(wait=True)
         self._outbox_io.shutdown(wait=True)
         self._index_io.shutdown(wait=True)
+        self.archive.close()
         self.index_store.close()
         if self._fault is None:
             self._note_reached()
@@ -356,8 +380,11 @@ class Node:
         while True:
             await self._unindexed.wait()
             self._unindexed.clear()
-            while await loop.run_in_executor(self._index_io, self.index.follow, INDEX_BLOCKS_A_STEP):
-                pass
+            try:
+                while await loop.run_in_executor(self._index_io, self.index.follow, INDEX_BLOCKS_A_STEP):
+                    pass
+            except Pruned as error:  # an index that is built anew reads all bodies; a validator votes without it
+                log.error("index_waits_for_the_archive", error=str(error))
 
     def _rewrite_due(self) -> list[bytes] | None:
         if self.wal.size_bytes < self.config.consensus.wal_bytes_max:
@@ -525,6 +552,10 @@ class Node:
         """A peer is gone."""
         del reason  # the network logs and counts it
         self.core.disconnected(peer, wall_clock_ms())
+
+
+def _tell_archive_fault(fault: str) -> None:
+    log.error("archive_fault", error=fault)
 
 
 def _readiness(keys: NodeKeys) -> Readiness | None:

@@ -40,6 +40,7 @@ class LiveNodeView:
             version=VERSION,
             log_size=node.core.chain.log_size,
             checkpoint_size=0 if checkpoint is None else checkpoint.size,
+            archived_height=node.archive.archived_height,
             base_height=int(node.reader.base()),
             warnings=[fault.sentence() for fault in node.key_faults()],
         )

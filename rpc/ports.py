@@ -110,6 +110,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
     """What `net_status` tells of this node; `warnings` says what its operator has to mend, such as a wrong key file.
 
     `base_height` is where the history that it holds begins: 0, or the block of the snapshot that it joined from.
+    `archived_height` is the height up to which the bodies of batches were moved to its archive.
     """
 
     chain_id: str
@@ -126,6 +127,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
     log_size: int = 0
     checkpoint_size: int = 0
     base_height: int = 0
+    archived_height: int = 0
     warnings: list[str] = []
 
 
@@ -141,6 +143,65 @@ class PeerStatus(msgspec.Struct, frozen=True):
     software: str | None = None
     protocol: int | None = None
     votes: bool | None = None
+
+
+class ArchivedSegment(msgspec.Struct, frozen=True):
+    """Bodies that were moved to one segment of the archive, when and by whom; `segment` is its SHA-256 in hex."""
+
+    first_height: int
+    last_height: int
+    segment: str
+    batches: int
+    events: int
+    body_bytes: int
+    segment_bytes: int
+    time_ms: int
+    by: str
+
+
+class ArchiveStatus(msgspec.Struct, frozen=True):
+    """What was moved to the archive, and where moving stands.
+
+    `archived_height` is the height up to which bodies were moved, `missing_height` the highest of these that no archive
+    here holds (0: none is missing), `minimum_index` the log's as C2SP tlog-tiles has it, `floor_height` the height up
+    to which bodies may be moved now. `report` is of the last pass, with what the store took on the disk before and
+    after; `segments` are the newest, newest first.
+    """
+
+    archived_height: int
+    missing_height: int
+    minimum_index: int
+    floor_height: int
+    running: bool
+    doing: str
+    height: int
+    upto: int
+    problem: str
+    report: dict[str, float] | None
+    segments: list[ArchivedSegment]
+    as_of: int
+
+
+class ArchiveControl(Protocol):
+    """Moves old bodies to the archive, and knows what was moved."""
+
+    @property
+    def archived_height(self) -> int:
+        """The height up to which bodies were moved."""
+        ...
+
+    @property
+    def minimum_index(self) -> int:
+        """The index of the log below which entries may not be served."""
+        ...
+
+    def start(self, height: int | None, older_than_days: int | None) -> int:
+        """Begin to move bodies and return the height up to which; UsageError where that may not be."""
+        ...
+
+    def status(self) -> ArchiveStatus:
+        """Return where moving stands, and the newest of what was moved."""
+        ...
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -221,7 +282,7 @@ class Services:
     """All that methods use.
 
     `now_ms` is the node's clock; `wait_timeout_ms` bounds what a submission waits for; without an `index` the methods
-    that list certificates and payments are unavailable.
+    that list certificates and payments are unavailable, and without an `archive` those that move bodies.
     """
 
     reads: LedgerReads
@@ -230,3 +291,4 @@ class Services:
     now_ms: Callable[[], TimeMs]
     wait_timeout_ms: int = WAIT_TIMEOUT_MS
     index: IndexReads | None = None
+    archive: ArchiveControl | None = None

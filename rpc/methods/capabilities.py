@@ -44,7 +44,11 @@ class LimitsResult(Result, frozen=True):
 
 
 class CapabilitiesResult(Result, frozen=True):
-    """What this node understands, and the height at which the history that it holds begins (0: all of it)."""
+    """What this node understands, and the height at which the history that it holds begins (0: all of it).
+
+    Bodies of batches up to `archived_height` are in its archive; entries of the log below `minimum_index` (C2SP
+    tlog-tiles) it may not serve.
+    """
 
     chain_id: str
     origin: str
@@ -57,6 +61,8 @@ class CapabilitiesResult(Result, frozen=True):
     limits: LimitsResult
     wait_timeout_ms: int
     base_height: int
+    archived_height: int
+    minimum_index: int
     as_of: int
 
 
@@ -80,6 +86,8 @@ def get_capabilities(services: Services, params: NoParams) -> CapabilitiesResult
         limits=LimitsResult(),
         wait_timeout_ms=services.wait_timeout_ms,
         base_height=int(services.reads.base()),
+        archived_height=0 if services.archive is None else services.archive.archived_height,
+        minimum_index=services.reads.first_index() if services.archive is None else services.archive.minimum_index,
         as_of=int(tip_of(services).height),
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from rpc import openrpc
 from rpc.methods import (
+    archive,
     audit,
     blocks,
     capabilities,
@@ -45,6 +46,7 @@ METHODS: dict[str, AnyMethod] = table(
     gov.METHODS,
     net.METHODS,
     evidence.METHODS,
+    archive.METHODS,
     (discover,),
 )
 

@@ -362,4 +362,4 @@ def test_no_reading_method_may_submit() -> None:
     from rpc.methods.catalogue import METHODS
 
     submitting = {name for name, method in METHODS.items() if method.access is Access.SUBMIT}
-    assert submitting == {"ledger_submit", "ledger_submitBatch"}
+    assert submitting == {"admin_archive", "ledger_submit", "ledger_submitBatch"}

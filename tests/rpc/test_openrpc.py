@@ -12,6 +12,7 @@ import pytest
 
 from rpc.errors import Code
 from rpc.methods import (
+    archive,
     audit,
     blocks,
     capabilities,
@@ -30,6 +31,7 @@ from rpc.methods.catalogue import METHODS, document
 from rpc.registry import Method
 
 MODULES = (
+    archive,
     audit,
     blocks,
     capabilities,
