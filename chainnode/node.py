@@ -9,18 +9,16 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-import msgspec
 import structlog
 
 from chainnode.archive import size_on_disk
 from chainnode.archive_files import open_archives
 from chainnode.archive_keeper import ArchiveKeeper
-from chainnode.config import NodeConfig, P2PSection, is_loopback, split_address
+from chainnode.config import NodeConfig, is_loopback, split_address
 from chainnode.core import WIRE_KINDS, NodeCore, Notice, RivalsFound, Turn
 from chainnode.founding import read_genesis
 from chainnode.gateway import NodeGateway
@@ -29,6 +27,7 @@ from chainnode.identity import NodeKeys, load_node_keys, read_token
 from chainnode.links import Links, links_of, ties_to_leavers, usable
 from chainnode.logs import Position, on_loop_fault
 from chainnode.metrics import NodeMetrics
+from chainnode.node_settings import network_config, parameters, rpc_tls
 from chainnode.opening import lost_blocks, must_follow, reached_record, told
 from chainnode.own_keys import KeyFault, key_faults
 from chainnode.readiness import Readiness
@@ -40,11 +39,9 @@ from chainnode.wal_format import LogDamaged
 from consensus.effects import CheckpointStable, EvidenceFound, Refused, ViewEntered
 from consensus.ordering import PROPOSAL_TIME
 from consensus.records import decode_record
-from consensus.state import Parameters
 from ledger.archive_store import ArchivedStore, Pruned
 from ledger.chain import Chain, CommitResult
 from ledger.evidence import recorded_count
-from ledger.genesis import Genesis
 from ledger.index_reader import IndexReader
 from ledger.indexes import BUILD_AGAIN, IndexFollower, reached_of
 from ledger.members import read_validators_of
@@ -52,11 +49,8 @@ from ledger.pool import Pool
 from ledger.reader import LedgerReader
 from ledger.receipts import assemble_checkpoint
 from ledger.store_leveldb import LevelDBStore
-from p2p.config import KindSpec, NetworkConfig, NetworkLimits, TlsFiles
-from p2p.lanes import Lane
 from p2p.peers import PeerNetwork
 from primitives.errors import ChainError, StorageError, UsageError
-from primitives.hashing import PROTOCOL_OLDEST, PROTOCOL_VERSION
 from primitives.ids import TimeMs
 from primitives.keys import SigningKey
 from rpc.access import token_hash
@@ -153,7 +147,7 @@ class Node:
             pool=Pool(),
             reader=self.reader,
             signer=KeySigner(self._keys),
-            parameters=_parameters(config, chain),
+            parameters=parameters(config, chain),
             learner=must_follow(has_vote_key=self._keys.vote is not None, log_begun=not lost_log),
             readiness=_readiness(self._keys),
         )
@@ -172,7 +166,7 @@ class Node:
         )
         self.links = self._links_now()
         self._linked_for = self._link_terms()
-        network = _network_config(home, config, self.genesis, self.links)
+        network = network_config(home, config, self.genesis, self.links)
         self.network = PeerNetwork(network, self, random=random.SystemRandom(), metrics=self.metrics)
         self.index_store = LevelDBStore(
             home.index,
@@ -287,7 +281,7 @@ class Node:
             origins=tuple(rpc.origins),
             on_loopback=is_loopback(host),
             token_hashes=(token_hash(token),),
-            tls=_rpc_tls(self.home, self.config),
+            tls=rpc_tls(self.home, self.config),
             body_bytes_max=rpc.body_bytes_max,
             connections_max=rpc.connections_max,
             requests_per_second_max=rpc.requests_per_second_max,
@@ -560,65 +554,6 @@ def _tell_archive_fault(fault: str) -> None:
 
 def _readiness(keys: NodeKeys) -> Readiness | None:
     return None if keys.vote is None else Readiness(keys.vote.public, keys.vote.sign)
-
-
-def _parameters(config: NodeConfig, chain: Chain) -> Parameters:
-    policy = chain.policy_after(chain.tip_hash)
-    settings = config.consensus
-    return Parameters(
-        timeout_base_ms=settings.view_timeout_ms,
-        timeout_max_ms=settings.view_timeout_ms_max,
-        lag_ms=policy.block_time_lag_ms_max,
-        drift_ms=policy.block_time_drift_ms_max,
-        status_interval_ms=settings.status_interval_ms,
-        propose_interval_ms=settings.proposal_interval_ms,
-        checkpoint_slot_ms=policy.checkpoint_slot_ms,
-    )
-
-
-def _network_config(home: Home, config: NodeConfig, genesis: Genesis, links: Links) -> NetworkConfig:
-    host, port = split_address(config.p2p.listen)
-    return NetworkConfig(
-        name=config.node.name,
-        member=config.node.member,
-        chain_id=genesis.chain_id,
-        protocol=PROTOCOL_VERSION,
-        protocol_oldest=PROTOCOL_OLDEST,
-        software=f"chainnode/{VERSION}",
-        tls=TlsFiles(home.tls_key, home.tls_certificate),
-        member_cas=links.member_cas,
-        kinds={
-            kind: KindSpec(name, size, Lane.CONSENSUS if first else Lane.BULK)
-            for kind, (name, size, first) in WIRE_KINDS.items()
-        },
-        peers=links.peers,
-        listen_host=host,
-        listen_port=port,
-        limits=_network_limits(config.p2p),
-    )
-
-
-def _network_limits(settings: P2PSection) -> NetworkLimits:
-    defaults = NetworkLimits()
-    rate = settings.peer_bytes_per_second_max
-    return NetworkLimits(
-        handshake_timeout_ms=settings.handshake_timeout_ms,
-        unlisted_links_max=settings.unlisted_peers_max,
-        backoff_longest_ms=max(settings.reconnect_delay_ms_max, defaults.backoff_first_ms),
-        bulk_queue_bytes_max=settings.queue_bytes_max,
-        bulk_quota=msgspec.structs.replace(defaults.bulk_quota, bytes_per_second=rate, bytes_burst=rate),
-    )
-
-
-def _rpc_tls(home: Home, config: NodeConfig) -> ssl.SSLContext | None:
-    """Return the TLS settings of the RPC listener; configuration refuses to leave loopback without them."""
-    rpc = config.rpc
-    if not rpc.tls_certificate_file:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.load_cert_chain(home.resolve(rpc.tls_certificate_file), home.resolve(rpc.tls_key_file))
-    return context
 
 
 async def run_node(home: Home, config: NodeConfig, position: Position) -> None:

@@ -1,0 +1,85 @@
+"""What a node's parts are set up with, out of its settings, its home and its chain.
+
+Here: the replica's parameters, the network's terms, the listener's TLS. Not here: the settings (`chainnode.config`) and
+the node that is made of these parts (`chainnode.node`).
+"""
+
+from __future__ import annotations
+
+import ssl
+
+import msgspec
+
+from chainnode.config import NodeConfig, P2PSection, split_address
+from chainnode.core import WIRE_KINDS
+from chainnode.home import Home
+from chainnode.links import Links
+from chainnode.version import VERSION
+from consensus.state import Parameters
+from ledger.chain import Chain
+from ledger.genesis import Genesis
+from p2p.config import KindSpec, NetworkConfig, NetworkLimits, TlsFiles
+from p2p.lanes import Lane
+from primitives.hashing import PROTOCOL_OLDEST, PROTOCOL_VERSION
+
+
+def parameters(config: NodeConfig, chain: Chain) -> Parameters:
+    """Return the replica's parameters: its own time-outs, and the figures of the policy in force."""
+    policy = chain.policy_after(chain.tip_hash)
+    settings = config.consensus
+    return Parameters(
+        timeout_base_ms=settings.view_timeout_ms,
+        timeout_max_ms=settings.view_timeout_ms_max,
+        lag_ms=policy.block_time_lag_ms_max,
+        drift_ms=policy.block_time_drift_ms_max,
+        status_interval_ms=settings.status_interval_ms,
+        propose_interval_ms=settings.proposal_interval_ms,
+        checkpoint_slot_ms=policy.checkpoint_slot_ms,
+    )
+
+
+def network_config(home: Home, config: NodeConfig, genesis: Genesis, links: Links) -> NetworkConfig:
+    """Return the terms on which this node links with others."""
+    host, port = split_address(config.p2p.listen)
+    return NetworkConfig(
+        name=config.node.name,
+        member=config.node.member,
+        chain_id=genesis.chain_id,
+        protocol=PROTOCOL_VERSION,
+        protocol_oldest=PROTOCOL_OLDEST,
+        software=f"chainnode/{VERSION}",
+        tls=TlsFiles(home.tls_key, home.tls_certificate),
+        member_cas=links.member_cas,
+        kinds={
+            kind: KindSpec(name, size, Lane.CONSENSUS if first else Lane.BULK)
+            for kind, (name, size, first) in WIRE_KINDS.items()
+        },
+        peers=links.peers,
+        listen_host=host,
+        listen_port=port,
+        limits=network_limits(config.p2p),
+    )
+
+
+def network_limits(settings: P2PSection) -> NetworkLimits:
+    """Return the limits of links, those of the settings over the defaults."""
+    defaults = NetworkLimits()
+    rate = settings.peer_bytes_per_second_max
+    return NetworkLimits(
+        handshake_timeout_ms=settings.handshake_timeout_ms,
+        unlisted_links_max=settings.unlisted_peers_max,
+        backoff_longest_ms=max(settings.reconnect_delay_ms_max, defaults.backoff_first_ms),
+        bulk_queue_bytes_max=settings.queue_bytes_max,
+        bulk_quota=msgspec.structs.replace(defaults.bulk_quota, bytes_per_second=rate, bytes_burst=rate),
+    )
+
+
+def rpc_tls(home: Home, config: NodeConfig) -> ssl.SSLContext | None:
+    """Return the TLS settings of the RPC listener; configuration refuses to leave loopback without them."""
+    rpc = config.rpc
+    if not rpc.tls_certificate_file:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(home.resolve(rpc.tls_certificate_file), home.resolve(rpc.tls_key_file))
+    return context
