@@ -15,8 +15,10 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 
+from ledger.witnessed import WITNESSES_MAX
 from p2p.config import NAME_PATTERN
-from primitives.errors import UsageError
+from primitives.errors import ProofError, UsageError
+from primitives.notes import COSIGNATURE_V1, parse_vkey
 
 ENVIRONMENT_PREFIX = "CHAINNODE_"
 CONFIG_SIZE_BYTES_MAX = 256 * 1024
@@ -127,6 +129,17 @@ class GatewaySection(Section, frozen=True):
     batch_events_max: Annotated[int, msgspec.Meta(ge=1, le=1_024)] = 1_000
 
 
+class WitnessesSection(Section, frozen=True):
+    """Outside witnesses that are asked to cosign checkpoints: `VKEY URL`, the URL as C2SP's submission prefix."""
+
+    ask: Annotated[
+        list[Annotated[str, msgspec.Meta(pattern=r"^[^ ]+\+[0-9a-f]{8}\+[A-Za-z0-9+/=]+ https?://[^ ]+$")]],
+        msgspec.Meta(max_length=WITNESSES_MAX),
+    ] = []
+    interval_ms: Milliseconds = 1_000
+    timeout_ms: Milliseconds = 5_000
+
+
 class LogSection(Section, frozen=True):
     """What goes to stderr."""
 
@@ -144,6 +157,7 @@ class NodeConfig(Section, frozen=True):
     consensus: ConsensusSection = ConsensusSection()
     ledger: LedgerSection = LedgerSection()
     gateway: GatewaySection = GatewaySection()
+    witnesses: WitnessesSection = WitnessesSection()
     log: LogSection = LogSection()
 
 
@@ -348,7 +362,7 @@ def _convert(key: str, value: Any, kind: Any, origin: str) -> Any:
 def _invalid(key: str, value: object, origin: str, error: msgspec.ValidationError) -> ConfigError:
     expected = str(error).removeprefix("Expected ").split(", got")[0].split(" - at")[0].replace("`", "")
     if "matching regex" in expected:
-        expected = "name@host:port" if key == "p2p.peers" else "host:port"
+        expected = {"p2p.peers": "name@host:port", "witnesses.ask": "VKEY URL"}.get(key, "host:port")
     return ConfigError(f"{key} is not valid", where=origin, expected=expected, got=repr(value))
 
 
@@ -401,6 +415,7 @@ def _check_together(config: NodeConfig, origins: Mapping[str, str]) -> None:
             expected=f"at least {BODIES_KEPT_BLOCKS_MIN}, or 0 to move nothing by itself",
             got=str(keep_blocks),
         )
+    _check_witnesses(config.witnesses, origins["witnesses.ask"])
     if config.consensus.view_timeout_ms > config.consensus.view_timeout_ms_max:
         raise ConfigError(
             "consensus.view_timeout_ms is above consensus.view_timeout_ms_max",
@@ -408,3 +423,17 @@ def _check_together(config: NodeConfig, origins: Mapping[str, str]) -> None:
             expected=f"at most {config.consensus.view_timeout_ms_max}",
             got=str(config.consensus.view_timeout_ms),
         )
+
+
+def _check_witnesses(witnesses: WitnessesSection, origin: str) -> None:
+    names: set[str] = set()
+    for entry in witnesses.ask:
+        try:
+            key = parse_vkey(entry.partition(" ")[0])
+        except ProofError as error:
+            raise ConfigError("witnesses.ask is not valid", where=origin, got=str(error)) from None
+        if key.type != COSIGNATURE_V1 or key.name in names:
+            raise ConfigError(
+                "witnesses.ask is not valid", where=origin, expected="a cosigner's key for each, once", got=key.name
+            )
+        names.add(key.name)

@@ -267,6 +267,10 @@ class NodeCore:
         """Keep the signed note of a stable checkpoint with the next write."""
         self._turn.rows.extend(checkpoint_rows(self.reader.store, note))
 
+    def keep_rows(self, rows: list[Put]) -> None:
+        """Keep rows about what is committed, with the next write: what witnesses signed."""
+        self._turn.rows.extend(rows)
+
     @property
     def idle(self) -> bool:
         """Whether a turn that is taken now would hold nothing."""

@@ -134,12 +134,12 @@ def check_signatures(store: Store, genesis: Genesis, own_log_key: bytes = b"") -
     if own_log_key and all(key.public != own_log_key for key in policy.logs):
         policy.logs.append(NoteKey(genesis.origin, ED25519, own_log_key))
     count = 0
-    for key, note in store.iterate(*rows.all_of(b"c")):
+    for key, note in (*store.iterate(*rows.all_of(b"c")), *store.iterate(*rows.all_of(b"w"))):
         try:
             policy.check(note.decode())
         except ProofError as error:
-            size = int.from_bytes(key[1:], "big")
-            raise Damaged(None, f"checkpoint of size {size} does not verify", got=error) from None
+            kept = f"size {int.from_bytes(key[1:], 'big')}" if key[:1] == b"c" else f"witness {key[5:].decode()}"
+            raise Damaged(None, f"checkpoint of {kept} does not verify", got=error) from None
         count += 1
     return count
 

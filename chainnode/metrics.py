@@ -78,6 +78,18 @@ class NodeMetrics:
             "Proposals refused because their time and this node's clock are too far apart.",
         )
         self.checkpoint_size = self._gauge("chainnode_checkpoint_size", "Log size of the newest stable checkpoint.")
+        self.witness_cosignatures = self._counter(
+            "chainnode_witness_cosignatures_total", "Cosignatures of outside witnesses, by witness.", "witness"
+        )
+        self.witness_failures = self._counter(
+            "chainnode_witness_failures_total",
+            "Times that a witness did not cosign, by witness and reason.",
+            "witness",
+            "reason",
+        )
+        self.witness_size = self._gauge(
+            "chainnode_witness_size", "Log size that a witness cosigned last, by witness.", "witness"
+        )
         self.commit_latency = self._histogram(
             "chainnode_commit_latency_seconds", "From a batch's submission here to its commit.", LATENCY_SECONDS
         )

@@ -36,6 +36,7 @@ from chainnode.version import VERSION
 from chainnode.views import LiveNodeView
 from chainnode.wal import WriteAheadLog, was_lost
 from chainnode.wal_format import LogDamaged
+from chainnode.witness_client import Witnesses
 from consensus.effects import CheckpointStable, EvidenceFound, Refused, ViewEntered
 from consensus.ordering import PROPOSAL_TIME
 from consensus.records import decode_record
@@ -48,6 +49,7 @@ from ledger.members import read_validators_of
 from ledger.pool import Pool
 from ledger.reader import LedgerReader
 from ledger.receipts import assemble_checkpoint
+from ledger.store import Put
 from ledger.store_leveldb import LevelDBStore
 from p2p.peers import PeerNetwork
 from primitives.errors import ChainError, StorageError, UsageError
@@ -186,6 +188,7 @@ class Node:
             compact=database.compact,
             measure=lambda: size_on_disk(database.path),
         )
+        self.witnesses = Witnesses(config.witnesses, self.reader, self._keep_rows, self.metrics)
         self.view = LiveNodeView(self)
         self._told_keys: list[KeyFault] = []
         self._tell_keys()
@@ -225,6 +228,7 @@ class Node:
                     tasks.create_task(self.gateway.run(), name="gateway"),
                     tasks.create_task(self._index_forever(), name="index"),
                     tasks.create_task(self.archive.run(), name="archive"),
+                    tasks.create_task(self.witnesses.run(), name="witnesses"),
                 ]
                 log.info(
                     "started", rpc=self.config.rpc.listen, p2p=self.config.p2p.listen, height=self.core.chain.height
@@ -525,8 +529,12 @@ class Node:
             stable.root,
             stable.cosignatures,
         )
-        self.core.keep_checkpoint(note)
+        self.core.keep_checkpoint(self.witnesses.stable(note))
         self.metrics.checkpoint_size.set(stable.size)
+        self._dirty.set()
+
+    def _keep_rows(self, rows: list[Put]) -> None:
+        self.core.keep_rows(rows)
         self._dirty.set()
 
     # --- p2p.config.Handler

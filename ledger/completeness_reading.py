@@ -7,6 +7,7 @@ the proof's form and its verification (`ledger.completeness`).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from ledger import rows
@@ -26,6 +27,7 @@ from ledger.reader import CheckpointView, LedgerReader
 from ledger.receipts import handovers_to
 from ledger.rows import BatchLeafRow, MemberLogRow, SourceTip
 from ledger.tlog_proofs import TlogProof
+from ledger.witnessed import checkpoint_for_proof
 from primitives import merkle
 from primitives.encoding import encode
 from primitives.errors import StorageError
@@ -49,13 +51,21 @@ class CompletePage:
 
 
 def make_completeness(
-    reader: LedgerReader, member: str, from_height: int, to_height: int, *, from_epoch: int = 0, page: int = PAGE_BYTES
+    reader: LedgerReader,
+    member: str,
+    from_height: int,
+    to_height: int,
+    *,
+    from_epoch: int = 0,
+    page: int = PAGE_BYTES,
+    witnesses: Collection[str] = (),
 ) -> CompletePage | None:
     """Return the proof of all that a member submitted from one height to another, or to as far as a page reaches.
 
     Heights beyond what the newest stable checkpoint covers are left out; None where it does not cover `from_height`.
+    With `witnesses`, key names, it is the newest one that all of these cosigned.
     """
-    checkpoint = reader.checkpoint()
+    checkpoint = _checkpoint(reader, to_height, witnesses)
     covered = None if checkpoint is None else covered_height(reader, checkpoint)
     if checkpoint is None or covered is None or from_height > covered:
         return None
@@ -87,6 +97,16 @@ def make_completeness(
     place = header.first_index + header.event_count
     path = tuple(reader.log.inclusion(place, checkpoint.size))
     return CompletePage(TlogProof(encode(extra), place, path, checkpoint.note).text(), Height(upto), Height(covered))
+
+
+def _checkpoint(reader: LedgerReader, to_height: int, witnesses: Collection[str]) -> CheckpointView | None:
+    """Return a checkpoint that covers as much of the range as the newest one does, and that most witnesses cosigned."""
+    newest = checkpoint_for_proof(reader, 0, witnesses) if witnesses else reader.checkpoint()
+    covered = None if newest is None else covered_height(reader, newest)
+    last = None if covered is None else reader.header(min(to_height, covered))
+    if last is None:
+        return newest
+    return checkpoint_for_proof(reader, last.first_index + last.event_count + 1, witnesses)
 
 
 def covered_height(reader: LedgerReader, checkpoint: CheckpointView) -> int | None:

@@ -293,9 +293,14 @@ def _count_rows(store: Store, expected: Mapping[bytes, int]) -> None:
 
 def _verify_checkpoints(reader: LedgerReader) -> None:
     """Every stored checkpoint is of this log: its size, and the root that the log had then."""
-    for key, data in reader.store.iterate(*rows.all_of(b"c")):
-        checkpoint = parse_checkpoint(parse_note(data.decode()).text)
-        if key != rows.checkpoint_key(checkpoint.size) or checkpoint.origin != reader.origin:
+    for key, data in (*reader.store.iterate(*rows.all_of(b"c")), *reader.store.iterate(*rows.all_of(b"w"))):
+        note = parse_note(data.decode())
+        checkpoint = parse_checkpoint(note.text)
+        if key[:1] == b"w":
+            in_place = rows.parse_witness(key) in {(line.key_id, line.name) for line in note.signatures}
+        else:
+            in_place = key == rows.checkpoint_key(checkpoint.size)
+        if not in_place or checkpoint.origin != reader.origin:
             raise Damaged(None, "checkpoint in the wrong place", expected=reader.origin, got=checkpoint.origin)
         root = reader.log_root(checkpoint.size)
         if checkpoint.root != root:

@@ -426,14 +426,14 @@ class LedgerReader:
         """Return the latest stable checkpoint, if its size is at least `size_min`."""
         start, stop = rows.all_of(b"c")
         for _, data in self.store.iterate(start, stop, reverse=True):
-            view = _checkpoint_view(data)
+            view = checkpoint_view(data)
             return view if view.size >= size_min else None
         return None
 
     def checkpoint_at(self, size: int) -> CheckpointView | None:
         """Return the stable checkpoint of exactly this size, if it is still kept."""
         data = self.store.get(rows.checkpoint_key(size))
-        return None if data is None else _checkpoint_view(data)
+        return None if data is None else checkpoint_view(data)
 
     # -- the state
 
@@ -502,7 +502,7 @@ def _event_view(
     return EventView(event_id(data, event.kind), event, data, position, header.time_ms, outcome, source, batch_hash)
 
 
-def _checkpoint_view(data: bytes) -> CheckpointView:
+def checkpoint_view(data: bytes) -> CheckpointView:
     """Return a checkpoint's row; StorageError where the disk gave back other bytes than were written."""
     try:
         text = data.decode()

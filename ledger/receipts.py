@@ -11,6 +11,7 @@ event's id under its root, and is signed by the source, which validators admit o
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
@@ -30,6 +31,7 @@ from ledger.trust_policy import (
     log_key,
     parse_policy,
 )
+from ledger.witnessed import checkpoint_for_proof
 from primitives import merkle
 from primitives.block import BlockHeader
 from primitives.encoding import Record, decode, encode
@@ -102,17 +104,20 @@ class Verdict:
     cosigned_last_s: int
 
 
-def make_receipt(reader: LedgerReader, event_id_: bytes, from_epoch: int = 0) -> str | None:
-    """Return an event's receipt under the latest stable checkpoint, for policies of `from_epoch` and later ones.
+def make_receipt(
+    reader: LedgerReader, event_id_: bytes, from_epoch: int = 0, witnesses: Collection[str] = ()
+) -> str | None:
+    """Return an event's receipt under a stable checkpoint, for policies of `from_epoch` and later ones.
 
-    None where the event was not ordered, or no stable checkpoint covers its block yet.
+    The checkpoint is the one that most witnesses cosigned, all of `witnesses` (key names) among them, and the latest of
+    several. None where the event was not ordered, or no such checkpoint covers its block yet.
     """
     place = reader.position(event_id_)
     if place is None:
         return None
     block = reader.block(place.height)
     assert block is not None, "a position lies in a block"
-    checkpoint = reader.checkpoint(size_min=block.log_index + 1)
+    checkpoint = checkpoint_for_proof(reader, block.log_index + 1, witnesses)
     if checkpoint is None:
         return None
     batch = reader.batch_evidence(place.height, place.index)

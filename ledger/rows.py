@@ -18,6 +18,7 @@ Keys start with one byte that names the kind of row; numbers in keys are big-end
     M  member                               a member's batch log: size and the tips of its sources
     L  member, index                        leaf of a member's batch log
     c  size                                 stable checkpoint (note)
+    w  key id, name                         the newest checkpoint that an outside witness cosigned (note)
     e  kind, accused                        evidence found here that the chain has not recorded yet
     E  epoch                                its handover, where its last block lies below the base
 
@@ -256,6 +257,16 @@ def batch_leaf_key(member: str, index: int) -> bytes:
 def checkpoint_key(size: int) -> bytes:
     """Return the key of the stable checkpoint at a log size."""
     return b"c" + size.to_bytes(8, "big")
+
+
+def witness_key(key_id: bytes, name: str) -> bytes:
+    """Return the key of the newest checkpoint that a witness cosigned: 4 bytes of its key's id, and its name."""
+    return b"w" + key_id + name.encode()
+
+
+def parse_witness(key: bytes) -> tuple[bytes, str]:
+    """Return (key id, name) of such a key."""
+    return key[1:5], key[5:].decode("utf-8", "replace")
 
 
 def finding_key(kind: int, accused: bytes) -> bytes:

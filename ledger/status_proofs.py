@@ -7,6 +7,7 @@ Pure. Source: architecture §6. Not here: what a certificate's record says of it
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -21,6 +22,7 @@ from ledger.smt import StateProof, verify_state
 from ledger.state import STATE_KEY_SIZE_MAX, STATE_VALUE_SIZE_MAX
 from ledger.tlog_proofs import PROOF_SIZE_MAX, TlogProof, parse_tlog_proof
 from ledger.trust_policy import CheckedCheckpoint, parse_policy
+from ledger.witnessed import checkpoint_for_proof
 from primitives.block import BlockHeader
 from primitives.encoding import Record, decode, encode
 from primitives.errors import EncodingError, ProofError
@@ -77,12 +79,15 @@ class StatusVerdict:
         return time_ms <= self.until_ms if self.is_newest else time_ms < self.until_ms
 
 
-def make_status_proof(reader: LedgerReader, key: str | bytes, height: int, from_epoch: int = 0) -> str | None:
-    """Return the proof of a state key at `height` under the latest stable checkpoint; None where none covers it.
+def make_status_proof(
+    reader: LedgerReader, key: str | bytes, height: int, from_epoch: int = 0, witnesses: Collection[str] = ()
+) -> str | None:
+    """Return the proof of a state key at `height` under a stable checkpoint; None where none covers it.
 
-    It is for policies of `from_epoch` and later. The next header goes with it where the checkpoint covers that too.
+    It is for policies of `from_epoch` and later; the checkpoint is chosen as for a receipt.
+    The next header goes with it where the checkpoint covers that too.
     """
-    made = status_proof_at(reader, key, height, from_epoch)
+    made = status_proof_at(reader, key, height, from_epoch, witnesses)
     if made is None:
         return None
     extra, checkpoint = made
@@ -92,22 +97,24 @@ def make_status_proof(reader: LedgerReader, key: str | bytes, height: int, from_
 
 
 def status_proof_at(
-    reader: LedgerReader, key: str | bytes, height: int, from_epoch: int = 0
+    reader: LedgerReader, key: str | bytes, height: int, from_epoch: int = 0, witnesses: Collection[str] = ()
 ) -> tuple[StatusProof, CheckpointView] | None:
     """Return the extra data of such a proof, and the checkpoint under which it stands."""
     found = reader.state_value(key, height)
     if found is None:
         return None
     place = found.header.first_index + found.header.event_count
-    checkpoint = reader.checkpoint(size_min=place + 1)
+    next_header = reader.header(height + 1)
+    next_place = place if next_header is None else next_header.first_index + next_header.event_count
+    newest = reader.checkpoint()
+    # Without the next header nothing is proved of the time up to it, so no older checkpoint may leave it out.
+    covered = next_place if newest is not None and next_place < newest.size else place
+    checkpoint = checkpoint_for_proof(reader, covered + 1, witnesses)
     if checkpoint is None:
         return None
     following: NextHeader | None = None
-    next_header = reader.header(height + 1)
-    if next_header is not None:
-        next_place = next_header.first_index + next_header.event_count
-        if next_place < checkpoint.size:
-            following = NextHeader(next_header, tuple(reader.log.inclusion(next_place, checkpoint.size)))
+    if next_header is not None and next_place < checkpoint.size:
+        following = NextHeader(next_header, tuple(reader.log.inclusion(next_place, checkpoint.size)))
     handovers = handovers_to(reader, checkpoint.size, from_epoch)
     extra = StatusProof(STATUS_PROOF_VERSION, found.key, found.value, found.proof, found.header, following, handovers)
     return extra, checkpoint

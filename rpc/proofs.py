@@ -5,6 +5,8 @@ Here: finding out why there is no receipt yet. Not here: their bytes (`ledger.re
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from ledger.committed_state import CommittedState
 from ledger.handovers import make_handovers, spans_of
 from ledger.log_keys import declared_log_keys
@@ -21,19 +23,27 @@ from rpc.ports import Services
 CHECKPOINT_RETRY_MS = 500
 
 
-def receipt_text(services: Services, event_id: EventId, from_epoch: int = 0) -> str:
-    """Return an event's receipt; -32001 for an unknown event, -32002 until a stable checkpoint covers it."""
-    text = make_receipt(services.reads, event_id, from_epoch)
+def receipt_text(services: Services, event_id: EventId, from_epoch: int = 0, witnesses: Collection[str] = ()) -> str:
+    """Return an event's receipt; -32001 for an unknown event, -32002 until a stable checkpoint covers it.
+
+    With `witnesses`, one that all of these have cosigned.
+    """
+    text = make_receipt(services.reads, event_id, from_epoch, witnesses)
     if text is not None:
         return text
     if services.reads.position(event_id) is None:
         raise no_event(services, event_id)
-    raise unavailable(
-        "checkpoint_pending",
-        "no stable checkpoint covers this event yet",
-        hint="ask again shortly",
-        retry_after_ms=CHECKPOINT_RETRY_MS,
-    )
+    raise checkpoint_pending("event", witnesses)
+
+
+def checkpoint_pending(what: str, witnesses: Collection[str], hint: str = "ask again shortly") -> RpcError:
+    """Return the error for what no stable checkpoint covers yet, or none that these witnesses cosigned."""
+    if not witnesses:
+        reason, message = "checkpoint_pending", f"no stable checkpoint covers this {what} yet"
+    else:
+        reason, message = "witness_pending", f"no checkpoint that these witnesses cosigned covers this {what} yet"
+        hint = f"{hint}; does this node ask them? see its [witnesses] and chainnode_witness_failures_total"
+    return unavailable(reason, message, hint=hint, retry_after_ms=CHECKPOINT_RETRY_MS)
 
 
 def no_event(services: Services, event_id: EventId) -> RpcError:

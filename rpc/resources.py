@@ -17,6 +17,7 @@ import zlib
 import msgspec
 from aiohttp import web
 
+from ledger.witnessed import WITNESSES_MAX
 from primitives.ids import EventId
 from rpc.errors import Code, RpcError, not_found, shown, unavailable
 from rpc.methods.catalogue import document
@@ -138,7 +139,9 @@ async def _receipt(request: web.Request) -> web.Response:
             got=shown(request.path),
         )
     from_epoch = _from_epoch(request)
-    text = await asyncio.to_thread(receipt_text, request.app[SERVICES], EventId(bytes.fromhex(name)), from_epoch)
+    witnesses = request.query.getall("witness", [])[:WITNESSES_MAX]
+    event_id = EventId(bytes.fromhex(name))
+    text = await asyncio.to_thread(receipt_text, request.app[SERVICES], event_id, from_epoch, witnesses)
     response = _text(text, caching=CHANGING)
     response.headers["Content-Disposition"] = f'attachment; filename="{name}.tlog-proof"'
     return response

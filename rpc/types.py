@@ -16,6 +16,7 @@ import msgspec
 from ledger.certificate_bodies import NUMBER_PATTERN
 from ledger.outcomes import Outcome
 from ledger.times import format_time
+from ledger.witnessed import WITNESSES_MAX
 from rpc.errors import invalid_params
 
 LIMIT_DEFAULT = 30
@@ -45,6 +46,9 @@ Base64 = Annotated[str, msgspec.Meta(pattern=BASE64_PATTERN, description="base64
 HeightNumber = Annotated[int, msgspec.Meta(ge=0, le=HEIGHT_MAX)]
 HeightParam = HeightNumber | Literal["earliest", "latest"]
 LogSize = Annotated[int, msgspec.Meta(ge=0, le=SIZE_MAX)]
+WitnessNames = Annotated[
+    tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=256)], ...], msgspec.Meta(max_length=WITNESSES_MAX)
+]
 EpochNumber = Annotated[int, msgspec.Meta(ge=0, le=HEIGHT_MAX)]
 Offset = Annotated[int, msgspec.Meta(ge=0, le=SIZE_MAX)]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=LIMIT_MAX)]

@@ -5,7 +5,7 @@ Here: fetching the pages of a proof and what they prove together. Not here: thei
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from chainnode.cli.context import settings
 from chainnode.cli.main import Group
 from chainnode.cli.mirror import fork, mirror
 from chainnode.cli.output import join, progress, say, show
+from chainnode.cli.proofs import demanded, witness_option
 from primitives.errors import InputError, ProofError
 
 if TYPE_CHECKING:
@@ -40,12 +41,15 @@ audit.add_command(fork)
 @click.option("--to", "stop", default="latest", show_default=True, help="Last height, or a time.")
 @click.option("-f", "--file", "target", type=click.Path(path_type=Path), help="Write the proof here. [default: stdout]")
 @click.option("--from-epoch", type=click.IntRange(0), default=0, help="The epoch of the policy it is for.")
-def completeness(member: str, start: str, stop: str, target: Path | None, from_epoch: int) -> None:
+@witness_option
+def completeness(
+    member: str, start: str, stop: str, target: Path | None, from_epoch: int, witnesses: tuple[str, ...]
+) -> None:
     """Fetch all that a member submitted in a range, with the proof that nothing is missing.
 
     `latest` is as far as a stable checkpoint reaches. Verify with `chainnode verify FILE --policy POLICY --member ID`.
     """
-    pages = "".join(_pages(member, _place(start), _place(stop), from_epoch))
+    pages = "".join(_pages(member, _place(start), _place(stop), from_epoch, witnesses))
     if target is None:
         click.echo(pages, nl=False)
         return
@@ -62,12 +66,13 @@ def _place(text: str) -> int | str:
     return int(text) if text.isascii() and text.isdigit() else text
 
 
-def _pages(member: str, start: int | str, stop: int | str, from_epoch: int) -> Iterator[str]:
+def _pages(member: str, start: int | str, stop: int | str, from_epoch: int, witnesses: Sequence[str]) -> Iterator[str]:
     """Yield the proofs of a range, page by page; the end of the range is that of the first answer."""
     client = settings().client()
     with progress(f"events of {member}", None) as bar:
         for _ in range(PAGES_MAX):
             params = {"member": member, "from": start, "to": stop, "from_epoch": from_epoch}
+            params |= demanded(witnesses)
             page = client.call("audit_completeness", **params)
             yield str(page["proof"])
             if page["next"] is None:

@@ -17,6 +17,7 @@ import click
 from chainnode.cli.context import settings
 from chainnode.cli.main import Group
 from chainnode.cli.output import records, say, show, show_page
+from chainnode.cli.proofs import demanded, witness_option
 from chainnode.cli.submit import member_of_settings, open_door, send_all, timeout_option, wait_option
 from primitives.errors import InputError, UsageError
 
@@ -343,9 +344,10 @@ def history(number: str, limit: int, cursor: str | None) -> None:
     show_default=True,
     help="Seconds to wait for a checkpoint that proves it.",
 )
-def status(number: str, moment: str | None, target: Path | None, timeout_s: float) -> int:
+@witness_option
+def status(number: str, moment: str | None, target: Path | None, timeout_s: float, witnesses: tuple[str, ...]) -> int:
     """Show what certificate NUMBER is worth, now or at a time or height. Status 6 where there is none."""
-    params: dict[str, Any] = {"number": number}
+    params: dict[str, Any] = {"number": number} | demanded(witnesses)
     if moment is not None:
         params["at"] = int(moment) if moment.isascii() and moment.isdigit() else moment
     if target is None:

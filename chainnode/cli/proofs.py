@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
 FILE_BYTES_MAX = 16 * 1024 * 1024
 COVERED_WITHIN_S = 90.0
 POLL_S = 0.1
+
+
+witness_option = click.option(
+    "--witness",
+    "witnesses",
+    multiple=True,
+    metavar="NAME",
+    help="An outside witness, by its key's name, that must have cosigned the checkpoint; repeatable.",
+)
 
 
 @click.command()
@@ -44,9 +54,10 @@ POLL_S = 0.1
     show_default=True,
     help="The epoch of the policy it is for; later changes of validators go with it.",
 )
-def prove(event_id: str, target: Path | None, timeout_s: float, from_epoch: int) -> None:
+@witness_option
+def prove(event_id: str, target: Path | None, timeout_s: float, from_epoch: int, witnesses: tuple[str, ...]) -> None:
     """Fetch the receipt of EVENT_ID: event, proof and cosigned checkpoint (a .tlog-proof)."""
-    text = fetch_receipt(event_id_of(event_id), timeout_s, from_epoch)
+    text = fetch_receipt(event_id_of(event_id), timeout_s, from_epoch, witnesses)
     if target is None:
         click.echo(text, nl=False)
         return
@@ -58,7 +69,7 @@ def prove(event_id: str, target: Path | None, timeout_s: float, from_epoch: int)
         show({"event_id": event_id, "file": str(target)})
 
 
-def fetch_receipt(event_id: str, timeout_s: float, from_epoch: int = 0) -> str:
+def fetch_receipt(event_id: str, timeout_s: float, from_epoch: int = 0, witnesses: Sequence[str] = ()) -> str:
     """Return the text of a receipt, waiting until a checkpoint covers the event."""
     import time
 
@@ -66,13 +77,19 @@ def fetch_receipt(event_id: str, timeout_s: float, from_epoch: int = 0) -> str:
 
     client = settings().client()
     end = time.monotonic() + timeout_s
+    params = {"event_id": event_id, "from_epoch": from_epoch} | demanded(witnesses)
     while True:
         try:
-            return str(client.call("ledger_getProof", event_id=event_id, from_epoch=from_epoch)["receipt"])
+            return str(client.call("ledger_getProof", **params)["receipt"])
         except CallRefused as refused:
             if refused.code != UNAVAILABLE or time.monotonic() >= end:
                 raise
         time.sleep(POLL_S)
+
+
+def demanded(witnesses: Sequence[str]) -> dict[str, Any]:
+    """Return the parameter that demands witnesses; none where none is demanded, as an older node takes it."""
+    return {"witnesses": list(witnesses)} if witnesses else {}
 
 
 @click.command()

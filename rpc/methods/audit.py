@@ -12,24 +12,27 @@ import msgspec
 from ledger.completeness_reading import covered_height, make_completeness
 from ledger.reader import Tip
 from ledger.times import parse_time
-from rpc.errors import Code, invalid_params, not_found, unavailable
+from ledger.witnessed import checkpoint_for_proof
+from rpc.errors import Code, invalid_params, not_found
 from rpc.methods.heights import tip_of
 from rpc.ports import Services
-from rpc.proofs import CHECKPOINT_RETRY_MS
+from rpc.proofs import checkpoint_pending
 from rpc.registry import method
-from rpc.types import EpochNumber, HeightNumber, Params, Result
+from rpc.types import EpochNumber, HeightNumber, Params, Result, WitnessNames
 
 
 class GetCompleteness(Params, frozen=True, rename={"from_": "from"}):
     """A member, and two heights or times (RFC 3339 UTC), both included; without `to`, as far as a checkpoint covers.
 
-    `from_epoch` is the epoch of the policy under which the proof will be verified, or an earlier one.
+    `from_epoch` is the epoch of the policy under which the proof will be verified, or an earlier one; `witnesses` are
+    names of outside witnesses' keys, each of which must have cosigned the checkpoint.
     """
 
     member: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     from_: HeightNumber | str = "earliest"
     to: HeightNumber | str = "latest"
     from_epoch: EpochNumber = 0
+    witnesses: WitnessNames = ()
 
 
 class CompletenessResult(Result, frozen=True):
@@ -61,16 +64,14 @@ def get_completeness(services: Services, params: GetCompleteness) -> Completenes
     start, stop = _first(services, params.from_, tip), _last(services, params.to, tip)
     if start > stop:
         raise invalid_params("an empty range", where="$.to", expected=f"height {start} or later", got=stop)
-    page = make_completeness(services.reads, params.member, start, stop, from_epoch=params.from_epoch)
+    page = make_completeness(
+        services.reads, params.member, start, stop, from_epoch=params.from_epoch, witnesses=params.witnesses
+    )
     if page is None:
-        checkpoint = services.reads.checkpoint()
+        checkpoint = checkpoint_for_proof(services.reads, 0, params.witnesses)
         covered = None if checkpoint is None else covered_height(services.reads, checkpoint)
-        raise unavailable(
-            "checkpoint_pending",
-            "no stable checkpoint covers this height yet",
-            hint=f"the newest covered height is {covered}; ask again shortly",
-            retry_after_ms=CHECKPOINT_RETRY_MS,
-        )
+        hint = f"the newest covered height is {covered}; ask again shortly"
+        raise checkpoint_pending("height", params.witnesses, hint)
     reached = page.to_height >= min(stop, page.covered)
     return CompletenessResult(
         member=params.member,

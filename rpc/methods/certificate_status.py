@@ -8,6 +8,7 @@ since. Not here: status as a function of record and time (`ledger.certificate_re
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
@@ -16,6 +17,7 @@ from ledger.certificate_records import Certificate, CertificateStatus, certifica
 from ledger.reader import StateValue, Tip
 from ledger.status_proofs import make_status_proof
 from ledger.times import parse_time
+from ledger.witnessed import checkpoint_for_proof
 from primitives.errors import InputError
 from rpc.errors import Code, invalid_params, not_found
 from rpc.methods.certificates import CertificateNumber, StatusWords, certificate_of, status_words
@@ -23,7 +25,7 @@ from rpc.methods.heights import height_of, tip_of
 from rpc.ports import LedgerReads, Services
 from rpc.proofs import CHECKPOINT_RETRY_MS
 from rpc.registry import Unsettled, patient_method
-from rpc.types import EpochNumber, HeightNumber, Params, Result, Time, time_text
+from rpc.types import EpochNumber, HeightNumber, Params, Result, Time, WitnessNames, time_text
 
 # A stable checkpoint follows its block within a few hundred milliseconds while the validators agree.
 CHECKPOINT_WAIT_MS: Final = 1_500
@@ -32,12 +34,14 @@ CHECKPOINT_WAIT_MS: Final = 1_500
 class GetCertificateStatus(Params, frozen=True):
     """A certificate, at a height or at a time that has come (RFC 3339 UTC); without `at`, now.
 
-    `from_epoch` is the epoch of the policy under which the proof will be verified, or an earlier one.
+    `from_epoch` is the epoch of the policy under which the proof will be verified, or an earlier one; `witnesses` are
+    names of outside witnesses' keys, each of which must have cosigned the checkpoint.
     """
 
     number: CertificateNumber
     at: HeightNumber | str = "latest"
     from_epoch: EpochNumber = 0
+    witnesses: WitnessNames = ()
 
 
 class ProofPending(Result, frozen=True):
@@ -83,7 +87,7 @@ def get_certificate_status(
 ) -> CertificateStatusResult | Unsettled[CertificateStatusResult]:
     """What a certificate was worth at a height or at a time, and whether there was one at all."""
     tip = tip_of(services)
-    covered = _covered_height(services.reads, tip)
+    covered = _covered_height(services.reads, tip, params.witnesses)
     if params.at != "latest":
         height, time_ms = _moment(services, params.at, tip)
         return _answer(services, params, height, time_ms, tip, covered)
@@ -103,7 +107,7 @@ def _answer(
     certificate = certificate_of(value)
     status = None if certificate is None else status_words(status_at(certificate, at_ms))
     hindsight = _hindsight(services.reads, key, int(tip.height), at_ms)
-    proof = make_status_proof(services.reads, key, height, params.from_epoch)
+    proof = make_status_proof(services.reads, key, height, params.from_epoch, params.witnesses)
     return CertificateStatusResult(
         number=params.number,
         exists=certificate is not None,
@@ -127,9 +131,9 @@ def _pending(covered: int | None) -> ProofPending:
     )
 
 
-def _covered_height(reads: LedgerReads, tip: Tip) -> int | None:
+def _covered_height(reads: LedgerReads, tip: Tip, witnesses: Collection[str]) -> int | None:
     """Return the newest height up to the tip whose header leaf lies under a stable checkpoint; None where none does."""
-    checkpoint = reads.checkpoint()
+    checkpoint = checkpoint_for_proof(reads, 0, witnesses) if witnesses else reads.checkpoint()
     if checkpoint is None:
         return None
     size = min(checkpoint.size, tip.log_size)  # one that became stable since the tip was read reaches beyond it

@@ -17,6 +17,7 @@ from rpc.types import (
     LogSize,
     Params,
     Result,
+    WitnessNames,
 )
 
 
@@ -56,10 +57,14 @@ def get_checkpoint(services: Services, params: GetCheckpoint) -> CheckpointResul
 
 
 class GetProof(Params, frozen=True):
-    """An event; `from_epoch` is the epoch of the policy under which its receipt will be verified, or an earlier one."""
+    """An event; `from_epoch` is the epoch of the policy under which its receipt will be verified, or an earlier one.
+
+    `witnesses` are names of outside witnesses' keys: the checkpoint must bear the cosignature of each.
+    """
 
     event_id: HashHex
     from_epoch: EpochNumber = 0
+    witnesses: WitnessNames = ()
 
 
 class ProofResult(Result, frozen=True):
@@ -80,7 +85,7 @@ class ProofResult(Result, frozen=True):
 def get_proof(services: Services, params: GetProof) -> ProofResult:
     """An event's receipt, which anybody can verify offline under the consortium's policy."""
     tip = tip_of(services)
-    receipt = receipt_text(services, EventId(bytes.fromhex(params.event_id)), params.from_epoch)
+    receipt = receipt_text(services, EventId(bytes.fromhex(params.event_id)), params.from_epoch, params.witnesses)
     return ProofResult(params.event_id, receipt, int(tip.height))
 
 

@@ -15,7 +15,9 @@ from chainnode.config import (
     render_toml,
     split_address,
 )
+from primitives.notes import COSIGNATURE_V1, ED25519, NoteKey
 
+WITNESS = NoteKey("w", COSIGNATURE_V1, bytes(32)).vkey()
 EXAMPLE = Path(__file__).parents[2] / "configs" / "node.toml"
 
 
@@ -79,6 +81,22 @@ BAD_FILES = {
     "half of TLS": ('[rpc]\ntls_key_file = "k"\n', r"go together"),
     "two listeners on one port": ('[ops]\nlisten = "127.0.0.1:7401"\n', r"ops\.listen and rpc\.listen are the same"),
     "time-out above its cap": ("[consensus]\nview_timeout_ms = 70000\n", r"above consensus\.view_timeout_ms_max"),
+    "witness without a URL": (
+        '[witnesses]\nask = ["w+01020304+AQ=="]\n',
+        r"witnesses\.ask is not valid: expected VKEY URL",
+    ),
+    "witness whose key does not fit": (
+        '[witnesses]\nask = ["w+01020304+AQ== http://127.0.0.1:1"]\n',
+        r"witnesses\.ask is not valid: got w: a note key's type or length is unknown",
+    ),
+    "witness twice": (
+        f'[witnesses]\nask = ["{WITNESS} http://127.0.0.1:1", "{WITNESS} http://127.0.0.1:2"]\n',
+        r"witnesses\.ask is not valid: expected a cosigner's key for each, once, got w",
+    ),
+    "a log's key for a witness's": (
+        f'[witnesses]\nask = ["{NoteKey("w", ED25519, bytes(32)).vkey()} http://127.0.0.1:1"]\n',
+        r"witnesses\.ask is not valid: expected a cosigner's key",
+    ),
     "empty path": ('[ledger]\npath = ""\n', r"ledger\.path is not valid"),
 }
 

@@ -32,13 +32,13 @@ from ledger.genesis import Genesis, validator_set
 from ledger.indexes import INDEX_FORMAT_KEY, REACHED_KEY, IndexFollower
 from ledger.reader import LedgerReader, checkpoint_rows
 from ledger.receipts import assemble_checkpoint
-from ledger.rows import block_key, checkpoint_key
+from ledger.rows import block_key, checkpoint_key, witness_key
 from ledger.store_leveldb import LevelDBStore
 from primitives.encoding import Record, encode
 from primitives.errors import StorageError
 from primitives.ids import Epoch, Hash, Height, TimeMs, View
 from primitives.keys import SigningKey
-from primitives.notes import Checkpoint, cosign_statement
+from primitives.notes import COSIGNATURE_V1, Checkpoint, NoteKey, cosign, cosign_statement, parse_note
 from primitives.votes import COMMIT, PREPARE, QuorumCertificate, vote_statement
 
 NOW_MS = 1_790_000_000_000
@@ -163,6 +163,22 @@ def test_checkpoint_without_a_quorum_of_cosignatures_is_found(sound: Sound) -> N
     assert report.bad_height is None
 
 
+def test_what_a_witness_cosigned_has_the_validators_quorum_as_well(sound: Sound) -> None:
+    before = sound.put(checkpoint_key(sound.size), None)
+    assert before is not None
+    sound.put(checkpoint_key(sound.size), before)
+    text = parse_note(before.decode()).text
+    line = cosign(text, "regulator.example/w", SigningKey(bytes(32)), 7).encode()
+    key = NoteKey("regulator.example/w", COSIGNATURE_V1, SigningKey(bytes(32)).public)
+    place = witness_key(key.key_id, key.name)
+    sound.put(place, before + line)
+    assert not sound.check().problem
+    sound.put(place, b"\n".join(before.split(b"\n")[:-2]) + b"\n" + line)
+    report = sound.check()
+    sound.put(place, None)
+    assert "checkpoint of witness regulator.example/w does not verify" in report.problem
+
+
 def flipped(content: bytes) -> bytes:
     return content[:-1] + bytes([content[-1] ^ 1])
 
@@ -229,7 +245,7 @@ def test_what_a_start_would_refuse_or_miss_is_found(sound: Sound, name: str) -> 
         path.chmod(mode)
     assert case.problem in report.problem
     assert report.blocks == BLOCKS
-    assert sound.check().problem == ""
+    assert not sound.check().problem
 
 
 def test_a_validator_without_any_voting_key_is_found(sound: Sound) -> None:
@@ -400,7 +416,7 @@ def test_a_store_without_one_of_its_files_is_refused_and_left_as_it_is(pattern: 
             sound.check()
     finally:
         file.write_bytes(data)
-    assert sound.check().problem == ""
+    assert not sound.check().problem
 
 
 @pytest.mark.parametrize("height", range(1, BLOCKS + 1))

@@ -68,6 +68,7 @@ from ledger.tile_paths import parse_bundle
 from ledger.times import parse_date, parse_time
 from ledger.tlog_proofs import parse_tlog_proof
 from ledger.trust_policy import parse_policy, policy_text
+from ledger.witnessed import checkpoint_for_proof, witnessed_rows
 from p2p.certificates import load_private_key
 from p2p.gossip import decode_ids
 from p2p.handshake import GOODBYE, HELLO, LIMITS_AFTER_HELLO, LIMITS_BEFORE_HELLO, Hello, check_hello, goodbye_reason
@@ -80,6 +81,7 @@ from primitives.notes import (
     Checkpoint,
     NoteKey,
     assemble_note,
+    cosign,
     parse_checkpoint,
     parse_note,
     parse_vkey,
@@ -101,6 +103,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("primitives", "consensus", "ledger", "p2p", "chainnode")
 VALUE_SIZE_MAX = 64 * 1024
 NOW_MS = 1_767_225_600_000
+WITNESS = chain_fixtures.key_of("regulator", "witness")
 
 
 # --- every record that has a canonical form
@@ -176,6 +179,8 @@ def chain_of_rows() -> tuple[Genesis, tuple[tuple[bytes, bytes], ...]]:
     text = Checkpoint(ledger.genesis.origin, ledger.chain.log_size, ledger.chain.log_root).text()
     note = assemble_note(text, [sign_note(text, ledger.genesis.origin, chain_fixtures.key_of("bank-a", "log"))])
     memory.write(checkpoint_rows(memory, note), sync=True)
+    witness = NoteKey("regulator.example/w", COSIGNATURE_V1, WITNESS.public)
+    memory.write(witnessed_rows(note + cosign(text, witness.name, WITNESS, 7), [witness]), sync=True)
     ledger.add(bank.notes(1))
     votes = (SignedVote(bytes([number]) * 32, bytes(64)) for number in (1, 2))
     finding = VotesEvidence(0, 0, 7, 1, 2, *votes)
@@ -270,6 +275,7 @@ def _damaged(
         if tip is not None:
             reader.block(int(tip.height) & 0xFFFF)
         reader.checkpoint()
+        checkpoint_for_proof(reader)
 
 
 def outbox(data: bytes) -> None:

@@ -116,6 +116,7 @@ INSIDE = {
     "ledger.nodes.read_node": "a row of the state, which execution wrote",
     "ledger.policy_epochs.parse_epoch_line": "a line of a policy that `parse_policy` has read",
     "ledger.rows.parse_position": "8 bytes of a key",
+    "ledger.rows.parse_witness": "the bytes of a key",
     "ledger.smt.verify_state": "arithmetic over a proof that was decoded; `proof` reaches it with real ones",
     "primitives.keys.verify": "libsodium's verifier, which takes any bytes",
     "primitives.merkle.verify_consistency": "arithmetic over a proof that was decoded",

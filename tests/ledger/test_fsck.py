@@ -13,7 +13,7 @@ from ledger.store import MemoryStore
 from primitives.block import CommittedBlock
 from primitives.encoding import decode, encode
 from primitives.ids import Hash, View
-from primitives.notes import Checkpoint, assemble_note, sign_note
+from primitives.notes import COSIGNATURE_V1, Checkpoint, NoteKey, assemble_note, cosign, sign_note
 from primitives.votes import QuorumCertificate
 from tests.ledger.chain_fixtures import KINDS, Ledger, key_of
 
@@ -267,6 +267,25 @@ def test_checkpoint_that_is_not_of_this_log_is_found(
     found = damage_of(changed(all_rows, place, note), ledger)
     assert found is not None
     assert problem in str(found)
+
+
+def test_what_a_witness_cosigned_stands_under_its_key_and_is_of_this_log(good: tuple[Ledger, Rows]) -> None:
+    ledger, all_rows = good
+    origin, size = ledger.genesis.origin, ledger.chain.log_size
+    witness = key_of("regulator", "witness")
+    vkey = NoteKey("regulator.example/w", COSIGNATURE_V1, witness.public)
+
+    def note(root: Hash) -> bytes:
+        text = Checkpoint(origin, size, root).text()
+        lines = [sign_note(text, origin, key_of("bank-a", "log")), cosign(text, vkey.name, witness, 7)]
+        return assemble_note(text, lines).encode()
+
+    sound, place = note(ledger.chain.log_root), rows.witness_key(vkey.key_id, vkey.name)
+    assert damage_of(changed(all_rows, place, sound), ledger) is None
+    elsewhere = damage_of(changed(all_rows, rows.witness_key(vkey.key_id, "other"), sound), ledger)
+    assert "checkpoint in the wrong place" in str(elsewhere)
+    forged = damage_of(changed(all_rows, place, note(Hash(bytes(32)))), ledger)
+    assert "root of the checkpoint" in str(forged)
 
 
 def test_block_of_another_place_is_found(good: tuple[Ledger, Rows]) -> None:

@@ -210,7 +210,7 @@ async def test_a_change_is_waited_for_until_a_checkpoint_covers_it(client, node,
 
     def checkpoint(size_min: int = 0):
         reads.append(size_min)
-        if len(reads) == 4:  # meanwhile the chain goes on
+        if len(reads) == 6:  # while the second answer is made, the chain goes on
             node.checkpoint()
             node.commit_events(1)
         return read(size_min)
