@@ -23,7 +23,7 @@ from ledger.reader import LedgerReader
 from ledger.store import Put
 from ledger.witnessed import forgotten_rows, witnessed_by, witnessed_rows
 from primitives.errors import ChainError
-from primitives.notes import NoteKey, parse_checkpoint, parse_note, parse_vkey
+from primitives.notes import NoteKey, assemble_note, parse_checkpoint, parse_note, parse_vkey, signature_line
 
 ATTEMPTS: Final = 3
 """Requests about one checkpoint: another node may have had a larger one cosigned since the witness named its size."""
@@ -110,9 +110,7 @@ class Witnesses:
             self._keep(gone)
         if not self.asked:
             return
-        newest = self._reader.checkpoint()
-        if newest is not None and self._target is None:
-            self.stable(newest.note)
+        self._recall()
         timeout = aiohttp.ClientTimeout(total=self._settings.timeout_ms / 1_000)
         jar = aiohttp.DummyCookieJar()
         async with (
@@ -128,6 +126,26 @@ class Witnesses:
                 for each in self.asked:
                     each.due.set()
                 await asyncio.sleep(self._settings.interval_ms / 1_000)
+
+    def _recall(self) -> None:
+        """Begin with the newest checkpoint of the store, and with what witnesses had signed of it."""
+        newest = self._reader.checkpoint()
+        if newest is None or self._target is not None:
+            return
+        note = parse_note(newest.note)
+        lines = {
+            each.key: signature_line(each.key, line.signature)
+            for each in self.asked
+            if (line := note.signature_by(each.key)) is not None
+        }
+        own = {(key.name, key.key_id) for key in lines}
+        others = [
+            f"{line}\n"
+            for line, parsed in zip(newest.note[len(note.text) + 1 :].split("\n")[:-1], note.signatures, strict=True)
+            if (parsed.name, parsed.key_id) not in own
+        ]
+        self._lines[note.text] = lines
+        self.stable(assemble_note(note.text, others))
 
     async def _follow(self, session: aiohttp.ClientSession, asked: Asked) -> None:
         while True:
@@ -194,7 +212,10 @@ class Witnesses:
         asked.size = target.size
         self._notes.setdefault(target.text, target.note)
         self._lines.setdefault(target.text, {})[asked.key] = line
-        self._keep(witnessed_rows(self._with_lines(target.text), [asked.key]))
+        # Whoever cosigned it before and nothing newer since has this fuller note as its newest one too.
+        lines = self._lines[target.text]
+        signers = [each.key for each in self.asked if each.key in lines and each.size == target.size]
+        self._keep(witnessed_rows(self._with_lines(target.text), signers))
         self._metrics.witness_cosignatures.labels(name).inc()
         self._metrics.witness_size.labels(name).set(target.size)
         if asked.failures:

@@ -207,6 +207,13 @@ async def test_a_node_that_forgot_asks_from_zero_and_takes_the_size_of_the_answe
     async with Running(asking(chain, settings(entry))) as witnesses:
         chain.stable(witnesses)
         await until(lambda: size_of(chain, witness))
+    async with Running(asking(chain, settings(entry))) as witnesses:  # about the checkpoint that bears its line already
+        await until(
+            lambda: b"cosignatures_total" in (rendered := witnesses._metrics.render()) and b'1"} 1.0' in rendered
+        )
+    newest = chain.reader.checkpoint()
+    assert newest is not None
+    assert newest.note.count(NAME) == 1
     chain.keep(forgotten_rows(chain.ledger.store, ()))
     chain.extend()
     again = asking(chain, settings(entry))
