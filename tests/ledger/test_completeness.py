@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from ledger.completeness import COMPLETENESS_SIZE_MAX, BatchPart, Completeness, CompleteVerdict, verify_completeness
 from ledger.completeness_reading import CompletePage, make_completeness
 from ledger.handovers import first_span
+from ledger.log_tiles import TileReader
 from ledger.outcomes import APPLIED
 from ledger.reader import LedgerReader
 from ledger.store import MemoryStore
@@ -211,6 +212,73 @@ def test_whatever_is_left_out_or_changed_is_refused(ledger: Ledger, policy: str)
         with pytest.raises(ProofError) as refused:
             verify_completeness(changed(proof, lie), policy)
         assert refused.value.what, name
+
+
+def _range(ledger: Ledger, low: int, high: int) -> Callable[[Completeness], Completeness]:
+    """Show only batches `low` up to `high` of those of a proof, and prove them honestly as a range of the log."""
+
+    def change(extra: Completeness) -> Completeness:
+        tiles = TileReader(ledger.store, b"bank-a")
+        first, stop = extra.first + low, extra.first + high
+        before, after = merkle.range_proof(first, stop, extra.heads[0].head.size)
+        return replace(
+            extra,
+            first=first,
+            before=tuple(map(tiles.subtree, before)),
+            after=tuple(map(tiles.subtree, after)),
+            batches=extra.batches[low:high],
+        )
+
+    return change
+
+
+def _first_event_left_out(ledger: Ledger, number: int) -> Callable[[Completeness], Completeness]:
+    """Show a batch without its first event, and prove the others honestly as a range of the log."""
+
+    def change(extra: Completeness) -> Completeness:
+        batch = extra.batches[number]
+        log, size = (
+            LedgerReader(ledger.store, ledger.genesis).log,
+            extra.header.first_index + extra.header.event_count + 1,
+        )
+        before, after = merkle.range_proof(batch.log_index + 1, batch.log_index + len(batch.events), size)
+        return _batch(
+            number,
+            events=batch.events[1:],
+            log_index=batch.log_index + 1,
+            before=tuple(map(log.subtree, before)),
+            after=tuple(map(log.subtree, after)),
+        )(extra)
+
+    return change
+
+
+def _without_block(height: int) -> Callable[[Completeness], Completeness]:
+    return lambda extra: replace(extra, blocks=tuple(block for block in extra.blocks if block.header.height != height))
+
+
+def test_a_smaller_range_that_is_proved_honestly_is_refused(ledger: Ledger, policy: str) -> None:
+    proof = made(ledger, "bank-a", 5, 8).proof
+    count = len(extra_of(proof).batches)
+    assert verify_completeness(changed(proof, _range(ledger, 0, count)), policy).batch_count == count - 2
+    for lie, complaint in (
+        (_range(ledger, 1, count), "before the first are left out"),
+        (_range(ledger, 2, count), "before the first are left out"),
+        (_range(ledger, 0, count - 1), "after the last are left out"),
+        (_range(ledger, 0, count - 2), "after the last are left out"),
+        (_first_event_left_out(ledger, 4), "events are not those of the batch"),
+        (_without_block(4), "block before the range missing"),
+        (_without_block(9), "block after the range missing"),
+    ):
+        with pytest.raises(ProofError, match=complaint):
+            verify_completeness(changed(proof, lie), policy)
+
+
+def test_a_range_does_not_go_past_the_header(ledger: Ledger, policy: str) -> None:
+    proof = made(ledger, "bank-c", 5, NEWEST).proof
+    assert verify_completeness(proof, policy).to_height == NEWEST
+    with pytest.raises(ProofError, match="heights of a proof of completeness"):
+        verify_completeness(changed(proof, lambda extra: replace(extra, to_height=NEWEST + 8)), policy)
 
 
 def test_heads_that_are_not_next_to_each_other_prove_no_absence(ledger: Ledger, policy: str) -> None:
