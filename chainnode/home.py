@@ -132,6 +132,11 @@ class Home:
         return self.data / "index.ldb"
 
     @property
+    def watched(self) -> Path:
+        """The last checkpoint that `chainnode watch` saw, JSON; public."""
+        return self.data / "watched.json"
+
+    @property
     def outbox(self) -> Path:
         """Signed batches of the gateway that are not committed yet."""
         return self.data / "outbox"

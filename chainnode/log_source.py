@@ -224,6 +224,7 @@ class HttpSource:
             parts.append(part)
         if response.length:
             raise ConnectionError(f"the answer ended {response.length} bytes early")
+        response.close()  # only then is the connection free for the next request
         if unzip is not None and not unzip.eof:
             raise ProofError("answer cut", where=where, expected="a whole gzip stream")
         return b"".join(parts)

@@ -12,14 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from pathlib import Path
 from typing import Protocol
 
 from chainnode.client import CallRefused, TimedOut, Unreachable
 from chainnode.log_source import LogSource, read_tile
 from chainnode.mirror_files import MirrorFiles
-from chainnode.monitoring import Contradicted, Seen, Standing, Trust, compare
-from ledger.forks import ForkVerdict
+from chainnode.monitoring import Alarm, Contradicted, Seen, Standing, Trust, compare, step_of
 from ledger.handovers import Handover
 from ledger.log_tiles import TILE_WIDTH
 from ledger.signed_trees import SignedTree, TileMissing, TileSource
@@ -29,21 +27,6 @@ from primitives.errors import ChainError, InputError, ProofError, UsageError
 from primitives.ids import HASH_BYTES
 
 OWN_NAME = "the mirror itself"
-
-
-class Alarm(ChainError):
-    """The log forked or rolled back: both signed notes are in the file, the mirror is as it was before."""
-
-    reason = "log_contradicts_itself"
-
-    def __init__(self, verdict: ForkVerdict, path: Path, sources: Sequence[str]) -> None:
-        super().__init__(
-            f"ALARM: {verdict.sentence}",
-            where=str(path),
-            got=f"given by {' and '.join(sources)}, signed by {', '.join(verdict.accused) or 'no validator twice'}",
-            hint="the file proves it to anybody (`chainnode audit fork FILE --policy POLICY`): tell the other members",
-        )
-        self.verdict, self.path = verdict, path
 
 
 @dataclass(slots=True)
@@ -147,7 +130,7 @@ class Mirror:
             try:
                 seen = self._trust.read(source)
             except InputError as error:
-                self.round.refused[source.name] = _step(error, "checkpoint")
+                self.round.refused[source.name] = step_of(error, "checkpoint")
             except (Unreachable, TimedOut, CallRefused) as error:
                 self.round.failed[source.name] = error
             else:
@@ -220,7 +203,7 @@ class Mirror:
             try:
                 return read_tile(source, tile)
             except ProofError as error:
-                self._refuse(source.name, _step(error, tile.path))
+                self._refuse(source.name, step_of(error, tile.path))
             except (Unreachable, TimedOut, CallRefused) as error:
                 self.round.failed[source.name] = error
             return None
@@ -333,11 +316,3 @@ class Mirror:
 def _damaged(name: str, error: ProofError) -> None:
     del name
     raise error
-
-
-def _step(error: InputError, step: str) -> ProofError:
-    """Return a refusal with the name of what was refused."""
-    if isinstance(error, ProofError) and error.where and step in error.where:
-        return error
-    where = f"{step}{': ' + error.where if error.where else ''}"
-    return ProofError(error.what, where=where, expected=error.expected, got=error.got, hint=error.hint)

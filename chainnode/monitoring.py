@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 
 from chainnode.log_source import LogSource
 from chainnode.mirror_files import HANDOVER_BYTES_MAX
@@ -32,6 +33,21 @@ class Contradicted(ChainError):
     def __init__(self, fork: Fork, verdict: ForkVerdict) -> None:
         super().__init__(verdict.sentence)
         self.fork, self.verdict = fork, verdict
+
+
+class Alarm(ChainError):
+    """The log forked or rolled back: both signed notes are in the file, what was remembered stands."""
+
+    reason = "log_contradicts_itself"
+
+    def __init__(self, verdict: ForkVerdict, path: Path, sources: Sequence[str]) -> None:
+        super().__init__(
+            f"ALARM: {verdict.sentence}",
+            where=str(path),
+            got=f"given by {' and '.join(sources)}, signed by {', '.join(verdict.accused) or 'no validator twice'}",
+            hint="the file proves it to anybody (`chainnode audit fork FILE --policy POLICY`): tell the other members",
+        )
+        self.verdict, self.path = verdict, path
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,3 +172,10 @@ def _contradicted(
 ) -> Contradicted:
     fork = make_fork(first.note, second.note, trust.handovers, prefix, path)
     return Contradicted(fork, judge_fork(fork, trust.policy))
+
+
+def step_of(error: InputError, step: str, hint: str | None = None) -> ProofError:
+    """Return a refusal that names what was refused."""
+    inside = error.where or ""
+    where = inside if step in inside else f"{step}{': ' if inside else ''}{inside}"
+    return ProofError(error.what, where=where, expected=error.expected, got=error.got, hint=hint or error.hint)

@@ -38,7 +38,7 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "payment": ("payment", "payment", "Payments and their audit trail.", "Events"),
     "get": ("read", "get", "Show an event.", "Reading"),
     "block": ("read", "block", "Show a block.", "Reading"),
-    "watch": ("read", "watch", "Follow new blocks.", "Reading"),
+    "watch": ("watch", "watch", "Follow new blocks.", "Reading"),
     "prove": ("proofs", "prove", "Fetch an event's receipt.", "Proofs"),
     "verify": ("proofs", "verify", "Verify a receipt offline against a policy.", "Proofs"),
     "policy": ("proofs", "policy", "Export what verifying needs to know.", "Proofs"),

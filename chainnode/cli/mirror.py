@@ -86,7 +86,7 @@ def mirror(
         raise Missing("no mirror is here", where=str(directory), expected="a checkpoint in it")
     trust = _trust(files, policy_file)
     places = () if check else _places(endpoints)
-    with _sources(places, timeout_s) as sources, files.opened(), _bar() as bar, _judged():
+    with open_sources(places, timeout_s) as sources, files.opened(), _bar() as bar, judged():
         copy = Mirror(files, trust, sources, entries=entries, progress=bar)
         if check:
             found = _row(copy.check())
@@ -140,7 +140,8 @@ def _places(endpoints: tuple[str, ...]) -> tuple[str, ...]:
 
 
 @contextmanager
-def _sources(places: tuple[str, ...], timeout_s: float) -> Iterator[list[LogSource]]:
+def open_sources(places: tuple[str, ...], timeout_s: float) -> Iterator[list[LogSource]]:
+    """Open logs to read from, with the token of --token-file, and close them."""
     from chainnode.identity import read_token
     from chainnode.log_source import open_source
 
@@ -155,10 +156,10 @@ def _sources(places: tuple[str, ...], timeout_s: float) -> Iterator[list[LogSour
 
 
 @contextmanager
-def _judged() -> Iterator[None]:
+def judged() -> Iterator[None]:
     """Let whatever was found to be wrong end with status 3."""
     from chainnode.cli.exits import VerificationFailed
-    from chainnode.mirror import Alarm
+    from chainnode.monitoring import Alarm
     from ledger.signed_trees import TileMissing
 
     try:

@@ -1,17 +1,14 @@
-"""Reading the ledger: `get`, `block`, `watch`."""
+"""Reading the ledger: `get`, `block`."""
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import click
 
 from chainnode.cli.context import HASH_DIGITS, event_id_of, hash_of, settings
-from chainnode.cli.output import line, show
+from chainnode.cli.output import show
 from primitives.errors import UsageError
-
-POLL_S = 0.25
 
 
 @click.command()
@@ -70,23 +67,3 @@ def _events(height: int) -> list[Any]:  # Any: JSON of a node
         if not found["cursor"]:
             return rows
         page = {"cursor": found["cursor"]}
-
-
-@click.command()
-@click.option("--from", "start", type=click.IntRange(0), help="From this height on. [default: the next block]")
-@click.option("--count", type=click.IntRange(1), help="End after so many blocks.")
-def watch(start: int | None, count: int | None) -> None:
-    """Follow new blocks, one line each, until interrupted."""
-    client = settings().client()
-    height = client.call("net_status")["height"] + 1 if start is None else start
-    shown = 0
-    while count is None or shown < count:
-        if client.call("net_status")["height"] < height:
-            time.sleep(POLL_S)
-            continue
-        limit = min(100, count - shown) if count is not None else 100
-        for found in client.call("ledger_getBlocks", start=height, order="asc", limit=limit)["blocks"]:
-            header = found["header"]
-            text = f"{header['height']:>8}  {header['time']}  {header['event_count']:>6} events  {found['hash'][:16]}"
-            line(found, text)
-            height, shown = header["height"] + 1, shown + 1

@@ -61,7 +61,8 @@ def request(connection: socket.socket) -> bytes:
 
 
 def answer(body: bytes, *headers: str, status: str = "200 OK", length: int | None = None) -> Script:
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body) if length is None else length}", *headers, "", ""]
+    size = [] if any("chunked" in header for header in headers) else [f"Content-Length: {length or len(body)}"]
+    lines = [f"HTTP/1.1 {status}", *size, *headers, "", ""]
 
     def script(connection: socket.socket) -> None:
         while True:
@@ -98,8 +99,18 @@ def reading(url: str) -> Iterator[HttpSource]:
 
 
 def test_a_body_is_read_as_it_is_and_over_one_connection() -> None:
-    with server(answer(b"hello")) as url, reading(url) as found:
-        assert [found.get("checkpoint", LIMIT) for _ in range(3)] == [b"hello"] * 3
+    def refuse(connection: socket.socket) -> None:
+        raise OSError("a second connection")
+
+    for script in (
+        answer(b"hello"),
+        answer(b"5\r\nhello\r\n0\r\n\r\n", "Transfer-Encoding: chunked"),
+        answer(gzip.compress(b"hello"), "Content-Encoding: gzip"),
+    ):
+        with server(script, refuse) as url, reading(url) as found:
+            assert [found.get("checkpoint", LIMIT) for _ in range(3)] == [b"hello"] * 3
+    with server(answer(b"", status="404 Not Found"), refuse) as url, reading(url) as found:
+        assert [found.get("checkpoint", LIMIT) for _ in range(3)] == [None] * 3
 
 
 def test_a_gzip_body_is_unzipped_within_the_limit() -> None:

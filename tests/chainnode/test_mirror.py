@@ -12,9 +12,9 @@ import pytest
 
 from chainnode.client import TimedOut, Unreachable
 from chainnode.log_source import DirectorySource, LogSource
-from chainnode.mirror import Alarm, Mirror, Round
+from chainnode.mirror import Mirror, Round
 from chainnode.mirror_files import MirrorFiles
-from chainnode.monitoring import Trust
+from chainnode.monitoring import Alarm, Trust
 from ledger.forks import Contradiction, verify_fork
 from ledger.reader import LedgerReader
 from ledger.signed_trees import TileMissing

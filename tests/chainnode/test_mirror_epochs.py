@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chainnode.log_source import DirectorySource
-from chainnode.mirror import Alarm
+from chainnode.monitoring import Alarm
 from ledger.forks import verify_fork
 from ledger.handovers import make_handovers
 from ledger.trust_policy import parse_policy

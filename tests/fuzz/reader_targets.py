@@ -26,6 +26,7 @@ from chainnode.config import load_node_config
 from chainnode.ingest.formats import FORMATS, Options, ingest
 from chainnode.ingest.json_text import parse_object
 from chainnode.source_outbox import parse_record
+from chainnode.watching import parse_state
 from chainnode.witness_protocol import cosignature_of, parse_add_checkpoint, parse_size, request_body
 from ledger import receipts, status_proofs
 from ledger.archive import Anchor, ArchiveDamaged, SegmentEntry, SegmentWriter, segment_name, verify_segment
@@ -392,6 +393,7 @@ def proof(data: bytes) -> None:
         lambda: parse_policy(text).check(text),
         lambda: verify_fork(text, policy),
         lambda: parse_bundle(data, 3),
+        lambda: parse_state(data, where="state"),
     )
     for reader in readers:
         with suppress(InputError):
@@ -555,6 +557,7 @@ def reader_seeds(target: str) -> Iterator[bytes]:
             note = f"{chain.origin}\n5\n{'A' * 43}=\n\n\u2014 {chain.origin} {'A' * 88}\n"
             yield make_fork(note, note, ()).text().encode()
             yield b"\0\1x\0\0\0\2yz"
+            yield b'{"policy": "quorum none", "note": "", "handovers": ["AAAA"]}'
             yield b'{"version": 1, "number": 0}'
             yield b"name+01020304+AQIDBA=="
         case "words":

@@ -58,6 +58,7 @@ READERS = {
     "chainnode.ingest.jsonl.parse_jsonl": "samples",
     "chainnode.source_outbox.parse_record": "outbox",
     "chainnode.wal_format.scan": "log",
+    "chainnode.watching.parse_state": "proof",
     "chainnode.witness_protocol.parse_add_checkpoint": "witness",
     "chainnode.witness_protocol.parse_size": "witness",
     "consensus.messages.decode_message": "message",
