@@ -284,6 +284,7 @@ def test_an_alarm_is_kept_once_and_the_mirror_goes_on_with_who_is_honest(node: M
 # -- lies
 
 FLIP: Lie = lambda data: None if data is None else bytes([data[0] ^ 1]) + data[1:]  # noqa: E731
+LAST: Lie = lambda data: None if data is None else data[:-1] + bytes([data[-1] ^ 1])  # noqa: E731
 CUT: Lie = lambda data: None if data is None else data[:-1]  # noqa: E731
 LONGER: Lie = lambda data: None if data is None else data + b"\0"  # noqa: E731
 EMPTY: Lie = lambda data: b""  # noqa: E731
@@ -292,6 +293,7 @@ GONE: Lie = lambda data: None  # noqa: E731
 ZEROES: Lie = lambda data: None if data is None else bytes(len(data))  # noqa: E731
 LIES: dict[str, Lie] = {
     "flipped": FLIP,
+    "flipped at its end": LAST,
     "cut": CUT,
     "longer": LONGER,
     "empty": EMPTY,
