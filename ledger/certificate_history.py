@@ -12,7 +12,7 @@ architecture §6.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -31,7 +31,7 @@ from primitives import merkle
 from primitives.block import BlockHeader
 from primitives.encoding import Record, decode
 from primitives.errors import EncodingError, InputError, ProofError
-from primitives.ids import EventId, Hash, Height, TimeMs
+from primitives.ids import ZERO_HASH, EventId, Hash, Height, TimeMs
 
 HISTORY_VERSION = 1
 HISTORY_SIZE_MAX = 16 << 20
@@ -98,21 +98,49 @@ class HistoryVerdict:
     events: tuple[HistoricEvent, ...]
 
 
-def verify_certificate_history(proof_text: str, policy: str, number: str) -> HistoryVerdict:
-    """Return what a page proves of a certificate's history. Raises ProofError where anything does not hold."""
+def verify_certificate_history(proof_text: str, policy: str, number: str | None = None) -> HistoryVerdict:
+    """Return what a page proves of a certificate's history. Raises ProofError where anything does not hold.
+
+    Without a `number`, of whichever certificate it is: the status' key says which.
+    """
     proof = parse_tlog_proof(proof_text, size_max=HISTORY_SIZE_MAX)
     extra = _decoded(proof)
     checked = parse_policy(policy).check(proof.note, extra.status.handovers)
     status = check_status(extra.status, proof, checked)
-    if status.key != certificate_key(number).encode():
-        raise ProofError(
-            "proof of another key", expected=certificate_key(number), got=status.key.decode(errors="replace")
-        )
+    key = certificate_key("") if number is None else certificate_key(number)
+    if not (status.key.startswith(key.encode()) if number is None else status.key == key.encode()):
+        raise ProofError("proof of another key", expected=key, got=status.key.decode(errors="replace"))
     certificate = _certificate(status.value)
     history = NO_HISTORY if certificate is None else certificate.history
     events = tuple(_proved_events(extra, checked))
     reached = _check_chain(extra, [event.event_id for event in events], history)
     return HistoryVerdict(status, certificate, extra.first, history.count, Hash(extra.previous), reached, events)
+
+
+def joined(pages: Sequence[HistoryVerdict]) -> list[HistoricEvent]:
+    """Return the events of all pages of one history; ProofError unless they are the whole of it, in their order."""
+    events: list[HistoricEvent] = []
+    reached = ZERO_HASH
+    for number, page in enumerate(pages, 1):
+        if page.status.header_hash != pages[0].status.header_hash or page.status.key != pages[0].status.key:
+            raise ProofError(
+                "pages of different histories",
+                where=f"page {number}",
+                expected=f"block {pages[0].status.height}",
+                got=f"block {page.status.height}",
+            )
+        if page.first != len(events) or page.previous != reached:
+            raise ProofError(
+                "pages do not follow each other",
+                where=f"page {number}",
+                expected=f"from event {len(events)}",
+                got=f"from event {page.first}",
+            )
+        events += page.events
+        reached = page.reached
+    if not pages or len(events) != pages[-1].count:
+        raise ProofError("pages of a history left out", expected=pages[-1].count if pages else None, got=len(events))
+    return events
 
 
 def chained(previous: Hash, ids: Iterator[bytes] | tuple[bytes, ...] | list[EventId]) -> Hash:

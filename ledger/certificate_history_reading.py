@@ -7,6 +7,7 @@ at every height. Pure; it only reads. Not here: the proof's form and its verific
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -73,14 +74,21 @@ class HistoryPage:
 
 
 def make_certificate_history(
-    reader: LedgerReader, number: str, height: int, *, first: int = 0, from_epoch: int = 0, page: int = PAGE_BYTES
+    reader: LedgerReader,
+    number: str,
+    height: int,
+    *,
+    first: int = 0,
+    from_epoch: int = 0,
+    witnesses: Collection[str] = (),
+    page: int = PAGE_BYTES,
 ) -> HistoryPage | None:
     """Return the page that begins with event `first` of a certificate's history as of a height.
 
     None where no stable checkpoint covers the height; ProofError where `first` lies beyond the history's end, or it is
     longer than can be proved.
     """
-    made = status_proof_at(reader, certificate_key(number), height, from_epoch)
+    made = status_proof_at(reader, certificate_key(number), height, from_epoch, witnesses)
     if made is None:
         return None
     status, checkpoint = made

@@ -27,6 +27,7 @@ from primitives.block import BlockHeader
 from primitives.encoding import Record, decode, encode
 from primitives.errors import EncodingError, ProofError
 from primitives.ids import Hash, Height, TimeMs
+from primitives.notes import cosignature_times, parse_note
 
 STATUS_PROOF_VERSION = 2
 
@@ -64,6 +65,7 @@ class StatusVerdict:
     value: bytes | None
     chain_id: Hash
     origin: str
+    header_hash: Hash
     height: Height
     time_ms: TimeMs
     until_ms: TimeMs | None
@@ -72,22 +74,34 @@ class StatusVerdict:
     witnesses: int
     cosigners: tuple[str, ...]
 
+    @property
+    def last_ms(self) -> int:
+        """The last time at which the value is proved."""
+        if self.until_ms is None:
+            return self.time_ms
+        return self.until_ms if self.is_newest else self.until_ms - 1
+
     def covers(self, time_ms: int) -> bool:
         """Say whether the value is proved at a time."""
-        if self.until_ms is None or time_ms <= self.time_ms:
-            return time_ms == self.time_ms
-        return time_ms <= self.until_ms if self.is_newest else time_ms < self.until_ms
+        return self.time_ms <= time_ms <= self.last_ms
 
 
 def make_status_proof(
-    reader: LedgerReader, key: str | bytes, height: int, from_epoch: int = 0, witnesses: Collection[str] = ()
+    reader: LedgerReader,
+    key: str | bytes,
+    height: int,
+    from_epoch: int = 0,
+    witnesses: Collection[str] = (),
+    *,
+    at_ms: int | None = None,
 ) -> str | None:
     """Return the proof of a state key at `height` under a stable checkpoint; None where none covers it.
 
     It is for policies of `from_epoch` and later; the checkpoint is chosen as for a receipt.
     The next header goes with it where the checkpoint covers that too.
+    With `at_ms` it must prove the value at that time as well, which no checkpoint may do yet.
     """
-    made = status_proof_at(reader, key, height, from_epoch, witnesses)
+    made = status_proof_at(reader, key, height, from_epoch, witnesses, at_ms=at_ms)
     if made is None:
         return None
     extra, checkpoint = made
@@ -96,8 +110,33 @@ def make_status_proof(
     return TlogProof(encode(extra), place, path, checkpoint.note).text()
 
 
+def _speaks_for(
+    checkpoint: CheckpointView | None, header: BlockHeader, following: BlockHeader | None, at_ms: int | None
+) -> bool:
+    """Say whether a proof of this header under a checkpoint proves what stood in the state at a time."""
+    if checkpoint is None:
+        return False
+    return at_ms is None or header.time_ms <= at_ms <= proved_until(header, following, checkpoint)
+
+
+def proved_until(header: BlockHeader, following: BlockHeader | None, checkpoint: CheckpointView) -> TimeMs:
+    """Return the last time at which a proof of this header under a checkpoint proves what stood in the state."""
+    if following is not None and following.first_index + following.event_count < checkpoint.size:
+        return TimeMs(following.time_ms - 1)
+    if checkpoint.size != header.first_index + header.event_count + 1:
+        return header.time_ms
+    times = cosignature_times(parse_note(checkpoint.note))
+    return TimeMs(max(min(times, default=0) * 1_000, header.time_ms))
+
+
 def status_proof_at(
-    reader: LedgerReader, key: str | bytes, height: int, from_epoch: int = 0, witnesses: Collection[str] = ()
+    reader: LedgerReader,
+    key: str | bytes,
+    height: int,
+    from_epoch: int = 0,
+    witnesses: Collection[str] = (),
+    *,
+    at_ms: int | None = None,
 ) -> tuple[StatusProof, CheckpointView] | None:
     """Return the extra data of such a proof, and the checkpoint under which it stands."""
     found = reader.state_value(key, height)
@@ -110,7 +149,10 @@ def status_proof_at(
     # Without the next header nothing is proved of the time up to it, so no older checkpoint may leave it out.
     covered = next_place if newest is not None and next_place < newest.size else place
     checkpoint = checkpoint_for_proof(reader, covered + 1, witnesses)
-    if checkpoint is None:
+    header = found.header
+    if not _speaks_for(checkpoint, header, next_header, at_ms) and not witnesses:
+        checkpoint = reader.checkpoint(covered + 1)  # cosigned anew since the witnesses cosigned it
+    if checkpoint is None or not _speaks_for(checkpoint, header, next_header, at_ms):
         return None
     following: NextHeader | None = None
     if next_header is not None and next_place < checkpoint.size:
@@ -154,6 +196,7 @@ def check_status(extra: StatusProof, proof: TlogProof, checked: CheckedCheckpoin
         value=extra.value,
         chain_id=header.chain_id,
         origin=checked.checkpoint.origin,
+        header_hash=header.hash(),
         height=header.height,
         time_ms=header.time_ms,
         until_ms=until_ms,
@@ -176,7 +219,7 @@ def certificate_status(verdict: StatusVerdict, number: str, time_ms: int | None 
     at_ms = verdict.time_ms if time_ms is None else time_ms
     if not verdict.covers(at_ms):
         raise ProofError(
-            "proof says nothing about that time", expected=f"{verdict.time_ms} up to {verdict.until_ms}", got=at_ms
+            "proof says nothing about that time", expected=f"{verdict.time_ms} to {verdict.last_ms}", got=at_ms
         )
     if verdict.value is None:
         return None

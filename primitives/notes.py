@@ -218,6 +218,13 @@ def verify_cosignature(note: Note, key: NoteKey) -> int:
     return time_s
 
 
+def cosignature_times(note: Note) -> list[int]:
+    """Return what the lines that look like cosignatures say of their time, in seconds; nothing of it is verified."""
+    length = TIMESTAMP_BYTES + SIGNATURE_BYTES
+    found = [line.signature[:TIMESTAMP_BYTES] for line in note.signatures if len(line.signature) == length]
+    return [int.from_bytes(data, "big") for data in found]
+
+
 def _check_text(text: str) -> None:
     """Raise `ProofError` unless a note of this text would be read back as it was signed."""
     _check_characters(text)

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chainnode.cli.certificate_proofs import history_pages
 from chainnode.cli.context import settings
 from chainnode.cli.main import Group
 from chainnode.cli.mirror import fork, mirror
 from chainnode.cli.output import join, progress, say, show
 from chainnode.cli.proofs import demanded, witness_option
-from primitives.errors import InputError, ProofError
+from primitives.errors import InputError, ProofError, UsageError
 
 if TYPE_CHECKING:
     from ledger.completeness import CompleteVerdict
@@ -36,33 +37,60 @@ audit.add_command(fork)
 
 
 @audit.command()
-@click.option("--member", required=True, help="Whose events.")
+@click.option("--member", help="Whose events.")
+@click.option("--certificate", "number", help="Or which certificate's history, as of --to.")
 @click.option("--from", "start", default="earliest", show_default=True, help="First height, or a time (RFC 3339).")
 @click.option("--to", "stop", default="latest", show_default=True, help="Last height, or a time.")
 @click.option("-f", "--file", "target", type=click.Path(path_type=Path), help="Write the proof here. [default: stdout]")
 @click.option("--from-epoch", type=click.IntRange(0), default=0, help="The epoch of the policy it is for.")
 @witness_option
 def completeness(
-    member: str, start: str, stop: str, target: Path | None, from_epoch: int, witnesses: tuple[str, ...]
+    member: str | None,
+    number: str | None,
+    start: str,
+    stop: str,
+    target: Path | None,
+    from_epoch: int,
+    witnesses: tuple[str, ...],
 ) -> None:
     """Fetch all that a member submitted in a range, with the proof that nothing is missing.
 
     `latest` is as far as a stable checkpoint reaches. Verify with `chainnode verify FILE --policy POLICY --member ID`.
+    With --certificate instead of --member it is a certificate's whole history, for `verify` with --certificate.
     """
-    pages = "".join(_pages(member, _place(start), _place(stop), from_epoch, witnesses))
+    if (member is None) == (number is None) or (number is not None and start != "earliest"):
+        raise UsageError("whose events", expected="--member with --from and --to, or --certificate with --to")
+    if member is not None:
+        pages = "".join(_pages(member, place_of(start), place_of(stop), from_epoch, witnesses))
+        whose = f"--member {quote(member)}"
+    else:
+        assert number is not None, "one of both is given"
+        pages = "".join(history_pages(number, place_of(stop), from_epoch, witnesses))
+        whose = f"--certificate {quote(number)}"
+    written(pages, target, whose, {"member": member, "certificate": number})
+
+
+def written(pages: str, target: Path | None, whose: str, row: dict[str, Any]) -> None:
+    """Write the pages of a proof to a file, or to stdout, and say how to verify them."""
     if target is None:
         click.echo(pages, nl=False)
         return
     from chainnode.files import write_file
 
     write_file(target, pages.encode())
-    file = quote(str(target))
-    say(f"proof written to {target}; verify it with `chainnode verify {file} --policy POLICY --member {quote(member)}`")
+    say(f"proof written to {target}; verify it with `chainnode verify {quote(str(target))} --policy POLICY {whose}`")
     if settings().machine:
-        show({"member": member, "file": str(target), "pages": pages.count(HEADING)})
+        show(
+            {
+                **{name: value for name, value in row.items() if value is not None},
+                "file": str(target),
+                "pages": pages.count(HEADING),
+            }
+        )
 
 
-def _place(text: str) -> int | str:
+def place_of(text: str) -> int | str:
+    """Return a height, or the word or time that stands for one."""
     return int(text) if text.isascii() and text.isdigit() else text
 
 
@@ -82,11 +110,15 @@ def _pages(member: str, start: int | str, stop: int | str, from_epoch: int, witn
     raise ProofError("more pages than a proof may have", expected=f"at most {PAGES_MAX}")
 
 
-def completeness_row(text: str, policy: str, member: str) -> dict[str, Any]:
-    """Return what the pages of a proof of completeness prove together; ProofError where they do not."""
+def completeness_row(text: str, policy: str, member: str | None) -> dict[str, Any]:
+    """Return what the pages of a proof of completeness prove together; ProofError where they do not.
+
+    Without a `member` they are of whichever one the first page is of.
+    """
     from ledger.times import format_time
 
     verdicts = list(_verified(text, policy, member))
+    member = verdicts[0].member
     first, last = verdicts[0], verdicts[-1]
     events = [event for verdict in verdicts for event in verdict.events]
     applied = sum(event.outcome.applied for event in events)
@@ -111,22 +143,22 @@ def completeness_row(text: str, policy: str, member: str) -> dict[str, Any]:
     }
 
 
-def _verified(text: str, policy: str, member: str) -> Iterator[CompleteVerdict]:
+def _verified(text: str, policy: str, member: str | None) -> Iterator[CompleteVerdict]:
     """Yield the verdict of each page; they must be of this member, of one log, and follow each other."""
     from ledger.completeness import verify_completeness
+    from ledger.proof_kinds import pages_of
 
-    head, *rest = text.split(HEADING)
-    if head or not rest:
-        raise ProofError("not a proof of completeness", expected=f"{HEADING.strip()} first")
+    pages = pages_of(text)
     expected: int | None = None
     origin = None
-    with progress("verifying", len(rest)) as bar:
-        for number, page in enumerate(rest, 1):
+    with progress("verifying", len(pages)) as bar:
+        for number, page in enumerate(pages, 1):
             try:
-                verdict = verify_completeness(HEADING + page, policy)
+                verdict = verify_completeness(page, policy)
             except InputError as error:
                 where = f"page {number}{': ' + error.where if error.where else ''}"
                 raise ProofError(error.what, where=where, expected=error.expected, got=error.got) from None
+            member = member or verdict.member
             if verdict.member != member:
                 raise ProofError("proof of another member", where=f"page {number}", expected=member, got=verdict.member)
             if origin not in (None, verdict.origin) or expected not in (None, verdict.from_height):

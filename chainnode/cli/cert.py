@@ -10,6 +10,7 @@ import hashlib
 import secrets
 import time
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,7 +25,8 @@ from primitives.errors import InputError, UsageError
 if TYPE_CHECKING:
     from ledger.certificate_bodies import Body, Evidence, Product
 
-PROVED_WITHIN_S = 30.0
+PROVED_WITHIN_S = 90.0
+"""While nothing happens, cosignatures are renewed each minute: a time after the newest block waits for the next."""
 POLL_S = 0.1
 
 evidence_option = click.option(
@@ -33,6 +35,9 @@ evidence_option = click.option(
     multiple=True,
     metavar="KIND=FILE",
     help="A document, by its kind: its SHA-256 and size are filed, the document stays here. Repeatable.",
+)
+from_epoch_option = click.option(
+    "--from-epoch", type=click.IntRange(0), default=0, help="The epoch of the policy that a proof is for."
 )
 reason_option = click.option("--reason", required=True, help="A word such as security_flaw; no free text.")
 
@@ -324,8 +329,30 @@ def list_(holder: str | None, order: str, limit: int, cursor: str | None) -> Non
 @click.argument("number")
 @click.option("--limit", type=click.IntRange(1, 100), default=30, show_default=True, help="At most so many.")
 @click.option("--cursor", help="Go on where an earlier answer ended.")
-def history(number: str, limit: int, cursor: str | None) -> None:
-    """Show the events about certificate NUMBER, rejected ones too, from its application on."""
+@click.option("--proof", "target", type=click.Path(path_type=Path), help="Write the proof of all that made it so.")
+@click.option("--at", "moment", default="latest", help="With --proof: as of this time (RFC 3339) or height.")
+@from_epoch_option
+@witness_option
+def history(
+    number: str,
+    limit: int,
+    cursor: str | None,
+    target: Path | None,
+    moment: str,
+    from_epoch: int,
+    witnesses: tuple[str, ...],
+) -> None:
+    """Show the events about certificate NUMBER, rejected ones too, from its application on.
+
+    With --proof: those that made it what it is, with the proof that none is left out.
+    """
+    if target is not None:
+        from chainnode.cli.audit import place_of, written
+        from chainnode.cli.certificate_proofs import history_pages
+
+        pages = "".join(history_pages(number, place_of(moment), from_epoch, witnesses))
+        written(pages, target, f"--certificate {quote(number)}", {"certificate": number})
+        return
     page = {} if cursor is None else {"cursor": cursor}
     found = settings().client().call("cert_history", number=number, limit=limit, **page)
     rows = [{**row, "applied": row["outcome"]["applied"]} for row in found["events"]]
@@ -344,10 +371,18 @@ def history(number: str, limit: int, cursor: str | None) -> None:
     show_default=True,
     help="Seconds to wait for a checkpoint that proves it.",
 )
+@from_epoch_option
 @witness_option
-def status(number: str, moment: str | None, target: Path | None, timeout_s: float, witnesses: tuple[str, ...]) -> int:
+def status(
+    number: str,
+    moment: str | None,
+    target: Path | None,
+    timeout_s: float,
+    from_epoch: int,
+    witnesses: tuple[str, ...],
+) -> int:
     """Show what certificate NUMBER is worth, now or at a time or height. Status 6 where there is none."""
-    params: dict[str, Any] = {"number": number} | demanded(witnesses)
+    params: dict[str, Any] = {"number": number, "from_epoch": from_epoch} | demanded(witnesses)
     if moment is not None:
         params["at"] = int(moment) if moment.isascii() and moment.isdigit() else moment
     if target is None:
@@ -357,7 +392,9 @@ def status(number: str, moment: str | None, target: Path | None, timeout_s: floa
 
         found = _proved_status(params, timeout_s)
         write_file(target, found["proof"].encode())
-        say(f"status proof written to {target}")
+        at = f" --at {found['time']}" if "time" in found else ""
+        command = f"chainnode verify {quote(str(target))} --policy POLICY --certificate {quote(number)}{at}"
+        say(f"status proof written to {target}; verify it with `{command}`")
     show(found if settings().machine else {name: value for name, value in found.items() if name != "proof"})
     return 0 if found["exists"] else 6
 

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -16,12 +17,14 @@ import click
 from chainnode.cli.context import event_id_of, settings
 from chainnode.cli.main import Group
 from chainnode.cli.output import join, say, show
-from primitives.errors import InputError, UsageError
+from primitives.errors import InputError, ProofError, UsageError
 
 if TYPE_CHECKING:
     from chainnode.cli.exits import VerificationFailed
 
 FILE_BYTES_MAX = 16 * 1024 * 1024
+PROOF_BYTES_MAX = 256 * 1024 * 1024
+"""A proof of completeness or of a history may have many pages."""
 COVERED_WITHIN_S = 90.0
 POLL_S = 0.1
 
@@ -95,14 +98,13 @@ def demanded(witnesses: Sequence[str]) -> dict[str, Any]:
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--policy", "policy_file", type=click.Path(path_type=Path), required=True, help="The trusted policy.")
-@click.option("--certificate", "number", help="FILE is a status proof: it must be of this certificate.")
-@click.option("--at", "moment", help="And speak for this time, RFC 3339. [default: its block's]")
-@click.option("--member", help="FILE is a proof of completeness: it must be of this member.")
+@click.option("--certificate", "number", help="FILE must be a proof of this certificate's status or history.")
+@click.option("--at", "moment", help="A status proof must speak for this time, RFC 3339. [default: the proof's]")
+@click.option("--member", help="FILE must be a proof of completeness of this member.")
 def verify(file: Path, policy_file: Path, number: str | None, moment: str | None, member: str | None) -> None:
-    """Verify the receipt in FILE (`-`: standard input) against a policy, offline. Status 3 where it does not hold.
+    """Verify the proof in FILE (`-`: standard input) against a policy, offline. Status 3 where it does not hold.
 
-    A status proof is verified for the certificate that --certificate names: its status, or that there is none. A proof
-    of completeness is verified for the member that --member names: these are all its events in these blocks.
+    It may be a receipt, a certificate's status or absence, a certificate's whole history, or all events of a member.
     """
     if member is not None and (number is not None or moment is not None):
         raise UsageError("two kinds of proof at once", expected="--member, or --certificate with --at")
@@ -114,16 +116,49 @@ def verify(file: Path, policy_file: Path, number: str | None, moment: str | None
         parse_policy(policy)
     except InputError as error:
         raise refused(str(policy_file), error, "get the policy again from somebody whom you trust") from None
-    proof = file_text(file)
+    proof = file_text(file, size_max=PROOF_BYTES_MAX)
     try:
-        if member is not None:
-            from chainnode.cli.audit import completeness_row, told
-
-            told(completeness_row(proof, policy, member))
-            return
-        row = _receipt_row(proof, policy) if number is None else _status_row(proof, policy, number, moment)
+        say_verified = _verified(proof, policy, number, moment, member)
     except InputError as error:
         raise refused(name, error, "do not rely on it") from None
+    say_verified()
+
+
+def _verified(
+    proof: str, policy: str, number: str | None, moment: str | None, member: str | None
+) -> Callable[[], None]:
+    """Verify a proof of any kind and return what prints it; ProofError where it is not what the options ask for."""
+    from chainnode.cli import audit, certificate_proofs
+    from ledger.certificate_history import CertificateHistory
+    from ledger.completeness import Completeness
+    from ledger.proof_kinds import kind_of
+    from ledger.receipts import Receipt
+    from ledger.status_proofs import StatusProof
+
+    kind = kind_of(proof)
+    wanted = _wanted(number, moment, member)
+    if wanted is not None and kind.__name__ not in wanted:
+        raise ProofError("proof of another kind", expected=" or ".join(wanted), got=kind.__name__)
+    if kind is StatusProof:
+        return partial(certificate_proofs.told, certificate_proofs.status_row(proof, policy, number, moment))
+    if kind is CertificateHistory:
+        return partial(certificate_proofs.told, certificate_proofs.history_row(proof, policy, number))
+    if kind is Completeness:
+        return partial(audit.told, audit.completeness_row(proof, policy, member))
+    assert kind is Receipt, "kind_of knows four kinds"
+    return partial(_told_receipt, _receipt_row(proof, policy))
+
+
+def _wanted(number: str | None, moment: str | None, member: str | None) -> tuple[str, ...] | None:
+    """Return the kinds of proof that the options of `verify` are about, by their records; None for any."""
+    if member is not None:
+        return ("Completeness",)
+    if moment is not None:
+        return ("StatusProof",)
+    return None if number is None else ("StatusProof", "CertificateHistory")
+
+
+def _told_receipt(row: dict[str, Any]) -> None:
     if settings().machine:
         show(row)
         return
@@ -141,17 +176,17 @@ def refused(name: str, error: InputError, hint: str) -> VerificationFailed:
     return VerificationFailed(error.what, where=where, expected=error.expected, got=error.got, hint=hint)
 
 
-def file_text(path: Path) -> str:
+def file_text(path: Path, size_max: int = FILE_BYTES_MAX) -> str:
     """Return the text of a file, or of standard input for `-`; status 3 where it is not text."""
     from chainnode.cli.exits import VerificationFailed
     from chainnode.files import read_file
 
     if str(path) == "-":
-        data = sys.stdin.buffer.read(FILE_BYTES_MAX + 1)
-        if len(data) > FILE_BYTES_MAX:
-            raise InputError("input too large", where="standard input", expected=f"at most {FILE_BYTES_MAX} bytes")
+        data = sys.stdin.buffer.read(size_max + 1)
+        if len(data) > size_max:
+            raise InputError("input too large", where="standard input", expected=f"at most {size_max} bytes")
     else:
-        data = read_file(path, size_max=FILE_BYTES_MAX)
+        data = read_file(path, size_max=size_max)
     try:
         return data.decode()
     except UnicodeDecodeError as error:
@@ -191,31 +226,6 @@ def _receipt_row(text: str, policy: str) -> dict[str, Any]:
             "last": format_time(verdict.cosigned_last_s * 1_000),
         },
         "body": body_to_json(event.kind, event.schema, event.body),
-    }
-
-
-def _status_row(text: str, policy: str, number: str, moment: str | None) -> dict[str, Any]:
-    """Return what a status proof proves of a certificate; ProofError where it does not."""
-    from ledger.status_proofs import certificate_status, verify_status
-    from ledger.times import format_time, parse_time
-
-    verdict = verify_status(text, policy)
-    at_ms = int(verdict.time_ms) if moment is None else int(parse_time(moment, where="--at"))
-    status = certificate_status(verdict, number, at_ms)
-    word = "there is no such certificate" if status is None else f"{status.status.value} {status.status_zh}"
-    return {
-        "verified": True,
-        "sentence": f"{number} at {format_time(at_ms)}: {word}",
-        "number": number,
-        "exists": status is not None,
-        "status": None if status is None else status.status.value,
-        "valid": status is not None and status.valid,
-        "time": format_time(at_ms),
-        "proved_until": None if verdict.until_ms is None else format_time(verdict.until_ms),
-        "chain_id": verdict.chain_id.hex(),
-        "height": verdict.height,
-        "cosigners": list(verdict.cosigners),
-        "cosigned": {"by": len(verdict.cosigners), "of": verdict.witnesses, "epoch": verdict.epoch},
     }
 
 

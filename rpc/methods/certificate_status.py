@@ -14,8 +14,8 @@ from typing import Final
 import msgspec
 
 from ledger.certificate_records import Certificate, CertificateStatus, certificate_key, status_at
-from ledger.reader import StateValue, Tip
-from ledger.status_proofs import make_status_proof
+from ledger.reader import CheckpointView, StateValue, Tip
+from ledger.status_proofs import make_status_proof, proved_until
 from ledger.times import parse_time
 from ledger.witnessed import checkpoint_for_proof
 from primitives.errors import InputError
@@ -58,10 +58,11 @@ class CertificateStatusResult(Result, frozen=True):
     """A certificate's status at a time, as the record of then said it; None where there was no such certificate.
 
     `height` is the last block not after that time. Asked for the present, it is the newest block under a stable
-    checkpoint, `status` being the same up to the newest block, `as_of`; where something changed in between, it is the
-    newest block, without a proof. `hindsight` is what the newest record says of the same time, where it says something
-    else: a revocation may name an earlier time from which the certificate counts as invalid. `proof` is a status proof
-    for `chainnode verify`, None until a stable checkpoint covers the height, as `proof_pending` then says.
+    checkpoint and `time` that of its cosignatures, `status` being the same up to the newest block, `as_of`; where
+    something changed in between, it is the newest block, without a proof. `hindsight` is what the newest record says of
+    the same time, where it says something else: a revocation may name an earlier time from which the certificate counts
+    as invalid. `proof` is a status proof for `chainnode verify`, None until a stable checkpoint covers height and time,
+    as `proof_pending` then says.
     """
 
     number: str
@@ -87,14 +88,19 @@ def get_certificate_status(
 ) -> CertificateStatusResult | Unsettled[CertificateStatusResult]:
     """What a certificate was worth at a height or at a time, and whether there was one at all."""
     tip = tip_of(services)
-    covered = _covered_height(services.reads, tip, params.witnesses)
+    found = covered_by(services.reads, tip, params.witnesses)
+    covered = None if found is None else found[0]
     if params.at != "latest":
-        height, time_ms = _moment(services, params.at, tip)
+        height, time_ms = moment_of(services, params.at, tip)
         return _answer(services, params, height, time_ms, tip, covered)
-    if covered is None or not _unchanged(services.reads, certificate_key(params.number), covered, int(tip.height)):
-        answer = _answer(services, params, int(tip.height), None, tip, covered)
-        return answer if covered is None else Unsettled(answer)
-    return _answer(services, params, covered, None, tip, covered)
+    if found is None:
+        return _answer(services, params, int(tip.height), None, tip, covered)
+    height, checkpoint = found
+    present_ms = _present_ms(services.reads, height, checkpoint)
+    if not _unchanged(services.reads, certificate_key(params.number), height, present_ms, int(tip.height)):
+        return Unsettled(_answer(services, params, int(tip.height), None, tip, covered))
+    answer = _answer(services, params, height, present_ms, tip, covered)
+    return Unsettled(answer) if answer.proof is None else answer
 
 
 def _answer(
@@ -107,7 +113,7 @@ def _answer(
     certificate = certificate_of(value)
     status = None if certificate is None else status_words(status_at(certificate, at_ms))
     hindsight = _hindsight(services.reads, key, int(tip.height), at_ms)
-    proof = make_status_proof(services.reads, key, height, params.from_epoch, params.witnesses)
+    proof = make_status_proof(services.reads, key, height, params.from_epoch, params.witnesses, at_ms=at_ms)
     return CertificateStatusResult(
         number=params.number,
         exists=certificate is not None,
@@ -126,13 +132,13 @@ def _pending(covered: int | None) -> ProofPending:
         reason="checkpoint_pending",
         retryable=True,
         retry_after_ms=CHECKPOINT_RETRY_MS,
-        hint="no stable checkpoint covers this height yet: ask again shortly",
+        hint="no stable checkpoint covers this height or time yet: ask again shortly",
         proved_height=covered,
     )
 
 
-def _covered_height(reads: LedgerReads, tip: Tip, witnesses: Collection[str]) -> int | None:
-    """Return the newest height up to the tip whose header leaf lies under a stable checkpoint; None where none does."""
+def covered_by(reads: LedgerReads, tip: Tip, witnesses: Collection[str] = ()) -> tuple[int, CheckpointView] | None:
+    """Return the newest height up to the tip whose header leaf a stable checkpoint covers, and that checkpoint."""
     checkpoint = checkpoint_for_proof(reads, 0, witnesses) if witnesses else reads.checkpoint()
     if checkpoint is None:
         return None
@@ -142,10 +148,20 @@ def _covered_height(reads: LedgerReads, tip: Tip, witnesses: Collection[str]) ->
     if header is None:
         return None
     covered = int(header.height) if header.first_index + header.event_count < size else int(header.height) - 1
-    return covered if covered >= 0 else None
+    return (covered, checkpoint) if covered >= 0 else None
 
 
-def _unchanged(reads: LedgerReads, key: str, covered: int, newest: int) -> bool:
+def _present_ms(reads: LedgerReads, covered: int, checkpoint: CheckpointView) -> int:
+    """Return the newest time for which a checkpoint speaks that covers a height: by its cosignatures, or the block's.
+
+    In a chain that is not in use, cosignatures are renewed each minute and blocks are not: a term ends all the same.
+    """
+    header = reads.header(covered)
+    assert header is not None, "a covered height has a block"
+    return int(proved_until(header, None, checkpoint))
+
+
+def _unchanged(reads: LedgerReads, key: str, covered: int, present_ms: int, newest: int) -> bool:
     """Whether record and status are the same at both heights; a term may also end without any event."""
     if covered == newest:
         return True
@@ -153,12 +169,12 @@ def _unchanged(reads: LedgerReads, key: str, covered: int, newest: int) -> bool:
     if before.value != now.value:
         return False
     certificate = certificate_of(now)
-    return certificate is None or _worth(certificate, before) == _worth(certificate, now)
+    return certificate is None or _worth(certificate, present_ms) == _worth(certificate, now.header.time_ms)
 
 
-def _worth(certificate: Certificate, value: StateValue) -> CertificateStatus:
-    """Return the status at the time of a value's block, with that time left out, for comparing."""
-    return msgspec.structs.replace(status_at(certificate, value.header.time_ms), time_ms=0)
+def _worth(certificate: Certificate, time_ms: int) -> CertificateStatus:
+    """Return the status at a time, with that time left out, for comparing."""
+    return msgspec.structs.replace(status_at(certificate, time_ms), time_ms=0)
 
 
 def _value(reads: LedgerReads, key: str, height: int) -> StateValue:
@@ -167,7 +183,7 @@ def _value(reads: LedgerReads, key: str, height: int) -> StateValue:
     return value
 
 
-def _moment(services: Services, at: int | str, tip: Tip) -> tuple[int, int | None]:
+def moment_of(services: Services, at: int | str, tip: Tip) -> tuple[int, int | None]:
     """Return the height that `at` means and, where it is a time, that time in milliseconds."""
     if isinstance(at, int):
         return height_of(at, tip), None
