@@ -68,7 +68,7 @@ from ledger.pool import NumberTaken, Pool, PoolFull
 from ledger.reader import LedgerReader, checkpoint_rows
 from ledger.store import Put
 from p2p.gossip import Action, Announce, Gossip, Push, Want
-from primitives.block import Block, CommittedBlock
+from primitives.block import CommittedBlock
 from primitives.encoding import Record, decode, encode
 from primitives.errors import InputError
 from primitives.ids import HASH_BYTES, Hash, SourceKey, TimeMs
@@ -330,6 +330,9 @@ class NodeCore:
         Only batches that a certified block names are held, and only of heights that this node would ask for now: nobody
         fills this disk with others.
         """
+        if not message.blocks:
+            self._step(Received(peer, Verified(message)), now_ms)
+            return
         base = self.chain.height
         blocks = [item for item in message.blocks if base < item.block.header.height <= base + BLOCKS_PER_FETCH_MAX]
         offered = {batch.hash: batch for batch in map(parse_batch, message.batches)} if blocks else {}
@@ -507,27 +510,34 @@ class NodeCore:
         self._send(peer, kind, payload)
 
     def _serve_blocks(self, peer: str, start: int, count: int) -> None:
-        """Send committed blocks with their batches, as many as fit what the peer is allowed; the first always does."""
+        """Send committed blocks with their batches, as many as fit what the peer is allowed; the first always does.
+
+        An empty answer says that the first is not here any more (it lies before the base of a snapshot, or its batches
+        were pruned), so that the peer asks another at once.
+        """
         room = self._allowance.room(peer)
         if not room:
             return
+        base = self.reader.base()
+        pruned = start <= base
         blocks: list[CommittedBlock] = []
         batches: list[bytes] = []
         size = 0
         for height in range(start, start + count):
-            found = self.reader.block(height)
+            found = self.reader.committed_block(height) if height > base else None
             if found is None:
                 break
-            committed = CommittedBlock(Block(found.header, found.batch_hashes), found.certificate)
-            held = [raw for item in found.batch_hashes if (raw := self.chain.batches.raw(item)) is not None]
-            if len(held) < len(found.batch_hashes):
-                break  # moved to an archive that is not here: another peer may hold them
+            hashes = found.block.batch_hashes
+            held = [raw for item in hashes if (raw := self.chain.batches.raw(item)) is not None]
+            if len(held) < len(hashes):
+                pruned = not blocks
+                break
             size += sum(len(raw) for raw in held)
             if blocks and size > room:
                 break
-            blocks.append(committed)
+            blocks.append(found)
             batches.extend(held)
-        if blocks:
+        if blocks or pruned:
             message = Blocks(tuple(blocks), tuple(batches))
             self._serve(peer, kind_of(message), encode_message(message))
 

@@ -22,12 +22,14 @@ from chainnode.home import Home
 from chainnode.identity import load_node_keys, read_key, read_token
 from chainnode.opening import check_log_owner, lost_blocks, told
 from chainnode.own_keys import key_faults
+from chainnode.snapshot_restore import check_finished
 from chainnode.source_outbox import Mark, missing_outbox, parse_record
 from chainnode.wal import was_lost
 from chainnode.wal_format import LogDamaged, scan
 from consensus.records import decode_record
 from ledger import rows
 from ledger.archive_store import ArchivedStore
+from ledger.base import read_base
 from ledger.batches import parse_batch, verify_batch
 from ledger.committed_state import CommittedState
 from ledger.fsck import Damaged, verify_all
@@ -55,10 +57,14 @@ Step = Callable[[int, int], None]
 
 @dataclass(slots=True)
 class Report:
-    """What was checked, and the first thing that is wrong; `bad_height` is None where that is no block's."""
+    """What was checked, and the first thing that is wrong; `bad_height` is None where that is no block's.
+
+    Blocks are checked above `base_height`: that of the snapshot which the store was made from, or 0.
+    """
 
     chain_id: str
     height: int = 0
+    base_height: int = 0
     blocks: int = 0
     batches: int = 0
     events: int = 0
@@ -83,6 +89,7 @@ def check_home(home: Home, config: NodeConfig, *, step: Step = lambda _done, _of
     Raises `NotFound` where there is no store.
     """
     path = home.resolve(config.ledger.path)
+    check_finished(path)
     if not home.data.is_dir() or not path.is_dir():
         raise NotFound("there is no store to verify", where=str(path), hint=NO_STORE)
     with home.lock():
@@ -112,9 +119,10 @@ def check_home(home: Home, config: NodeConfig, *, step: Step = lambda _done, _of
 
 def check_chain(store: Store, genesis: Genesis, report: Report, *, step: Step = lambda _done, _of: None) -> None:
     """Replay the chain of a store, counting into `report`. Raises `Damaged`."""
+    report.base_height = int(read_base(store).height)
     for item in verify_all(store, genesis):
         report.height = int(item.height_max)
-        if item.height:
+        if item.height > report.base_height:
             report.blocks += 1
             report.batches += item.batch_count
             report.events += item.event_count

@@ -142,6 +142,11 @@ class Home:
         return self.data / "outbox"
 
     @property
+    def snapshots(self) -> Path:
+        """Directory of the newest snapshot that this node was asked to make."""
+        return self.data / "snapshots"
+
+    @property
     def log(self) -> Path:
         """Where localnet sends the node's stderr."""
         return self.data / "node.log"

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from chainnode.client import NodeClient, TimedOut
+from chainnode.config import load_node_config
 from chainnode.founding import Json, found_home, join_chain, read_genesis
 from chainnode.home import Home
 from chainnode.identity import KeyFile, read_key, read_token
@@ -37,6 +38,7 @@ from chainnode.localnet import (
     planned,
     wait_until_ready,
 )
+from chainnode.snapshot_restore import restore_home
 from chainnode.submission import GatewayDoor, NewEvent, send_within
 from ledger.event_json import record_from_json
 from ledger.governance import KIND_OF, SCHEMA
@@ -55,13 +57,23 @@ PORT_TRIES: Final = 40
 
 
 def add_node(
-    net: Localnet, member: str, *, name: str | None, now_ms: int, timeout_s: float, step: Callable[[str], None]
+    net: Localnet,
+    member: str,
+    *,
+    name: str | None,
+    now_ms: int,
+    timeout_s: float,
+    step: Callable[[str], None],
+    snapshot: Path | None = None,
 ) -> LocalNode:
     """Found, start and propose a further node of a bank, and return once it is a validator with a source of its own.
 
+    With a snapshot it begins there, and otherwise at the genesis.
     Raises `UsageError` for a member without a node, `UnsafeChange` or the chain's refusal, `TimedOut`.
     """
-    first, node = _started(net, member, name, now_ms=now_ms, timeout_s=timeout_s, step=step, votes=True)
+    first, node = _started(
+        net, member, name, now_ms=now_ms, timeout_s=timeout_s, step=step, votes=True, snapshot=snapshot
+    )
     home, chosen = Home(Path(node.home)), node.name
     step("voting")
     _vote_in(
@@ -77,13 +89,22 @@ def add_node(
 
 
 def add_observer(
-    net: Localnet, member: str, *, name: str | None, now_ms: int, timeout_s: float, step: Callable[[str], None]
+    net: Localnet,
+    member: str,
+    *,
+    name: str | None,
+    now_ms: int,
+    timeout_s: float,
+    step: Callable[[str], None],
+    snapshot: Path | None = None,
 ) -> LocalNode:
     """Found and start a further node of a bank that follows and serves without a vote, its log key declared.
 
     Raises as `add_node`.
     """
-    first, node = _started(net, member, name, now_ms=now_ms, timeout_s=timeout_s, step=step, votes=False)
+    first, node = _started(
+        net, member, name, now_ms=now_ms, timeout_s=timeout_s, step=step, votes=False, snapshot=snapshot
+    )
     step("declaring its log key")
     entry = log_key_entry(Home(Path(node.home)), name=node.name, member=member)
     del entry["member"]
@@ -101,6 +122,7 @@ def _started(
     timeout_s: float,
     step: Callable[[str], None],
     votes: bool,
+    snapshot: Path | None,
 ) -> tuple[LocalNode, LocalNode]:
     """Return the bank's first node, and a further one that was made, started and has caught up."""
     file = net.load()
@@ -116,6 +138,10 @@ def _started(
         planned(net.directory, chosen, _free_port(file.base_port, len(taken))), member=member
     )
     _found(net, Home(Path(node.home)), Home(Path(first.home)), node, now_ms, votes=votes)
+    if snapshot is not None:
+        step("restoring a snapshot")
+        home = Home(Path(node.home))
+        restore_home(home, load_node_config(home.config).config, snapshot)
     net.add(node)
     step("catching up")
     net.start([chosen])

@@ -31,6 +31,8 @@ from chainnode.node_settings import network_config, parameters, rpc_tls
 from chainnode.opening import lost_blocks, must_follow, reached_record, told
 from chainnode.own_keys import KeyFault, key_faults
 from chainnode.readiness import Readiness
+from chainnode.snapshot_restore import check_finished
+from chainnode.snapshot_service import SnapshotService
 from chainnode.source_outbox import SourceOutbox, missing_outbox
 from chainnode.version import VERSION
 from chainnode.views import LiveNodeView
@@ -126,6 +128,7 @@ class Node:
         )
         self._position.node = config.node.name
         lost_log = self._keys.vote is not None and was_lost(home.wal, home.learner_wal)
+        check_finished(home.resolve(config.ledger.path))
         database = LevelDBStore(
             home.resolve(config.ledger.path),
             cache_bytes=config.ledger.cache_bytes,
@@ -189,6 +192,7 @@ class Node:
             measure=lambda: size_on_disk(database.path),
         )
         self.witnesses = Witnesses(config.witnesses, self.reader, self._keep_rows, self.metrics)
+        self.snapshots = SnapshotService(self.reader, home.snapshots)
         self.view = LiveNodeView(self)
         self._told_keys: list[KeyFault] = []
         self._tell_keys()
@@ -277,6 +281,7 @@ class Node:
             wait_timeout_ms=rpc.wait_timeout_ms,
             index=index,
             archive=self.archive,
+            snapshots=self.snapshots,
         )
         settings = RpcSettings(
             host=host,
@@ -321,6 +326,7 @@ class Node:
         self._outbox_io.shutdown(wait=True)
         self._index_io.shutdown(wait=True)
         self.archive.close()
+        self.snapshots.close()
         self.index_store.close()
         if self._fault is None:
             self._note_reached()

@@ -42,7 +42,7 @@ class LiveNodeView:
             checkpoint_size=0 if checkpoint is None else checkpoint.size,
             archived_height=node.archive.archived_height,
             base_height=int(node.reader.base()),
-            warnings=[fault.sentence() for fault in node.key_faults()],
+            warnings=[*(fault.sentence() for fault in node.key_faults()), *self._unserved()],
         )
 
     def peers(self) -> Sequence[PeerStatus]:
@@ -83,6 +83,16 @@ class LiveNodeView:
         """Return what runs."""
         return Version(VERSION, PROTOCOL_VERSION, FORMAT_VERSION.decode(), platform.python_version())
 
+    def _unserved(self) -> list[str]:
+        """Say that no linked node holds the next block, where all said so: only a snapshot or another node helps."""
+        state = self._node.core.replica.state
+        if state.unserved != state.tip.height + 1:
+            return []
+        return [
+            f"no linked node holds block {state.unserved} any more: link one that holds the whole chain, "
+            "or begin again from a snapshot"
+        ]
+
     def _role(self) -> str:
         state = self._node.core.replica.state
         if state.me is not None:
@@ -97,4 +107,5 @@ class LiveNodeView:
         known = state.validators.indexes
         claims = sorted((item.delivered for name, item in state.statuses.items() if name in known), reverse=True)
         f = state.validators.f
-        return state.fetch_peer is not None and len(claims) > f and claims[f] > state.tip.height
+        fetching = state.fetch_peer is not None or bool(self._unserved())
+        return fetching and len(claims) > f and claims[f] > state.tip.height

@@ -73,13 +73,21 @@ def _resend_votes(state: ReplicaState, peer: str, status: Status, now_ms: TimeMs
 def fetch(state: ReplicaState, now_ms: TimeMs) -> None:
     """Ask a peer that is ahead for blocks: at once when far behind, else when nothing was delivered for a while.
 
-    One request at a time; a server that stays silent for the time-out is replaced by another.
+    One request at a time; a server that stays silent for the time-out is replaced by another, and one that said that it
+    does not hold the next block is not asked for it again before all were.
     """
     ahead = [name for name, status in state.statuses.items() if status.delivered > state.tip.height]
     if not ahead:
         state.fetch_peer = None
         return
     if now_ms < state.fetch_due_ms:
+        return
+    wanted = Height(state.tip.height + 1)
+    ahead = [name for name in ahead if state.lacking.get(name) != wanted]
+    if not ahead:
+        state.fetch_peer, state.unserved = None, wanted  # whoever says so once more changes nothing
+        state.lacking.clear()
+        state.fetch_due_ms = TimeMs(now_ms + state.parameters.fetch_timeout_ms)
         return
     ahead.sort(key=lambda name: (-state.statuses[name].delivered, name))
     far = state.statuses[ahead[0]].delivered > state.tip.height + WINDOW or state.me is None
@@ -88,9 +96,9 @@ def fetch(state: ReplicaState, now_ms: TimeMs) -> None:
     if not (far or certified or quiet or state.fetch_peer is not None):
         return
     peer = _next_server(state, ahead)
-    state.fetch_peer, state.fetch_start = peer, Height(state.tip.height + 1)
+    state.fetch_peer, state.fetch_start = peer, wanted
     state.fetch_due_ms = TimeMs(now_ms + state.parameters.fetch_timeout_ms)
-    state.emit(Send(peer, FetchBlocks(Height(state.tip.height + 1), BLOCKS_PER_FETCH_MAX)))
+    state.emit(Send(peer, FetchBlocks(wanted, BLOCKS_PER_FETCH_MAX)))
 
 
 def _next_server(state: ReplicaState, ahead: list[str]) -> str:
@@ -121,12 +129,19 @@ def on_blocks(state: ReplicaState, message: Blocks) -> None:
         slot.blocks[committed.certificate.block_hash] = committed.block
 
 
-def on_answer(state: ReplicaState, peer: str, now_ms: TimeMs) -> None:
-    """Ask for more at once when the peer that was asked brought this replica on; otherwise the time-out decides.
+def on_answer(state: ReplicaState, peer: str, message: Blocks, now_ms: TimeMs) -> None:
+    """Ask for more at once when the peer that was asked brought this replica on, or has none of the blocks (any more).
 
-    Called once for each message of blocks, not for each block: else every answer would breed as many requests.
+    Otherwise the time-out decides. Called once for each message of blocks, not for each block: else every answer would
+    breed as many requests.
     """
-    if peer == state.fetch_peer and state.tip.height >= state.fetch_start:
+    if peer != state.fetch_peer:
+        return
+    served = state.tip.height >= state.fetch_start
+    if not served and not message.blocks and peer in state.statuses:
+        state.lacking[peer] = state.fetch_start
+        served = True
+    if served:
         state.fetch_due_ms = TimeMs(0)
         fetch(state, now_ms)
 

@@ -131,7 +131,7 @@ class Replica:
         if restoring.resume(state, now_ms):
             ordering.advance(state, now_ms)
         if isinstance(event, Received) and isinstance(event.message.message, Blocks):
-            catch_up.on_answer(state, event.peer, now_ms)
+            catch_up.on_answer(state, event.peer, event.message.message, now_ms)
         return self._taken()
 
     def _taken(self) -> list[Effect]:

@@ -157,6 +157,8 @@ class ReplicaState:
     it (it was lost, the log was not), nothing is signed until it is fetched again: the log's votes above it bind.
     `early` holds one proposal per height of a view that has not begun here: it may overtake its NEW-VIEW. `later` holds
     what the log says of an epoch above the ledger's: until the ledger is there, this node only follows.
+    `lacking` holds the height that a peer said it does not hold (any more); `unserved` the last that all who were ahead
+    said that of.
     """
 
     chain_id: Hash
@@ -194,6 +196,8 @@ class ReplicaState:
     fetch_peer: str | None = None
     fetch_due_ms: TimeMs = field(default_factory=lambda: TimeMs(0))
     fetch_start: Height = field(default_factory=lambda: Height(0))
+    lacking: dict[str, Height] = field(default_factory=dict)
+    unserved: Height = field(default_factory=lambda: Height(0))
     block_due_ms: TimeMs = field(default_factory=lambda: TimeMs(0))
     claim_records: dict[Height, tuple[Record, ...]] = field(default_factory=dict)
     checkpoints: Checkpoints = field(default_factory=Checkpoints)

@@ -1,10 +1,11 @@
 """Re-verification of a whole store: every byte that others signed or that roots stand for, block by block.
 
-The chain is executed anew from the genesis over a shadow of the store, every certificate and source signature is
-verified, and every row that a block leaves is compared with the one that stands there. Encodings and hashes are made a
-second time with `msgpack` and `hashlib` alone, so that a fault of the one encoder does not vouch for itself. Source:
-architecture §4 and §6. Pure, and it only reads. Not here: whose signatures a checkpoint needs, the files beside the
-store and the lock (`chainnode.fsck`); the index, which is rebuilt instead; repairing.
+The chain is executed anew from the genesis, or from the block of the snapshot that the store was made from, over a
+shadow of the store; every certificate and source signature is verified, and every row that a block leaves is compared
+with the one that stands there. Encodings and hashes are made a second time with `msgpack` and `hashlib` alone, so that
+a fault of the one encoder does not vouch for itself. Source: architecture §4 and §6. Pure, and it only reads. Not here:
+whose signatures a checkpoint needs, the files beside the store and the lock (`chainnode.fsck`); the index, which is
+rebuilt instead; repairing.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from ledger.genesis import Genesis
 from ledger.kinds import KindSpec, RuleBroken
 from ledger.reader import LedgerReader
 from ledger.registry import KINDS
+from ledger.snapshots_making import anchor_at, items_at
+from ledger.snapshots_restoring import rebuilt
 from ledger.store import MemoryStore, Put, Store
 from primitives.block import CommittedBlock
 from primitives.errors import ChainError, StorageError
@@ -34,13 +37,13 @@ from primitives.notes import parse_checkpoint, parse_note
 from primitives.validators import ValidatorSet
 from primitives.votes import verify_certificate
 
-ONCE = frozenset({b"b", b"h", b"x", b"p", b"t", b"n", b"L"})
+ONCE = frozenset({b"b", b"h", b"x", b"p", b"t", b"n", b"L", b"E"})
 """Kinds of rows that are written once and never changed: compared as the replay writes them, and not kept."""
 
 CHANGING = (b"m", b"s", b"M", b"q")
 """Kinds of rows that change: kept by the replay, and compared when it has reached the tip."""
 
-COUNTED = (b"b", b"h", b"x", b"p", b"t", b"L")
+COUNTED = (b"b", b"h", b"x", b"p", b"t", b"L", b"E")
 """Those of ONCE of which the replay writes each exactly once; nodes of the state may be written again, as the same."""
 
 _BATCH_TAG = b"chainnode/v1/batch\0"
@@ -123,9 +126,13 @@ def verify_all(store: Store, genesis: Genesis, kinds: Mapping[int, KindSpec] = K
         tip = reader.tip()
         if tip is None:
             raise Damaged(None, "store without a tip")
-        chain = Chain(shadow, genesis, kinds)  # compares the rows of the genesis block
-        yield Progress(Height(0), tip.height, 0, 0, chain.validators_after(chain.tip_hash))
-        for height in range(1, tip.height + 1):
+        base = reader.base()
+        if base:
+            shadow.height = base
+            _begin_at_base(reader, shadow, base)
+        chain = Chain(shadow, genesis, kinds)  # compares the rows of the genesis block, where the history begins there
+        yield Progress(base, tip.height, 0, 0, chain.validators_after(chain.tip_hash))
+        for height in range(base + 1, tip.height + 1):
             shadow.height = height
             committed = _verify_bytes(reader, height)
             _verify_signatures(reader, chain, committed, height, kinds)
@@ -141,6 +148,15 @@ def verify_all(store: Store, genesis: Genesis, kinds: Mapping[int, KindSpec] = K
         raise  # a body that is in no archive here is not damage, and cannot be verified either
     except (ChainError, UnicodeDecodeError) as error:
         raise Damaged(shadow.height, str(error)) from None
+
+
+def _begin_at_base(reader: LedgerReader, shadow: Shadow, base: Height) -> None:
+    """Prove what a snapshot brought, as when it was put in: from the genesis by handovers, and every row by a root.
+
+    What the snapshot held is read from the store itself, where all of it is kept; so its rows are compared as well.
+    """
+    for puts in rebuilt(reader.genesis, anchor_at(reader, base), items_at(reader, base)):
+        shadow.write(puts, sync=False)
 
 
 def _verify_signatures(

@@ -23,7 +23,9 @@ from typing import Any
 
 from ledger import rows
 from ledger.certificate_bodies import Body, Grant, subjects_of
+from ledger.certificate_records import Certificate, certificate_key
 from ledger.certificates import CERTIFICATE_KINDS
+from ledger.committed_state import CommittedState
 from ledger.events import Event
 from ledger.payments import PAYMENT_STATEMENT, PaymentStatement
 from ledger.quick_shapes import lean_of
@@ -111,10 +113,13 @@ def index_rows(height: int, events: Iterable[Event], rejected: Container[int]) -
 def _certificate_rows(body: Body, position: bytes, applied: bool) -> list[Put]:
     puts: list[Put] = [(subject_prefix(subject) + position, b"") for subject in subjects_of(body)]
     if applied and isinstance(body, Grant):
-        holder = body.application.partition(".")[0]  # an application's id begins with its holder's
-        puts.append((certificate_row_key(body.number), body.application.encode()))
-        puts.append((holder_prefix(holder) + body.number.encode(), b""))
+        puts += _granted_rows(body.number, body.application)
     return puts
+
+
+def _granted_rows(number: str, application: str) -> list[Put]:
+    holder = application.partition(".")[0]  # an application's id begins with its holder's
+    return [(certificate_row_key(number), application.encode()), (holder_prefix(holder) + number.encode(), b"")]
 
 
 class IndexFollower:
@@ -129,10 +134,10 @@ class IndexFollower:
         self._reader = reader
         begun = is_begun(store)
         reached = reached_of(store)
-        if reached is not None:
-            block = reader.block(reached.height)
-            if block is None or block.hash != reached.block_hash:
-                self.clear()
+        if reached is not None and (
+            reached.height < reader.base() or _hash_at(reader, reached.height) != reached.block_hash
+        ):
+            self.clear()
         if not begun:
             store.write([(INDEX_FORMAT_KEY, INDEX_FORMAT)], sync=True)
 
@@ -145,11 +150,10 @@ class IndexFollower:
     def follow(self, blocks_max: int = BLOCKS_A_WRITE) -> int:
         """Index up to `blocks_max` further blocks in one write and return how many there were."""
         height = self.height
+        if height is None and self._reader.base():
+            height = self._begin_at_base()
         puts: list[Put] = []
         count = 0
-        if height is None:
-            base = self._reader.base()  # the block of a snapshot has no events here, nor have those before it
-            height = base if base else None
         for block in self._reader.blocks(0 if height is None else height + 1, blocks_max):
             puts += index_rows(block.header.height, *self._reader.recorded(block.header.height))
             reached = Reached(block.header.height, block.hash)
@@ -158,6 +162,23 @@ class IndexFollower:
             # Not synced: what a crash takes is indexed again, since the rows and the height go in one write.
             self._store.write([*puts, (REACHED_KEY, encode(reached))], sync=False)
         return count
+
+    def _begin_at_base(self) -> Height:
+        """Begin where a snapshot did, and return its height.
+
+        The events before it are not here; which certificates there are is, in the state.
+        """
+        base = self._reader.base()
+        puts: list[Put] = []
+        for _, certificate in CommittedState(self._reader.store).scan(certificate_key(""), Certificate):
+            puts += _granted_rows(certificate.number, certificate.application)
+            if len(puts) >= CLEARED_A_WRITE:
+                self._store.write(puts, sync=False)
+                puts = []
+        block_hash = _hash_at(self._reader, base)
+        assert block_hash is not None, "the block of the base is in the store"
+        self._store.write([*puts, (REACHED_KEY, encode(Reached(base, block_hash)))], sync=False)
+        return base
 
     def clear(self) -> None:
         """Remove all rows, to build the index anew."""
@@ -169,6 +190,11 @@ class IndexFollower:
                 if not keys:
                     break
                 self._store.write([(key, None) for key in keys], sync=False)
+
+
+def _hash_at(reader: LedgerReader, height: int) -> Hash | None:
+    committed = reader.committed_block(height)
+    return None if committed is None else committed.block.header.hash()
 
 
 def is_begun(store: Store) -> bool:

@@ -204,6 +204,38 @@ class ArchiveControl(Protocol):
         ...
 
 
+class SnapshotStatus(msgspec.Struct, frozen=True):
+    """Where the making of a snapshot stands: `state` is none, making, ready or failed.
+
+    `percent` is how much of it is made. Of one that is ready: its file's name and size in the node's home, and its id,
+    which stands for its every byte. `message` says why one failed.
+    """
+
+    state: str
+    height: int
+    percent: int
+    name: str
+    size_bytes: int
+    id: str
+    message: str
+
+
+class SnapshotMaker(Protocol):
+    """Makes snapshots of the ledger in the node's home, one at a time, and keeps the newest."""
+
+    def create(self) -> SnapshotStatus:
+        """Begin to make one, unless one is being made; UsageError where there is no checkpoint yet."""
+        ...
+
+    def status(self) -> SnapshotStatus:
+        """Return where the last one stands."""
+        ...
+
+    def read(self, name: str, offset: int, size: int) -> bytes:
+        """Return bytes of the newest snapshot, which must be named so; UsageError where it is another by now."""
+        ...
+
+
 class Check(msgspec.Struct, frozen=True):
     """One condition of readiness."""
 
@@ -282,7 +314,8 @@ class Services:
     """All that methods use.
 
     `now_ms` is the node's clock; `wait_timeout_ms` bounds what a submission waits for; without an `index` the methods
-    that list certificates and payments are unavailable, and without an `archive` those that move bodies.
+    that list certificates and payments are unavailable, without an `archive` those that move bodies, and without
+    `snapshots` those that make a snapshot.
     """
 
     reads: LedgerReads
@@ -292,3 +325,4 @@ class Services:
     wait_timeout_ms: int = WAIT_TIMEOUT_MS
     index: IndexReads | None = None
     archive: ArchiveControl | None = None
+    snapshots: SnapshotMaker | None = None

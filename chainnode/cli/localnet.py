@@ -189,7 +189,12 @@ def start(directory: Path, name: str) -> None:
     "--timeout", "timeout_s", type=click.FloatRange(1, 3600), default=60.0, help="Seconds to wait. [default: 60]"
 )
 @click.option("--observer", is_flag=True, help="It follows and serves without a vote; its log key is declared.")
-def add_node(directory: Path, member: str, name: str | None, timeout_s: float, observer: bool) -> None:
+@click.option(
+    "--snapshot", type=click.Path(path_type=Path), metavar="FILE", help="Begin from this snapshot, not at the genesis."
+)
+def add_node(
+    directory: Path, member: str, name: str | None, timeout_s: float, observer: bool, snapshot: Path | None
+) -> None:
     """Start a further node, have the banks vote for it, and wait until it is a validator."""
     from chainnode.localnet import Localnet
     from chainnode.localnet_join import add_node as add_validator
@@ -199,7 +204,8 @@ def add_node(directory: Path, member: str, name: str | None, timeout_s: float, o
     net.load()
     add = add_observer if observer else add_validator
     with net.held(), progress("adding", None) as bar:
-        node = add(net, member, name=name, now_ms=time.time_ns() // 1_000_000, timeout_s=timeout_s, step=bar.describe)
+        now_ms = time.time_ns() // 1_000_000
+        node = add(net, member, name=name, now_ms=now_ms, timeout_s=timeout_s, step=bar.describe, snapshot=snapshot)
     say(f"{node.name} follows and serves" if observer else f"{node.name} is a validator")
     show_rows([node.row()], columns=COLUMNS, wrap="nodes")
 

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "config": ("node", "config", "Show and check settings.", "Node"),
     "fsck": ("node", "fsck", "Verify a stopped node's store, block by block.", "Node"),
     "archive": ("archive", "archive", "Bodies of old batches beside the store: move, list, verify.", "Node"),
+    "snapshot": ("snapshot", "snapshot", "Make, verify and restore snapshots, from which nodes join.", "Node"),
     "genesis": ("genesis", "genesis", "Make, show and hash the consortium's genesis.", "Consortium"),
     "member": ("member", "member", "Members, their sources and officers: list, propose, vote.", "Consortium"),
     "validator": ("validator", "validator", "Validators: list, propose changes, vote.", "Consortium"),

@@ -20,6 +20,7 @@ from rpc.methods import (
     net,
     payments,
     proofs,
+    snapshots,
     submit,
 )
 from rpc.ports import Services
@@ -49,6 +50,7 @@ METHODS: dict[str, AnyMethod] = table(
     net.METHODS,
     evidence.METHODS,
     archive.METHODS,
+    snapshots.METHODS,
     (discover,),
 )
 

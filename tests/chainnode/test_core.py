@@ -15,7 +15,7 @@ from primitives.errors import InputError, SignatureError
 from primitives.hashing import leaf_hash
 from primitives.ids import Epoch, Hash, Height, TimeMs, View
 from sim.cluster import Cluster
-from sim.disk import Disk, Written
+from sim.disk import Disk, DiskStore, Written
 from sim.events import Offer
 from sim.network import CALM
 from sim.workload import START_MS, Source, bank_of
@@ -320,3 +320,24 @@ def test_a_batch_whose_signature_does_not_hold_is_refused_and_not_held() -> None
         core.on_message("bank-1", BATCH, encode(forged), NOW)
     assert not core.chain.has_batch(parse_batch(raw).hash)
     assert core.take_turn() == Turn()
+
+
+def test_blocks_that_are_not_here_any_more_are_refused_by_an_empty_answer(ran: Cluster) -> None:
+    """Before the base of a snapshot, or without their batches: silence would cost whoever asks a time-out each time."""
+    core = ran.nodes[0].core
+    assert core is not None
+    store = core.reader.store
+    assert isinstance(store, DiskStore)
+    first, *_ = served(ran, 1, 8).blocks
+    batch = rows.batch_key(first.block.batch_hashes[0])
+    kept = store.get(batch)
+    base = encode(rows.BaseRow(Height(5), Height(1)))
+    try:
+        store.write([(batch, None)], sync=True)
+        assert served(ran, 1) == Blocks((), ())
+        assert served(ran, 2, 3).blocks[0].block.header.height == 2
+        store.write([(rows.BASE_KEY, base)], sync=True)
+        assert served(ran, 5) == Blocks((), ())
+        assert served(ran, 6, 3).blocks[0].block.header.height == 6
+    finally:
+        store.write([(batch, kept), (rows.BASE_KEY, None)], sync=True)

@@ -94,6 +94,33 @@ def test_a_silent_server_is_replaced_by_another() -> None:
     assert len(asked(group)) <= 8
 
 
+def test_a_peer_that_does_not_hold_the_block_any_more_is_left_for_another_at_once() -> None:
+    group = Group()
+    for index in range(3):
+        group.give(Letter(index, 3, status(100)))
+    (first,) = asked(group)
+    group.give(Letter(int(first[1:]), 3, Blocks((), ())))
+    first, second = asked(group)
+    assert first != second
+    group.give(Letter(int(first[1:]), 3, Blocks((), ())))
+    assert len(asked(group)) == 2, "who was not asked last has no say"
+    group.give(Letter(int(second[1:]), 3, Blocks((), ())))
+    assert sorted(asked(group)) == ["v0", "v1", "v2"]
+    assert group[3].unserved == 0
+
+
+def test_where_no_peer_holds_the_block_all_are_asked_again_after_a_while_and_not_before() -> None:
+    group = Group()
+    for index in range(3):
+        group.give(Letter(index, 3, status(100)))
+    for _ in range(20):
+        group.give(Letter(int(asked(group)[-1][1:]), 3, Blocks((), ())))
+    assert len(asked(group)) == 3
+    assert group[3].unserved == 1
+    group.tick(group.parameters.fetch_timeout_ms)
+    assert len(asked(group)) == 4
+
+
 def test_who_claims_to_be_ahead_and_is_not_cannot_stop_the_others() -> None:
     group = Group()
     group.offer(*(batch_of(number) for number in range(3)))

@@ -201,7 +201,7 @@ class Group:
         if isinstance(message, Blocks):
             parts = [
                 Blocks(tuple(items), ()) for _, items in groupby(message.blocks, lambda item: item.block.header.epoch)
-            ]
+            ] or [message]
             for committed in message.blocks:
                 node.application.held.update(committed.block.batch_hashes)
         for part in parts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 
 from ledger.genesis import Genesis
 from ledger.reader import LedgerReader, checkpoint_rows
@@ -29,15 +30,18 @@ class Snapshot:
 
 def cosign_key(validator: str, public: bytes) -> SigningKey:
     """Return the cosigning key of a validator of either consortium of the fixtures."""
-    names = (validator, validator.removeprefix("node-"))
-    found = [governance_fixtures.key_of(name, use) for name in names for use in ("cosign", "cosign1", "cosign2")]
-    return next(key for key in found if key.public == public)
+    return _key(validator, "cosign", public)
 
 
 def log_key(validator: str, public: bytes) -> SigningKey:
     """Return the log key of a validator of either consortium of the fixtures."""
+    return _key(validator, "log", public)
+
+
+def _key(validator: str, use: str, public: bytes) -> SigningKey:
     names = (validator, validator.removeprefix("node-"))
-    found = [governance_fixtures.key_of(name, use) for name in names for use in ("log", "log1", "log2")]
+    found = [governance_fixtures.key_of(name, each) for name in names for each in (use, f"{use}1", f"{use}2")]
+    found.append(SigningKey.generate(sha256(use.encode()).digest()))  # of the one node of the certificates' chain
     return next(key for key in found if key.public == public)
 
 

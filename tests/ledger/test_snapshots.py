@@ -13,6 +13,7 @@ from ledger.chain import Chain
 from ledger.completeness import verify_completeness
 from ledger.completeness_reading import make_completeness
 from ledger.handovers import spans_of
+from ledger.indexes import REACHED_KEY, IndexFollower, Reached
 from ledger.log_tiles import TileReader
 from ledger.reader import LedgerReader
 from ledger.receipts import make_receipt, verify
@@ -20,9 +21,13 @@ from ledger.snapshots_making import NoCheckpoint, SnapshotMaking
 from ledger.status_proofs import make_status_proof, verify_status
 from ledger.store import MemoryStore, Store
 from ledger.trust_policy import policy_text
+from primitives.encoding import encode
+from primitives.ids import Height
 from tests.ledger.chain_fixtures import KINDS, START_MS, Ledger
+from tests.ledger.genesis_fixtures import TIME_MS
 from tests.ledger.governance_fixtures import Council
 from tests.ledger.snapshot_fixtures import made, make_stable, restored
+from tests.ledger.test_certificates_chain import FILES, OneNode
 
 BLOCK = st.tuples(
     st.integers(0, 3),  # notes of bank-a
@@ -147,7 +152,7 @@ def test_a_joiner_follows_handovers_to_the_present_epoch_and_serves_them_on() ->
     base = snapshot.manifest.height
     proposal = council.propose(council.rekeying(3, 1))
     council.vote(proposal, 0, 1, 2)
-    assert council.say("bank-3", council.ready(proposal, "node-3")).applied
+    assert council.say("bank-3", council.ready(proposal, "node-3", height=base - 1)).applied
     council.block()
     chain = Chain(store, council.genesis)
     follow(chain, store, LedgerReader(council.store, council.genesis))
@@ -231,6 +236,37 @@ def test_proofs_of_what_follows_a_snapshot_verify_and_what_lies_before_is_not_he
     block = reader.block(0)
     assert block is not None
     assert block.hash == whole.block(0).hash  # type: ignore[union-attr]  # it is there
+
+
+def test_an_index_begins_at_the_base_with_the_certificates_that_the_state_has() -> None:
+    """Which certificates were granted before is in the state; their events are where the whole chain is."""
+    node = OneNode()
+    for file in FILES:
+        node.submit(file, TIME_MS + 3_600_000)
+    make_stable(node.store, node.genesis, node.chain.validators_after(node.chain.tip_hash))
+    store, index, whole_index = (
+        restored(made(node.store, node.genesis), node.genesis),
+        MemoryStore(),
+        MemoryStore(),
+    )
+    reader, whole = LedgerReader(store, node.genesis), LedgerReader(node.store, node.genesis)
+    follower = IndexFollower(index, reader)
+    assert follower.follow() == 0
+    assert follower.height == node.chain.height
+    while IndexFollower(whole_index, whole).follow():
+        pass
+    found = {key: value for key, value in index.rows().items() if key[:1] in b"ch"}
+    assert found == {key: value for key, value in whole_index.rows().items() if key[:1] in b"ch"}
+    assert len(found) == 32
+    before = index.rows()
+    IndexFollower(index, reader)
+    assert index.rows() == before, "it goes on from there"
+    IndexFollower(index, whole).follow()
+    index.write([(REACHED_KEY, encode(Reached(Height(3), whole.block(3).hash)))], sync=True)  # type: ignore[union-attr]  # there
+    follower = IndexFollower(index, reader)
+    assert follower.height is None, "one that lies before the base begins anew"
+    follower.follow()
+    assert index.rows() == before
 
 
 def test_there_is_no_snapshot_before_a_checkpoint_of_a_block() -> None:

@@ -367,3 +367,20 @@ def test_nothing_of_a_refused_snapshot_makes_a_chain(council: Council, snapshot:
             store.write(puts, sync=False)
     assert store.get(rows.TIP_KEY) is None
     assert isinstance(snapshot.manifest, Manifest)
+
+
+def test_a_chunk_of_the_right_length_is_known_by_its_digest() -> None:
+    """Damage is told as such, before anything is inflated or decoded."""
+    entry, data = pack_chunk(Section.STATE, [b"x" * 100])
+    other = pack_chunk(Section.STATE, [b"y" * 100])[1]
+    assert len(other) == len(data)
+    with pytest.raises(SnapshotRefused, match="chunk is another"):
+        unpack_chunk(entry, other)
+
+
+def test_rows_of_the_state_out_of_order_are_refused_where_they_stand(council: Council, snapshot: Snapshot) -> None:
+    parts = swapped(Section.STATE)(parts_of(snapshot))
+    with pytest.raises(SnapshotRefused, match="row of the state out of order") as refused:
+        restored(forged(snapshot, parts), council.genesis)
+    assert refused.value.where is not None
+    assert refused.value.where.endswith("item 1")

@@ -26,6 +26,7 @@ from rpc.methods import (
     net,
     payments,
     proofs,
+    snapshots,
     submit,
 )
 from rpc.methods.catalogue import METHODS, document
@@ -46,6 +47,7 @@ MODULES = (
     net,
     payments,
     proofs,
+    snapshots,
     submit,
 )
 NEEDED = {
