@@ -95,6 +95,9 @@ class Mover:
 
     def _run(self, upto: int, by: str) -> Iterator[Step]:
         self.report = report = MoveReport(store_bytes_before=self._measure())
+        # What waits in memory goes to a table now: LevelDB merges it with later deletions, but keeps both in one table.
+        self._compact(rows.batch_key(b""), rows.batch_key(b"\0"))
+        yield Step("flushing", moved_height(self._store), upto)
         yield from self._finish_last(by)
         while (start := moved_height(self._store) + 1) <= upto:
             entry = yield from self._segment(start, upto)

@@ -353,8 +353,13 @@ class Archives:
 
 
 def open_archives(
-    home: Home, settings: LedgerSection, chain_id: Hash, tell: Callable[[str], None] = lambda _fault: None
+    home: Home,
+    settings: LedgerSection,
+    chain_id: Hash,
+    tell: Callable[[str], None] = lambda _fault: None,
+    *,
+    more: Sequence[Path] = (),
 ) -> Archives:
-    """Return the archives that a node reads: its own, then the others that its settings name."""
-    paths = [home.resolve(settings.archive_path), *map(home.resolve, settings.archive_more)]
+    """Return the archives that a node reads: its own, then the others that its settings name, then `more`."""
+    paths = [home.resolve(settings.archive_path), *map(home.resolve, settings.archive_more), *more]
     return Archives([ArchiveDirectory.at(path, chain_id) for path in paths], tell)

@@ -27,6 +27,7 @@ from primitives.errors import ChainError, UsageError
 from rpc.ports import ArchivedSegment, ArchiveStatus
 
 CHECK_S: Final = 60.0
+FIRST_CHECK_S: Final = 5.0
 REST_S_MIN: Final = 0.002
 PASS_PART: Final = 10
 """A pass by the node's settings begins when a tenth of the blocks with bodies here would be moved: compaction rewrites
@@ -139,12 +140,14 @@ class ArchiveKeeper:
     async def run(self) -> None:
         """Move bodies whenever it is time or asked for; a pass that fails is told, and the node goes on."""
         loop = asyncio.get_running_loop()
+        patience = FIRST_CHECK_S
         while True:
             self._missing = await loop.run_in_executor(self._io, self._find_missing)
             try:
-                await asyncio.wait_for(self._ordered.wait(), CHECK_S)
+                await asyncio.wait_for(self._ordered.wait(), patience)
             except TimeoutError:
                 self._order = self._due()
+            patience = CHECK_S
             self._ordered.clear()
             if self._order is not None:
                 await self._pass(self._order)

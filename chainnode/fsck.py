@@ -9,7 +9,7 @@ LevelDB writes on opening.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -83,10 +83,13 @@ class Report:
         return {"ok": not self.problem, **found, "bad_height": self.bad_height, "problem": self.problem or None}
 
 
-def check_home(home: Home, config: NodeConfig, *, step: Step = lambda _done, _of: None) -> Report:
+def check_home(
+    home: Home, config: NodeConfig, *, step: Step = lambda _done, _of: None, archives: Sequence[Path] = ()
+) -> Report:
     """Hold the home and check everything that it has of its chain. Raises `HomeInUse` while a node runs on it.
 
-    Raises `NotFound` where there is no store.
+    Bodies that were moved are read from the archives of the settings, and from `archives` besides. Raises `NotFound`
+    where there is no store.
     """
     path = home.resolve(config.ledger.path)
     check_finished(path)
@@ -94,8 +97,8 @@ def check_home(home: Home, config: NodeConfig, *, step: Step = lambda _done, _of
         raise NotFound("there is no store to verify", where=str(path), hint=NO_STORE)
     with home.lock():
         genesis = read_genesis(home.genesis)
-        archives = open_archives(home, config.ledger, genesis.chain_id)
-        store = ArchivedStore(LevelDBStore(path), archives)
+        bodies = open_archives(home, config.ledger, genesis.chain_id, more=archives)
+        store = ArchivedStore(LevelDBStore(path), bodies)
         report = Report(genesis.chain_id.hex())
         try:
             check_chain(store, genesis, report, step=step)

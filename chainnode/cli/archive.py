@@ -137,7 +137,7 @@ def list_() -> int:
             pass
     if found is None:
         found = options.client().call("ledger_getArchive")
-    states = {} if home is None or config is None else _states(home, config)
+    states = None if home is None or config is None else _states(home, config)
     rows = [_row(item, states) for item in reversed(found["segments"])]
     show_rows(rows, columns=COLUMNS, wrap="segments")
     if found["missing_height"]:
@@ -145,10 +145,10 @@ def list_() -> int:
     return 3 if found["missing_height"] or any(row["state"] not in ("", "here") for row in rows) else 0
 
 
-def _row(item: dict[str, Any], states: dict[str, str]) -> dict[str, Any]:
+def _row(item: dict[str, Any], states: dict[str, str] | None) -> dict[str, Any]:
     from ledger.times import format_time
 
-    state = states.get(item["segment"], "missing") if states else ""
+    state = "" if states is None else states.get(item["segment"], "missing")
     return {**item, "moved": format_time(item["time_ms"]), "state": state}
 
 
@@ -176,11 +176,17 @@ def _states(home: Home, config: NodeConfig) -> dict[str, str]:
     """Return of each segment, by its hash, whether its file is in one of the home's archives in its size."""
     from chainnode.archive_files import open_archives
     from chainnode.founding import read_genesis
+    from ledger.archive import ArchiveDamaged
 
     archives = open_archives(home, config.ledger, read_genesis(home.genesis).chain_id)
     states: dict[str, str] = {}
     for directory in archives.directories:
-        for entry in directory.manifest().segments:
+        try:
+            segments = directory.manifest().segments
+        except ArchiveDamaged as error:
+            say(str(error))
+            continue
+        for entry in segments:
             states[entry.sha256] = (
                 "here" if directory.is_whole(entry) or states.get(entry.sha256) == "here" else "damaged or missing"
             )

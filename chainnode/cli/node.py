@@ -227,7 +227,15 @@ def _loaded() -> LoadedConfig:
 
 
 @click.command()
-def fsck() -> int:
+@click.option(
+    "--archive",
+    "archives",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Read moved bodies from this archive too, repeatable.",
+)
+def fsck(archives: tuple[Path, ...]) -> int:
     """Verify the store of a stopped node: every block, certificate, root and proof; names the first bad block."""
     from chainnode.cli.output import progress
     from chainnode.fsck import check_home
@@ -239,6 +247,7 @@ def fsck() -> int:
             home,
             settings().load_config(home).config,
             step=lambda done, of: bar.describe(f"block {done} of {of}"),
+            archives=archives,
         )
     show(report.as_row())
     return 3 if report.problem else 0
