@@ -67,7 +67,7 @@ def check_archive(
         directory = ArchiveDirectory.at(path, manifest.chain_id)
         walk = _Walk(report, genesis, policy)
         for entry in manifest.segments:
-            content = _driven(directory.verify(entry, _judge), lambda: step(entry.name))  # noqa: B023  called at once
+            content = driven(directory.verify(entry, _judge), lambda: step(entry.name))  # noqa: B023  called at once
             walk.add(entry, content)
         walk.end()
     except (ArchiveDamaged, ProofError) as error:
@@ -75,7 +75,8 @@ def check_archive(
     return report
 
 
-def _driven(steps: Generator[object, None, R], tell: Callable[[], None]) -> R:
+def driven(steps: Generator[object, None, R], tell: Callable[[], None]) -> R:
+    """Return what steps return at their end; `tell` is called after each."""
     while True:
         try:
             next(steps)

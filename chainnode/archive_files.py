@@ -14,6 +14,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -28,6 +30,7 @@ from ledger.archive import (
     SegmentEntry,
     SegmentIndex,
     body_of,
+    describe,
     read_index,
     unpack,
     verify_segment,
@@ -36,9 +39,10 @@ from ledger.archive_manifest import MANIFEST_BYTES_MAX, MANIFEST_NAME, Manifest,
 from ledger.archive_store import Pruned
 from ledger.batches import Batch
 from primitives.block import Block
-from primitives.errors import ChainError, StorageError
+from primitives.errors import ChainError, StorageError, UsageError
 from primitives.ids import Hash, Height
 
+SEGMENT_SUFFIX: Final = ".bodies"
 UNFINISHED: Final = "unfinished.tmp"
 """The file that a segment is written to; what a crash leaves of it is overwritten by the next."""
 
@@ -53,6 +57,12 @@ class ArchiveInUse(Busy):
     """Another process writes to this archive."""
 
     reason = "archive_in_use"
+
+
+class ForeignArchive(UsageError):
+    """A directory holds the archive of another chain; nothing is written to it."""
+
+    reason = "foreign_archive"
 
 
 class Disk(Protocol):
@@ -161,7 +171,7 @@ class ArchiveDirectory:
     def manifest(self, *, fresh: bool = False) -> Manifest:
         """Return the manifest, read again where its file changed or where `fresh`; an empty one where there is none.
 
-        Raises ArchiveDamaged where it is damaged or of another chain.
+        Raises ArchiveDamaged where it is damaged, ForeignArchive where it is of another chain.
         """
         stamp = self.disk.stamp(MANIFEST_NAME)
         if stamp is None:
@@ -169,7 +179,7 @@ class ArchiveDirectory:
         if fresh or self._manifest is None or self._manifest[0] != stamp:
             found = manifest_of(self.disk, self.where)
             if found.chain_id != self.chain_id:
-                raise ArchiveDamaged(
+                raise ForeignArchive(
                     "archive of another chain", where=self.where, expected=self.chain_id, got=found.chain_id
                 )
             self._manifest = (stamp, found)
@@ -213,7 +223,7 @@ class ArchiveDirectory:
     def unlisted(self) -> list[str]:
         """Return the names of files that the manifest does not list: what a crash left, or somebody put there."""
         listed = {entry.name for entry in self.manifest().segments}
-        return [name for name in self.disk.names() if name.endswith(".bodies") and name not in listed]
+        return [name for name in self.disk.names() if name.endswith(SEGMENT_SUFFIX) and name not in listed]
 
     def take(self, source: ArchiveDirectory, entry: SegmentEntry) -> Generator[int, None, None]:
         """Copy a segment of another archive, verify the copy and list it; yields the bytes done."""
@@ -225,6 +235,44 @@ class ArchiveDirectory:
         self.disk.sync(UNFINISHED)
         yield from self.verify(entry, name=UNFINISHED)
         self.finish(entry)
+
+    def described(
+        self, *, tell: Callable[[str], None] = lambda _fault: None
+    ) -> Generator[int, None, list[SegmentEntry]]:
+        """Return the segments of this chain that lie here, listed or not, as they describe themselves.
+
+        `tell` hears of each that does not; yields the bytes read.
+        """
+        found: list[SegmentEntry] = []
+        for name in self.disk.names():
+            if not name.endswith(SEGMENT_SUFFIX):
+                continue
+            digest, size = sha256(), 0
+            while data := self.disk.read(name, size, COPY_BYTES):
+                digest.update(data)
+                size += len(data)
+                yield size
+            try:
+                chain_id, entry = describe(partial(self.disk.read, name), name, size, digest.hexdigest())
+            except ArchiveDamaged as error:
+                tell(str(error))
+                continue
+            if chain_id == self.chain_id:
+                found.append(entry)
+        return found
+
+    def relist(self, *, tell: Callable[[str], None] = lambda _fault: None) -> Generator[int, None, list[SegmentEntry]]:
+        """Write the manifest anew from the segments that lie here and are good; `tell` hears of the others."""
+        manifest = Manifest(self.chain_id)
+        for entry in (yield from self.described(tell=tell)):
+            try:
+                yield from self.verify(entry)
+            except ArchiveDamaged as error:
+                tell(str(error))
+                continue
+            manifest = manifest.with_segment(entry)
+        self.disk.replace(MANIFEST_NAME, manifest_text(manifest))
+        return list(manifest.segments)
 
     def is_sound(self, entry: SegmentEntry) -> Generator[int, None, bool]:
         """Say whether a listed segment is here and good; yields the bytes done."""
@@ -280,7 +328,7 @@ class Archives:
                         return self._body(directory, entry, batch_hash)
                     except ArchiveDamaged as error:
                         faults.append(self._fault(error))
-            except (StorageError, NotFound) as error:  # its manifest
+            except (StorageError, UsageError) as error:  # its manifest
                 faults.append(self._fault(error))
         raise Pruned(
             "the bodies of this block were moved away, and no archive here holds them whole",
@@ -299,7 +347,7 @@ class Archives:
         for directory in self.directories:
             try:
                 segments = directory.manifest().segments
-            except StorageError as error:
+            except (StorageError, UsageError) as error:
                 self._fault(error)
                 continue
             for entry in segments:

@@ -204,6 +204,13 @@ def segment_name(first_height: int, last_height: int, sha256_hex: str) -> str:
 
 def read_index(read: Read, entry: SegmentEntry, chain_id: Hash) -> SegmentIndex:
     """Return a segment's index by reading its end. Raises ArchiveDamaged."""
+    index, end = _read_end(read, entry)
+    _check_index(entry, index, chain_id, end=end)
+    return index
+
+
+def _read_end(read: Read, entry: SegmentEntry) -> tuple[SegmentIndex, int]:
+    """Return the index and the offset at which it begins."""
     trailer = read(max(0, entry.size - TRAILER_BYTES), TRAILER_BYTES)
     size = int.from_bytes(trailer[:8], "big")
     start = entry.size - TRAILER_BYTES - size
@@ -213,11 +220,33 @@ def read_index(read: Read, entry: SegmentEntry, chain_id: Hash) -> SegmentIndex:
     if sha256(data).digest() != trailer[8:]:
         raise _damaged(entry, "the index", expected=trailer[8:], got=sha256(data).digest())
     try:
-        index = decode(SegmentIndex, data, size_max=INDEX_BYTES_MAX)
+        return decode(SegmentIndex, data, size_max=INDEX_BYTES_MAX), start
     except EncodingError as error:
         raise _damaged(entry, "the index", got=error) from None
-    _check_index(entry, index, chain_id, end=start)
-    return index
+
+
+def describe(read: Read, name: str, size: int, sha256_hex: str) -> tuple[Hash, SegmentEntry]:
+    """Return the chain and the entry of a segment that no manifest lists, as it describes itself.
+
+    What it says is not verified but in so far as it hangs together. Raises ArchiveDamaged.
+    """
+    entry = SegmentEntry(name, 0, 0, 0, 0, 0, 0, 0, size, sha256_hex)
+    index = _read_end(read, entry)[0]
+    raw = unpack(read, entry, index.blocks) if index.blocks.raw_size <= BLOCKS_BYTES_MAX else b""
+    headers = [block.header for block in _decode_blocks(raw, entry)]
+    first, last = headers[0], headers[-1]
+    return index.chain_id, SegmentEntry(
+        name=segment_name(first.height, last.height, sha256_hex),
+        first_height=first.height,
+        last_height=last.height,
+        first_index=first.first_index,
+        end_index=last.first_index + last.event_count + 1,
+        batches=len(index.bodies),
+        events=sum(header.event_count for header in headers),
+        body_bytes=sum(place.size for place in index.bodies),
+        size=size,
+        sha256=sha256_hex,
+    )
 
 
 def _check_index(entry: SegmentEntry, index: SegmentIndex, chain_id: Hash, *, end: int) -> None:
@@ -347,12 +376,18 @@ def _verify_body(raw: bytes, entry: SegmentEntry, place: BodyPlace, chain_id: Ha
     return batch
 
 
-def _read_blocks(read: Read, entry: SegmentEntry, index: SegmentIndex) -> tuple[Block, ...]:
-    raw = unpack(read, entry, index.blocks)
+def _decode_blocks(raw: bytes, entry: SegmentEntry) -> tuple[Block, ...]:
     try:
         blocks = decode(tuple[Block, ...], raw, size_max=BLOCKS_BYTES_MAX)
     except EncodingError as error:
         raise _damaged(entry, "the blocks", got=error) from None
+    if not blocks:
+        raise _damaged(entry, "no block")
+    return blocks
+
+
+def _read_blocks(read: Read, entry: SegmentEntry, index: SegmentIndex) -> tuple[Block, ...]:
+    blocks = _decode_blocks(unpack(read, entry, index.blocks), entry)
     heights = [block.header.height for block in blocks]
     if heights != list(range(index.first_height, index.last_height + 1)):
         raise _damaged(entry, "the blocks have other heights", got=f"{len(heights)} blocks")

@@ -183,7 +183,7 @@ def _states(home: Home, config: NodeConfig) -> dict[str, str]:
     for directory in archives.directories:
         try:
             segments = directory.manifest().segments
-        except ArchiveDamaged as error:
+        except (ArchiveDamaged, UsageError) as error:
             say(str(error))
             continue
         for entry in segments:
@@ -219,46 +219,63 @@ def verify(directory: Path, genesis: Path | None, policy: Path | None) -> int:
 @archive.command()
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--to", "target", type=click.Path(path_type=Path), help="The archive to add to. [default: the home's]")
-def add(source: Path, target: Path | None) -> int:
+@click.option("--genesis", type=click.Path(path_type=Path), help="The chain's genesis. [default: the home's]")
+def add(source: Path, target: Path | None, genesis: Path | None) -> int:
     """Take over segments of another archive, such as a peer's or a backup, where they are missing or damaged here.
 
-    Each is verified first. A running node reads them from then on.
+    Each is verified first. A running node reads them from then on. SOURCE may be the archive itself: its manifest is
+    then written anew from its good segments, as it is where it is found damaged.
     """
-    from chainnode.archive_files import ArchiveDirectory, DirectoryDisk, manifest_of
+    from chainnode.archive_files import ArchiveDirectory
+    from chainnode.founding import read_genesis
 
     options = settings()
-    chain_id = manifest_of(DirectoryDisk(source), str(source)).chain_id
-    if target is None:
+    if target is None or genesis is None:
         home = options.require_home()
-        target = home.resolve(options.load_config(home).config.ledger.archive_path)
-        from chainnode.founding import read_genesis
-
-        if read_genesis(home.genesis).chain_id != chain_id:
-            raise UsageError("archive of another chain", where=str(source), got=chain_id)
-    if source.resolve() == target.resolve():
-        raise UsageError("an archive cannot be added to itself", where=str(source))
-    own = ArchiveDirectory.at(target, chain_id)
+        target = target or home.resolve(options.load_config(home).config.ledger.archive_path)
+        genesis = genesis or home.genesis
+    chain_id = read_genesis(genesis).chain_id
+    own, other = ArchiveDirectory.at(target, chain_id), ArchiveDirectory.at(source, chain_id)
     with own.disk.lock(), progress("adding", None) as bar:
-        row = _take(own, ArchiveDirectory.at(source, chain_id), bar)
+        row = _relisted(own, bar) if source.resolve() == target.resolve() else _take(own, other, bar)
     show(row)
     return 0
 
 
-def _take(target: ArchiveDirectory, source: ArchiveDirectory, bar: Progress) -> dict[str, Any]:
+def _relisted(own: ArchiveDirectory, bar: Progress) -> dict[str, Any]:
+    from chainnode.archive_checking import driven
+
+    found = driven(own.relist(tell=say), lambda: bar.describe("verifying"))
+    return {"archive": own.where, "added": 0, "already_there": len(found)}
+
+
+def _take(own: ArchiveDirectory, other: ArchiveDirectory, bar: Progress) -> dict[str, Any]:
+    from chainnode.archive_checking import driven
+    from chainnode.files import NotFound
+    from ledger.archive import ArchiveDamaged
+
+    def tell() -> None:
+        bar.advance()
+
+    try:
+        own.manifest()
+    except ArchiveDamaged as error:
+        say(f"{error}; it is made anew from the segments")
+        driven(own.relist(tell=say), tell)
+    try:
+        entries = list(other.manifest().segments)
+    except ArchiveDamaged as error:
+        say(str(error))
+        entries = []
+    entries = entries or driven(other.described(tell=say), tell)
     added = kept = 0
-    for entry in source.manifest().segments:
+    for entry in entries:
         bar.describe(entry.name)
-        checking = target.is_sound(entry)
-        while True:
-            try:
-                next(checking)
-            except StopIteration as end:
-                sound = bool(end.value)
-                break
-        if sound:
+        if driven(own.is_sound(entry), tell):
             kept += 1
             continue
-        for _ in target.take(source, entry):
-            pass
+        driven(own.take(other, entry), tell)
         added += 1
-    return {"archive": target.where, "added": added, "already_there": kept}
+    if not entries:
+        raise NotFound("no archive of this chain", where=other.where, expected="a manifest or segments")
+    return {"archive": own.where, "added": added, "already_there": kept}
