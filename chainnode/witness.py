@@ -42,6 +42,7 @@ from primitives.notes import (
     NoteKey,
     assemble_note,
     cosign,
+    is_key_name,
     parse_note,
     parse_vkey,
     signature_line,
@@ -304,6 +305,8 @@ def _keep_pair(known: WitnessedLog, latest: Latest, request: AddCheckpoint) -> N
 
 def make_witness(directory: Path, name: str) -> NoteKey:
     """Make a witness's directory and key, and return its public key. UsageError where there is one already."""
+    if not is_key_name(name):
+        raise UsageError("a key's name", expected="no spaces, plus or control characters", got=name)
     key = new_key("witness")
     vkey = NoteKey(name, COSIGNATURE_V1, bytes.fromhex(key.public))
     if directory.exists() and any(directory.iterdir()):
@@ -330,6 +333,13 @@ def add_log(directory: Path, text: str) -> str:
     vkey = _read_vkey(directory)
     policy = parse_policy(text)
     origin = _one_origin(policy)
+    if any(key.public == vkey.public for key in policy.witnesses.values()):
+        raise UsageError(
+            "the policy names this very witness",
+            where=origin,
+            got=vkey.name,
+            hint="it would wait for its own cosignature: give it the policy of the validators alone",
+        )
     target = directory / "logs" / origin_hash(origin)
     latest = _read_latest(target, origin, vkey)
     if latest is not None:

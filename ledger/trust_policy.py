@@ -81,7 +81,8 @@ class CheckedCheckpoint:
 class TrustPolicy:
     """Logs by their keys, witnesses and groups by their names in the policy, and the name that must hold.
 
-    `epochs` are those that it lists, ascending; the last one's validators are the group that the quorum names.
+    `epochs` are those that it lists, ascending; the last one's validators are a group, which the quorum names alone or,
+    through another group, beside outside witnesses (`ledger.policy_witnesses`).
     """
 
     logs: list[NoteKey] = field(default_factory=list)

@@ -21,6 +21,7 @@ from primitives.errors import InputError, ProofError, UsageError
 
 if TYPE_CHECKING:
     from chainnode.cli.exits import VerificationFailed
+    from primitives.notes import NoteKey
 
 FILE_BYTES_MAX = 16 * 1024 * 1024
 PROOF_BYTES_MAX = 256 * 1024 * 1024
@@ -229,6 +230,18 @@ def _receipt_row(text: str, policy: str) -> dict[str, Any]:
     }
 
 
+def _witness(entry: str) -> tuple[str, NoteKey]:
+    """Return name and key of NAME=VKEY."""
+    from primitives.notes import parse_vkey
+
+    name, found, vkey = entry.partition("=")
+    if not found or "+" in name:
+        raise UsageError(
+            "not a witness", expected="NAME=VKEY, the VKEY as `chainnode witness init` prints it", got=entry
+        )
+    return name, parse_vkey(vkey)
+
+
 @click.group(cls=Group)
 def policy() -> None:
     """What verifying needs to know: log keys, cosigners, quorum."""
@@ -237,7 +250,22 @@ def policy() -> None:
 @policy.command()
 @click.option("-f", "--file", "target", type=click.Path(path_type=Path), help="Write it here. [default: stdout]")
 @click.option("--genesis", type=click.Path(path_type=Path), help="Make it from this genesis, asking no node.")
-def export(target: Path | None, genesis: Path | None) -> None:
+@click.option(
+    "--witness",
+    "entries",
+    multiple=True,
+    metavar="NAME=VKEY",
+    help="Demand this outside witness beside the validators; repeatable. NAME is any word that the policy has not.",
+)
+@click.option(
+    "--require-witnesses",
+    "threshold",
+    default="all",
+    show_default=True,
+    metavar="all|any|N",
+    help="How many of the witnesses must have cosigned.",
+)
+def export(target: Path | None, genesis: Path | None, entries: tuple[str, ...], threshold: str) -> None:
     """Export the policy of the present validators, in C2SP's tlog-policy form.
 
     Get it from somebody whom you trust, once: what is verified is only as good as the policy.
@@ -251,6 +279,10 @@ def export(target: Path | None, genesis: Path | None) -> None:
         text = policy_text(chain, (first_span(chain),))
     else:
         text = settings().client().get("/policy").decode()
+    if entries:
+        from ledger.policy_witnesses import with_witnesses
+
+        text = with_witnesses(text, dict(map(_witness, entries)), threshold)
     if target is None:
         click.echo(text, nl=False)
         return

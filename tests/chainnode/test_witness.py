@@ -441,6 +441,12 @@ def test_a_policys_quorum_is_demanded_before_anything_is_cosigned(directory: Pat
     assert len(list((directory / "logs" / origin_hash(ORIGIN) / "forks").iterdir())) == 1
 
 
+def test_a_policy_that_waits_for_the_witness_itself_is_refused(directory: Path, witness: Witness) -> None:
+    text = f"log {LOG_KEY.vkey()}\nwitness w {witness.vkey.vkey()}\nquorum w\n"
+    with pytest.raises(UsageError, match="this very witness"):
+        add_log(directory, text)
+
+
 def test_without_its_quorum_a_policy_keeps_its_keys(directory: Path, witness: Witness) -> None:
     add_log(directory, without_quorum(DEMANDING))
     assert witness.add_checkpoint(request(0, 3))
