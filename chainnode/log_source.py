@@ -33,6 +33,8 @@ BUSY_ATTEMPTS_MAX = 5
 BUSY_WAIT_S = 0.5
 BUSY_WAIT_S_MAX = 5.0
 WATCH_S = 0.25
+NO_CHECKPOINT = "no_checkpoint"
+"""The reason of a node that has none yet, as one at its beginning."""
 _BUSY = (429, 503)
 _OK, _NOT_FOUND, _GONE = 200, 404, 410
 
@@ -138,12 +140,13 @@ class HttpSource:
             status, body, wait_s = self._ask(path, size_max)
             if status == _OK:
                 return body
-            if status in (_NOT_FOUND, _GONE):
+            refused = CallRefused(_refusal(f"{self.name}/{path}: HTTP {status}", f"http_{status}", body))
+            if status in (_NOT_FOUND, _GONE) or refused.slug == NO_CHECKPOINT:
                 return None
             if status not in _BUSY or attempt == BUSY_ATTEMPTS_MAX - 1:
                 break
             time.sleep(wait_s)
-        raise CallRefused(_refusal(f"{self.name}/{path}: HTTP {status}", f"http_{status}", body))
+        raise refused
 
     def close(self) -> None:
         """Close the connection and end the thread that watches it; the next call opens another."""

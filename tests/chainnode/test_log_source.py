@@ -207,6 +207,9 @@ def test_a_busy_source_is_asked_again_a_few_times_and_others_refusals_are_told(m
         with pytest.raises(CallRefused, match="no token") as caught:
             found.get("tile/entries/000", LIMIT)
         assert (caught.value.code, caught.value.slug) == (-32004, "token_required")
+    none = b'{"error":{"code":-32002,"message":"none yet","data":{"reason":"no_checkpoint"}}}'
+    with server(answer(none, status="503 Busy")) as url, reading(url) as found:
+        assert found.get("checkpoint", LIMIT) is None
     for status in ("302 Found", "403 No", "500 Oh"):
         refused = pytest.raises(CallRefused, match=f"HTTP {status[:3]}: <html>")
         with server(answer(b"<html>", "Location: /x", status=status)) as url, reading(url) as found, refused:
