@@ -135,7 +135,9 @@ def _started(
         raise UsageError("there is a node of this name", got=chosen)
     step("founding")
     node = msgspec.structs.replace(
-        planned(net.directory, chosen, _free_port(file.base_port, len(taken))), member=member
+        planned(net.directory, chosen, _free_port(file.base_port, len(taken))),
+        member=member,
+        role="validator" if votes else "observer",
     )
     _found(net, Home(Path(node.home)), Home(Path(first.home)), node, now_ms, votes=votes)
     if snapshot is not None:

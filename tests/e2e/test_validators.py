@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from chainnode.cli.context import Settings
 from chainnode.cli.main import root
 from chainnode.localnet_join import add_node
+from ledger.receipts import verify
 from tests.e2e.network_fixtures import NAMES, Network, network, until
 from tests.e2e.traffic_fixtures import Answers, Submitter, submitters_of, traffic
 
@@ -156,3 +157,7 @@ def test_a_validator_leaves_and_goes_on_to_follow(net: Network, answers: Answers
     net.check_all([*NAMES, JOINER])
     for name in NAMES:
         answers.check_on(net, name)
+    assert net.status(JOINER)["warnings"] == [], "policies list its log key: it was a validator's"
+    for name in NAMES:
+        receipt = until(lambda: net.call(JOINER, "ledger_getProof", event_id=proposal)["receipt"])
+        assert verify(receipt, net.http(name, "GET", "/policy")[1].decode()).applied
