@@ -1,0 +1,590 @@
+#!/usr/bin/env python3
+"""Verify a proof of a chainnode ledger offline: a receipt, a certificate's status, or a checkpoint.
+
+    python verify_receipt.py FILE --policy POLICY                                 a receipt
+    python verify_receipt.py FILE --policy POLICY --certificate NO [--at TIME]    a status proof
+    python verify_receipt.py FILE --policy POLICY --checkpoint                    a checkpoint, as a signed note
+
+It shares no code with the node, and needs Python 3.10 and PyNaCl or `cryptography`. What it checks, under the names
+of its steps, stands in docs/proofs.md. Whom to believe stands in POLICY: get that from somebody whom you trust.
+It prints a JSON object on standard output and a sentence on standard error. Exit status: 0 verified, 3 refused
+(`step` says where, `why` says why), 2 wrong usage or a file that cannot be read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+try:
+    from nacl.exceptions import CryptoError as InvalidSignature
+    from nacl.signing import VerifyKey
+except ImportError:
+    from cryptography.exceptions import InvalidSignature  # type: ignore[assignment]  # one of the two is there
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    VerifyKey = None  # type: ignore[assignment, misc]  # likewise
+
+NUMBER_MAX, FILE_MAX, PROOF_MAX, POLICY_MAX, NOTE_MAX = (1 << 63) - 1, 64 << 20, 1 << 20, 4 << 20, 1 << 16
+HEADING, DECIMAL, KEY_NAME = "c2sp.org/tlog-proof@v1", "(?:0|[1-9][0-9]{0,18})", r"[^\s+\x00-\x1f]+"
+LOG, COSIGNER, COMMIT, OUTCOMES_A_LEAF = 1, 4, 2, 32
+FIELD, ORDER_8 = 2**255 - 19, 2707385501144840649318225287225658788936804267575313519463743609750303402022
+SMALL_ORDERS = (0, 1, FIELD - 1, ORDER_8, FIELD - ORDER_8)  # y of the points of order 4, 1, 2, 8 and 8
+
+
+class Refused(Exception):
+    """The proof does not hold: in which step, and why."""
+
+
+@contextmanager
+def step(name: str) -> Iterator[None]:
+    """Give what is refused within the name of this step, unless one within has named it."""
+    try:
+        yield
+    except Refused as refused:
+        raise Refused(refused.args[0] or name, refused.args[1]) from None
+    except ValueError as error:
+        raise Refused(name, f"malformed: {error}") from None
+
+
+def need(condition: object, why: str) -> None:
+    """Refuse unless the condition holds."""
+    if not condition:
+        raise Refused("", why)
+
+
+# Canonical MessagePack. A type is a range of integers, a dict (a record, the array of its fields in this order), or
+# a tuple: text, bytes or array with least and greatest length (and the items' type), a flag, or maybe what may be nil.
+Type = Any
+INT, NAT, MS, FLAG = range(-1 << 63, 1 << 64), range(1 << 64), range(253_402_300_800_000), ("flag",)
+TEXT, MEMBER, BYTES, HASH = ("text", 0, FILE_MAX), ("text", 1, 64), ("bytes", 0, FILE_MAX), ("bytes", 32, 32)
+PATH, HASHES, EVENT_BYTES = ("array", 0, 64, HASH), ("array", 0, FILE_MAX, HASH), ("bytes", 0, 65534)
+HEADER: Type = dict(suite=INT, version=INT, chain_id=HASH, height=INT, epoch=INT, parent=HASH, time_ms=INT)
+HEADER |= dict(proposer=INT, batches_root=HASH, first_index=INT, event_count=INT, outcomes_root=HASH, log_root=HASH)
+HEADER |= dict(state_root=HASH, batch_logs_root=HASH, next_validators=HASH)
+VOTES = ("array", 0, FILE_MAX, dict(index=INT, signature=BYTES))
+COMMITTED = dict(phase=INT, epoch=INT, view=INT, height=INT, block_hash=HASH, votes=VOTES)
+VALIDATORS = ("array", 0, 128, dict(name=TEXT, member=TEXT, vote_key=BYTES, cosign_key=BYTES, log_key=BYTES))
+HANDOVERS = ("array", 0, 4096, dict(header=HEADER, certificate=COMMITTED, validators=VALIDATORS))
+EVENT: Type = dict(member=MEMBER, reference=("bytes", 16, 16), expires_ms=MS)
+EVENT |= dict(kind=range(1, 256), schema=range(1, 65536), body=EVENT_BYTES)
+BATCH: Type = dict(suite=INT, chain_id=HASH, member=MEMBER, source=HASH, number=range(1 << 63), previous=HASH)
+BATCH |= dict(count=range(1, 1025), root=HASH, time_ms=MS)
+PLACE = dict(index=NAT, count=NAT, path=PATH)
+OUTCOME = dict(code=range(2), rule=("text", 0, 64), detail=("text", 0, 200))
+OUTCOME_PROOF = dict(leaf=BYTES, path=HASHES)
+RECEIPT: Type = dict(version=INT, event=EVENT_BYTES, header=HEADER, header_path=PATH, outcome=OUTCOME_PROOF)
+RECEIPT |= dict(place=PLACE, batch=BATCH, signature=("bytes", 64, 64), index=NAT, path=PATH, handovers=HANDOVERS)
+STATE_PROOF = dict(siblings=HASHES, other=("maybe", dict(path=BYTES, value_hash=HASH)))
+STATUS: Type = dict(version=INT, key=("bytes", 1, 256), value=("maybe", ("bytes", 0, 1 << 20)), proof=STATE_PROOF)
+STATUS |= dict(header=HEADER, following=("maybe", dict(header=HEADER, path=PATH)), handovers=HANDOVERS)
+FILED: Type = dict(kind=TEXT, digest=BYTES, custodian=TEXT, size_bytes=INT, member=TEXT, event_id=HASH)
+EVIDENCE = ("array", 0, FILE_MAX, FILED | dict(time_ms=INT, passed=FLAG))
+RECORD: Type = dict(number=TEXT, application=TEXT, holder=TEXT, holder_name=TEXT, product=dict.fromkeys("nmv", TEXT))
+RECORD |= dict(category=INT, catalogue=INT, body=TEXT, state=TEXT, since_ms=INT, version=INT, valid_from_ms=INT)
+RECORD |= dict(valid_until_ms=INT, suspension=("maybe", dict(reason=TEXT, from_ms=INT, until_ms=INT)))
+RECORD |= dict(revocation=("maybe", dict(reason=TEXT, by=TEXT, invalid_from_ms=INT)), predecessor=("maybe", TEXT))
+RECORD |= dict(successor=("maybe", TEXT), evidence=EVIDENCE, corrections=EVIDENCE, appeal_until_ms=("maybe", INT))
+RECORD |= dict(history=dict(count=INT, hash=HASH, changed_ms=INT))
+FORMS = {0xC0: ("nil", 0, range(1)), 0xC2: ("flag", 0, range(1)), 0xC3: ("flag", 0, range(1))}  # kind, width, numbers
+FORMS |= {0xD0: ("int", 1, range(-1 << 7, -32)), 0xD1: ("int", 2, range(-1 << 15, -1 << 7))}
+FORMS |= {0xD2: ("int", 4, range(-1 << 31, -1 << 15)), 0xD3: ("int", 8, range(-1 << 63, -1 << 31))}
+for first_, kind_, least_, widths in (
+    (0xC4, "bytes", 0, (1, 2, 4)),
+    (0xCC, "int", 128, (1, 2, 4, 8)),
+    (0xD9, "text", 32, (1, 2, 4)),
+    (0xDC, "array", 16, (2, 4)),
+):
+    for width_ in widths:
+        FORMS[first_] = (kind_, width_, range(least_, 1 << 8 * width_))
+        first_, least_ = first_ + 1, 1 << 8 * width_
+
+
+class Record(SimpleNamespace):
+    """The fields of a record by name, and in `raw` the bytes it was read from, the only ones that it has."""
+
+
+def decode(of: Type, data: bytes) -> Any:
+    """Return what these bytes are as this type, and nothing but it."""
+    value, end = read(data, 0, of)
+    need(end == len(data), "bytes behind the end")
+    return value
+
+
+def read(data: bytes, start: int, of: Type) -> tuple[Any, int]:
+    """Return the value of this type that begins at a place, and where it ends; nothing grows beyond its type."""
+    kind, number, at = read_head(data, start)
+    if isinstance(of, range):
+        need(kind == "int" and number in of, "not an integer of its range")
+        return number, at
+    if isinstance(of, dict):
+        need(kind == "array" and number == len(of), f"not a record of {', '.join(of)}")
+        fields: dict[str, Any] = {}
+        for name, type_ in of.items():
+            fields[name], at = read(data, at, type_)
+        return Record(**fields, raw=data[start:at]), at
+    if of[0] == "maybe":
+        return (None, at) if kind == "nil" else read(data, start, of[1])
+    need(kind == of[0], f"{kind} for {of[0]}")
+    if kind == "flag":
+        return data[start] == 0xC3, at
+    if kind == "array":
+        need(of[1] <= number <= of[2], "an array of another length")
+        items = []
+        for _ in range(number):
+            item, at = read(data, at, of[3])
+            items.append(item)
+        return items, at
+    part = data[at : at + number]
+    value = part.decode() if kind == "text" else part
+    need(len(part) == number and of[1] <= len(value) <= of[2], f"{kind} of another length")
+    return value, at + number
+
+
+def read_head(data: bytes, at: int) -> tuple[str, int, int]:
+    """Return kind and number (an integer or a length) of what begins at a place, and where its content does."""
+    need(at < len(data), "cut short")
+    first = data[at]
+    if first <= 0x7F or first >= 0xE0:
+        return "int", first - (first >= 0xE0) * 0x100, at + 1
+    if 0x90 <= first <= 0xBF:
+        return ("array", first & 15, at + 1) if first <= 0x9F else ("text", first & 31, at + 1)
+    need(first in FORMS, "a type that has no canonical form")
+    kind, width, numbers = FORMS[first]
+    number = int.from_bytes(data[at + 1 : at + 1 + width], "big", signed=0xD0 <= first <= 0xD3)
+    need(at + width < len(data) and number in numbers, "cut short, or not in the shortest form")
+    return kind, number, at + 1 + width
+
+
+def sha256(*parts: bytes) -> bytes:
+    """Return SHA-256 of the parts together."""
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+def domain(tag: str, *parts: bytes) -> bytes:
+    """Return the hash of the parts under a tag of its own."""
+    return sha256(b"chainnode/v1/", tag.encode(), b"\0", *parts)
+
+
+def hash_of(header: Record) -> bytes:
+    """Return a block's hash, which is the leaf hash of its header: kind 0, then the canonical bytes."""
+    return sha256(b"\0\0", header.raw)
+
+
+def check_leaf(root: bytes, size: int, index: int, leaf: bytes, path: list[bytes]) -> None:
+    """Refuse unless the leaf of this hash stands at `index` in the tree of `size` leaves (RFC 9162, 2.1.3.2)."""
+    need(0 <= index < size <= NUMBER_MAX, "no such place in a tree of this size")
+    inner = (index ^ (size - 1)).bit_length()
+    need(len(path) == inner + bin(index >> inner).count("1"), "a path of another length")
+    for level, sibling in enumerate(path):
+        is_right = level >= inner or index >> level & 1
+        leaf = sha256(b"\1", sibling, leaf) if is_right else sha256(b"\1", leaf, sibling)
+    need(leaf == root, "the path leads to another root")
+
+
+def check_key(key: bytes) -> None:
+    """Refuse a public key that is not canonical, or of small order: such a one vouches for anything."""
+    y = int.from_bytes(key, "little") & (1 << 255) - 1
+    need(len(key) == 32 and y < FIELD and y not in SMALL_ORDERS, "not an acceptable Ed25519 key")
+
+
+def check_signature(key: bytes, message: bytes, signature: bytes, whose: str) -> None:
+    """Refuse unless the Ed25519 signature holds; of what libsodium refuses, OpenSSL is not asked."""
+    check_key(key)
+    nonce_y = int.from_bytes(signature[:32], "little") & (1 << 255) - 1
+    try:
+        need(len(signature) == 64 and nonce_y % FIELD not in SMALL_ORDERS, f"not a signature: {whose}")
+        if VerifyKey is not None:
+            VerifyKey(key).verify(message, signature)
+        else:
+            Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        raise Refused("", f"a signature that does not verify: {whose}") from None
+
+
+def unbase64(text: str) -> bytes:
+    """Return the bytes of base64 in its one spelling."""
+    data = base64.b64decode(text, validate=True)
+    need(base64.b64encode(data).decode() == text, "base64 in another spelling")
+    return data
+
+
+def key_id(name: str, type_: int, key: bytes) -> bytes:
+    """Return the 4 bytes that stand for a key in signature lines."""
+    return sha256(name.encode(), b"\n", bytes([type_]), key)[:4]
+
+
+def key_of(vkey: str, type_: int) -> tuple[str, bytes]:
+    """Return name and key of a verifier key, NAME+ID+BASE64."""
+    name, id_, data = [*vkey.split("+", 2), "", ""][:3]
+    key = unbase64(data)
+    need(re.fullmatch(KEY_NAME, name) and len(key) == 33 and key[0] == type_, "not a key of this type")
+    need(key_id(name, type_, key[1:]).hex() == id_, "a key's id does not fit")
+    return name, key[1:]
+
+
+def read_note(note: str) -> tuple[str, dict[tuple[str, bytes], bytes]]:
+    """Return the text of a signed note and its signatures by name and key id."""
+    need(len(note.encode()) <= NOTE_MAX and not re.search(r"[\x00-\x09\x0b-\x1f]", note), "not a note")
+    text, blank, tail = note.rpartition("\n\n")
+    need(blank and re.fullmatch(f"(?:\u2014 {KEY_NAME} [A-Za-z0-9+/=]+\n){{1,256}}", tail), "not signature lines")
+    signed: dict[tuple[str, bytes], bytes] = {}
+    for line in tail.splitlines():
+        name, data = line.split(" ")[1], unbase64(line.split(" ")[2])
+        need(len(data) > 4, "an empty signature")
+        signed.setdefault((name, data[:4]), data[4:])
+    return text + "\n", signed
+
+
+class Epoch(NamedTuple):
+    """The validators of an epoch, and the least size of a log that they cosign."""
+
+    number: int
+    size_min: int
+    validators: list[Record]
+
+    def quorum(self) -> int:
+        """Return how many of n validators decide: floor((n+f)/2)+1 with f = floor((n-1)/3)."""
+        n = len(self.validators)
+        return max(1, (n + (n - 1) // 3) // 2 + 1)
+
+    def after(self, handover: Record, chain_id: bytes) -> Epoch:
+        """Return the next epoch; refuse unless a quorum of this one committed the block that names it."""
+        header, votes, block = handover.header, handover.certificate, hash_of(handover.header)
+        need((header.suite, header.version, header.epoch) == (1, 1, self.number), "a block of another epoch or suite")
+        need((votes.phase, votes.epoch, votes.block_hash) == (COMMIT, self.number, block), "votes for something else")
+        need(0 <= votes.view <= NUMBER_MAX and 1 <= votes.height <= NUMBER_MAX, "no view or height")
+        signers, n = [vote.index for vote in votes.votes], len(self.validators)
+        need(
+            signers == sorted(set(signers) & {*range(n)}) and len(signers) >= self.quorum(), "too few distinct signers"
+        )
+        numbers = votes.raw[2 : votes.raw.index(b"\xc4\x20" + block)]  # epoch, view and height as they stand there
+        for vote in votes.votes:
+            message = b"chainnode/v1/commit\0\x95\xc4\x20" + chain_id + numbers + b"\xc4\x20" + block
+            validator = self.validators[vote.index]
+            check_signature(validator.vote_key, message, vote.signature, f"vote of {validator.name}")
+        number, listed = self.number + 1, handover.raw[1 + len(header.raw) + len(votes.raw) :]
+        code = next((code for code, (kind, _, numbers) in FORMS.items() if kind == "int" and number in numbers), None)
+        head = bytes([number]) if code is None else bytes([code]) + number.to_bytes(FORMS[code][1], "big")
+        need(
+            domain("validators", b"\x92", head, listed) == header.next_validators, "a set that the block does not name"
+        )
+        size_min = header.first_index + header.event_count + 2
+        need(size_min > self.size_min, "an epoch that ends before it begins")
+        return Epoch(number, size_min, handover.validators)
+
+
+class Policy:
+    """Logs, witnesses and groups, the name that must hold, and the epochs that it lists."""
+
+    def __init__(self, text: str) -> None:
+        self.logs: dict[bytes, str] = {}
+        self.witnesses: dict[str, tuple[str, bytes]] = {}
+        self.groups: dict[str, tuple[int, list[str]]] = {}
+        self.quorum, self.epochs, self.taken = "", list[Epoch](), {"none"}
+        with step("policy"):
+            need(len(text) <= POLICY_MAX, "too large")
+            for number, line in enumerate(text.split("\n"), 1):
+                with step(f"policy, line {number}"):
+                    need(not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", line), "a control character")
+                    self._read_line([word for word in re.split("[ \t]+", line) if word])
+            need(self.quorum, "no quorum")
+            if self.epochs:
+                self._check_present(self.epochs[-1])
+
+    def _read_line(self, words: list[str]) -> None:
+        match words:
+            case ["#chainnode", "epoch", number, "from", size, data]:
+                self._read_epoch(number, size, unbase64(data))
+            case ["log", vkey] | ["log", vkey, _]:
+                name, key = key_of(vkey, LOG)
+                self._take(f"log {key.hex()}")
+                self.logs[key] = name
+            case ["witness", name, vkey] | ["witness", name, vkey, _]:
+                self.witnesses[name] = key_of(vkey, COSIGNER)
+                self._take(name, f"witness {self.witnesses[name][1].hex()}")
+            case ["group", name, least, _, *_]:
+                need(all(m in self.witnesses or m in self.groups for m in words[3:]), "a member not defined above")
+                self._take(name, *(f"member {member}" for member in words[3:]))
+                need(re.fullmatch("any|all|[1-9][0-9]{0,5}", least), "not a threshold")
+                count = {"any": 1, "all": len(words) - 3}.get(least) or int(least)
+                need(count <= len(words) - 3, "a threshold above the number of members")
+                self.groups[name] = (count, words[3:])
+            case ["quorum", name]:
+                need(name == "none" or name in self.witnesses or name in self.groups, "a name not defined above")
+                need(not self.quorum, "a second quorum")
+                self.quorum = name
+            case _:
+                need(not words or (words[0].startswith("#") and words[0] != "#chainnode"), "not understood")
+
+    def _take(self, *names: str) -> None:
+        for name in names:
+            need(name not in self.taken, f"it stands twice: {name}")
+            self.taken.add(name)
+
+    def _read_epoch(self, number: str, size: str, data: bytes) -> None:
+        found = decode(dict(epoch=NAT, validators=VALIDATORS), data)
+        need(number == str(found.epoch) and re.fullmatch(DECIMAL, size), "not the set that the line names")
+        names = [validator.name for validator in found.validators]
+        need(names and all(re.fullmatch(KEY_NAME, name) and len(name) <= 64 for name in names), "names of validators")
+        keys = [key for v in found.validators for key in (v.vote_key, v.cosign_key, v.log_key)]
+        need(len(set(names)) == len(names) and len(set(keys)) == len(keys), "a validator or key that stands twice")
+        for key in keys:
+            check_key(key)
+        last = self.epochs[-1] if self.epochs else Epoch(found.epoch - 1, 0, [])
+        need(found.epoch == last.number + 1 and last.size_min < int(size) <= NUMBER_MAX, "epochs out of order")
+        self.epochs.append(Epoch(found.epoch, int(size), found.validators))
+
+    def _check_present(self, epoch: Epoch) -> None:
+        """Refuse unless the group of the last epoch says of its validators what the epoch's line says."""
+        least, members = self.groups.get(f"validators-of-epoch-{epoch.number}", (0, []))
+        chain, _, chain_id = next(iter(self.logs.values()), "").rpartition("/")
+        need(len(set(self.logs.values())) == 1 and re.fullmatch("[0-9a-f]{64}", chain_id), "not the logs of one chain")
+        named = sorted((f"{chain}/{v.name}", v.cosign_key) for v in epoch.validators)
+        listed = sorted(self.witnesses.get(name, ("", b"")) for name in members)
+        need(listed == named and least == epoch.quorum(), "a group that is not the quorum of the epoch's validators")
+
+    def _at(self, origin: str, size: int, handovers: list[Record]) -> tuple[int | None, list[bytes], Any, Any]:
+        """Return epoch, log keys, witnesses and groups for a log of this size."""
+        logs = [key for key, name in self.logs.items() if name == origin]
+        if not self.epochs:
+            return None, logs, self.witnesses, self.groups
+        epochs, own = list(self.epochs), self.epochs[-1].number
+        with step("handovers"):
+            for handover in handovers:
+                if handover.header.epoch >= own:
+                    epochs.append(epochs[-1].after(handover, bytes.fromhex(origin[-64:])))
+        with step("epoch"):
+            need(size >= epochs[0].size_min, "before the epochs of the policy")
+        logs = list(dict.fromkeys([*logs, *(each.log_key for epoch in epochs for each in epoch.validators)]))
+        epoch = [each for each in epochs if each.size_min <= size][-1]
+        if epoch.number == own:
+            return own, logs, self.witnesses, self.groups
+        group = f"validators-of-epoch-{own}"
+        witnesses = {name: key for name, key in self.witnesses.items() if name not in self.groups[group][1]}
+        kept, cosigners = {*witnesses, *self.groups}, list[str]()
+        for validator in epoch.validators:
+            cosigners.append(validator.name)
+            while cosigners[-1] in kept:
+                cosigners[-1] += f"@{epoch.number}"
+            witnesses[cosigners[-1]] = (f"{origin[:-65]}/{validator.name}", validator.cosign_key)
+        return epoch.number, logs, witnesses, self.groups | {group: (epoch.quorum(), cosigners)}
+
+    def check(self, note: str, handovers: list[Record]) -> Record:
+        """Return the checkpoint of a note; refuse unless a log of the policy signed it and the quorum cosigned it."""
+        with step("checkpoint"):
+            text, signed = read_note(note)
+            lines = re.fullmatch(f"(.+)\n({DECIMAL})\n(.+)\n", text)
+            origin, size, root = (lines[1], int(lines[2]), unbase64(lines[3])) if lines else ("", 0, b"")
+            need(size <= NUMBER_MAX and len(root) == 32, "not origin, size and root of a log")
+            need(origin in self.logs.values(), "of a log that the policy does not name")
+        epoch, logs, witnesses, groups = self._at(origin, size, handovers)
+        with step("log signature"):
+            by = [key for key in logs if (origin, key_id(origin, LOG, key)) in signed]
+            need(by, "none by a key of the log that the policy knows")
+            for key in by:
+                check_signature(key, text.encode(), signed[origin, key_id(origin, LOG, key)], "the log")
+        times: dict[str, int] = {}
+        with step("cosignatures"):
+            for name, (signer, key) in witnesses.items():
+                signature = signed.get((signer, key_id(signer, COSIGNER, key)))
+                if signature is not None:
+                    times[name] = int.from_bytes(signature[:8], "big")
+                    need(times[name] <= NUMBER_MAX, f"a time out of range: {name}")
+                    statement = f"cosignature/v1\ntime {times[name]}\n{text}".encode()
+                    check_signature(key, statement, signature[8:], name)
+            held = {"none", *times}
+            for name, (least, members) in groups.items():  # each names only what stands above it
+                held |= {name} if sum(member in held for member in members) >= least else set()
+            need(self.quorum in held, f"too few for the policy: {', '.join(times) or 'none'}")
+        said = dict(origin=origin, log_size=size, epoch=epoch, witnesses=len(witnesses), cosigners=list(times))
+        said |= dict(cosigned_first_s=min(times.values(), default=0), cosigned_last_s=max(times.values(), default=0))
+        return Record(origin=origin, size=size, root=root, said=said)
+
+
+def read_proof(text: str, of: Type, version: int, policy: Policy, size_max: int = PROOF_MAX) -> tuple[Record, Record]:
+    """Return the extra data of a proof (C2SP tlog-proof), and its checkpoint with the leaf's `index` and `path`."""
+    with step("proof"):
+        top, blank, note = text.partition("\n\n")
+        lines = re.fullmatch(f"{re.escape(HEADING)}\nextra (.*)\nindex ({DECIMAL})((?:\n.+){{0,64}})", top)
+        need(len(text) <= size_max and blank, "too large, or no checkpoint")
+        if lines is None:
+            raise Refused("", "not a proof")
+        data, index, path = (unbase64(lines[1]), int(lines[2]), [unbase64(line) for line in lines[3].split("\n")[1:]])
+        need(all(len(each) == 32 for each in path), "not a path")
+    with step("extra data"):
+        extra = decode(of, data)
+        need(extra.version == version, f"version {extra.version} where this verifier knows {version}")
+    checkpoint = policy.check(note, extra.handovers)
+    checkpoint.index, checkpoint.path = index, path
+    return extra, checkpoint
+
+
+def check_header(checkpoint: Record, header: Record, path: list[bytes]) -> None:
+    """Refuse unless a block's header is of this chain and stands in the log, behind the block's events."""
+    need((header.suite, header.version) == (1, 1), "a suite or rules that this verifier does not know")
+    need(checkpoint.origin.endswith("/" + header.chain_id.hex()), "a block of another chain")
+    check_leaf(checkpoint.root, checkpoint.size, header.first_index + header.event_count, hash_of(header), path)
+
+
+def outcome_of(header: Record, proof: Record, index: int) -> Record:
+    """Return the outcome of an event of a block by its index there."""
+    need(0 <= index < header.event_count, "an event outside of the block")
+    number, leaves = index // OUTCOMES_A_LEAF, -(-header.event_count // OUTCOMES_A_LEAF)
+    check_leaf(header.outcomes_root, leaves, number, sha256(b"\0", proof.leaf), proof.path)
+    count = min(OUTCOMES_A_LEAF, header.event_count - number * OUTCOMES_A_LEAF)
+    outcomes: list[Record] = decode(("array", count, count, OUTCOME), proof.leaf)
+    return outcomes[index % OUTCOMES_A_LEAF]
+
+
+def verify_receipt(text: str, policy: Policy) -> dict[str, Any]:
+    """Return what a receipt proves: an event, what became of it, who said it, and when."""
+    receipt, checkpoint = read_proof(text, RECEIPT, 2, policy)
+    header, batch, place = receipt.header, receipt.batch, receipt.place
+    with step("event"):
+        event = decode(EVENT, receipt.event)
+        identity = sha256(b"\0", bytes([event.kind]), receipt.event)
+        check_leaf(checkpoint.root, checkpoint.size, checkpoint.index, identity, checkpoint.path)
+    with step("header"):
+        check_header(checkpoint, header, receipt.header_path)
+    with step("outcome"):
+        index = checkpoint.index - header.first_index
+        outcome = outcome_of(header, receipt.outcome, index)
+    with step("batch"):
+        batch_leaf = sha256(b"\0", domain("batch", batch.raw))
+        check_leaf(header.batches_root, place.count, place.index, batch_leaf, place.path)
+        need((batch.member, batch.chain_id) == (event.member, header.chain_id), "of another member or chain")
+        check_leaf(batch.root, batch.count, receipt.index, identity, receipt.path)
+    with step("source signature"):
+        check_signature(batch.source, b"chainnode/v1/batch\0\x91" + batch.raw, receipt.signature, "the source")
+    said = dict(proved="event", event_id=identity.hex(), applied=outcome.code == 0, rule=outcome.rule)
+    said |= dict(detail=outcome.detail, member=event.member, reference=event.reference.hex(), kind=event.kind)
+    said |= dict(schema=event.schema, body=event.body.hex(), source=batch.source.hex(), batch_number=batch.number)
+    said |= dict(chain_id=header.chain_id.hex(), height=header.height, index=index, log_index=checkpoint.index)
+    return said | dict(time_ms=header.time_ms) | dict(checkpoint.said)
+
+
+def check_status(status: Record, checkpoint: Record) -> tuple[int | None, bool]:
+    """Return up to when the value of a status proof is proved, and whether its block is the newest of the log."""
+    header, following, place = status.header, status.following, status.header.first_index + status.header.event_count
+    with step("header"):
+        need(checkpoint.index == place, "an index that is not the header's")
+        check_header(checkpoint, header, checkpoint.path)
+    with step("state"):
+        check_state(header.state_root, status.key, status.value, status.proof)
+    with step("next header"):
+        if following is not None:
+            check_header(checkpoint, following.header, following.path)
+            said = (following.header.parent, following.header.height)
+            need(said == (hash_of(header), header.height + 1), "a header that does not follow")
+            return following.header.time_ms, False
+    is_newest = checkpoint.size == place + 1
+    return (max(checkpoint.said["cosigned_first_s"] * 1000, header.time_ms) if is_newest else None), is_newest
+
+
+def check_state(root: bytes, key: bytes, value: bytes | None, proof: Record) -> None:
+    """Refuse unless the sparse Merkle map of this root holds this value under the key, or nothing (None)."""
+    path, other, depth = domain("state-path", key), proof.other, len(proof.siblings)
+    way = int.from_bytes(path, "big")
+    need(depth <= 256 and (value is None or other is None), "not a path of the map")
+    node = bytes(32) if value is None else domain("state-leaf", path, sha256(value))
+    if other is not None:
+        apart = (way ^ int.from_bytes(other.path, "big")).bit_length()
+        need(len(other.path) == 32 and 0 < apart <= 256 - depth, "a leaf that proves no absence of this key")
+        node = domain("state-leaf", other.path, other.value_hash)
+    for level in range(depth - 1, -1, -1):
+        sibling, is_right = proof.siblings[level], way >> 255 - level & 1
+        node = domain("state-node", sibling, node) if is_right else domain("state-node", node, sibling)
+    need(node == root, "the path leads to another root")
+
+
+def status_at(record: Record, at_ms: int) -> str:
+    """Return what a certificate's record says of it at a time."""
+    if record.revocation is not None and at_ms >= record.revocation.invalid_from_ms:
+        return "revoked"
+    if at_ms < record.history.changed_ms:
+        need(at_ms < record.valid_from_ms, "a record that does not reach back so far")
+        return "not_yet_valid"
+    if record.state == "cancelled" or at_ms >= record.valid_until_ms:
+        return "cancelled" if record.state == "cancelled" else "expired"
+    if record.suspension is not None:
+        return "suspended"
+    return "not_yet_valid" if at_ms < record.valid_from_ms else "valid"
+
+
+def verify_status(text: str, policy: Policy, number: str, at_ms: int | None = None) -> dict[str, Any]:
+    """Return a certificate's status at a time (default: its block's), or that there is none."""
+    status, checkpoint = read_proof(text, STATUS, 2, policy)
+    (until_ms, is_newest), time_ms = check_status(status, checkpoint), status.header.time_ms
+    at_ms = time_ms if at_ms is None else at_ms
+    with step("certificate"):
+        need(status.key == b"certificate/" + number.encode(), "a proof of another key")
+        found = None if status.value is None else decode(RECORD, status.value)
+    with step("time"):
+        need(at_ms == time_ms or (until_ms is not None and time_ms <= at_ms < until_ms + is_newest), "not proved then")
+        word = None if found is None else status_at(found, at_ms)
+    said = dict(proved="status", number=number, exists=found is not None, status=word, valid=word == "valid")
+    said |= dict(at_ms=at_ms, until_ms=until_ms, is_newest=is_newest, time_ms=time_ms, height=status.header.height)
+    said |= dict(chain_id=status.header.chain_id.hex(), header_hash=hash_of(status.header).hex())
+    return said | dict(checkpoint.said)
+
+
+def read_time(text: str) -> int:
+    """Return a time as milliseconds since 1970: such a number, or RFC 3339."""
+    since = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+    moment = since if text.isdecimal() else datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return int(text) if text.isdecimal() else (moment - since) // timedelta(milliseconds=1)
+
+
+def answer(file: str, policy: str, verify: Callable[[str, Policy], dict[str, Any]]) -> int:
+    """Print what the proof in a file proves under the policy in another; return the exit status."""
+    try:
+        texts = []
+        for name in (policy, file):
+            with sys.stdin.buffer if name == "-" else open(name, "rb") as stream:
+                texts.append(stream.read(FILE_MAX + 1))
+        with step("text"):
+            need(max(map(len, texts)) <= FILE_MAX, "a file that is too large")
+            policy_text, text = (data.decode() for data in texts)
+        found = {"verified": True} | verify(text, Policy(policy_text))
+    except OSError as error:
+        print(f"cannot read {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
+    except Refused as refused:
+        found = {"verified": False, "step": refused.args[0], "why": refused.args[1]}
+    print(json.dumps(found))
+    print("verified" if found["verified"] else f"REFUSED at {found['step']}: {found['why']}", file=sys.stderr)
+    return 0 if found["verified"] else 3
+
+
+def main() -> int:
+    """Verify what the command line names; return the exit status."""
+    parser = argparse.ArgumentParser(description="Verify a proof of a chainnode ledger, offline.")
+    parser.add_argument("file", help="the proof; - is standard input")
+    parser.add_argument("--policy", required=True, help="whom to believe (C2SP tlog-policy)")
+    parser.add_argument("--certificate", metavar="NO", help="a status proof of this certificate")
+    parser.add_argument("--at", type=read_time, metavar="TIME", help="its status then: RFC 3339, or ms since 1970")
+    parser.add_argument("--checkpoint", action="store_true", help="a checkpoint alone")
+    options = parser.parse_args()
+
+    def verify(text: str, policy: Policy) -> dict[str, Any]:
+        if options.checkpoint:
+            return dict(policy.check(text, []).said)
+        if options.certificate is None:
+            return verify_receipt(text, policy)
+        return verify_status(text, policy, options.certificate, options.at)
+
+    return answer(options.file, options.policy, verify)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
