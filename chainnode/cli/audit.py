@@ -14,6 +14,7 @@ import click
 
 from chainnode.cli.certificate_proofs import history_pages
 from chainnode.cli.context import settings
+from chainnode.cli.entry import entry, verify_entry
 from chainnode.cli.main import Group
 from chainnode.cli.mirror import fork, mirror
 from chainnode.cli.output import join, progress, say, show
@@ -34,6 +35,8 @@ def audit() -> None:
 
 audit.add_command(mirror)
 audit.add_command(fork)
+audit.add_command(entry)
+audit.add_command(verify_entry)
 
 
 @audit.command()

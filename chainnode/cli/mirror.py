@@ -28,6 +28,7 @@ INTERVAL_S = 1.0
 TIMEOUT_S = 30.0
 ENDPOINTS_MAX = 64
 _MISLED = "do not rely on what this source says"
+_LACKING = "name more endpoints: a node that began from a snapshot, or freed what it had archived, lacks old parts"
 
 
 @click.command()
@@ -58,6 +59,9 @@ _MISLED = "do not rely on what this source says"
     show_default=True,
     help="Seconds for one answer.",
 )
+@click.option(
+    "--replace-policy", is_flag=True, help="Hold the mirror to --policy from now on, if it accepts what is here."
+)
 @click.option("--check", is_flag=True, help="Verify what lies in DIRECTORY, asking nobody.")
 def mirror(
     directory: Path,
@@ -67,6 +71,7 @@ def mirror(
     follow: bool,
     interval_s: float,
     timeout_s: float,
+    replace_policy: bool,
     check: bool,
 ) -> None:
     """Copy the log into DIRECTORY, which any web server can serve as it is. Status 3 where something does not hold.
@@ -84,10 +89,12 @@ def mirror(
     files = MirrorFiles(directory)
     if check and files.checkpoint() is None:
         raise Missing("no mirror is here", where=str(directory), expected="a checkpoint in it")
-    trust = _trust(files, policy_file)
+    trust = _trust(files, policy_file, replace_policy)
     places = () if check else _places(endpoints)
     with open_sources(places, timeout_s) as sources, files.opened(), _bar() as bar, judged():
         copy = Mirror(files, trust, sources, entries=entries, progress=bar)
+        if replace_policy and copy.seen is not None:
+            files.put_policy(trust.policy_text)
         if check:
             found = _row(copy.check())
             kept = ("origin", "size", "root", "epoch", "cosigners", "tiles", "bundles")
@@ -101,14 +108,16 @@ def mirror(
             _raise_for(brought)
 
 
-def _trust(files: MirrorFiles, policy_file: Path | None) -> Trust:
+def _trust(files: MirrorFiles, policy_file: Path | None, replace: bool) -> Trust:
     """Return the policy that the mirror is held to: the pinned one, or at the first use the one that is given."""
     from chainnode.cli.proofs import file_text, refused
     from chainnode.monitoring import Trust
 
     pinned = files.policy()
     given = None if policy_file is None else file_text(policy_file)
-    text = given if pinned is None else pinned
+    if replace and given is None:
+        raise UsageError("no policy to hold the mirror to", expected="--replace-policy with --policy")
+    text = given if pinned is None or replace else pinned
     if text is None:
         raise UsageError(
             "a new mirror needs a policy",
@@ -120,7 +129,7 @@ def _trust(files: MirrorFiles, policy_file: Path | None) -> Trust:
             "the mirror is held to another policy",
             where=str(files.directory / "policy"),
             expected="the one of its first use, or none at all",
-            hint="later changes of validators are followed by themselves; to trust another policy start a new mirror",
+            hint="later validators are followed by themselves; --replace-policy holds it to another policy from now on",
         )
     try:
         return Trust(text)
@@ -158,7 +167,6 @@ def open_sources(places: tuple[str, ...], timeout_s: float) -> Iterator[list[Log
 @contextmanager
 def judged() -> Iterator[None]:
     """Let whatever was found to be wrong end with status 3."""
-    from chainnode.cli.exits import VerificationFailed
     from chainnode.monitoring import Alarm
     from ledger.signed_trees import TileMissing
 
@@ -166,9 +174,9 @@ def judged() -> Iterator[None]:
         yield
     except Alarm as error:
         raise _failed(error, error.hint or "") from None
-    except (InputError, TileMissing) as error:
-        if isinstance(error, VerificationFailed):
-            raise
+    except TileMissing as error:
+        raise _failed(error, _LACKING) from None
+    except InputError as error:
         raise _failed(error, error.hint or _MISLED) from None
 
 

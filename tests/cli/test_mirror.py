@@ -125,6 +125,17 @@ def test_the_policy_is_pinned_at_the_first_use(
         status, _, said = mirrored(capsys, directory, "--endpoint", url, "--policy", other)
         assert status == Exit.USAGE
         assert "held to another policy" in said
+        assert mirrored(capsys, directory, "--endpoint", url, "--replace-policy")[0] == Exit.USAGE
+        status, _, _ = mirrored(capsys, directory, "--endpoint", url, "--policy", other, "--replace-policy")
+        assert status == Exit.OK
+        assert (directory / "policy").read_text() == other.read_text()
+        foreign = tmp_path / "foreign"
+        foreign.write_text(
+            policy_of(chain(1)).replace("quorum", "# quorum").replace(" 3 node-bank-a", " 4 node-bank-a")
+        )
+        status, _, said = mirrored(capsys, directory, "--endpoint", url, "--policy", foreign, "--replace-policy")
+        assert status == Exit.VERIFICATION_FAILED
+        assert (directory / "policy").read_text() == other.read_text()
 
 
 def test_a_fork_is_kept_told_and_ends_with_status_3_and_the_file_convinces_others(

@@ -38,6 +38,7 @@ from ledger.batches import check_event
 from ledger.certificate_history import verify_certificate_history
 from ledger.chain import Chain
 from ledger.completeness import verify_completeness
+from ledger.entry_proofs import verify_entry
 from ledger.event_json import event_from_json
 from ledger.events import Event
 from ledger.evidence_bodies import EVIDENCE_VOTES, SignedVote, VotesEvidence, accused_bytes
@@ -392,6 +393,7 @@ def proof(data: bytes) -> None:
         lambda: parse_vkey(text),
         lambda: parse_policy(text).check(text),
         lambda: verify_fork(text, policy),
+        lambda: verify_entry(text, policy),
         lambda: parse_bundle(data, 3),
         lambda: parse_state(data, where="state"),
     )

@@ -68,6 +68,7 @@ READERS = {
     "ledger.batches.parse_batch": "batch",
     "ledger.certificate_history.verify_certificate_history": "proof",
     "ledger.completeness.verify_completeness": "proof",
+    "ledger.entry_proofs.verify_entry": "proof",
     "ledger.event_json.event_from_json": "json_event",
     "ledger.event_json.record_from_json": "json_event",
     "ledger.evidence_proofs.proof_from_json": "proof",
