@@ -14,7 +14,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test check lint types layers docs mutate model sim twins fuzz bench bench-floor e2e format lock
+.PHONY: help setup web demo test check lint types layers docs mutate model sim twins fuzz bench bench-floor e2e format lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -22,19 +22,23 @@ help: ## list the targets
 setup: ## create or refresh the virtual environment from the lock file
 	@bash scripts/setup.sh "$(VENV)" "$(PYTHON)"
 
+web: setup ## install Node and what else testing the JavaScript verifier needs
+	@bash scripts/setup_web.sh "$(VENV)"
+
 demo: setup ## run four banks on this machine, prove an answer offline, lose a bank and get it back
 	@$(BIN)/chainnode demo $(ARGS)
 
-test: setup ## run the tests (ARGS="tests/ledger -k name" for some of them)
+test: setup web ## run the tests (ARGS="tests/ledger -k name" for some of them)
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: COUNT ?= 5
 check: SEEDS ?= 500
 check: lint types layers docs mutate sim test ## run everything that a change must pass: lint, types, layers, docs, mutations, simulations, tests
 
-lint: setup ## check format and lint rules
+lint: setup web ## check format and lint rules
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: run 'make format'" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
+	@bash scripts/check_web.sh "$(VENV)"
 
 types: setup ## check the types with mypy --strict
 	@$(BIN)/mypy --no-error-summary

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -20,7 +21,7 @@ ASKED = [
     *PROJECT["project"]["optional-dependencies"]["dev"],
     *PROJECT["build-system"]["requires"],
 ]
-TARGETS = ["setup", "demo", "test", "check", "sim", "twins", "fuzz", "bench", "bench-floor", "e2e", "docs"]
+TARGETS = ["setup", "web", "demo", "test", "check", "sim", "twins", "fuzz", "bench", "bench-floor", "e2e", "docs"]
 
 
 @pytest.mark.parametrize("asked", ASKED)
@@ -41,14 +42,23 @@ def test_the_lock_file_names_no_index_and_no_path() -> None:
     assert not re.search(r"://|file:|^-", LOCK, re.MULTILINE)
 
 
-def test_what_make_fuzz_alone_installs_is_locked_with_hashes_and_admitted_by_the_project() -> None:
-    lock = (ROOT / "requirements-fuzz.lock").read_text("utf-8")
+@pytest.mark.parametrize("group", PROJECT["dependency-groups"])
+def test_what_few_targets_install_is_locked_with_hashes_and_admitted_by_the_project(group: str) -> None:
+    lock = (ROOT / f"requirements-{group}.lock").read_text("utf-8")
     assert not re.search(r"://|file:|^-", lock, re.MULTILINE)
     pinned = {match["name"]: match["version"] for match in PIN.finditer(lock)}
-    asked = {requirement.name: requirement for requirement in map(Requirement, PROJECT["dependency-groups"]["fuzz"])}
+    asked = {requirement.name: requirement for requirement in map(Requirement, PROJECT["dependency-groups"][group])}
     assert pinned.keys() == asked.keys()
     assert all(asked[name].specifier.contains(version) for name, version in pinned.items()), "run 'make lock'"
     assert lock.count("--hash=sha256:") >= len(pinned)
+
+
+def test_packages_of_the_javascript_verifier_are_locked_with_hashes_and_name_no_registry() -> None:
+    text = (ROOT / "web" / "verifier" / "package-lock.json").read_text("utf-8")
+    packages = {name: package for name, package in json.loads(text)["packages"].items() if name}
+    assert packages
+    assert all(package["integrity"].startswith("sha512-") for package in packages.values())
+    assert not [package for package in packages.values() if "resolved" in package]
 
 
 def test_bare_make_lists_every_target_in_one_line_each() -> None:
