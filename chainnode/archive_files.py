@@ -46,7 +46,7 @@ SEGMENT_SUFFIX: Final = ".bodies"
 UNFINISHED: Final = "unfinished.tmp"
 """The file that a segment is written to; what a crash leaves of it is overwritten by the next."""
 
-INDEXES_KEPT: Final = 4
+INDEXES_KEPT: Final = 16
 FRAMES_KEPT: Final = 8
 COPY_BYTES: Final = 1 << 20
 FAULTS_TOLD_MAX: Final = 1_000
@@ -364,7 +364,12 @@ class Archives:
         if text not in self._told and len(self._told) < FAULTS_TOLD_MAX:
             self._told.add(text)
             self._tell(text)
-        return f"{error.where}: {error.what}"
+        # Whoever asks hears of segments by name; where an archive lies is the operator's, and told by the log.
+        return (
+            f"{error.where}: {error.what}"
+            if isinstance(error, ArchiveDamaged) and _names_a_segment(error)
+            else error.what
+        )
 
     def _body(self, directory: ArchiveDirectory, entry: SegmentEntry, batch_hash: Hash) -> bytes:
         opened = self._opened(directory, entry)
@@ -398,6 +403,10 @@ class Archives:
             while len(self._indexes) > INDEXES_KEPT:
                 self._indexes.popitem(last=False)
         return opened
+
+
+def _names_a_segment(error: ArchiveDamaged) -> bool:
+    return error.where is not None and error.where.startswith("segment ")
 
 
 def open_archives(

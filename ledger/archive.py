@@ -38,7 +38,7 @@ SEGMENT_BYTES: Final = 32 << 20
 """A segment ends with the block whose bodies reach this size, or with one of the next two figures."""
 
 SEGMENT_BLOCKS_MAX: Final = 4_096
-SEGMENT_BATCHES_MAX: Final = 16_384
+SEGMENT_BATCHES_MAX: Final = 4_096
 BLOCKS_BYTES_MAX: Final = 16 << 20
 INDEX_BYTES_MAX: Final = 16 << 20
 

@@ -108,7 +108,7 @@ class GetEventResult(Result, frozen=True):
     as_of: int
 
 
-@method("ledger_getEvent", params=EventIdParams, result=GetEventResult, errors=(Code.NOT_FOUND,))
+@method("ledger_getEvent", params=EventIdParams, result=GetEventResult, errors=(Code.NOT_FOUND,), in_thread=True)
 def get_event(services: Services, params: EventIdParams) -> GetEventResult:
     """A committed event with its outcome."""
     tip = tip_of(services)

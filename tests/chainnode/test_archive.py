@@ -242,6 +242,12 @@ def test_without_any_archive_a_moved_body_is_refused_as_pruned_and_its_batch_sti
     with pytest.raises(Pruned, match=name):
         Archives([machine.directory], told.append).body(first.batch_hash, position.height)
     assert [name in text for text in told] == [True]
+    machine.disk.files[MANIFEST_NAME] = b"{}"
+    with pytest.raises(Pruned, match="not a whole manifest") as refused:
+        Archives([ArchiveDirectory(machine.disk, machine.genesis.chain_id, where="/operators/path")]).body(
+            first.batch_hash, position.height
+        )
+    assert "operators" not in str(refused.value), "paths are the operator's"
 
 
 def minimum_bundle(reader: LedgerReader) -> bytes:

@@ -155,6 +155,7 @@ def test_without_its_archive_a_node_says_pruned_and_with_a_peers_copy_it_answers
     home = net.home("bank-b")
     net.kill("bank-b")
     shutil.move(home.data / "archive", tmp_path / "away")
+    shutil.rmtree(home.data / "index.ldb")  # building it anew reads all bodies: it waits, and the node goes on without
     net.start("bank-b")
     with pytest.raises(CallRefused) as refused:
         net.call("bank-b", "ledger_getEvent", event_id=history.first)
@@ -171,6 +172,10 @@ def test_without_its_archive_a_node_says_pruned_and_with_a_peers_copy_it_answers
     assert cli(net, "bank-b", "archive", "list", status=3)["segments"][0]["state"] == "missing"
     added = cli(net, "bank-b", "archive", "add", str(net.home("bank-a").data / "archive"))
     assert (added["added"], added["already_there"]) == (1, 0)
+    assert "index_waits_for_the_archive" in {line["event"] for line in net.log_lines("bank-b")}
+    order(net, source_of(net, "switch-switch"), 1, 1)
+    top = net.until_level()
+    until(lambda: net.call("bank-b", "payment_list")["as_of"] >= top)
     assert net.call("bank-b", "ledger_getEvent", event_id=history.first)["event"] == history.answers[0]["event"]
 
 
