@@ -94,9 +94,9 @@ class Mover:
             yield from self._run(upto, by)
 
     def _run(self, upto: int, by: str) -> Iterator[Step]:
-        self.report = report = MoveReport(store_bytes_before=self._measure())
         # What waits in memory goes to a table now: LevelDB merges it with later deletions, but keeps both in one table.
         self._compact(rows.batch_key(b""), rows.batch_key(b"\0"))
+        self.report = report = MoveReport(store_bytes_before=self._measure())
         yield Step("flushing", moved_height(self._store), upto)
         yield from self._finish_last(by)
         while (start := moved_height(self._store) + 1) <= upto:

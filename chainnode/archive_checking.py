@@ -103,14 +103,15 @@ class _Walk:
         self._genesis = genesis
         self._policy = policy
         self._known: dict[int, BlockHeader] = {}  # of the segment before
-        self._below: BlockHeader | None = None if genesis is None else genesis_block(genesis)[0].header
+        self._first: BlockHeader | None = None if genesis is None else genesis_block(genesis)[0].header
+        self._below: BlockHeader | None = None
         self._proved = True
         self._last = ""
 
     def add(self, entry: SegmentEntry, content: SegmentContent) -> None:
         """Join a segment to those before it, and prove its end."""
         report, first = self._report, content.blocks[0].header
-        below = self._known.get(first.height - 1, self._below)
+        below = self._first if first.height == 1 else self._known.get(first.height - 1, self._below)
         if below is not None and first.height == below.height + 1:
             if not follows(below, first):
                 raise ArchiveDamaged(

@@ -15,10 +15,10 @@ import click
 from chainnode.cli.context import settings
 from chainnode.cli.main import Group
 from chainnode.cli.output import progress, say, show, show_rows
-from primitives.errors import ChainError, UsageError
+from primitives.errors import ChainError
 
 if TYPE_CHECKING:
-    from chainnode.archive_files import ArchiveDirectory
+    from chainnode.archive_files import ArchiveDirectory, Archives
     from chainnode.cli.output import Progress
     from chainnode.config import NodeConfig
     from chainnode.home import Home
@@ -137,18 +137,22 @@ def list_() -> int:
             pass
     if found is None:
         found = options.client().call("ledger_getArchive")
-    states = None if home is None or config is None else _states(home, config)
-    rows = [_row(item, states) for item in reversed(found["segments"])]
+    archives = None if home is None or config is None else _archives(home, config)
+    rows = [_row(item, archives) for item in reversed(found["segments"])]
     show_rows(rows, columns=COLUMNS, wrap="segments")
     if found["missing_height"]:
         say(f"bodies of block {found['missing_height']}, and maybe of others below, are in no archive here")
     return 3 if found["missing_height"] or any(row["state"] not in ("", "here") for row in rows) else 0
 
 
-def _row(item: dict[str, Any], states: dict[str, str] | None) -> dict[str, Any]:
+def _row(item: dict[str, Any], archives: Archives | None) -> dict[str, Any]:
+    """Return a row of the list; what another node moved of the same blocks is as good as what this one did."""
     from ledger.times import format_time
 
-    state = "" if states is None else states.get(item["segment"], "missing")
+    state = ""
+    if archives is not None:
+        lacking = archives.missing_height(int(item["first_height"]) - 1, int(item["last_height"]))
+        state = f"missing at block {lacking}" if lacking else "here"
     return {**item, "moved": format_time(item["time_ms"]), "state": state}
 
 
@@ -156,13 +160,11 @@ def _recorded(home: Home, config: NodeConfig) -> dict[str, Any]:
     """Return what a stopped node's store says of its archive."""
     import msgspec
 
-    from chainnode.archive_files import open_archives
-    from chainnode.founding import read_genesis
     from ledger.archive_store import archived_rows, moved_height
     from ledger.base import read_base
     from ledger.store_leveldb import LevelDBStore
 
-    archives = open_archives(home, config.ledger, read_genesis(home.genesis).chain_id)
+    archives = _archives(home, config)
     store = LevelDBStore(home.resolve(config.ledger.path))
     try:
         found = [msgspec.structs.asdict(row) for row in archived_rows(store)]
@@ -172,25 +174,11 @@ def _recorded(home: Home, config: NodeConfig) -> dict[str, Any]:
     return {"segments": [{**row, "segment": row["segment"].hex()} for row in found], "missing_height": missing}
 
 
-def _states(home: Home, config: NodeConfig) -> dict[str, str]:
-    """Return of each segment, by its hash, whether its file is in one of the home's archives in its size."""
+def _archives(home: Home, config: NodeConfig) -> Archives:
     from chainnode.archive_files import open_archives
     from chainnode.founding import read_genesis
-    from ledger.archive import ArchiveDamaged
 
-    archives = open_archives(home, config.ledger, read_genesis(home.genesis).chain_id)
-    states: dict[str, str] = {}
-    for directory in archives.directories:
-        try:
-            segments = directory.manifest().segments
-        except (ArchiveDamaged, UsageError) as error:
-            say(str(error))
-            continue
-        for entry in segments:
-            states[entry.sha256] = (
-                "here" if directory.is_whole(entry) or states.get(entry.sha256) == "here" else "damaged or missing"
-            )
-    return states
+    return open_archives(home, config.ledger, read_genesis(home.genesis).chain_id, say)
 
 
 @archive.command()
