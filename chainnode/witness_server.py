@@ -123,7 +123,9 @@ class WitnessServer:
         except TimeoutError:
             return _text(HTTPStatus.REQUEST_TIMEOUT, f"the body must come within {BODY_TIMEOUT_S} s\n")
         except Refused as refused:
-            log.info("witness_refused", status=int(refused.status), error=str(refused), remote=request.remote)
+            # A conflict is how one log's several nodes learn of each other's requests.
+            tell = log.info if refused.size is None else log.debug
+            tell("witness_refused", status=int(refused.status), error=str(refused), remote=request.remote)
             if refused.size is not None:
                 headers = {**HEADERS, "Content-Type": SIZE_TYPE}
                 return web.Response(status=refused.status, body=f"{refused.size}\n".encode(), headers=headers)
