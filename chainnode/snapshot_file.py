@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -131,6 +132,13 @@ class SnapshotFile:
             step(number, count)
         puts, cosignatures = restoring.finish()
         yield LastPart(puts, restoring.checkpoint, cosignatures, restoring.validators)
+
+    def check_digests(self) -> None:
+        """Raise SnapshotRefused unless every chunk has the digest that the manifest names. To be called once."""
+        for number, entry in enumerate(self.manifest.chunks):
+            digest = sha256(self._read(entry.size)).digest()
+            if digest != entry.digest:
+                raise SnapshotRefused("chunk is another", where=f"chunk {number}", expected=entry.digest, got=digest)
 
     def verify(self, genesis: Genesis, *, step: Step = lambda _done, _of: None) -> LastPart:
         """Verify all of it and keep nothing. Raises SnapshotRefused."""

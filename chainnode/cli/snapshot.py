@@ -54,15 +54,16 @@ def create(file: Path, replace: bool, timeout_s: float) -> None:
         raise UsageError("file exists already", where=str(file), hint="use --replace to write over it")
     client = settings().client(token=True)
     made = _made(client, timeout_s)
-    with _written(file) as target:
+    with _refused(), _written(file) as (target, beside):
         _fetch(client, made, target)
-    found = _opened(file)
-    with found:
-        if found.id.hex() != made["id"]:
-            file.unlink()
-            raise VerificationFailed("the file is another than the node made", expected=made["id"], got=found.id)
-        say(f"snapshot of block {found.manifest.height} written to {file}")
-        show(_described(found))
+        target.flush()
+        with _opened(beside) as found:
+            if found.id.hex() != made["id"]:
+                raise VerificationFailed("the file is another than the node made", expected=made["id"], got=found.id)
+            found.check_digests()
+            described = {**_described(found), "file": str(file)}
+    say(f"snapshot of block {described['height']} written to {file}")
+    show(described)
 
 
 @snapshot.command()
@@ -144,16 +145,15 @@ def _fetch(client: NodeClient, made: Json, target: BinaryIO) -> None:
 
 
 @contextmanager
-def _written(path: Path) -> Iterator[BinaryIO]:
-    """Yield a file that appears under its name once it is whole."""
+def _written(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """Yield a file, and where it lies until it is whole and gets its name."""
     from chainnode.files import PRIVATE_FILE_MODE, sync_directory
 
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE_MODE)
         with os.fdopen(fd, "wb") as file:
-            yield file
-            file.flush()
+            yield file, beside
             os.fsync(file.fileno())
         os.replace(beside, path)
         sync_directory(path.parent)

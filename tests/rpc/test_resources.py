@@ -6,7 +6,10 @@ import json
 
 import pytest
 
+from ledger import rows
+from primitives.encoding import encode
 from primitives.hashing import leaf_hash
+from primitives.ids import Height
 from primitives.merkle import root_of
 from rpc.resources import parse_tile_path
 
@@ -114,3 +117,16 @@ async def test_a_path_that_is_none_is_refused_by_name(client, path: str) -> None
 async def test_what_is_not_there_says_so(client, path: str, status: int, reason: str) -> None:
     got, body, _ = await client.get(path)
     assert (got, json.loads(body)["error"]["data"]["reason"]) == (status, reason)
+
+
+async def test_a_tile_before_the_base_is_said_to_be_pruned(client, node) -> None:
+    """C2SP tlog-tiles: a log may refuse a tile that ends at or below its minimum index, and no other."""
+    node.commit_events(600)
+    height = int(node.chain.height)
+    node.store.write([(rows.BASE_KEY, encode(rows.BaseRow(Height(height), Height(1))))], sync=True)
+    node.store.write([(rows.tile_key(b"", 0, 0), None)], sync=True)
+    status, body, _ = await client.get("/tile/0/000")
+    assert status == 404
+    assert json.loads(body)["error"]["data"]["reason"] == "pruned"
+    assert (await client.get("/tile/0/001"))[0] == 200
+    assert (await client.get("/tile/0/009"))[0] == 404
