@@ -42,7 +42,7 @@ from primitives.ids import ZERO_HASH, EventId, Height
 T = TypeVar("T", bound=Record)
 
 PAGE_BYTES = 1 << 20
-"""A page ends with the event by which its events reach this size."""
+"""A page ends with the event by which its events with their proofs reach this size."""
 HISTORY_EVENTS_MAX = LATER_MAX
 
 _BODIES = {(spec.kind, number): body for spec in CERTIFICATE_KINDS for number, body in spec.schemas.items()}
@@ -122,7 +122,7 @@ def _shown(
         if size >= limit:
             break
         shown.append(_event(reader, checkpoint, place))
-        size += len(shown[-1].event)
+        size += len(encode(shown[-1]))
     return tuple(shown)
 
 

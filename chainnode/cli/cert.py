@@ -353,6 +353,10 @@ def history(
         pages = "".join(history_pages(number, place_of(moment), from_epoch, witnesses))
         written(pages, target, f"--certificate {quote(number)}", {"certificate": number})
         return
+    if moment != "latest" or from_epoch or witnesses:
+        raise UsageError(
+            "options of a proof without one", expected="--proof FILE with --at, --from-epoch and --witness"
+        )
     page = {} if cursor is None else {"cursor": cursor}
     found = settings().client().call("cert_history", number=number, limit=limit, **page)
     rows = [{**row, "applied": row["outcome"]["applied"]} for row in found["events"]]

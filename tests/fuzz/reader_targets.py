@@ -14,6 +14,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -35,9 +36,12 @@ from ledger.archive_manifest import parse_manifest as parse_archive_manifest
 from ledger.archive_store import ArchivedStore, Pruned, moving_rows
 from ledger.base import NotHere
 from ledger.batches import check_event
-from ledger.certificate_history import verify_certificate_history
+from ledger.certificate_history import CertificateHistory, verify_certificate_history
+from ledger.certificate_history_reading import make_certificate_history
+from ledger.certificate_records import certificate_key
 from ledger.chain import Chain
 from ledger.completeness import verify_completeness
+from ledger.completeness_reading import make_completeness
 from ledger.entry_proofs import verify_entry
 from ledger.event_json import event_from_json
 from ledger.events import Event
@@ -47,9 +51,9 @@ from ledger.forks import make_fork, verify_fork
 from ledger.fsck import verify_all
 from ledger.genesis import Genesis, genesis_bytes, parse_address, parse_genesis
 from ledger.genesis_json import genesis_to_json
-from ledger.handovers import first_span
 from ledger.kinds import KindSpec
 from ledger.payments_json import statement_from_json
+from ledger.proof_kinds import kind_of
 from ledger.reader import LedgerReader, checkpoint_rows
 from ledger.registry import KINDS
 from ledger.rows import batch_key, finding_key, handover_key
@@ -69,7 +73,7 @@ from ledger.store import MemoryStore
 from ledger.tile_paths import parse_bundle
 from ledger.times import parse_date, parse_time
 from ledger.tlog_proofs import parse_tlog_proof
-from ledger.trust_policy import parse_policy, policy_text
+from ledger.trust_policy import parse_policy
 from ledger.witnessed import checkpoint_for_proof, witnessed_rows
 from p2p.certificates import load_private_key
 from p2p.gossip import decode_ids
@@ -97,6 +101,8 @@ from rpc.types import base64_bytes, read_cursor
 from sim.workload import genesis_of
 from tests.chainnode.ingest.ingest_fixtures import SAMPLES, context_of
 from tests.ledger import chain_fixtures
+from tests.ledger.certificate_fixtures import NUMBER, State
+from tests.ledger.certifying_fixtures import Certifying
 from tests.ledger.governance_fixtures import Council
 from tests.ledger.snapshot_fixtures import made, make_stable, restored
 from torment.manifest import read_manifest
@@ -377,12 +383,12 @@ def proof(data: bytes) -> None:
     """A proof of whatever kind, a fork, a note, a policy, a bundle of entries: all readers of such texts take it."""
     text = data.decode("utf-8", "surrogateescape")
     chain = genesis_of(4)
-    policy = policy_text(chain, (first_span(chain),))
+    policy = proofs().policy
     readers: tuple[Callable[[], object], ...] = (
         lambda: receipts.verify(text, policy),
         lambda: status_proofs.verify_status(text, policy),
         lambda: verify_completeness(text, policy),
-        lambda: verify_certificate_history(text, policy, "FTP-2026-06-000001"),
+        lambda: _true_history(text),
         lambda: verify_evidence_proof(
             proof_from_json(parse_object(data, where="proof", size_max=VALUE_SIZE_MAX, brackets_max=VALUE_SIZE_MAX)),
             chain,
@@ -400,6 +406,44 @@ def proof(data: bytes) -> None:
     for reader in readers:
         with suppress(InputError):
             reader()
+
+
+@dataclass(frozen=True)
+class Proofs:
+    """A proof of each kind of one chain, its policy, and the ids of the events that made its certificate."""
+
+    policy: str
+    ids: tuple[bytes, ...]
+    texts: tuple[str, ...]
+
+
+@cache
+def proofs() -> Proofs:
+    """Return proofs of a certificate that was granted and suspended, on a chain whose validators changed before."""
+    chain = Certifying()
+    chain.next_epoch(1)
+    ids = tuple(bytes(item) for item in chain.bring_to(State.SUSPENDED))
+    chain.stable()
+    reader, height = chain.reader, chain.chain.height
+    history = make_certificate_history(reader, NUMBER, height)
+    complete = make_completeness(reader, "cb", 0, height)
+    assert history is not None
+    assert complete is not None
+    receipt, status = (
+        receipts.make_receipt(reader, ids[-1]),
+        status_proofs.make_status_proof(reader, certificate_key(NUMBER), height),
+    )
+    assert receipt is not None
+    assert status is not None
+    return Proofs(chain.policy(0), ids, (receipt, status, complete.proof, history.proof))
+
+
+def _true_history(text: str) -> None:
+    """Whatever is accepted as a page of the certificate's history is one."""
+    verdict = verify_certificate_history(text, proofs().policy, NUMBER)
+    shown = tuple(bytes(event.event_id) for event in verdict.events)
+    assert shown == proofs().ids[verdict.first : verdict.first + len(shown)]
+    assert kind_of(text) is CertificateHistory
 
 
 def words(data: bytes) -> None:
@@ -552,7 +596,8 @@ def reader_seeds(target: str) -> Iterator[bytes]:
             yield b"-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n"
         case "proof":
             chain = genesis_of(4)
-            yield policy_text(chain, (first_span(chain),)).encode()
+            yield proofs().policy.encode()
+            yield from (text.encode() for text in proofs().texts)
             yield b"log x+01020304+AQ==\n#chainnode epoch 0 from 1 kgCQ\nquorum none\n"
             yield f"{chain.origin}\n5\n{'A' * 43}=\n\n\u2014 {chain.origin} {'A' * 88}\n".encode()
             yield f"c2sp.org/tlog-proof@v1\nextra AAAA\nindex 1\n\n{chain.origin}\n5\n{'A' * 43}=\n".encode()
