@@ -17,12 +17,12 @@ import zlib
 import msgspec
 from aiohttp import web
 
-from ledger.witnessed import WITNESSES_MAX
+from ledger.witnessed import WITNESSES_MAX, checkpoint_for_proof
 from primitives.ids import EventId
 from rpc.errors import Code, RpcError, not_found, shown, unavailable
 from rpc.methods.catalogue import document
 from rpc.ports import LedgerReads, Services
-from rpc.proofs import handover_bytes, policy_text, receipt_text
+from rpc.proofs import checkpoint_pending, handover_bytes, policy_text, receipt_text
 
 TEXT_TYPE = "text/plain"
 BYTES_TYPE = "application/octet-stream"
@@ -62,7 +62,10 @@ def _text(text: str, *, caching: str) -> web.Response:
 
 async def _checkpoint(request: web.Request) -> web.Response:
     """Serve the newest stable checkpoint: a note signed by this node's log key and cosigned by a quorum."""
-    checkpoint = request.app[SERVICES].reads.checkpoint()
+    reads, witnesses = request.app[SERVICES].reads, _witnesses(request)
+    checkpoint = checkpoint_for_proof(reads, 0, witnesses) if witnesses else reads.checkpoint()
+    if checkpoint is None and witnesses:
+        raise checkpoint_pending("log", witnesses)
     if checkpoint is None:
         raise unavailable("no_checkpoint", "no checkpoint is stable yet", hint="the first follows soon after genesis")
     return _text(checkpoint.note, caching=CHANGING)
@@ -139,12 +142,26 @@ async def _receipt(request: web.Request) -> web.Response:
             got=shown(request.path),
         )
     from_epoch = _from_epoch(request)
-    witnesses = request.query.getall("witness", [])[:WITNESSES_MAX]
+    witnesses = _witnesses(request)
     event_id = EventId(bytes.fromhex(name))
     text = await asyncio.to_thread(receipt_text, request.app[SERVICES], event_id, from_epoch, witnesses)
     response = _text(text, caching=CHANGING)
     response.headers["Content-Disposition"] = f'attachment; filename="{name}.tlog-proof"'
     return response
+
+
+def _witnesses(request: web.Request) -> list[str]:
+    """Return the names of the outside witnesses that are to have cosigned; more than can be are refused."""
+    names: list[str] = request.query.getall("witness", [])
+    if len(names) > WITNESSES_MAX:
+        raise RpcError(
+            Code.INVALID_PARAMS,
+            "too_many_witnesses",
+            "more witnesses than a checkpoint bears",
+            expected=f"at most {WITNESSES_MAX}",
+            got=len(names),
+        )
+    return names
 
 
 def _from_epoch(request: web.Request) -> int:

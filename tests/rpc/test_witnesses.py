@@ -45,6 +45,23 @@ async def test_a_receipt_is_made_under_what_the_witness_cosigned_as_soon_as_that
     assert (await client.call("ledger_getProof", {"event_id": event_id.hex()}))["receipt"] == answer["receipt"]
 
 
+async def test_the_newest_checkpoint_of_a_witness_is_served_beside_the_newest(client, node) -> None:
+    node.commit_events(1)
+    node.checkpoint()
+    status, body, _ = await client.get(f"/checkpoint?witness={NAME}")
+    assert (status, json.loads(body)["error"]["data"]["reason"]) == (503, "witness_pending")
+    witnessed(node)
+    node.commit_events(1)
+    newest = node.checkpoint()
+    assert (await client.get("/checkpoint"))[1].decode() == newest
+    status, note, _ = await client.get(f"/checkpoint?witness={NAME}")
+    assert status == 200
+    assert [line.name for line in parse_note(note.decode()).signatures].count(NAME) == 1
+    many = "&".join(f"witness={number}" for number in range(WITNESSES_MAX + 1))
+    status, body, _ = await client.get(f"/checkpoint?{many}")
+    assert (status, json.loads(body)["error"]["data"]["reason"]) == (400, "too_many_witnesses")
+
+
 async def test_completeness_is_proved_as_far_as_the_witness_cosigned(client, node) -> None:
     node.commit_events(2)
     params = {"member": "bank-a", "witnesses": [NAME]}
