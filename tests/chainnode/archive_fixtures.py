@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
+from pathlib import Path
 
-from chainnode.archive import Mover
+from chainnode import archive
+from chainnode.archive import Mover, size_on_disk
 from chainnode.archive_files import ArchiveDirectory, Archives
+from ledger import archive as segments
 from ledger.archive_store import ArchivedStore
 from ledger.genesis import Genesis, validator_set
 from ledger.reader import LedgerReader, checkpoint_rows
 from ledger.store import MemoryStore, Put
+from ledger.store_leveldb import LevelDBStore
 from ledger.trust_policy import assemble_checkpoint
 from primitives.notes import Checkpoint, cosign_statement
-from tests.ledger.chain_fixtures import NAMES, Ledger, key_of
+from tests.ledger.chain_fixtures import NAMES, Ledger, genesis, key_of
 
 BY = "operator"
 
@@ -143,6 +151,25 @@ def history(blocks: int = 12, notes: int = 20) -> Ledger:
     return ledger
 
 
+def mover_of(path: Path) -> tuple[LevelDBStore, Mover]:
+    """Open the LevelDB store and the archive of a directory, and return what moves between them."""
+    store, directory = LevelDBStore(path / "db"), ArchiveDirectory.at(path / "archive", genesis().chain_id)
+    reader = LedgerReader(ArchivedStore(store, Archives([directory])), genesis())
+    return store, Mover(
+        store, reader, directory, now_ms=lambda: 0, compact=store.compact, measure=lambda: size_on_disk(store.path)
+    )
+
+
+def move_and_die(path: Path, upto: int, steps: int) -> None:
+    """Move bodies in small pieces, and end this process without a word after so many steps."""
+    segments.SEGMENT_BLOCKS_MAX = 3  # type: ignore[misc]  # this process is the test's alone
+    archive.ROWS_A_WRITE = 2  # type: ignore[misc]  # the same
+    _, mover = mover_of(path)
+    for _ in islice(mover.run(upto, BY), steps):
+        pass
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 class Machine:
     """A store and an archive, which may be read together, moved, and lose power."""
 
@@ -187,3 +214,7 @@ class Machine:
     def segments(self) -> Iterator[str]:
         """Yield the names of segments that are listed."""
         yield from (entry.name for entry in self.directory.manifest().segments)
+
+
+if __name__ == "__main__":
+    move_and_die(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +28,7 @@ from ledger import rows
 from ledger.archive_manifest import MANIFEST_NAME, Manifest, manifest_text
 from ledger.archive_store import BODIES_KEPT_BLOCKS_MIN, ArchivedStore, moved_height
 from ledger.batches import Batch
+from ledger.fsck import verify_all
 from ledger.genesis import Genesis
 from ledger.handovers import first_span
 from ledger.reader import LedgerReader
@@ -33,10 +38,11 @@ from ledger.trust_policy import policy_text
 from primitives.encoding import decode, encode
 from primitives.errors import ProofError, UsageError
 from primitives.ids import Height
-from tests.chainnode.archive_fixtures import BY, Machine, cosigned, history
-from tests.ledger.chain_fixtures import Ledger
+from tests.chainnode.archive_fixtures import BY, Machine, cosigned, history, mover_of
+from tests.ledger.chain_fixtures import KINDS, Ledger, genesis
 
 UPTO = 8
+ROOT = Path(__file__).parents[2]
 
 
 def nothing() -> None:
@@ -249,6 +255,42 @@ def test_compaction_gives_the_room_of_moved_bodies_back(tmp_path: Path) -> None:
     report = mover.report.as_row()
     assert report["freed_bytes"] > report["body_bytes"] // 2
     assert len(reader.block_events(1)) == 800
+    store.close()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a LevelDB store of twelve blocks."""
+    path = tmp_path_factory.mktemp("killed")
+    made = history()
+    assert isinstance(made.store, MemoryStore)
+    store = LevelDBStore(path / "db")
+    store.write(made.store.rows().items(), sync=True)
+    store.close()
+    return path
+
+
+@pytest.mark.parametrize("steps", [2, 5, 6, 7, 8, 9, 10, 12, 16, 19, 25, 31, 40])
+def test_a_process_that_is_killed_at_a_step_loses_no_body_and_the_next_goes_on(
+    home: Path, tmp_path: Path, steps: int
+) -> None:
+    path = tmp_path / "home"
+    shutil.copytree(home, path)
+    held = LevelDBStore(path / "db")
+    bodies = dict(held.iterate(*rows.all_of(b"B")))
+    held.close()
+    command = [sys.executable, "-m", "tests.chainnode.archive_fixtures", str(path), str(UPTO), str(steps)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    store, mover = mover_of(path)
+    archived = ArchivedStore(store, Archives([ArchiveDirectory.at(path / "archive", genesis().chain_id)]))
+    assert {key: archived.get(key) for key in bodies} == bodies
+    for _ in mover.run(UPTO, BY):
+        pass
+    assert moved_height(store) == UPTO
+    for _ in verify_all(archived, genesis(), KINDS):
+        pass
+    assert len(list(store.iterate(*rows.all_of(b"B")))) == 2 * (12 - UPTO)
     store.close()
 
 
