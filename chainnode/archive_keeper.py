@@ -94,6 +94,11 @@ class ArchiveKeeper:
         return self._moved
 
     @property
+    def missing_height(self) -> int:
+        """The highest height whose bodies were moved and that no archive here held at the last look; 0 for none."""
+        return self._missing
+
+    @property
     def minimum_index(self) -> int:
         """The index of the log below which entries may not be served: no archive here holds them."""
         return max(minimum_index(self._reader, self._missing), self._reader.first_index())

@@ -128,6 +128,11 @@ class NodeMetrics:
         self.blocks = self._counter("chainnode_blocks_committed_total", "Blocks delivered.")
         self.batches = self._counter("chainnode_batches_committed_total", "Batches delivered.")
         self.log_size = self._gauge("chainnode_log_size", "Leaves of the log.")
+        self.archived_height = self._gauge("chainnode_archived_height", "Height up to which bodies were archived.")
+        self.archive_missing = self._gauge(
+            "chainnode_archive_missing_height",
+            "Highest block whose archived bodies are in no archive here; 0 for none.",
+        )
         self.pool_batches = self._gauge("chainnode_pool_batches", "Batches waiting for a block.")
         self.pool_bytes = self._gauge("chainnode_pool_bytes", "Bytes of the batches waiting for a block.")
         self.gateway_pending = self._gauge("chainnode_gateway_pending_events", "Own events waiting to be committed.")

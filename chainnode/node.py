@@ -307,6 +307,8 @@ class Node:
         self.metrics.peers.set(len(self.network.peers()))
         self.metrics.certified_height.set(max(state.certified_height, state.tip.height))
         self.metrics.log_size.set(self.core.chain.log_size)
+        self.metrics.archived_height.set(self.archive.archived_height)
+        self.metrics.archive_missing.set(self.archive.missing_height)
         self.metrics.evidence_recorded.set(recorded_count(self.core.chain.state_after(self.core.chain.tip_hash)))
         self.metrics.pool_batches.set(len(pool))
         self.metrics.pool_bytes.set(pool.size_bytes)

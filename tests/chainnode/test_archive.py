@@ -23,6 +23,7 @@ from ledger.archive_store import (
     movable_height,
     moved_height,
 )
+from ledger.chain import Chain
 from ledger.completeness_reading import make_completeness
 from ledger.fsck import Damaged, verify_all
 from ledger.held_batches import HeldBatches
@@ -32,6 +33,9 @@ from ledger.store import MemoryStore, StagedStore
 from primitives.errors import StorageError
 from tests.chainnode.archive_fixtures import BY, ForgetfulDisk, Machine, Plug, PowerCut, cosigned, history
 from tests.ledger.chain_fixtures import KINDS, Ledger
+from tests.ledger.governance_fixtures import Council
+from tests.ledger.snapshot_fixtures import made, make_stable, restored
+from tests.ledger.test_snapshots import follow
 
 UPTO = 8
 
@@ -368,3 +372,29 @@ def test_fsck_finds_rows_of_the_archive_that_are_missing_or_forged(ledger: Ledge
             fsck(machine)
         machine.store.write([(put[0], None), (key, value)], sync=True)
     fsck(machine)
+
+
+def test_a_store_that_began_from_a_snapshot_moves_what_lies_above_its_base() -> None:
+    council = Council()
+    council.rekey(1, 1)
+    council.block()
+    make_stable(council.store, council.genesis, council.set)
+    snapshot = made(council.store, council.genesis)
+    store = restored(snapshot, council.genesis)
+    council.vote(council.propose(council.rekeying(2, 1)), 0, 1)
+    follow(Chain(store, council.genesis), store, LedgerReader(council.store, council.genesis))
+    make_stable(store, council.genesis, council.set)
+    base, top = int(snapshot.manifest.height), int(Chain(store, council.genesis).height)
+    assert base + 1 < top
+    directory = ArchiveDirectory(ForgetfulDisk(), council.genesis.chain_id, where="archive")
+    archived = ArchivedStore(store, Archives([directory]))
+    reader = LedgerReader(archived, council.genesis)
+    before = [reader.block_events(height) for height in range(base + 1, top + 1)]
+    mover = archive.Mover(store, reader, directory, now_ms=lambda: 0)
+    for _ in mover.run(top - 1, BY):
+        pass
+    assert (mover.report.first_height, mover.report.last_height, moved_height(store)) == (base + 1, top - 1, top - 1)
+    assert [reader.block_events(height) for height in range(base + 1, top + 1)] == before
+    assert Archives([directory]).missing_height(base, top - 1) == 0
+    for _ in verify_all(archived, council.genesis):
+        pass
