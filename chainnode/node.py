@@ -431,6 +431,8 @@ class Node:
             self.gateway.committed(result)
         if turn.commits:
             self._unindexed.set()
+            if self._told_keys:
+                self._tell_keys()  # a block may have registered or declared them
         for submission in turn.submissions:
             self.gateway.say(submission)
         for notice in turn.notices:

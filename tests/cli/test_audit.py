@@ -58,6 +58,17 @@ def test_all_pages_are_fetched_written_and_verified_together(
     assert capsys.readouterr().out.startswith(f"verified: bank-a submitted {row['events']} events in blocks 0 to 12")
 
 
+def test_a_proof_of_completeness_says_itself_whose_it_is(
+    node: Node, home: Path, tmp_path: Path, policy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pages(node)
+    file = str(tmp_path / "a.proof")
+    assert run(["--home", str(home), "audit", "completeness", "--member", "bank-a", "-f", file]) == Exit.OK
+    capsys.readouterr()
+    assert run(["-o", "json", "verify", file, "--policy", policy]) == Exit.OK
+    assert json.loads(capsys.readouterr().out)["member"] == "bank-a"
+
+
 def test_a_range_of_heights_is_asked_for_as_it_is(
     node: Node, home: Path, policy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -104,6 +104,11 @@ def test_an_observer_with_a_key_that_nobody_declared_says_so_until_it_is_declare
     verdict = until(lambda: proved(served(net, observer, id_of(event)), policy_of(net, "bank-a")))
     assert verdict.applied
     assert net.ops(observer, "/readyz")[0] == 200
+    told = [str(line["event"]) for line in net.log_lines(observer) if "event" in line]
+    assert [event for event in told if event in ("key_not_registered", "keys_registered")][-2:] == [
+        "key_not_registered",
+        "keys_registered",
+    ]
 
 
 def test_a_log_key_of_another_members_node_is_refused_at_the_door(net: Network, observer: str) -> None:
