@@ -51,7 +51,7 @@ def node_status(text: str, policy: str, number: str, at_ms: int | None) -> Said:
 def own(verifier: ModuleType, verify_: Callable[[], dict[str, Any]]) -> Said:
     """Return what the independent verifier says."""
     try:
-        return verify_()
+        return {name: _plain(value) for name, value in verify_().items()}
     except verifier.Refused as refused:
         where, why = refused.args
         assert where, why
