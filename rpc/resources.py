@@ -67,7 +67,7 @@ async def _checkpoint(request: web.Request) -> web.Response:
     if checkpoint is None and witnesses:
         raise checkpoint_pending("log", witnesses)
     if checkpoint is None:
-        raise unavailable("no_checkpoint", "no checkpoint is stable yet", hint="the first follows soon after genesis")
+        raise unavailable("no_checkpoint", "no checkpoint is stable yet", hint="the first covers the first event")
     return _text(checkpoint.note, caching=CHANGING)
 
 

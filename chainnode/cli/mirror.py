@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 INTERVAL_S = 1.0
 TIMEOUT_S = 30.0
 ENDPOINTS_MAX = 64
+STALE_S = 180
+"""An idle chain cosigns its checkpoint anew each minute: an older one is held back, or the chain stands still."""
 _MISLED = "do not rely on what this source says"
 _LACKING = "name more endpoints: a node that began from a snapshot, or freed what it had archived, lacks old parts"
 
@@ -236,10 +238,17 @@ def _shown(directory: Path, found: Round) -> None:
 
 def _told(found: Round, known: set[str]) -> None:
     """Say who lies, does not answer or shows less than the mirror has, each once until it changes."""
+    from ledger.times import format_time
+
     lines = {f"refused: {name}: {error}" for name, error in found.refused.items()}
     lines |= {f"not reached: {name}: {error}" for name, error in found.failed.items()}
     if found.seen is not None:
         lines |= {f"behind: {seen.source} shows an older checkpoint, of the same history" for seen in found.behind}
+        if time.time() - found.seen.checked.last_s > STALE_S:
+            signed = format_time(found.seen.checked.last_s * 1_000)
+            lines.add(
+                f"stale: nobody shows a newer checkpoint than that of {signed}: held back, or the chain stands still"
+            )
     for text in sorted(lines - known):
         say(text)
     known.clear()

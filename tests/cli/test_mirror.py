@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -193,6 +194,19 @@ def test_nobody_who_answers_is_status_4_and_one_of_several_is_enough(
         status, row, said = mirrored(capsys, tmp_path / "b", *arguments)
     assert (status, row["size"]) == (Exit.OK, node.chain.log_size)
     assert f"not reached: {nobody}" in said
+
+
+def test_a_checkpoint_that_is_held_back_is_told_of_when_it_is_old(
+    node: MemoryNode, policy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(Served(node.reader)) as url:
+        arguments = (tmp_path / "m", "--endpoint", url, "--policy", policy)
+        status, _, said = mirrored(capsys, *arguments)
+        assert status == Exit.OK
+        assert "stale: nobody shows a newer checkpoint than that of 2026-01-01T" in said
+        node.now = int(time.time() * 1_000)
+        node.checkpoint()
+        assert "stale" not in mirrored(capsys, *arguments)[2]
 
 
 def test_a_damaged_mirror_is_found_without_a_network(
