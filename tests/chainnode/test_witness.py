@@ -57,6 +57,7 @@ from primitives.notes import (
     verify_cosignature,
     verify_log_signature,
 )
+from tests.ledger.test_proofs_over_epochs import Story
 
 ORIGIN = "log.example/one"
 LOG = SigningKey(sha256(b"log").digest())
@@ -533,3 +534,27 @@ def test_a_cosignature_without_a_time_is_refused(witness: Witness, directory: Pa
     line = cosign(parse_note(note(3)).text, witness.vkey.name, key, 0)
     with pytest.raises(ChainError, match="without a time"):
         cosignature_of(note(3), line.encode(), witness.vkey)
+
+
+def test_after_a_change_of_validators_the_newer_policy_lets_the_witness_go_on(tmp_path: Path) -> None:
+    story = Story()
+    directory = tmp_path / "w"
+    make_witness(directory, "regulator.example/w1")
+    add_log(directory, story.policies[0])
+    witness = Witness(directory, lambda: NOW_S)
+    sizes = [int(parse_note(text).text.split("\n")[1]) for text in story.notes]
+    bodies = [
+        request_body(old, () if not old else story.reader.consistency(old, new).path, text)
+        for old, new, text in zip([0, *sizes], sizes, story.notes, strict=False)
+    ]
+    witness.add_checkpoint(bodies[0])
+    error = refused(witness, bodies[1])  # three of four validators are the same, and still no quorum of the first set
+    assert error.status == HTTPStatus.FORBIDDEN
+    add_log(directory, story.policies[2])  # one that has gone two changes further serves both
+    for body in bodies[1:]:
+        assert witness.add_checkpoint(body)
+    hashed = origin_hash(story.council.genesis.origin)
+    kept = witness.latest(hashed)
+    assert kept is not None
+    assert kept.count("— council/") == 4  # the log and three cosigners
+    assert Witness(directory, lambda: NOW_S).latest(hashed) == kept
