@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from chainnode.archive_files import UNFINISHED, ArchiveDirectory
+from chainnode.archive_files import UNFINISHED, ArchiveDirectory, Judge
 from ledger import rows
-from ledger.archive import Anchor, ArchiveDamaged, SegmentContent, SegmentEntry, SegmentWriter
+from ledger.archive import Anchor, ArchiveDamaged, SegmentContent, SegmentEntry, SegmentWriter, judge_signature
 from ledger.archive_store import archived_rows, moved_height, moving_rows
 from ledger.reader import LedgerReader
 from ledger.store import Store
@@ -120,7 +120,7 @@ class Mover:
         for entry in self._archive.manifest(fresh=True).segments:
             if entry.first_height == start and entry.last_height <= upto:
                 try:
-                    self._check_is_store(entry, (yield from self._verified(entry)))
+                    self._check_is_store(entry, (yield from self._verified(entry, judge_signature)))
                 except ArchiveDamaged:
                     continue  # it is made anew
                 return entry
@@ -146,9 +146,11 @@ class Mover:
         yield Step("written", entry.last_height, upto)
         return entry
 
-    def _verified(self, entry: SegmentEntry, *, name: str | None = None) -> Generator[Step, None, SegmentContent]:
+    def _verified(
+        self, entry: SegmentEntry, judge: Judge | None = None, *, name: str | None = None
+    ) -> Generator[Step, None, SegmentContent]:
         """Read a segment back from the disk and verify all of it. Raises ArchiveDamaged."""
-        checking = self._archive.verify(entry, name=name)
+        checking = self._archive.verify(entry, judge, name=name)
         while True:
             try:
                 next(checking)
@@ -206,7 +208,7 @@ class Mover:
             return
         for entry in self._archive.manifest(fresh=True).segments:
             if bytes.fromhex(entry.sha256) == last.segment:
-                self._check_is_store(entry, (yield from self._verified(entry)))
+                self._check_is_store(entry, (yield from self._verified(entry, judge_signature)))
                 yield from self._delete(entry, by)
 
     def _compact_bodies(self, upto: int) -> Iterator[Step]:

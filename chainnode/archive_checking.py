@@ -13,15 +13,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from chainnode.archive_files import ArchiveDirectory, DirectoryDisk, manifest_of
-from ledger.archive import ArchiveDamaged, SegmentContent, SegmentEntry, follows
-from ledger.batch_headers import batch_statement
-from ledger.batches import Batch
+from ledger.archive import ArchiveDamaged, SegmentContent, SegmentEntry, follows, judge_signature
 from ledger.chain_rows import genesis_block
 from ledger.genesis import Genesis
 from ledger.trust_policy import TrustPolicy, parse_policy
-from primitives.block import Block, BlockHeader
+from primitives.block import BlockHeader
 from primitives.errors import ChainError, ProofError
-from primitives.keys import verify
 from primitives.merkle import verify_inclusion
 
 R = TypeVar("R")
@@ -67,7 +64,7 @@ def check_archive(
         directory = ArchiveDirectory.at(path, manifest.chain_id)
         walk = _Walk(report, genesis, policy)
         for entry in manifest.segments:
-            content = driven(directory.verify(entry, _judge), lambda: step(entry.name))  # noqa: B023  called at once
+            content = driven(directory.verify(entry, judge_signature), lambda: step(entry.name))  # noqa: B023  called at once
             walk.add(entry, content)
         walk.end()
     except (ArchiveDamaged, ProofError) as error:
@@ -84,15 +81,6 @@ def driven(steps: Generator[object, None, R], tell: Callable[[], None]) -> R:
             result: R = end.value
             return result
         tell()
-
-
-def _judge(block: Block, batch: Batch) -> None:
-    """Raise ProofError unless the source that a batch names signed it."""
-    header = batch.header
-    if not verify(header.source, batch_statement(header), batch.signature):
-        raise ProofError(
-            "signature of a batch does not verify", where=f"block {block.header.height}", got=header.hash()
-        )
 
 
 class _Walk:

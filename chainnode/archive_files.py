@@ -31,6 +31,8 @@ from ledger.archive import (
     SegmentIndex,
     body_of,
     describe,
+    judge_signature,
+    proved_body_of,
     read_index,
     unpack,
     verify_segment,
@@ -233,7 +235,7 @@ class ArchiveDirectory:
             self.disk.append(UNFINISHED, read(offset, min(COPY_BYTES, entry.size - offset)))
             yield offset
         self.disk.sync(UNFINISHED)
-        yield from self.verify(entry, name=UNFINISHED)
+        yield from self.verify(entry, judge_signature, name=UNFINISHED)
         self.finish(entry)
 
     def described(
@@ -266,7 +268,7 @@ class ArchiveDirectory:
         manifest = Manifest(self.chain_id)
         for entry in (yield from self.described(tell=tell)):
             try:
-                yield from self.verify(entry)
+                yield from self.verify(entry, judge_signature)
             except ArchiveDamaged as error:
                 tell(str(error))
                 continue
@@ -305,7 +307,11 @@ class _Opened:
 
 
 class Archives:
-    """Several archives read as one: a body comes from the first that holds it whole. Used from several threads."""
+    """Several archives read as one: a body comes from the first that holds it whole. Used from several threads.
+
+    What the first holds was verified when it was written or added. The others may be anybody's: of these each body is
+    verified when it is read, events and signature too.
+    """
 
     def __init__(self, directories: Sequence[ArchiveDirectory], tell: Callable[[str], None] = lambda _fault: None):
         """`tell` hears of each damaged or missing segment once."""
@@ -387,7 +393,9 @@ class Archives:
                 self._frames[key] = raw
                 while len(self._frames) > FRAMES_KEPT:
                     self._frames.popitem(last=False)
-        return body_of(raw, entry, place)
+        if directory is self.directories[0]:
+            return body_of(raw, entry, place)
+        return proved_body_of(raw, entry, place, directory.chain_id)
 
     def _opened(self, directory: ArchiveDirectory, entry: SegmentEntry) -> _Opened:
         key = (directory.where, entry.name)

@@ -25,8 +25,9 @@ from chainnode.config import LedgerSection
 from chainnode.files import NotFound
 from ledger import archive as segments
 from ledger import rows
+from ledger.archive import ArchiveDamaged
 from ledger.archive_manifest import MANIFEST_NAME, Manifest, manifest_text
-from ledger.archive_store import BODIES_KEPT_BLOCKS_MIN, ArchivedStore, moved_height
+from ledger.archive_store import BODIES_KEPT_BLOCKS_MIN, ArchivedStore, Pruned, moved_height
 from ledger.batches import Batch
 from ledger.fsck import verify_all
 from ledger.genesis import Genesis
@@ -37,7 +38,7 @@ from ledger.store_leveldb import LevelDBStore
 from ledger.trust_policy import policy_text
 from primitives.encoding import decode, encode
 from primitives.errors import ProofError, UsageError
-from primitives.ids import Height
+from primitives.ids import Hash, Height
 from tests.chainnode.archive_fixtures import BY, Machine, cosigned, history, mover_of
 from tests.ledger.chain_fixtures import KINDS, Ledger, genesis
 
@@ -136,14 +137,40 @@ def test_a_signed_checkpoint_of_another_history_proves_nothing(ledger: Ledger, t
     assert "its checkpoint does not hold" in found.problem
 
 
+def forge(ledger: Ledger) -> tuple[bytes, bytes]:
+    """Put another signature in the place of one in block 1; return the row that was there."""
+    batch_hash = LedgerReader(ledger.store, ledger.genesis).block_events(1)[0].batch_hash
+    key = rows.batch_key(batch_hash)
+    body = ledger.store.get(key)
+    assert body is not None
+    forged = msgspec.structs.replace(decode(Batch, body, size_max=1 << 20), signature=bytes(64))
+    ledger.store.write([(key, encode(forged))], sync=True)
+    return key, body
+
+
+def test_a_segment_with_a_forged_signature_is_neither_taken_nor_deleted_for(ledger: Ledger, tmp_path: Path) -> None:
+    row = forge(ledger)
+    theirs = moved(ledger, tmp_path / "theirs")
+    ledger.store.write([row], sync=True)
+    own = ArchiveDirectory.at(tmp_path / "own", ledger.genesis.chain_id)
+    with pytest.raises(ArchiveDamaged, match="signature of a batch"):
+        driven(own.take(theirs, theirs.manifest().segments[0]), nothing)
+    assert own.manifest().segments == ()
+    machine = Machine(ledger)
+    for name in theirs.disk.names():
+        machine.disk.files[name] = (tmp_path / "theirs" / name).read_bytes()
+    machine.move(UPTO)
+    assert len(machine.directory.manifest().covering(1)) == 2, "it made one of its own"
+    empty = ArchiveDirectory.at(tmp_path / "none", ledger.genesis.chain_id)
+    with pytest.raises(Pruned, match="signature of a batch does not verify"):
+        Archives([empty, theirs]).body(Hash(row[0][1:]), Height(1))
+    assert Archives([empty, theirs, moved(ledger, tmp_path / "good")]).body(Hash(row[0][1:]), Height(1)) == row[1]
+
+
 def test_a_batch_that_its_source_did_not_sign_is_found(ledger: Ledger, tmp_path: Path) -> None:
     """A signature is under no hash of the chain: whoever archives could write another in its place."""
     moved(ledger, tmp_path / "good")
-    assert isinstance(ledger.store, MemoryStore)
-    key, body = next(ledger.store.iterate(*rows.all_of(b"B")))
-    batch = decode(Batch, body, size_max=1 << 20)
-    forged = msgspec.structs.replace(batch, signature=bytes(64))
-    ledger.store.write([(key, encode(forged))], sync=True)
+    forge(ledger)
     moved(ledger, tmp_path / "a", 12)
     assert check_archive(tmp_path / "good", ledger.genesis, None).problem == ""
     assert "signature of a batch does not verify" in check_archive(tmp_path / "a", ledger.genesis, None).problem
