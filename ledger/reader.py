@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ledger import rows, smt
-from ledger.base import before_the_base, read_base
+from ledger.base import NotHere, before_the_base, read_base
 from ledger.batch_headers import BatchHeader
 from ledger.batches import Batch
 from ledger.events import Event, event_id, event_leaf
@@ -194,11 +194,19 @@ class LedgerReader:
         return None if data is None else self.block(int.from_bytes(data, "big"))
 
     def blocks(self, start: int, count: int, *, descending: bool = False) -> list[BlockView]:
-        """Return up to `count` blocks from height `start` on, upwards or downwards."""
+        """Return up to `count` blocks from height `start` on, upwards or downwards; the base ends a run of them.
+
+        NotHere where not even the first is here.
+        """
         heights = range(start, start - count, -1) if descending else range(start, start + count)
-        found = []
+        found: list[BlockView] = []
         for height in heights:
-            block = self.block(height)
+            try:
+                block = self.block(height)
+            except NotHere:
+                if not found:
+                    raise
+                break
             if block is None:
                 break
             found.append(block)

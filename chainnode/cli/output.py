@@ -46,6 +46,8 @@ def show_page(answer: Row, rows: Sequence[Row], columns: Sequence[str]) -> None:
         _json(answer, lines=False)
         return
     show_rows(rows, columns=columns)
+    if answer.get("above_height") and not settings().machine:
+        say(f"the node holds the events above block {answer['above_height']} alone: ask one that holds the whole chain")
     if answer.get("cursor") and not settings().machine:
         say(f"more follows: --cursor {answer['cursor']}")
 

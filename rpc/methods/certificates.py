@@ -308,11 +308,15 @@ class CertificateHistory(Params, frozen=True):
 
 
 class HistoryEventsResult(Result, frozen=True):
-    """The events in the order of the log; `cursor` asks for the next."""
+    """The events in the order of the log; `cursor` asks for the next.
+
+    They are those of the blocks above `above_height`, where the history that this node holds begins (0: all of them).
+    """
 
     number: str
     events: list[EventResult]
     cursor: str | None
+    above_height: int
     as_of: int
 
 
@@ -330,7 +334,8 @@ def certificate_history(services: Services, params: CertificateHistory) -> Histo
             raise invalid_params("the cursor is of another certificate", where="$.cursor", got=params.cursor[:40])
     places = index.certificate_events(params.number, start=start, count=params.limit)
     cursor = make_cursor("cert_history", params.number, start + len(places)) if len(places) == params.limit else None
-    return HistoryEventsResult(params.number, events_at(services, places), cursor, int(as_of))
+    above = int(services.reads.base())
+    return HistoryEventsResult(params.number, events_at(services, places), cursor, above, int(as_of))
 
 
 METHODS = (get_certificate, list_certificates, certificate_history)

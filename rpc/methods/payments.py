@@ -43,10 +43,14 @@ class GetPayment(Params, frozen=True):
 
 
 class StatementsResult(Result, frozen=True):
-    """Payment statements as the events that they are; `cursor` asks for the next."""
+    """Payment statements as the events that they are; `cursor` asks for the next.
+
+    They are those of the blocks above `above_height`, where the history that this node holds begins (0: all of them).
+    """
 
     statements: list[EventResult]
     cursor: str | None
+    above_height: int
     as_of: int
 
 
@@ -70,11 +74,18 @@ def get_payment(services: Services, params: GetPayment) -> StatementsResult:
         of, start = read_cursor(params.cursor, "payment_get", tuple[str, Offset])
         if of != name:
             raise invalid_params("the cursor is of another payment", where="$.cursor", got=params.cursor[:40])
+    above = int(services.reads.base())
     places = index.payment(bytes.fromhex(name.replace("-", "")), start=start, count=params.limit)
     if not places and start == 0:
-        raise not_found("no statement about this payment", got=name, hint=f"the index has reached height {as_of}")
+        raise not_found("no statement about this payment", got=name, hint=_looked_through(above, int(as_of)))
     cursor = make_cursor("payment_get", name, start + len(places)) if len(places) == params.limit else None
-    return StatementsResult(events_at(services, places), cursor, int(as_of))
+    return StatementsResult(events_at(services, places), cursor, above, int(as_of))
+
+
+def _looked_through(above: int, as_of: int) -> str:
+    if not above:
+        return f"the index has reached height {as_of}"
+    return f"this node holds blocks {above + 1} to {as_of} alone: ask one that holds the whole chain"
 
 
 class ListPayments(Params, frozen=True):
@@ -99,9 +110,10 @@ def list_payments(services: Services, params: ListPayments) -> StatementsResult:
     if params.cursor is not None:
         after, given = read_cursor(params.cursor, "payment_list", tuple[Offset, Order])
         order = order_of_cursor(given, params.order)
+    above = int(services.reads.base())
     places = index.payments(member=params.member, after=after, count=params.limit, descending=order == "desc")
     cursor = make_cursor("payment_list", places[-1].log_index, order) if len(places) == params.limit else None
-    return StatementsResult(events_at(services, places), cursor, int(as_of))
+    return StatementsResult(events_at(services, places), cursor, above, int(as_of))
 
 
 METHODS = (get_payment, list_payments)
