@@ -361,7 +361,7 @@ def read_proof(text: str, of: Any, version: int, policy: Policy, size_max: int =
     with step("extra data"):
         extra = decode(of, unbase64(data))
         need(extra.version == version, f"version {extra.version} where this verifier knows {version}")
-    checkpoint = policy.check(note, extra.handovers)
+    checkpoint = policy.check(note, getattr(extra, "status", extra).handovers)  # a history has them in its status
     checkpoint.index, checkpoint.path = int(index), hashes
     return extra, checkpoint
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.verifier.agreement_fixtures import node_receipt, node_status
 from tests.verifier.proof_fixtures import ABSENT, life
+from tests.verifier.test_completeness_agreement import histories, ranges
 from tests.verifier.verifier_fixtures import BACKENDS, FOLDER
 
 LINES_MAX = 499
@@ -25,6 +26,7 @@ for hidden in {hidden}:
 for package in {project}:
     sys.modules[package] = None
 sys.argv = sys.argv[1:]
+sys.path.insert(0, {folder!r})
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
@@ -41,11 +43,11 @@ def imports_of(path: Path) -> set[str]:
 
 
 def run(
-    arguments: list[str], folder: Path, backend: str = "pynacl", text: bytes = b""
+    arguments: list[str], folder: Path, backend: str = "pynacl", text: bytes = b"", name: str = "verify_receipt"
 ) -> tuple[int, dict[str, object]]:
     """Return exit status and answer of the program, run elsewhere with one library and without the project."""
-    script = ALONE.format(hidden=BACKENDS[backend], project=sorted(PROJECT))
-    command = [sys.executable, "-I", "-c", script, str(FOLDER / "verify_receipt.py"), *arguments]
+    script = ALONE.format(hidden=BACKENDS[backend], project=sorted(PROJECT), folder=str(FOLDER))
+    command = [sys.executable, "-I", "-c", script, str(FOLDER / f"{name}.py"), *arguments]
     done = subprocess.run(command, cwd=folder, input=text, capture_output=True, timeout=60, check=False)
     assert b"Traceback" not in done.stderr, done.stderr.decode()
     return done.returncode, json.loads(done.stdout) if done.stdout else {}
@@ -84,6 +86,24 @@ def test_as_a_program_it_answers_what_the_node_answers(tmp_path: Path, backend: 
         else:
             assert status == 0
             assert node.items() <= said.items()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_lists_of_events_are_verified_by_the_program_beside_it(tmp_path: Path, backend: str) -> None:
+    proofs, policy = ranges()
+    (tmp_path / "policy").write_text(policy)
+    text, member = proofs[4]
+    asked = ["-", "--policy", "policy", "--member", member]
+    status, said = run(asked, tmp_path, backend, text.encode(), "verify_completeness")
+    assert (status, said["verified"], said["member"], said["from_height"]) == (0, True, member, 0)
+    assert run([*asked[:-1], "bank-c"], tmp_path, backend, text.encode(), "verify_completeness")[0] == 3
+    found, policies = histories()
+    text, number = found[-1]
+    (tmp_path / "policy").write_text(policies[0])
+    asked = ["-", "--policy", "policy", "--certificate", number]
+    status, said = run(asked, tmp_path, backend, text.encode(), "verify_completeness")
+    assert (status, said["proved"], said["count"]) == (0, "history", 10)
+    assert run(asked[:-2], tmp_path, backend, text.encode(), "verify_completeness") == (2, {})
 
 
 def test_it_verifies_a_checkpoint_alone(tmp_path: Path) -> None:
