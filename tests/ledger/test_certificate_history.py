@@ -8,6 +8,7 @@ from random import Random
 import pytest
 from msgspec.structs import replace
 
+from ledger.base import NotHere
 from ledger.certificate_bodies import Renew, Suspend
 from ledger.certificate_history import (
     HISTORY_SIZE_MAX,
@@ -16,6 +17,7 @@ from ledger.certificate_history import (
     verify_certificate_history,
 )
 from ledger.certificate_history_reading import HistoryPage, make_certificate_history
+from ledger.chain import Chain
 from ledger.outcomes import APPLIED, prove_outcome
 from ledger.reader import LedgerReader
 from ledger.tlog_proofs import TlogProof, parse_tlog_proof
@@ -24,6 +26,8 @@ from primitives.errors import InputError, ProofError, StorageError
 from primitives.ids import ZERO_HASH, Hash
 from tests.ledger.certificate_fixtures import CORRECTION, DAY_MS, DOCUMENTS, EVENTS, NUMBER, Restore, State, grant
 from tests.ledger.certifying_fixtures import Certifying
+from tests.ledger.snapshot_fixtures import made, make_stable, restored
+from tests.ledger.test_snapshots import follow
 
 SUCCESSOR = "FTP-2028-06-000002"
 DAMAGED = 200
@@ -298,3 +302,27 @@ def test_a_store_whose_events_are_not_those_of_its_record_says_so(life: Life) ->
     reader = Forgetful(life.chain.store, life.chain.genesis)
     with pytest.raises(StorageError, match="events of a certificate are not those of its record"):
         make_certificate_history(reader, NUMBER, life.chain.chain.height)
+
+
+def test_a_store_that_begins_above_the_history_says_that_it_is_not_here() -> None:
+    """The certificate's record came with the snapshot, its events did not; what began later is proved as anywhere."""
+    chain = Certifying()
+    chain.bring_to(State.ACTIVE)
+    chain.block()
+    make_stable(chain.store, chain.genesis, chain.set)
+    base = int(chain.chain.height)
+    store = restored(made(chain.store, chain.genesis), chain.genesis)
+    chain.act(*EVENTS["certificate.suspend"])
+    chain.block()
+    joined_later = Chain(store, chain.genesis)
+    follow(joined_later, store, chain.reader)
+    for each in (store, chain.store):
+        make_stable(each, chain.genesis, chain.set)
+    reader = LedgerReader(store, chain.genesis)
+    assert make_certificate_history(chain.reader, NUMBER, base + 1) is not None
+    for height in (base, base + 1):
+        with pytest.raises(NotHere, match=f"above block {base}"):
+            make_certificate_history(reader, NUMBER, height)
+    page = make_certificate_history(reader, SUCCESSOR, base + 1)
+    assert page is not None
+    assert verify_certificate_history(page.proof, chain.policy(0), SUCCESSOR).certificate is None
