@@ -63,14 +63,18 @@ def outcome_leaf(outcomes: Sequence[Outcome], leaf: int) -> bytes:
 
 def leaf_hashes(outcomes: Sequence[Outcome]) -> list[Hash]:
     """Return the hashes of the leaves of the outcomes tree."""
-    hashes = []
-    for start in range(0, len(outcomes), OUTCOMES_A_LEAF):
-        part = list(outcomes[start : start + OUTCOMES_A_LEAF])
-        if len(part) == OUTCOMES_A_LEAF and part.count(APPLIED) == OUTCOMES_A_LEAF:
-            hashes.append(Hash(_ALL_APPLIED_LEAF_HASH))
-        else:
-            hashes.append(Hash(sha256(b"\0" + encode(part)).digest()))
-    return hashes
+    if outcomes.count(APPLIED) == len(outcomes):  # nearly every block
+        hashes = [Hash(_ALL_APPLIED_LEAF_HASH)] * (len(outcomes) // OUTCOMES_A_LEAF)
+        rest = list(outcomes[len(hashes) * OUTCOMES_A_LEAF :])
+        return [*hashes, _leaf_hash(rest)] if rest else hashes
+    parts = (list(outcomes[at : at + OUTCOMES_A_LEAF]) for at in range(0, len(outcomes), OUTCOMES_A_LEAF))
+    return [_leaf_hash(part) for part in parts]
+
+
+def _leaf_hash(part: list[Outcome]) -> Hash:
+    if len(part) == OUTCOMES_A_LEAF and part.count(APPLIED) == OUTCOMES_A_LEAF:
+        return Hash(_ALL_APPLIED_LEAF_HASH)
+    return Hash(sha256(b"\0" + encode(part)).digest())
 
 
 def outcomes_root(outcomes: Sequence[Outcome]) -> Hash:

@@ -22,11 +22,12 @@ from ledger.store import Put, StagedStore, Store
 from primitives.block import BlockHeader, CommittedBlock
 from primitives.encoding import decoder_of
 from primitives.errors import ProofError, StorageError
-from primitives.ids import EventId, Hash, Height, SourceKey, TimeMs
+from primitives.ids import Epoch, EventId, Hash, Height, SourceKey, TimeMs
 from primitives.notes import parse_checkpoint, parse_note
 from primitives.votes import QuorumCertificate
 
 CHECKPOINTS_KEPT = 128
+EPOCHS_CACHED = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,7 @@ class LedgerReader:
         self.chain_id = genesis.chain_id
         self.origin = genesis.origin
         self.log = TileReader(store)
+        self._epochs: dict[int, Epoch] = {}
 
     # -- blocks
 
@@ -219,6 +221,19 @@ class LedgerReader:
             return None
         self._check_index(log_index)
         return self._last_height(tip, lambda header: header.first_index <= log_index)
+
+    def epoch_at_size(self, size: int) -> Epoch:
+        """Return the epoch of the block that leaf `size` - 1 of the log belongs to, which must be here."""
+        known = self._epochs.get(size)
+        if known is not None:
+            return known
+        height = self.height_at_log_index(size - 1)
+        header = None if height is None else self.header(height)
+        assert header is not None, "a stable checkpoint is of blocks that are here"
+        if len(self._epochs) >= EPOCHS_CACHED:
+            self._epochs.clear()
+        self._epochs[size] = header.epoch
+        return header.epoch
 
     def height_at_time(self, time_ms: int) -> Height | None:
         """Return the height of the last block whose time is not after `time_ms`; None before genesis."""
