@@ -8,6 +8,7 @@ LevelDB writes on opening.
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -33,6 +34,7 @@ from ledger.base import read_base
 from ledger.batches import parse_batch, verify_batch
 from ledger.committed_state import CommittedState
 from ledger.fsck import Damaged, verify_all
+from ledger.fsck_positions import SECRET_BYTES
 from ledger.genesis import Genesis, validator_set
 from ledger.handovers import spans_of
 from ledger.indexes import BUILD_AGAIN, is_begun, reached_of
@@ -123,7 +125,7 @@ def check_home(
 def check_chain(store: Store, genesis: Genesis, report: Report, *, step: Step = lambda _done, _of: None) -> None:
     """Replay the chain of a store, counting into `report`. Raises `Damaged`."""
     report.base_height = int(read_base(store).height)
-    for item in verify_all(store, genesis):
+    for item in verify_all(store, genesis, secret=os.urandom(SECRET_BYTES)):
         report.height = int(item.height_max)
         if item.height > report.base_height:
             report.blocks += 1

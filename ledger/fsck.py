@@ -23,6 +23,7 @@ from ledger.archive_store import Pruned
 from ledger.batches import BATCH_SIZE_MAX, events_of, parse_batch, verify_batch
 from ledger.chain import Chain
 from ledger.evidence_bodies import TYPES, EvidenceBody, accused_bytes, check_contradiction, kind_of
+from ledger.fsck_positions import KeySum, first_bad_position, same_positions
 from ledger.genesis import Genesis
 from ledger.kinds import KindSpec, RuleBroken
 from ledger.reader import LedgerReader
@@ -37,13 +38,16 @@ from primitives.notes import parse_checkpoint, parse_note
 from primitives.validators import ValidatorSet
 from primitives.votes import verify_certificate
 
-ONCE = frozenset({b"b", b"h", b"x", b"p", b"t", b"n", b"L", b"E"})
+ONCE = frozenset({b"b", b"h", b"x", b"t", b"n", b"L", b"E"})
 """Kinds of rows that are written once and never changed: compared as the replay writes them, and not kept."""
+
+POSITIONS = b"p"
+"""Rows that are written once for each event, read by no execution, and compared as a whole at the end."""
 
 CHANGING = (b"m", b"s", b"M", b"q")
 """Kinds of rows that change: kept by the replay, and compared when it has reached the tip."""
 
-COUNTED = (b"b", b"h", b"x", b"p", b"t", b"L", b"E")
+COUNTED = (b"b", b"h", b"x", b"t", b"L", b"E")
 """Those of ONCE of which the replay writes each exactly once; nodes of the state may be written again, as the same."""
 
 _BATCH_TAG = b"chainnode/v1/batch\0"
@@ -83,8 +87,9 @@ class Shadow:
     real store is sound: execution reads nothing that it did not write before.
     """
 
-    def __init__(self, real: Store) -> None:
+    def __init__(self, real: Store, secret: bytes) -> None:
         self._real = real
+        self.positions = KeySum(secret)
         self.memory = MemoryStore()
         self.written: Counter[bytes] = Counter()
         self.height: int | None = 0
@@ -101,8 +106,11 @@ class Shadow:
         """Compare or keep rows. Raises Damaged, which names the block `height`."""
         kept: list[Put] = []
         for key, value in puts:
-            if key[:1] in ONCE:
-                self.written[key[:1]] += 1
+            kind = key[:1]
+            if kind == POSITIONS:
+                self.positions.add(key)
+            elif kind in ONCE:
+                self.written[kind] += 1
                 _compare(self.height, key, value, self._real.get(key))
             else:
                 kept.append((key, value))
@@ -112,15 +120,17 @@ class Shadow:
         """Release nothing: the real store is its owner's."""
 
 
-def verify_all(store: Store, genesis: Genesis, kinds: Mapping[int, KindSpec] = KINDS) -> Iterator[Progress]:
+def verify_all(
+    store: Store, genesis: Genesis, kinds: Mapping[int, KindSpec] = KINDS, *, secret: bytes
+) -> Iterator[Progress]:
     """Yield the progress block by block; Damaged names the first bad one. A store without any row holds no block.
 
-    What changes from block to block, waiting batches and checkpoints are judged after the last block, before the
-    iteration ends. The store is only read.
+    What changes from block to block, positions of events, waiting batches and checkpoints are judged after the last
+    block, before the iteration ends. The store is only read. `secret`: see `ledger.fsck_positions`.
     """
     if all(key == rows.FORMAT_KEY for key, _ in store.iterate(b"\0", b"\xff")):
         return
-    shadow = Shadow(store)
+    shadow = Shadow(store, secret)
     try:
         reader = LedgerReader(store, genesis)
         tip = reader.tip()
@@ -138,6 +148,9 @@ def verify_all(store: Store, genesis: Genesis, kinds: Mapping[int, KindSpec] = K
             _verify_signatures(reader, chain, committed, height, kinds)
             yield _replay(chain, shadow, committed, tip.height)
         shadow.height = None
+        if not same_positions(store, shadow.positions, secret):
+            bad_height, key, what = first_bad_position(reader, base, tip.height)
+            raise Damaged(bad_height, f"row {_shown(key)} {what}")
         _compare_changing(store, shadow.memory)
         waiting = _verify_waiting(reader, kinds)
         moved = _verify_moved(reader)
@@ -230,7 +243,11 @@ def _repacked(raw: bytes, height: int, what: str) -> list[Any]:  # Any: what msg
 def _compare(height: int | None, key: bytes, expected: bytes | None, got: bytes | None) -> None:
     if expected != got:
         what = "is missing" if got is None else "is one too many" if expected is None else "is another"
-        raise Damaged(height, f"row {key[:1].decode('latin-1')}:{key[1:].hex()} {what}")
+        raise Damaged(height, f"row {_shown(key)} {what}")
+
+
+def _shown(key: bytes) -> str:
+    return f"{key[:1].decode('latin-1')}:{key[1:].hex()}"
 
 
 def _compare_changing(store: Store, replayed: MemoryStore) -> None:

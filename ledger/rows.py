@@ -204,6 +204,11 @@ def position_bytes(height: int, index: int) -> bytes:
     return height.to_bytes(6, "big") + index.to_bytes(2, "big")
 
 
+def position_key(event_id: bytes, height: int, index: int) -> bytes:
+    """Return the key of the row that says where an event stands; its value is empty."""
+    return b"p" + event_id[:ID_PREFIX_SIZE] + position_bytes(height, index)
+
+
 def parse_position(data: bytes) -> tuple[int, int]:
     """Return (height, index in the block) of the 8 bytes of a position."""
     return int.from_bytes(data[:6], "big"), int.from_bytes(data[6:8], "big")

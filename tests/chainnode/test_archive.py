@@ -56,7 +56,7 @@ def ledger() -> Ledger:
 
 def fsck(machine: Machine) -> None:
     """Verify the whole chain, bodies out of the archive too."""
-    for _ in verify_all(machine.archived, machine.genesis, KINDS):
+    for _ in verify_all(machine.archived, machine.genesis, KINDS, secret=bytes(16)):
         pass
 
 
@@ -239,7 +239,7 @@ def test_without_any_archive_a_moved_body_is_refused_as_pruned_and_its_batch_sti
     assert held.raw(first.batch_hash) is None
     assert len(minimum_bundle(reader)) > 0
     with pytest.raises(Pruned):
-        for _ in verify_all(store, machine.genesis, KINDS):
+        for _ in verify_all(store, machine.genesis, KINDS, secret=bytes(16)):
             pass
     told: list[str] = []
     del machine.disk.files[name]

@@ -8,6 +8,7 @@ from ledger import rows
 from ledger.batches import Batch
 from ledger.evidence_bodies import EVIDENCE_VOTES, SignedVote, VotesEvidence, accused_bytes
 from ledger.fsck import COUNTED, Damaged, Shadow, verify_all
+from ledger.fsck_positions import KeySum
 from ledger.reader import checkpoint_rows
 from ledger.store import MemoryStore
 from primitives.block import CommittedBlock
@@ -18,6 +19,7 @@ from primitives.votes import QuorumCertificate
 from tests.ledger.chain_fixtures import KINDS, Ledger, key_of
 
 Rows = dict[bytes, bytes]
+SECRET = bytes(range(32))
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,7 @@ def changed(all_rows: Rows, key: bytes, value: bytes | None) -> MemoryStore:
 def damage_of(store: MemoryStore, ledger: Ledger) -> Damaged | None:
     """Return what fsck finds."""
     try:
-        for _ in verify_all(store, ledger.genesis, KINDS):
+        for _ in verify_all(store, ledger.genesis, KINDS, secret=SECRET):
             pass
     except Damaged as found:
         return found
@@ -88,7 +90,7 @@ def test_a_batch_that_is_no_batch_is_named_with_its_block(good: tuple[Ledger, Ro
 
 def test_good_store_passes_block_by_block(good: tuple[Ledger, Rows]) -> None:
     ledger, _ = good
-    progress = list(verify_all(ledger.store, ledger.genesis, KINDS))
+    progress = list(verify_all(ledger.store, ledger.genesis, KINDS, secret=SECRET))
     assert [(item.height, item.height_max) for item in progress] == [(height, 4) for height in range(5)]
     assert sum(item.event_count for item in progress) == ledger.chain.log_size - 5
     assert [item.batch_count for item in progress] == [0, 2, 2, 2, 2]
@@ -128,7 +130,7 @@ def test_first_bad_block_is_named(damage: str, height: int, good: tuple[Ledger, 
     store = changed(all_rows, key, DAMAGES[damage](all_rows[key]))
     passed = []
     with pytest.raises(Damaged) as found:
-        passed += [item.height for item in verify_all(store, ledger.genesis, KINDS)]
+        passed += [item.height for item in verify_all(store, ledger.genesis, KINDS, secret=SECRET)]
     assert found.value.height == height
     assert f"block {height}" in str(found.value)
 
@@ -169,7 +171,7 @@ STRAY = {
     "block": (rows.block_key(9), "number of rows of kind b"),
     "block hash": (rows.block_hash_key(bytes(32)), "number of rows of kind h"),
     "execution": (rows.execution_key(9), "number of rows of kind x"),
-    "position": (b"p" + bytes(16) + rows.position_bytes(1, 0), "number of rows of kind p"),
+    "position": (b"p" + bytes(16) + rows.position_bytes(1, 0), "is one too many"),
     "tile": (rows.tile_key(b"", 0, 99), "number of rows of kind t"),
     "leaf of a batch log": (rows.batch_leaf_key("bank-a", 99), "number of rows of kind L"),
     "batch": (rows.batch_key(bytes(32)), "number of rows of kind B"),
@@ -197,9 +199,9 @@ def test_ordered_batch_that_is_marked_as_waiting_is_found(good: tuple[Ledger, Ro
 
 def test_store_without_rows_is_no_problem(good: tuple[Ledger, Rows]) -> None:
     store = MemoryStore()
-    assert list(verify_all(store, good[0].genesis, KINDS)) == []
+    assert list(verify_all(store, good[0].genesis, KINDS, secret=SECRET)) == []
     store.write([(rows.FORMAT_KEY, rows.FORMAT_VERSION)], sync=True)
-    assert list(verify_all(store, good[0].genesis, KINDS)) == []
+    assert list(verify_all(store, good[0].genesis, KINDS, secret=SECRET)) == []
 
 
 def test_store_is_only_read(good: tuple[Ledger, Rows]) -> None:
@@ -209,7 +211,7 @@ def test_store_is_only_read(good: tuple[Ledger, Rows]) -> None:
     assert damage_of(store, ledger) is None
     assert store.rows() == all_rows
     real = MemoryStore()
-    Shadow(real).write([(rows.TIP_KEY, b"x")], sync=True)
+    Shadow(real, SECRET).write([(rows.TIP_KEY, b"x")], sync=True)
     assert real.rows() == {}
     assert set(COUNTED) - {b"E"} <= {key[:1] for key in all_rows}, "E is that of stores from a snapshot alone"
 
@@ -294,3 +296,39 @@ def test_block_of_another_place_is_found(good: tuple[Ledger, Rows]) -> None:
     found = damage_of(store, ledger)
     assert found is not None
     assert (found.height, "does not follow" in str(found)) == (2, True)
+
+
+def test_a_position_that_is_missing_moved_or_too_many_is_named_with_its_block(good: tuple[Ledger, Rows]) -> None:
+    ledger, all_rows = good
+    held = sorted(key for key in all_rows if key[:1] == b"p")
+    third = next(key for key in held if rows.parse_position(key[-8:])[0] == 3)
+    moved = third[:-2] + (rows.parse_position(third[-8:])[1] ^ 1).to_bytes(2, "big")
+    beyond = third[:-8] + rows.position_bytes(99, 0)
+    outside = third[:-2] + (60_000).to_bytes(2, "big")
+    for change, height, what in (
+        ({third: None}, 3, "is missing"),
+        ({third: b"x"}, 3, "is another"),
+        ({third: None, moved: b""}, 3, "is missing"),
+        ({moved: b""}, 3, "is one too many"),
+        ({beyond: b""}, None, "is one too many"),
+        ({outside: b""}, None, "is one too many"),
+    ):
+        store = MemoryStore()
+        store.write([*all_rows.items(), *change.items()], sync=True)
+        with pytest.raises(Damaged, match=what) as found:
+            list(verify_all(store, ledger.genesis, KINDS, secret=SECRET))
+        assert found.value.height == height
+
+
+def test_sums_of_keys_know_no_order_and_differ_for_other_sets_and_secrets() -> None:
+    def sum_of(keys: list[bytes], secret: bytes = SECRET) -> KeySum:
+        made = KeySum(secret)
+        for key in keys:
+            made.add(key)
+        return made
+
+    keys = [b"a", b"b", b"c"]
+    assert sum_of(keys).equals(sum_of(keys[::-1]))
+    for others in ([b"a", b"b"], [b"a", b"b", b"d"], [b"a", b"b", b"c", b"c"], [b"a", b"a", b"c"]):
+        assert not sum_of(keys).equals(sum_of(others))
+    assert not sum_of(keys).equals(sum_of(keys, bytes(32)))

@@ -40,7 +40,7 @@ def damage_of(genesis: Genesis, all_rows: Rows, *changes: tuple[bytes, bytes | N
     store = MemoryStore()
     store.write([*all_rows.items(), *changes], sync=True)
     try:
-        for _ in verify_all(store, genesis):
+        for _ in verify_all(store, genesis, secret=bytes(16)):
             pass
     except Damaged as found:
         return found
@@ -51,7 +51,7 @@ def test_a_store_from_a_snapshot_passes_from_its_base_on(joined: tuple[Genesis, 
     genesis, all_rows, base = joined
     store = MemoryStore()
     store.write(all_rows.items(), sync=True)
-    progress = list(verify_all(store, genesis))
+    progress = list(verify_all(store, genesis, secret=bytes(16)))
     assert [item.height for item in progress] == list(range(base, base + 4))
     assert sum(item.event_count for item in progress) == 3
 
