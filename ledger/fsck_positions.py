@@ -64,9 +64,10 @@ def first_bad_position(reader: LedgerReader, base: int, height_max: int) -> tupl
     for key, _ in reader.store.iterate(*rows.all_of(b"p")):
         height, index = rows.parse_position(key[-rows.POSITION_SIZE :])
         header = reader.header(height) if base < height <= height_max else None
-        inside = header is not None and index < header.event_count
-        if not inside or header is None:
+        if (
+            header is None
+            or index >= header.event_count
+            or key != rows.position_key(reader.log.leaf_hash(header.first_index + index), height, index)
+        ):
             return None, key, "is one too many"
-        if key != rows.position_key(reader.log.leaf_hash(header.first_index + index), height, index):
-            return height, key, "is one too many"
     return None, b"p", "is not what the chain makes it"

@@ -309,7 +309,7 @@ def test_a_position_that_is_missing_moved_or_too_many_is_named_with_its_block(go
         ({third: None}, 3, "is missing"),
         ({third: b"x"}, 3, "is another"),
         ({third: None, moved: b""}, 3, "is missing"),
-        ({moved: b""}, 3, "is one too many"),
+        ({moved: b""}, None, "is one too many"),
         ({beyond: b""}, None, "is one too many"),
         ({outside: b""}, None, "is one too many"),
     ):
