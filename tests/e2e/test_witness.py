@@ -231,8 +231,7 @@ def test_a_forked_log_is_refused_and_both_notes_are_kept(
     assert len(texts) == 2
     assert "witness_fork" in regulator.log
     assert run("witness", "list", regulator.directory)["logs"][0]["forks"] == 1
-    for name in NAMES:
-        net.start(name) if name == NAMES[-1] else net.spawn(name)
+    net.start()
     event_id = committed(net, source)
     until(lambda: net.call("bank-a", "ledger_getProof", event_id=event_id, witnesses=[NAME]))
 
