@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from chainnode.mirror import Mirror, Round
     from chainnode.mirror_files import MirrorFiles
     from chainnode.monitoring import Trust
+    from primitives.errors import ProofError
 
 INTERVAL_S = 1.0
 TIMEOUT_S = 30.0
@@ -106,7 +107,7 @@ def mirror(
         else:
             brought = copy.step()
             _shown(directory, brought)
-            _told(brought, set())
+            _told(brought, {_refused_line(*next(iter(brought.refused.items())))} if brought.refused else set())
             _raise_for(brought)
 
 
@@ -236,11 +237,15 @@ def _shown(directory: Path, found: Round) -> None:
     show({name: value for name, value in row.items() if name not in told})
 
 
+def _refused_line(name: str, error: ProofError) -> str:
+    return f"refused: {name}: {error}"
+
+
 def _told(found: Round, known: set[str]) -> None:
     """Say who lies, does not answer or shows less than the mirror has, each once until it changes."""
     from ledger.times import format_time
 
-    lines = {f"refused: {name}: {error}" for name, error in found.refused.items()}
+    lines = {_refused_line(name, error) for name, error in found.refused.items()}
     lines |= {f"not reached: {name}: {error}" for name, error in found.failed.items()}
     if found.seen is not None:
         lines |= {f"behind: {seen.source} shows an older checkpoint, of the same history" for seen in found.behind}
@@ -261,7 +266,9 @@ def _raise_for(found: Round) -> None:
 
     for name, error in found.refused.items():
         where = f"{name}{': ' + error.where if error.where else ''}"
-        raise VerificationFailed(error.what, where=where, expected=error.expected, got=error.got, hint=_MISLED)
+        raise VerificationFailed(
+            error.what, where=where, expected=error.expected, got=error.got, hint=error.hint or _MISLED
+        )
     if found.failed and not found.new_leaves:
         raise next(iter(found.failed.values()))
 

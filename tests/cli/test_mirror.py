@@ -176,6 +176,8 @@ def test_a_lie_ends_with_status_3_and_its_step_and_an_honest_endpoint_still_comp
         assert (status, row["size"]) == (Exit.VERIFICATION_FAILED, 0)
         assert "tile/entries/000" in said
         assert bad in said
+        assert "do not rely on what this source says" in said
+        assert said.count("entry is not the log's leaf") + said.count("entry bundle") == 1, "it is told once"
         status, row, said = mirrored(capsys, directory, "--endpoint", bad, "--endpoint", good, "--policy", policy)
         assert (status, row["size"]) == (Exit.VERIFICATION_FAILED, node.chain.log_size)
         assert mirrored(capsys, directory, "--endpoint", good)[0] == Exit.OK
