@@ -19,10 +19,8 @@ CHECKPOINT_PATH = "checkpoint"
 POLICY_PATH = "policy"
 HANDOVERS_PATH = "handovers"
 ENTRIES = "entries"
-TILE_LEVEL_MAX = 63
 ENTRY_LENGTH_BYTES = 2
 ENTRY_BYTES_MAX = (1 << 16) - 1
-BUNDLE_BYTES_MAX = TILE_WIDTH * (ENTRY_LENGTH_BYTES + ENTRY_BYTES_MAX)
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -94,6 +94,9 @@ def test_what_an_entrys_proof_says_must_belong_together() -> None:
         "cut path": TlogProof(proof.extra, 17, proof.path[:-1], proof.note),
         "longer path": TlogProof(proof.extra, 17, (*proof.path, proof.path[0]), proof.note),
         "turned path": TlogProof(proof.extra, 17, proof.path[::-1], proof.note),
+        "a receipt's extra data": TlogProof(b"\x93\x02\x01\x90", 17, proof.path, proof.note),
+        "no extra data": TlogProof(b"", 17, proof.path, proof.note),
+        "an empty entry": TlogProof(b"\x93\x01\xc4\x00\x90", 17, proof.path, proof.note),
         "another version": TlogProof(encode(replace(extra, version=2)), 17, proof.path, proof.note),
         "another log": TlogProof(proof.extra, 17, proof.path, grown(301, 20, first=7).checkpoint()),
     }
