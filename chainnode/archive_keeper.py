@@ -101,7 +101,7 @@ class ArchiveKeeper:
     @property
     def minimum_index(self) -> int:
         """The index of the log below which entries may not be served: no archive here holds them."""
-        return max(minimum_index(self._reader, self._missing), self._reader.first_index())
+        return minimum_index(self._reader, self._missing)
 
     def start(self, height: int | None, older_than_days: int | None) -> int:
         """Begin a pass up to a height, or to what is older than so many days; return the height.

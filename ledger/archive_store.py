@@ -109,8 +109,13 @@ def moving_rows(
     return puts
 
 
-def minimum_index(reader: LedgerReader, height: int) -> int:
-    """Return the log's minimum index (C2SP tlog-tiles) where bodies up to `height` cannot be read: no entry bundle that
-    ends above it lacks an entry."""
-    header = reader.header(height + 1) if height else None
-    return 0 if header is None else -(-header.first_index // TILE_WIDTH) * TILE_WIDTH
+def minimum_index(reader: LedgerReader, missing: int) -> int:
+    """Return the log's minimum index (C2SP tlog-tiles) where bodies up to block `missing` cannot be read (0: all can).
+
+    No entry bundle that ends above it lacks an entry, be it for a missing body or the base of a snapshot; and it is
+    never above the newest stable checkpoint.
+    """
+    header = reader.header(missing + 1) if missing else None
+    first = max(reader.first_index(), 0 if header is None else header.first_index)
+    checkpoint = reader.checkpoint()
+    return min(-(-first // TILE_WIDTH) * TILE_WIDTH, 0 if checkpoint is None else checkpoint.size)

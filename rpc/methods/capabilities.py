@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ledger.archive_store import minimum_index
 from ledger.batch_headers import BATCH_EVENTS_MAX
 from ledger.batches import BATCH_SIZE_MAX
 from ledger.events import EVENT_SIZE_MAX
@@ -87,7 +88,7 @@ def get_capabilities(services: Services, params: NoParams) -> CapabilitiesResult
         wait_timeout_ms=services.wait_timeout_ms,
         base_height=int(services.reads.base()),
         archived_height=0 if services.archive is None else services.archive.archived_height,
-        minimum_index=services.reads.first_index() if services.archive is None else services.archive.minimum_index,
+        minimum_index=minimum_index(services.reads, 0) if services.archive is None else services.archive.minimum_index,
         as_of=int(tip_of(services).height),
     )
 

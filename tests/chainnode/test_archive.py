@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 
 import pytest
@@ -183,6 +184,33 @@ def test_nothing_is_deleted_unless_the_segment_reads_back_as_it_was_written(ledg
     assert dict(machine.store.iterate(*rows.all_of(b"B"))) == bodies(ledger)
     assert list(archived_rows(machine.store)) == []
     assert MANIFEST_NAME not in machine.disk.files
+
+
+class FullDisk(ForgetfulDisk):
+    """A disk without room after so many bytes."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+
+    def append(self, name: str, data: bytes) -> None:
+        """Write at the end of a file, as much as there is room."""
+        self.room -= len(data)
+        super().append(name, data if self.room >= 0 else data[: self.room])
+        if self.room < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_ends_a_pass_and_leaves_everything_in_its_place(ledger: Ledger) -> None:
+    machine = Machine(ledger)
+    machine.disk = FullDisk(5_000)
+    with pytest.raises(OSError, match="No space left"):
+        machine.move(UPTO)
+    assert {key: machine.archived.get(key) for key in bodies(ledger)} == bodies(ledger)
+    machine.disk.room = 1 << 20
+    machine.move(UPTO)
+    assert {key: machine.archived.get(key) for key in bodies(ledger)} == bodies(ledger)
+    assert [entry.first_height for entry in machine.directory.manifest().segments] == [1, 4, 7]
 
 
 def test_nothing_is_deleted_unless_the_manifest_lists_the_segment(ledger: Ledger) -> None:
@@ -384,6 +412,9 @@ def test_a_store_that_began_from_a_snapshot_moves_what_lies_above_its_base() -> 
     council.vote(council.propose(council.rekeying(2, 1)), 0, 1)
     follow(Chain(store, council.genesis), store, LedgerReader(council.store, council.genesis))
     make_stable(store, council.genesis, council.set)
+    checkpoint = LedgerReader(store, council.genesis).checkpoint()
+    assert checkpoint is not None
+    assert 0 < minimum_index(LedgerReader(store, council.genesis), 0) <= checkpoint.size, "what lies before the base"
     base, top = int(snapshot.manifest.height), int(Chain(store, council.genesis).height)
     assert base + 1 < top
     directory = ArchiveDirectory(ForgetfulDisk(), council.genesis.chain_id, where="archive")

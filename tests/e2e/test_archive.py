@@ -26,7 +26,7 @@ CLI = Path(sys.executable).with_name("chainnode")
 EVENTS_A_BATCH = 25
 OLD_BLOCKS = 60
 MOVERS = ("bank-a", "bank-b")
-ADDED = "bank-c"
+KILLED = "bank-c"
 
 
 @dataclass
@@ -194,9 +194,25 @@ def test_fsck_reads_moved_bodies_out_of_the_archive_and_names_what_is_missing(
     net.start("bank-b")
 
 
+def test_a_node_that_is_killed_amid_moving_has_every_body_and_goes_on(net: Network, history: History) -> None:
+    until(lambda: floor(net, KILLED) >= OLD_BLOCKS)
+    for height in (20, 40, OLD_BLOCKS):
+        net.call(KILLED, "admin_archive", height=height)
+        net.kill(KILLED)
+        net.start(KILLED)
+        answers = [net.call(KILLED, "ledger_getEvent", event_id=id_of(event)) for event in history.events[::100]]
+        assert [answer["event"] for answer in answers] == [answer["event"] for answer in history.answers]
+    if net.status(KILLED)["archived_height"] < OLD_BLOCKS:
+        cli(net, KILLED, "archive", "create", "--height", str(OLD_BLOCKS))
+    net.stop(KILLED)
+    assert cli(net, KILLED, "fsck")["ok"]
+    assert {each["state"] for each in cli(net, KILLED, "archive", "list")["segments"]} == {"here"}
+    net.start(KILLED)
+
+
 def test_a_node_that_lost_its_ledger_catches_up_from_peers_that_moved_theirs(net: Network, history: History) -> None:
     for name in NAMES:
-        if name not in MOVERS:
+        if name not in (*MOVERS, KILLED):
             until(lambda name=name: floor(net, name) >= OLD_BLOCKS)
             cli(net, name, "archive", "create", "--height", str(OLD_BLOCKS))
     net.kill("bank-d")

@@ -119,6 +119,17 @@ def test_what_a_segment_was_made_of_reads_back_body_by_body_and_as_a_whole(segme
         assert body_of(raw, entry, place) == segment.bodies[place.batch]
 
 
+def test_a_block_without_batches_is_a_segment_without_frames() -> None:
+    ledger = Ledger(MemoryStore())
+    genesis = LedgerReader(ledger.store, ledger.genesis).committed_block(0)
+    assert genesis is not None
+    writer = SegmentWriter(ledger.genesis.chain_id)
+    data = writer.add(genesis.block, [])
+    end, entry = writer.finish(None)
+    found = content(data + end, entry, ledger.genesis.chain_id)
+    assert (found.blocks, found.index.frames, found.index.anchor) == ((genesis.block,), (), None)
+
+
 def test_every_flipped_bit_of_a_segment_is_refused_and_the_segment_named(segment: Segment) -> None:
     for at in range(len(segment.data)):
         damaged = bytearray(segment.data)
