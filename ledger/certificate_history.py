@@ -22,15 +22,16 @@ from ledger.batch_places import HashBytes, Path
 from ledger.certificate_records import NO_HISTORY, Certificate, History, certificate_key
 from ledger.events import EVENT_SIZE_MAX, Event, event_id
 from ledger.outcomes import OutcomeProof, verify_outcome
+from ledger.proof_steps import EVENT, EXTRA, HEADER, HISTORY, OUTCOME, RECORD, STATE, step
 from ledger.receipts import check_header
 from ledger.state import STATE_VALUE_SIZE_MAX
-from ledger.status_proofs import StatusProof, StatusVerdict, check_status
+from ledger.status_proofs import StatusProof, StatusVerdict, check_status, check_version
 from ledger.tlog_proofs import TlogProof, parse_tlog_proof
 from ledger.trust_policy import CheckedCheckpoint, parse_policy
 from primitives import merkle
 from primitives.block import BlockHeader
 from primitives.encoding import Record, decode
-from primitives.errors import EncodingError, InputError, ProofError
+from primitives.errors import ProofError
 from primitives.ids import ZERO_HASH, EventId, Hash, Height, TimeMs
 
 HISTORY_VERSION = 1
@@ -109,11 +110,13 @@ def verify_certificate_history(proof_text: str, policy: str, number: str | None 
     status = check_status(extra.status, proof, checked)
     key = certificate_key("") if number is None else certificate_key(number)
     if not (status.key.startswith(key.encode()) if number is None else status.key == key.encode()):
-        raise ProofError("proof of another key", expected=key, got=status.key.decode(errors="replace"))
-    certificate = _certificate(status.value)
+        raise ProofError("proof of another key", where=STATE, expected=key, got=status.key.decode(errors="replace"))
+    with step(RECORD):
+        certificate = _certificate(status.value)
     history = NO_HISTORY if certificate is None else certificate.history
     events = tuple(_proved_events(extra, checked))
-    reached = _check_chain(extra, [event.event_id for event in events], history)
+    with step(HISTORY):
+        reached = _check_chain(extra, [event.event_id for event in events], history)
     return HistoryVerdict(status, certificate, extra.first, history.count, Hash(extra.previous), reached, events)
 
 
@@ -152,20 +155,16 @@ def chained(previous: Hash, ids: Iterator[bytes] | tuple[bytes, ...] | list[Even
 
 
 def _decoded(proof: TlogProof) -> CertificateHistory:
-    try:
+    with step(EXTRA):
         extra = decode(CertificateHistory, proof.extra, size_max=HISTORY_SIZE_MAX)
-    except EncodingError as error:
-        raise ProofError(error.what, where="extra data", expected=error.expected, got=error.got) from None
-    if extra.version != HISTORY_VERSION:
-        raise ProofError("proof of a history of an unknown version", expected=HISTORY_VERSION, got=extra.version)
-    return extra
+        if extra.version != HISTORY_VERSION:
+            raise ProofError("proof of a history of an unknown version", expected=HISTORY_VERSION, got=extra.version)
+        check_version(extra.status)
+        return extra
 
 
 def _certificate(value: bytes | None) -> Certificate | None:
-    try:
-        return None if value is None else decode(Certificate, value, size_max=STATE_VALUE_SIZE_MAX)
-    except EncodingError as error:
-        raise ProofError(error.what, where="certificate", expected=error.expected, got=error.got) from None
+    return None if value is None else decode(Certificate, value, size_max=STATE_VALUE_SIZE_MAX)
 
 
 def _check_chain(extra: CertificateHistory, ids: list[EventId], history: History) -> Hash:
@@ -188,21 +187,21 @@ def _check_chain(extra: CertificateHistory, ids: list[EventId], history: History
 def _proved_events(extra: CertificateHistory, checked: CheckedCheckpoint) -> Iterator[HistoricEvent]:
     """Yield the events, each proved to have been applied at its place."""
     for number, part in enumerate(extra.events, extra.first):
-        try:
-            yield _proved_event(part, checked)
-        except InputError as error:
-            where = f"event {number}{': ' + error.where if error.where else ''}"
-            raise ProofError(error.what, where=where, expected=error.expected, got=error.got) from None
+        with step(f"{EVENT} {number}"):
+            proved = _proved_event(part, checked)
+        yield proved
 
 
 def _proved_event(part: HistoryEvent, checked: CheckedCheckpoint) -> HistoricEvent:
     header, checkpoint = part.header, checked.checkpoint
-    check_header(header, part.header_path, checked)
+    with step(HEADER):
+        check_header(header, part.header_path, checked)
     event = decode(Event, part.event, size_max=EVENT_SIZE_MAX)
     identity = event_id(part.event, event.kind)
     merkle.verify_inclusion(checkpoint.root, checkpoint.size, part.log_index, identity, part.path)
     index = part.log_index - header.first_index
-    outcome = verify_outcome(part.outcome, header.outcomes_root, header.event_count, index)
-    if not outcome.applied:
-        raise ProofError("event of a history that was not applied there", expected="applied", got=outcome.rule)
+    with step(OUTCOME):
+        outcome = verify_outcome(part.outcome, header.outcomes_root, header.event_count, index)
+        if not outcome.applied:
+            raise ProofError("event of a history that was not applied there", expected="applied", got=outcome.rule)
     return HistoricEvent(identity, event, part.event, header.height, part.log_index, header.time_ms)

@@ -22,8 +22,22 @@ from ledger.batch_places import BatchPlace, Index, Path, verify_place
 from ledger.events import EVENT_SIZE_MAX, Event, Member, event_id
 from ledger.handovers import HANDOVERS_MAX, Handover
 from ledger.outcomes import APPLIED, Outcome, outcomes_root
-from ledger.receipts import check_header
-from ledger.tlog_proofs import parse_tlog_proof
+from ledger.proof_steps import (
+    BATCH,
+    BATCH_LOG,
+    BLOCKS,
+    EVENT,
+    EXTRA,
+    HEADER,
+    HEADS,
+    OUTCOME,
+    RANGE,
+    SOURCE,
+    TIME,
+    step,
+)
+from ledger.receipts import check_header, check_place
+from ledger.tlog_proofs import TlogProof, parse_tlog_proof
 from ledger.trust_policy import CheckedCheckpoint, parse_policy
 from primitives import merkle
 from primitives.block import BlockHeader
@@ -138,29 +152,22 @@ class CompleteVerdict:
 def verify_completeness(proof_text: str, policy: str) -> CompleteVerdict:
     """Return what a proof of completeness proves under a policy. Raises ProofError where anything does not hold."""
     proof = parse_tlog_proof(proof_text, size_max=COMPLETENESS_SIZE_MAX)
-    try:
-        extra = decode(Completeness, proof.extra, size_max=COMPLETENESS_SIZE_MAX)
-    except EncodingError as error:
-        raise ProofError(error.what, where="extra data", expected=error.expected, got=error.got) from None
-    if extra.version != COMPLETENESS_VERSION:
-        raise ProofError(
-            "proof of completeness of an unknown version", expected=COMPLETENESS_VERSION, got=extra.version
-        )
+    extra = _decoded(proof)
     checked = parse_policy(policy).check(proof.note, extra.handovers)
-    place = extra.header.first_index + extra.header.event_count
-    if proof.index != place:
-        raise ProofError("index is not the header's", expected=place, got=proof.index)
-    check_header(extra.header, proof.path, checked)
-    if not extra.from_height <= extra.to_height <= extra.header.height:
-        raise ProofError(
-            "heights of a proof of completeness",
-            expected=f"from <= to <= {extra.header.height}",
-            got=f"{extra.from_height} to {extra.to_height}",
-        )
-    blocks = _checked_blocks(extra, checked)
-    _check_range(extra)
+    with step(HEADER):
+        check_place(proof, extra.header)
+        check_header(extra.header, proof.path, checked)
+    with step(RANGE):
+        _check_heights(extra)
+    with step(BLOCKS):
+        blocks = _checked_blocks(extra, checked)
+    with step(HEADS):
+        head = _own_head(extra)
+    with step(BATCH_LOG):
+        _check_range(extra, head)
     events = tuple(_proved_events(extra, blocks, checked))
-    from_ms, until_ms = _times(extra, blocks, checked)
+    with step(TIME):
+        from_ms, until_ms = _times(extra, blocks, checked)
     return CompleteVerdict(
         member=MemberId(extra.member),
         from_height=Height(extra.from_height),
@@ -176,6 +183,25 @@ def verify_completeness(proof_text: str, policy: str) -> CompleteVerdict:
         witnesses=checked.witnesses,
         cosigners=checked.cosigners,
     )
+
+
+def _decoded(proof: TlogProof) -> Completeness:
+    with step(EXTRA):
+        extra = decode(Completeness, proof.extra, size_max=COMPLETENESS_SIZE_MAX)
+        if extra.version != COMPLETENESS_VERSION:
+            raise ProofError(
+                "proof of completeness of an unknown version", expected=COMPLETENESS_VERSION, got=extra.version
+            )
+        return extra
+
+
+def _check_heights(extra: Completeness) -> None:
+    if not extra.from_height <= extra.to_height <= extra.header.height:
+        raise ProofError(
+            "heights of a proof of completeness",
+            expected=f"from <= to <= {extra.header.height}",
+            got=f"{extra.from_height} to {extra.to_height}",
+        )
 
 
 def _is_inside(extra: Completeness, batch: BatchPart) -> bool:
@@ -194,9 +220,8 @@ def _checked_blocks(extra: Completeness, checked: CheckedCheckpoint) -> dict[int
     return blocks
 
 
-def _check_range(extra: Completeness) -> None:
+def _check_range(extra: Completeness, head: MemberHead | None) -> None:
     """Raise ProofError unless the batches are a whole range of the member's log, and lie around the heights."""
-    head = _own_head(extra)
     if head is None:
         if extra.batches or extra.first or extra.before or extra.after:
             raise ProofError("batches of a member without any", got=len(extra.batches))
@@ -244,18 +269,24 @@ def _proved_events(
     """Yield the events of the batches between the heights, each batch and its outcomes proved."""
     outcomes: dict[int, Mapping[int, Outcome]] = {}
     for batch in extra.batches:
-        block = blocks.get(batch.height)
-        if block is None:
-            raise ProofError("block of a batch missing", where=f"height {batch.height}", got=batch.header.hash())
-        verify_place(batch.place, batch.header.hash(), block.header)
-        if batch.header.member != extra.member or batch.header.chain_id != extra.header.chain_id:
-            raise ProofError(
-                "batch of another member or chain", where=f"height {batch.height}", got=batch.header.member
-            )
+        with step(BATCH):
+            block = _block_of(extra, batch, blocks)
         if _is_inside(extra, batch):
             if batch.height not in outcomes:
-                outcomes[batch.height] = _checked_outcomes(block)
+                with step(OUTCOME):
+                    outcomes[batch.height] = _checked_outcomes(block)
             yield from _events_of(batch, block, outcomes[batch.height], checked)
+
+
+def _block_of(extra: Completeness, batch: BatchPart, blocks: Mapping[int, BlockPart]) -> BlockPart:
+    """Return the block of a batch, proved to name it; ProofError too where the batch is not the member's."""
+    block = blocks.get(batch.height)
+    if block is None:
+        raise ProofError("block of a batch missing", where=f"height {batch.height}", got=batch.header.hash())
+    verify_place(batch.place, batch.header.hash(), block.header)
+    if batch.header.member != extra.member or batch.header.chain_id != extra.header.chain_id:
+        raise ProofError("batch of another member or chain", where=f"height {batch.height}", got=batch.header.member)
+    return block
 
 
 def _checked_outcomes(block: BlockPart) -> Mapping[int, Outcome]:
@@ -271,19 +302,15 @@ def _events_of(
     batch: BatchPart, block: BlockPart, outcomes: Mapping[int, Outcome], checked: CheckedCheckpoint
 ) -> Iterator[ProvedEvent]:
     header, where = batch.header, f"batch {batch.header.number} at height {batch.height}"
-    events = [_event(data, where) for data in batch.events]
-    ids = [event_id(data, event.kind) for data, event in zip(batch.events, events, strict=True)]
-    if len(ids) != header.count or merkle.root_of(ids) != header.root:
-        raise ProofError("events are not those of the batch", where=where, expected=header.count, got=len(ids))
-    if batch.signature is None or not verify_signature(header.source, batch_statement(header), batch.signature):
-        raise ProofError("signature of the source does not verify", where=where)
-    checkpoint = checked.checkpoint
-    root = merkle.root_from_range(checkpoint.size, batch.log_index, ids, batch.before, batch.after)
-    if root != checkpoint.root:
-        raise ProofError("events do not stand there in the log", where=where, expected=checkpoint.root, got=root)
-    first = batch.log_index - block.header.first_index
-    if not 0 <= first <= block.header.event_count - len(ids):
-        raise ProofError("batch outside of its block", where=where, got=first)
+    with step(EVENT):
+        events = [_event(data, where) for data in batch.events]
+        ids = [event_id(data, event.kind) for data, event in zip(batch.events, events, strict=True)]
+        if len(ids) != header.count or merkle.root_of(ids) != header.root:
+            raise ProofError("events are not those of the batch", where=where, expected=header.count, got=len(ids))
+        first = _first_in_block(batch, block, ids, checked)
+    with step(SOURCE):
+        if batch.signature is None or not verify_signature(header.source, batch_statement(header), batch.signature):
+            raise ProofError("signature of the source does not verify", where=where)
     for index, (identity, event, data) in enumerate(zip(ids, events, batch.events, strict=True), first):
         yield ProvedEvent(
             identity,
@@ -296,6 +323,19 @@ def _events_of(
             SourceKey(header.source),
             header.number,
         )
+
+
+def _first_in_block(batch: BatchPart, block: BlockPart, ids: list[EventId], checked: CheckedCheckpoint) -> int:
+    """Return the index in the block of a batch's first event; all of them are proved to stand in the log from it on."""
+    where = f"batch {batch.header.number} at height {batch.height}"
+    checkpoint = checked.checkpoint
+    root = merkle.root_from_range(checkpoint.size, batch.log_index, ids, batch.before, batch.after)
+    if root != checkpoint.root:
+        raise ProofError("events do not stand there in the log", where=where, expected=checkpoint.root, got=root)
+    first = batch.log_index - block.header.first_index
+    if not 0 <= first <= block.header.event_count - len(ids):
+        raise ProofError("batch outside of its block", where=where, got=first)
+    return first
 
 
 def _event(data: bytes, where: str) -> Event:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from msgspec import Meta
 
@@ -22,6 +22,7 @@ from ledger.batch_places import BatchPlace, Path, place_of, verify_place
 from ledger.events import EVENT_SIZE_MAX, Event, event_id
 from ledger.handovers import HANDOVERS_MAX, Handover, check_release, make_handovers
 from ledger.outcomes import OutcomeProof, verify_outcome
+from ledger.proof_steps import BATCH, EVENT, EXTRA, HEADER, OUTCOME, SOURCE, step
 from ledger.reader import LedgerReader
 from ledger.tlog_proofs import PROOF_SIZE_MAX, TlogProof, parse_tlog_proof
 from ledger.trust_policy import (
@@ -35,7 +36,7 @@ from ledger.witnessed import checkpoint_for_proof
 from primitives import merkle
 from primitives.block import BlockHeader
 from primitives.encoding import Record, decode, encode
-from primitives.errors import EncodingError, ProofError
+from primitives.errors import ProofError
 from primitives.ids import EventId, Hash, Height, MemberId, SourceKey, TimeMs
 from primitives.keys import verify as verify_signature
 
@@ -48,8 +49,6 @@ __all__ = [
     "make_receipt",
     "verify",
 ]
-
-T = TypeVar("T")
 
 RECEIPT_VERSION = 2
 
@@ -146,17 +145,24 @@ def handovers_to(reader: LedgerReader, size: int, from_epoch: int) -> tuple[Hand
 def verify(receipt_text: str, policy: str) -> Verdict:
     """Return what a receipt proves under a policy. Raises ProofError where anything does not hold."""
     proof = parse_tlog_proof(receipt_text)
-    receipt = _decode(Receipt, proof.extra, "extra data of the receipt")
-    if receipt.version != RECEIPT_VERSION:
-        raise ProofError("receipt of an unknown version", expected=RECEIPT_VERSION, got=receipt.version)
+    with step(EXTRA):
+        receipt = decode(Receipt, proof.extra, size_max=PROOF_SIZE_MAX)
+        if receipt.version != RECEIPT_VERSION:
+            raise ProofError("receipt of an unknown version", expected=RECEIPT_VERSION, got=receipt.version)
     checked = parse_policy(policy).check(proof.note, receipt.handovers)
-    event = _decode(Event, receipt.event, "event of the receipt")
-    identity = event_id(receipt.event, event.kind)
     checkpoint = checked.checkpoint
-    merkle.verify_inclusion(checkpoint.root, checkpoint.size, proof.index, identity, proof.path)
-    index = _check_header(receipt, proof.index, checked)
-    outcome = verify_outcome(receipt.outcome, receipt.header.outcomes_root, receipt.header.event_count, index)
-    _check_batch(receipt, event, identity)
+    with step(EVENT):
+        event = decode(Event, receipt.event, size_max=EVENT_SIZE_MAX)
+        identity = event_id(receipt.event, event.kind)
+        merkle.verify_inclusion(checkpoint.root, checkpoint.size, proof.index, identity, proof.path)
+    with step(HEADER):
+        index = _check_header(receipt, proof.index, checked)
+    with step(OUTCOME):
+        outcome = verify_outcome(receipt.outcome, receipt.header.outcomes_root, receipt.header.event_count, index)
+    with step(BATCH):
+        _check_batch(receipt, event, identity)
+    with step(SOURCE):
+        check_source(receipt.batch_header, receipt.batch_signature)
     return Verdict(
         event_id=identity,
         event=event,
@@ -181,13 +187,6 @@ def verify(receipt_text: str, policy: str) -> Verdict:
     )
 
 
-def _decode(type_: type[T], data: bytes, where: str) -> T:
-    try:
-        return decode(type_, data, size_max=PROOF_SIZE_MAX)
-    except EncodingError as error:
-        raise ProofError(error.what, where=where, expected=error.expected, got=error.got) from None
-
-
 def _check_header(receipt: Receipt, log_index: int, checked: CheckedCheckpoint) -> int:
     """Return the event's index in its block after proving that the header stands in the log, behind the event."""
     check_header(receipt.header, receipt.header_path, checked)
@@ -209,11 +208,22 @@ def check_header(header: BlockHeader, path: tuple[bytes, ...], checked: CheckedC
     merkle.verify_inclusion(checkpoint.root, checkpoint.size, place, header.hash(), path)
 
 
+def check_place(proof: TlogProof, header: BlockHeader) -> None:
+    """Raise ProofError unless a proof's index is that of the header's leaf."""
+    own = header.first_index + header.event_count
+    if proof.index != own:
+        raise ProofError("index is not the header's", expected=own, got=proof.index)
+
+
 def _check_batch(receipt: Receipt, event: Event, identity: EventId) -> None:
     batch = receipt.batch_header
     verify_place(receipt.batch_place, batch.hash(), receipt.header)
     if batch.member != event.member or batch.chain_id != receipt.header.chain_id:
         raise ProofError("batch of another member or chain than the event", expected=event.member, got=batch.member)
     merkle.verify_inclusion(batch.root, batch.count, receipt.batch_index, identity, receipt.batch_path)
-    if not verify_signature(batch.source, batch_statement(batch), receipt.batch_signature):
+
+
+def check_source(batch: BatchHeader, signature: bytes) -> None:
+    """Raise ProofError unless the batch's source signed its header."""
+    if not verify_signature(batch.source, batch_statement(batch), signature):
         raise ProofError("signature of the source does not verify", where=f"batch {batch.number} of {batch.member}")

@@ -16,8 +16,9 @@ from msgspec import Meta
 from ledger.batch_places import Path
 from ledger.certificate_records import Certificate, CertificateStatus, certificate_key, status_at
 from ledger.handovers import HANDOVERS_MAX, Handover
+from ledger.proof_steps import EXTRA, HEADER, NEXT_HEADER, RECORD, STATE, TIME, step
 from ledger.reader import CheckpointView, LedgerReader
-from ledger.receipts import check_header, handovers_to
+from ledger.receipts import check_header, check_place, handovers_to
 from ledger.smt import StateProof, verify_state
 from ledger.state import STATE_KEY_SIZE_MAX, STATE_VALUE_SIZE_MAX
 from ledger.tlog_proofs import PROOF_SIZE_MAX, TlogProof, parse_tlog_proof
@@ -25,7 +26,7 @@ from ledger.trust_policy import CheckedCheckpoint, parse_policy
 from ledger.witnessed import checkpoint_for_proof
 from primitives.block import BlockHeader
 from primitives.encoding import Record, decode, encode
-from primitives.errors import EncodingError, ProofError
+from primitives.errors import ProofError
 from primitives.ids import Hash, Height, TimeMs
 from primitives.notes import cosignature_times, parse_note
 
@@ -165,30 +166,25 @@ def status_proof_at(
 def verify_status(proof_text: str, policy: str) -> StatusVerdict:
     """Return what a status proof proves under a policy. Raises ProofError where anything does not hold."""
     proof = parse_tlog_proof(proof_text)
-    try:
+    with step(EXTRA):
         extra = decode(StatusProof, proof.extra, size_max=PROOF_SIZE_MAX)
-    except EncodingError as error:
-        raise ProofError(error.what, where="extra data", expected=error.expected, got=error.got) from None
+        check_version(extra)
     return check_status(extra, proof, parse_policy(policy).check(proof.note, extra.handovers))
 
 
 def check_status(extra: StatusProof, proof: TlogProof, checked: CheckedCheckpoint) -> StatusVerdict:
     """Return what a status proof proves that came in this tlog-proof, under its accepted checkpoint."""
-    if extra.version != STATUS_PROOF_VERSION:
-        raise ProofError("status proof of an unknown version", expected=STATUS_PROOF_VERSION, got=extra.version)
     header = extra.header
     place = header.first_index + header.event_count
-    if proof.index != place:
-        raise ProofError("index is not the header's", expected=place, got=proof.index)
-    check_header(header, proof.path, checked)
-    verify_state(header.state_root, extra.key, extra.value, extra.proof)
+    with step(HEADER):
+        check_place(proof, header)
+        check_header(header, proof.path, checked)
+    with step(STATE):
+        verify_state(header.state_root, extra.key, extra.value, extra.proof)
     until_ms: TimeMs | None = None
     if extra.following is not None:
-        following = extra.following.header
-        check_header(following, extra.following.path, checked)
-        if following.parent != header.hash() or following.height != header.height + 1:
-            raise ProofError("next header does not follow", expected=header.hash(), got=following.parent)
-        until_ms = following.time_ms
+        with step(NEXT_HEADER):
+            until_ms = _next_time(extra.following, header, checked)
     elif checked.checkpoint.size == place + 1:
         until_ms = TimeMs(max(checked.first_s * 1_000, header.time_ms))
     return StatusVerdict(
@@ -207,6 +203,22 @@ def check_status(extra: StatusProof, proof: TlogProof, checked: CheckedCheckpoin
     )
 
 
+def check_version(extra: StatusProof) -> None:
+    """Raise ProofError where a status proof is of a version that this release does not know."""
+    if extra.version != STATUS_PROOF_VERSION:
+        raise ProofError("status proof of an unknown version", expected=STATUS_PROOF_VERSION, got=extra.version)
+
+
+def _next_time(following: NextHeader, header: BlockHeader, checked: CheckedCheckpoint) -> TimeMs:
+    """Return the time of the next block, proved to be that."""
+    check_header(following.header, following.path, checked)
+    if following.header.parent != header.hash():
+        raise ProofError("next header does not follow", expected=header.hash(), got=following.header.parent)
+    if following.header.height != header.height + 1:
+        raise ProofError("next header does not follow", expected=header.height + 1, got=following.header.height)
+    return following.header.time_ms
+
+
 def certificate_status(verdict: StatusVerdict, number: str, time_ms: int | None = None) -> CertificateStatus | None:
     """Return a certificate's status at a time (default: the block's) as a verdict proves it; None: no such certificate.
 
@@ -214,17 +226,21 @@ def certificate_status(verdict: StatusVerdict, number: str, time_ms: int | None 
     """
     if verdict.key != certificate_key(number).encode():
         raise ProofError(
-            "proof of another key", expected=certificate_key(number), got=verdict.key.decode(errors="replace")
+            "proof of another key",
+            where=STATE,
+            expected=certificate_key(number),
+            got=verdict.key.decode(errors="replace"),
         )
     at_ms = verdict.time_ms if time_ms is None else time_ms
     if not verdict.covers(at_ms):
         raise ProofError(
-            "proof says nothing about that time", expected=f"{verdict.time_ms} to {verdict.last_ms}", got=at_ms
+            "proof says nothing about that time",
+            where=TIME,
+            expected=f"{verdict.time_ms} to {verdict.last_ms}",
+            got=at_ms,
         )
     if verdict.value is None:
         return None
-    try:
+    with step(RECORD):
         certificate = decode(Certificate, verdict.value, size_max=STATE_VALUE_SIZE_MAX)
-    except EncodingError as error:
-        raise ProofError(error.what, where="certificate", expected=error.expected, got=error.got) from None
     return status_at(certificate, at_ms)

@@ -11,6 +11,7 @@ import binascii
 import re
 from dataclasses import dataclass
 
+from ledger.proof_steps import TEXT, step
 from primitives.errors import ProofError
 from primitives.ids import HASH_BYTES, Hash
 from primitives.merkle import PATH_HASHES_MAX
@@ -38,6 +39,11 @@ class TlogProof:
 
 def parse_tlog_proof(text: str, *, size_max: int = PROOF_SIZE_MAX) -> TlogProof:
     """Return the proof of a text; ProofError where it is malformed, too long, or spelled in another way."""
+    with step(TEXT):
+        return _parsed(text, size_max)
+
+
+def _parsed(text: str, size_max: int) -> TlogProof:
     if len(text) > size_max:
         raise ProofError("proof too large", expected=f"at most {size_max} characters", got=len(text))
     if _SURROGATE.search(text):

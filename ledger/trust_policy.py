@@ -24,6 +24,7 @@ from ledger.policy_epochs import (
     parse_epoch_line,
     span_at,
 )
+from ledger.proof_steps import CHECKPOINT, COSIGNATURES, HANDOVERS, LOG_SIGNATURE, POLICY, step
 from primitives.errors import ProofError, UsageError
 from primitives.ids import Hash
 from primitives.keys import SigningKey
@@ -98,13 +99,16 @@ class TrustPolicy:
         the policy names epochs, each one's validators count for the sizes of its own term only, and `handovers` may
         lead to later ones; the group of validators then stands for those of the checkpoint's epoch.
         """
-        note = parse_note(note_text)
-        checkpoint = parse_checkpoint(note.text)
+        with step(CHECKPOINT):
+            note = parse_note(note_text)
+            checkpoint = parse_checkpoint(note.text)
+            self._check_origin(checkpoint)
         if not self.epochs:
             return self._judge(note, checkpoint, None)
-        self._check_origin(checkpoint)
-        spans = self._spans(checkpoint.origin, handovers)
-        span = span_at(spans, checkpoint.size)
+        with step(HANDOVERS):
+            spans = self._spans(checkpoint.origin, handovers)
+        with step(CHECKPOINT):
+            span = span_at(spans, checkpoint.size)
         own = span.validators.epoch == self.epochs[-1].validators.epoch
         policy = self if own else self._of_epoch(span.validators, checkpoint.origin)
         served = replace(policy, logs=[*self.logs, *self._further_logs(checkpoint.origin, spans)])
@@ -142,8 +146,16 @@ class TrustPolicy:
         )
 
     def _judge(self, note: Note, checkpoint: Checkpoint, epoch: int | None) -> CheckedCheckpoint:
-        self._check_origin(checkpoint)
-        self._check_log(note, checkpoint)
+        with step(LOG_SIGNATURE):
+            self._check_log(note, checkpoint)
+        with step(COSIGNATURES):
+            times = self._cosigned(note, checkpoint, epoch)
+        first_s, last_s = min(times.values(), default=0), max(times.values(), default=0)
+        keys = tuple((self.witnesses[name], time_s) for name, time_s in times.items())
+        return CheckedCheckpoint(checkpoint, epoch, len(self.witnesses), tuple(times), first_s, last_s, keys)
+
+    def _cosigned(self, note: Note, checkpoint: Checkpoint, epoch: int | None) -> dict[str, int]:
+        """Return the time in seconds at which each witness cosigned; ProofError where they are not the quorum."""
         times: dict[str, int] = {}
         for name, key in self.witnesses.items():
             if note.signature_by(key) is not None:
@@ -156,9 +168,7 @@ class TrustPolicy:
                 got=", ".join(times) or "none",
                 hint=None if epoch is None else f"the policy and the proof lead to epoch {epoch} at this size",
             )
-        first_s, last_s = min(times.values(), default=0), max(times.values(), default=0)
-        keys = tuple((self.witnesses[name], time_s) for name, time_s in times.items())
-        return CheckedCheckpoint(checkpoint, epoch, len(self.witnesses), tuple(times), first_s, last_s, keys)
+        return times
 
     def _check_origin(self, checkpoint: Checkpoint) -> None:
         if all(key.name != checkpoint.origin for key in self.logs):
@@ -197,7 +207,9 @@ class TrustPolicy:
 def parse_policy(text: str) -> TrustPolicy:
     """Return the policy of a text; ProofError with the line where it is malformed."""
     if len(text) > POLICY_SIZE_MAX:
-        raise ProofError("policy too large", expected=f"at most {POLICY_SIZE_MAX} characters", got=len(text))
+        raise ProofError(
+            "policy too large", where=POLICY, expected=f"at most {POLICY_SIZE_MAX} characters", got=len(text)
+        )
     policy = TrustPolicy()
     taken: set[NoteKey] = set()
     for number, line in enumerate(text.split("\n"), 1):
@@ -212,9 +224,10 @@ def parse_policy(text: str) -> TrustPolicy:
         elif words and not words[0].startswith("#"):
             _parse_line(policy, taken, words, where)
     if policy.quorum is None:
-        raise ProofError("policy without a quorum", expected="one line: quorum NAME")
+        raise ProofError("policy without a quorum", where=POLICY, expected="one line: quorum NAME")
     if policy.epochs:
-        _check_present(policy, policy.epochs[-1].validators)
+        with step(POLICY):
+            _check_present(policy, policy.epochs[-1].validators)
     return policy
 
 

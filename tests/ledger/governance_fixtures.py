@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -149,15 +150,19 @@ class Council:
 
     def events(self, *said: tuple[str, Event]) -> CommitResult:
         """Commit a block of these events, each in a batch of its own."""
+        return self.batches(*((who, (event,)) for who, event in said))
+
+    def batches(self, *said: tuple[str, Sequence[Event]]) -> CommitResult:
+        """Commit a block of these batches."""
         self.now_ms += 10
         batches = []
         numbers: dict[str, tuple[int, Hash]] = {}
-        for who, event in said:
+        for who, events in said:
             member, _, desk = who.partition("/")
             key = key_of(member, desk or "source")
             number, previous = numbers.get(who) or self.chain.next_number(self.chain.tip_hash, key.public)
             raw = build_batch(
-                [encode(event)],
+                [encode(event) for event in events],
                 chain_id=self.chain_id,
                 member=member,
                 key=key,

@@ -231,7 +231,7 @@ def test_an_event_that_was_repeated_cannot_be_told_as_of_its_repetition(life: Li
     with pytest.raises(ProofError, match="not applied there") as caught:
         life.proved(moved(life, life.page().proof))
     assert caught.value.got == "duplicate"
-    assert caught.value.where == f"event {len(life.ids) - 1}"
+    assert caught.value.where == f"event {len(life.ids) - 1}: outcome"
 
 
 def test_a_place_in_the_log_that_is_another_events_is_refused(life: Life) -> None:
