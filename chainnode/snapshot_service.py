@@ -53,6 +53,8 @@ class SnapshotService:
                 return self._status
             making = SnapshotMaking(self._reader)
             make_private_directory(self._directory)
+            for left in self._directory.glob(".*"):
+                left.unlink(missing_ok=True)  # what a node that was killed had begun
             name = f"height-{making.height}{SUFFIX}"
             self._status = SnapshotStatus("making", int(making.height), 0, name, 0, "", "")
             self._thread = threading.Thread(target=self._make, args=(making, name), name="snapshot", daemon=True)

@@ -174,6 +174,7 @@ def test_a_nodes_maker_keeps_the_newest_and_gives_it_out_in_parts(world: World, 
         service.read("height-5.chainsnap", 0, 10)
     (tmp_path / "made").mkdir(mode=0o700)
     (tmp_path / "made" / "height-1.chainsnap").touch()
+    (tmp_path / "made" / ".height-1.chainsnap.1.chunks").touch()  # of a node that was killed
     started = service.create()
     assert (started.state, started.height, started.name) == ("making", BLOCKS, "height-5.chainsnap")
     until_ready(service)
