@@ -33,7 +33,8 @@ from ledger.archive_store import ArchivedStore
 from ledger.base import read_base
 from ledger.batches import parse_batch, verify_batch
 from ledger.committed_state import CommittedState
-from ledger.fsck import Damaged, verify_all
+from ledger.completeness_reading import covered_height
+from ledger.fsck import Damaged, NoSuchStart, verify_all
 from ledger.fsck_positions import SECRET_BYTES
 from ledger.genesis import Genesis, validator_set
 from ledger.handovers import spans_of
@@ -53,6 +54,7 @@ from primitives.ids import ZERO_HASH, Hash, Height
 from primitives.notes import ED25519, NoteKey
 
 NO_STORE = "start the node: it fetches the chain from its peers and verifies every block"
+CHECKPOINT = "checkpoint"
 Step = Callable[[int, int], None]
 """Told (blocks done, blocks in all) after each block."""
 
@@ -86,9 +88,17 @@ class Report:
 
 
 def check_home(
-    home: Home, config: NodeConfig, *, step: Step = lambda _done, _of: None, archives: Sequence[Path] = ()
+    home: Home,
+    config: NodeConfig,
+    *,
+    step: Step = lambda _done, _of: None,
+    archives: Sequence[Path] = (),
+    start: int | str | None = None,
 ) -> Report:
     """Hold the home and check everything that it has of its chain. Raises `HomeInUse` while a node runs on it.
+
+    `start` is the height to begin at, or CHECKPOINT for the newest block that a stable checkpoint covers; what lies
+    below is believed then.
 
     Bodies that were moved are read from the archives of the settings, and from `archives` besides. Raises `NotFound`
     where there is no store.
@@ -103,7 +113,7 @@ def check_home(
         store = ArchivedStore(LevelDBStore(path), bodies)
         report = Report(genesis.chain_id.hex())
         try:
-            check_chain(store, genesis, report, step=step)
+            check_chain(store, genesis, report, step=step, start=_start(LedgerReader(store, genesis), start))
             own = read_key(home.log_key, "log").public if home.log_key.exists() else ""
             report.checkpoints = check_signatures(store, genesis, bytes.fromhex(own))
             records = _check_log(home, genesis, CommittedState(store), config.node.name, report)
@@ -113,6 +123,8 @@ def check_home(
             lost = lost_blocks(LedgerReader(store, genesis), records, indexed=indexed, where=str(path))
             if lost is not None:
                 raise lost
+        except NoSuchStart:
+            raise
         except Damaged as error:
             report.bad_height, report.problem = error.height, str(error)
         except ChainError as error:
@@ -122,10 +134,28 @@ def check_home(
         return report
 
 
-def check_chain(store: Store, genesis: Genesis, report: Report, *, step: Step = lambda _done, _of: None) -> None:
-    """Replay the chain of a store, counting into `report`. Raises `Damaged`."""
-    report.base_height = int(read_base(store).height)
-    for item in verify_all(store, genesis, secret=os.urandom(SECRET_BYTES)):
+def _start(reader: LedgerReader, start: int | str | None) -> int | None:
+    """Return the height to begin at; NoSuchStart where no checkpoint is stable yet."""
+    if start != CHECKPOINT:
+        return None if start is None else int(start)
+    checkpoint = reader.checkpoint()
+    height = None if checkpoint is None else covered_height(reader, checkpoint)
+    if height is None:
+        raise NoSuchStart("no stable checkpoint to begin at", hint="verify from the genesis: leave --from away")
+    return height
+
+
+def check_chain(
+    store: Store,
+    genesis: Genesis,
+    report: Report,
+    *,
+    step: Step = lambda _done, _of: None,
+    start: int | None = None,
+) -> None:
+    """Replay the chain of a store, counting into `report`. Raises `Damaged`, `NoSuchStart`."""
+    report.base_height = int(read_base(store).height) if start is None else start
+    for item in verify_all(store, genesis, secret=os.urandom(SECRET_BYTES), start=start):
         report.height = int(item.height_max)
         if item.height > report.base_height:
             report.blocks += 1

@@ -24,15 +24,14 @@ from ledger.batches import BATCH_SIZE_MAX, events_of, parse_batch, verify_batch
 from ledger.chain import Chain
 from ledger.evidence_bodies import TYPES, EvidenceBody, accused_bytes, check_contradiction, kind_of
 from ledger.fsck_positions import KeySum, first_bad_position, same_positions
+from ledger.fsck_start import proved_rows
 from ledger.genesis import Genesis
 from ledger.kinds import KindSpec, RuleBroken
 from ledger.reader import LedgerReader
 from ledger.registry import KINDS
-from ledger.snapshots_making import anchor_at, items_at
-from ledger.snapshots_restoring import rebuilt
 from ledger.store import MemoryStore, Put, Store
 from primitives.block import CommittedBlock
-from primitives.errors import ChainError, StorageError
+from primitives.errors import ChainError, StorageError, UsageError
 from primitives.ids import Hash, Height, SourceKey
 from primitives.notes import parse_checkpoint, parse_note
 from primitives.validators import ValidatorSet
@@ -69,6 +68,10 @@ class Damaged(StorageError):
         self.height = None if height is None else Height(height)
 
 
+class NoSuchStart(UsageError):
+    """The block to begin at is not within the history that the store has."""
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """A block that was found good, and the validators of the block that follows it."""
@@ -90,6 +93,7 @@ class Shadow:
     def __init__(self, real: Store, secret: bytes) -> None:
         self._real = real
         self.positions = KeySum(secret)
+        self.sums_positions = True
         self.memory = MemoryStore()
         self.written: Counter[bytes] = Counter()
         self.height: int | None = 0
@@ -107,9 +111,9 @@ class Shadow:
         kept: list[Put] = []
         for key, value in puts:
             kind = key[:1]
-            if kind == POSITIONS:
+            if kind == POSITIONS and self.sums_positions:
                 self.positions.add(key)
-            elif kind in ONCE:
+            elif kind in ONCE or kind == POSITIONS:
                 self.written[kind] += 1
                 _compare(self.height, key, value, self._real.get(key))
             else:
@@ -121,12 +125,14 @@ class Shadow:
 
 
 def verify_all(
-    store: Store, genesis: Genesis, kinds: Mapping[int, KindSpec] = KINDS, *, secret: bytes
+    store: Store, genesis: Genesis, kinds: Mapping[int, KindSpec] = KINDS, *, secret: bytes, start: int | None = None
 ) -> Iterator[Progress]:
     """Yield the progress block by block; Damaged names the first bad one. A store without any row holds no block.
 
     What changes from block to block, positions of events, waiting batches and checkpoints are judged after the last
-    block, before the iteration ends. The store is only read. `secret`: see `ledger.fsck_positions`.
+    block, before the iteration ends. The store is only read. `secret`: see `ledger.fsck_positions`. With `start`, which
+    lies within the history that is here (else NoSuchStart), that block and what it leaves is proved, and the blocks
+    above are executed; blocks below are believed, and rows are not counted.
     """
     if all(key == rows.FORMAT_KEY for key, _ in store.iterate(b"\0", b"\xff")):
         return
@@ -137,39 +143,37 @@ def verify_all(
         if tip is None:
             raise Damaged(None, "store without a tip")
         base = reader.base()
-        if base:
-            shadow.height = base
-            _begin_at_base(reader, shadow, base)
+        begin = base if start is None else Height(start)
+        if start is not None and not base <= start <= tip.height:
+            raise NoSuchStart("no block to begin at", expected=f"a height from {base} to {tip.height}", got=start)
+        whole = begin == base
+        if begin:
+            shadow.height = begin
+            shadow.sums_positions = whole
+            for puts in proved_rows(reader, begin):
+                shadow.write(puts, sync=False)
         chain = Chain(shadow, genesis, kinds)  # compares the rows of the genesis block, where the history begins there
-        yield Progress(base, tip.height, 0, 0, chain.validators_after(chain.tip_hash))
-        for height in range(base + 1, tip.height + 1):
+        yield Progress(begin, tip.height, 0, 0, chain.validators_after(chain.tip_hash))
+        for height in range(begin + 1, tip.height + 1):
             shadow.height = height
             committed = _verify_bytes(reader, height)
             _verify_signatures(reader, chain, committed, height, kinds)
             yield _replay(chain, shadow, committed, tip.height)
         shadow.height = None
-        if not same_positions(store, shadow.positions, secret):
+        if whole and not same_positions(store, shadow.positions, secret):
             bad_height, key, what = first_bad_position(reader, base, tip.height)
             raise Damaged(bad_height, f"row {_shown(key)} {what}")
         _compare_changing(store, shadow.memory)
         waiting = _verify_waiting(reader, kinds)
         moved = _verify_moved(reader)
-        _count_rows(store, {**shadow.written, b"B": shadow.written[b"B"] + waiting - moved})
+        if whole:
+            _count_rows(store, {**shadow.written, b"B": shadow.written[b"B"] + waiting - moved})
         _verify_checkpoints(reader)
         _verify_findings(store, genesis.chain_id)
-    except (Damaged, Pruned):
+    except (Damaged, Pruned, NoSuchStart):
         raise  # a body that is in no archive here is not damage, and cannot be verified either
     except (ChainError, UnicodeDecodeError) as error:
         raise Damaged(shadow.height, str(error)) from None
-
-
-def _begin_at_base(reader: LedgerReader, shadow: Shadow, base: Height) -> None:
-    """Prove what a snapshot brought, as when it was put in: from the genesis by handovers, and every row by a root.
-
-    What the snapshot held is read from the store itself, where all of it is kept; so its rows are compared as well.
-    """
-    for puts in rebuilt(reader.genesis, anchor_at(reader, base), items_at(reader, base)):
-        shadow.write(puts, sync=False)
 
 
 def _verify_signatures(

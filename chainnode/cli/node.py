@@ -235,11 +235,19 @@ def _loaded() -> LoadedConfig:
     metavar="DIR",
     help="Read moved bodies from this archive too, repeatable.",
 )
-def fsck(archives: tuple[Path, ...]) -> int:
+@click.option(
+    "--from",
+    "start",
+    metavar="HEIGHT|checkpoint",
+    help="Prove this block (of the newest checkpoint) and its state, and execute those above. [default: the genesis]",
+)
+def fsck(archives: tuple[Path, ...], start: str | None) -> int:
     """Verify the store of a stopped node: every block, certificate, root and proof; names the first bad block."""
     from chainnode.cli.output import progress
-    from chainnode.fsck import check_home
+    from chainnode.fsck import CHECKPOINT, check_home
 
+    if start is not None and start != CHECKPOINT and not (start.isascii() and start.isdigit() and len(start) < 16):
+        raise UsageError("no block to begin at", where="--from", expected="a height, or checkpoint", got=start)
     home = settings().require_home()
     home.check()
     with progress("verifying", None) as bar:
@@ -248,6 +256,7 @@ def fsck(archives: tuple[Path, ...]) -> int:
             settings().load_config(home).config,
             step=lambda done, of: bar.describe(f"block {done} of {of}"),
             archives=archives,
+            start=start,
         )
     show(report.as_row())
     return 3 if report.problem else 0

@@ -14,7 +14,7 @@ import pytest
 
 from chainnode.config import load_config
 from chainnode.founding import read_genesis
-from chainnode.fsck import Report, check_home
+from chainnode.fsck import CHECKPOINT, Report, check_home
 from chainnode.home import Home, HomeInUse
 from chainnode.identity import load_node_keys, new_key, write_key
 from chainnode.localnet import Localnet
@@ -28,6 +28,7 @@ from ledger.batches import parse_batch
 from ledger.chain import Chain
 from ledger.event_json import body_from_json
 from ledger.events import Event
+from ledger.fsck import NoSuchStart
 from ledger.genesis import Genesis, validator_set
 from ledger.indexes import INDEX_FORMAT_KEY, REACHED_KEY, IndexFollower
 from ledger.reader import LedgerReader, checkpoint_rows
@@ -54,12 +55,11 @@ class Sound:
     cosign: list[SigningKey]
     size: int
 
-    def check(self, steps: list[tuple[int, int]] | None = None) -> Report:
+    def check(self, steps: list[tuple[int, int]] | None = None, start: int | str | None = None) -> Report:
         """Run fsck."""
         told = [] if steps is None else steps
-        return check_home(
-            self.home, load_config(self.home.config).config, step=lambda done, of: told.append((done, of))
-        )
+        config = load_config(self.home.config).config
+        return check_home(self.home, config, step=lambda done, of: told.append((done, of)), start=start)
 
     def put(self, key: bytes, value: bytes | None) -> bytes | None:
         """Change a row of the store and return what it was."""
@@ -136,6 +136,19 @@ def test_sound_home_passes_and_is_counted(sound: Sound) -> None:
     assert (report.checkpoints, report.wal_records, report.outbox_batches) == (1, 1, BLOCKS)
     assert steps == [(1, BLOCKS), (2, BLOCKS), (3, BLOCKS)]
     assert report.as_row()["ok"] is True
+
+
+def test_a_check_from_a_height_or_the_newest_checkpoint_executes_what_lies_above(sound: Sound) -> None:
+    report = sound.check(start=2)
+    assert (report.problem, report.base_height, report.height, report.blocks) == ("", 2, BLOCKS, BLOCKS - 2)
+    report = sound.check(start=CHECKPOINT)
+    assert (report.problem, report.base_height, report.blocks) == ("", BLOCKS, 0)
+    with pytest.raises(NoSuchStart, match=f"from 0 to {BLOCKS}, got 99"):
+        sound.check(start=99)
+    note = sound.put(checkpoint_key(sound.size), None)
+    with pytest.raises(NoSuchStart, match="no stable checkpoint"):
+        sound.check(start=CHECKPOINT)
+    sound.put(checkpoint_key(sound.size), note)
 
 
 def test_home_in_use_is_refused(sound: Sound) -> None:

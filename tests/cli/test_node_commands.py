@@ -92,6 +92,8 @@ def test_two_banks_found_a_chain_and_join_it(tmp_path: Path, capsys: pytest.Capt
 def test_fsck_ends_with_status_0_2_or_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     home = Home(tmp_path / "bank-a")
     fsck = ["--home", str(home.root), "fsck", "-o", "json"]
+    for wrong in ("-1", "1.5", "tip", "", "9" * 20):
+        assert run([*fsck, "--from", wrong]) == 2
     assert run(["--home", str(home.root), "init", "--name", "bank-a", "--address", "127.0.0.1:9100"]) == 0
     assert run(["genesis", "create", str(home.entry), "--chain", "one", "-f", "genesis.json"]) == 0
     assert run(["--home", str(home.root), "init", "--genesis", "genesis.json"]) == 0
