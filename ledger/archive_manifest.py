@@ -7,14 +7,14 @@ it is refused. Pure. Layout: docs/formats.md, "The archive".
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_right
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, TypeVar
 
 import msgspec
 
-from ledger.archive import ArchiveDamaged, SegmentEntry, segment_name
+from ledger.archive import SEGMENT_BLOCKS_MAX, ArchiveDamaged, SegmentEntry, segment_name
 from primitives.ids import Hash
 
 T = TypeVar("T")
@@ -42,7 +42,13 @@ class Manifest:
 
     def covering(self, height: int) -> list[SegmentEntry]:
         """Return the segments that hold the bodies of the block at `height`; archives made by others may overlap."""
-        return [entry for entry in self.segments if entry.first_height <= height <= entry.last_height]
+        found: list[SegmentEntry] = []
+        index = bisect_right(self.segments, height, key=lambda entry: entry.first_height)
+        while index and self.segments[index - 1].first_height > height - SEGMENT_BLOCKS_MAX:
+            index -= 1
+            if self.segments[index].last_height >= height:
+                found.append(self.segments[index])
+        return found[::-1]
 
     def with_segment(self, entry: SegmentEntry) -> Manifest:
         """Return the manifest with one more segment; one that is listed stays listed once."""
@@ -99,7 +105,8 @@ def _check_entry(entry: SegmentEntry, where: str) -> None:
     if entry.name != segment_name(entry.first_height, entry.last_height, entry.sha256):
         raise _damaged(where, "a segment's name is not that of its heights and hash", got=entry.name)
     plain = set(entry.sha256) <= set("0123456789abcdef") and len(entry.sha256) == 64
-    if not plain or not 1 <= entry.first_height <= entry.last_height or entry.size < 1:
+    span = entry.last_height - entry.first_height
+    if not plain or entry.first_height < 1 or not 0 <= span < SEGMENT_BLOCKS_MAX or entry.size < 1:
         raise _damaged(where, "a segment's figures", got=entry.name)
 
 
@@ -111,13 +118,3 @@ def _damaged(where: str, what: str, *, expected: object = None, got: object = No
         got=got,
         hint="restore the manifest, or make it anew from its segments: `chainnode archive add DIR`",
     )
-
-
-def newest_height(segments: Iterable[SegmentEntry]) -> int:
-    """Return the highest height up to which the segments hold every block from 1 on; 0 where block 1 is in none."""
-    height = 0
-    for entry in sorted(segments, key=_order):
-        if entry.first_height > height + 1:
-            break
-        height = max(height, entry.last_height)
-    return height

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from chainnode.cli.output import Progress
     from chainnode.config import NodeConfig
     from chainnode.home import Home
+    from ledger.store_leveldb import LevelDBStore
 
 POLL_S: Final = 0.2
 COLUMNS: Final = (
@@ -79,13 +80,14 @@ def _move_here(home: Home, config: NodeConfig, height: int | None, days: int | N
 
     genesis = read_genesis(home.genesis)
     archives = open_archives(home, config.ledger, genesis.chain_id)
-    index = LevelDBStore(home.index, remedy=BUILD_AGAIN)
+    store, reached = _store(home, config), None
     try:
-        reached = reached_of(index)
-    finally:
-        index.close()
-    store = LevelDBStore(home.resolve(config.ledger.path))
-    try:
+        if home.index.is_dir():
+            index = LevelDBStore(home.index, remedy=BUILD_AGAIN)
+            try:
+                reached = reached_of(index)
+            finally:
+                index.close()
         reader = LedgerReader(ArchivedStore(store, archives), genesis)
         now_ms = time.time_ns() // 1_000_000
         upto = order_height(reader, None if reached is None else reached.height, height, days, now_ms)
@@ -100,6 +102,17 @@ def _move_here(home: Home, config: NodeConfig, height: int | None, days: int | N
         store.close()
     show(mover.report.as_row())
     return 0
+
+
+def _store(home: Home, config: NodeConfig) -> LevelDBStore:
+    """Open a stopped node's store; `NotFound` where there is none, so that none is made."""
+    from chainnode.files import NotFound
+    from ledger.store_leveldb import LevelDBStore
+
+    path = home.resolve(config.ledger.path)
+    if not path.is_dir():
+        raise NotFound("there is no store", where=str(path), hint="start the node: it fetches the chain from its peers")
+    return LevelDBStore(path)
 
 
 def _move_there(height: int | None, days: int | None) -> int:
@@ -162,10 +175,8 @@ def _recorded(home: Home, config: NodeConfig) -> dict[str, Any]:
 
     from ledger.archive_store import archived_rows, moved_height
     from ledger.base import read_base
-    from ledger.store_leveldb import LevelDBStore
 
-    archives = _archives(home, config)
-    store = LevelDBStore(home.resolve(config.ledger.path))
+    archives, store = _archives(home, config), _store(home, config)
     try:
         found = [msgspec.structs.asdict(row) for row in archived_rows(store)]
         missing = archives.missing_height(int(read_base(store).height), int(moved_height(store)))

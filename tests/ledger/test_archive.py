@@ -26,7 +26,7 @@ from ledger.archive import (
     unpack,
     verify_segment,
 )
-from ledger.archive_manifest import Manifest, manifest_text, newest_height, parse_manifest
+from ledger.archive_manifest import Manifest, manifest_text, parse_manifest
 from ledger.batches import Batch
 from ledger.reader import LedgerReader
 from ledger.store import MemoryStore
@@ -283,8 +283,24 @@ def test_a_manifest_reads_back_with_its_segments_in_order_and_each_once(segment:
     assert [entry.first_height for entry in made.covering(4)] == [4]
     assert made.covering(10) == []
     assert parse_manifest(manifest_text(Manifest(segment.chain_id)), where="m").segments == ()
-    assert newest_height(made.segments) == 9
-    assert newest_height(made.segments[1:]) == 0
+
+
+@given(
+    spans=st.lists(st.tuples(st.integers(1, 60), st.integers(0, 20)), max_size=12),
+    height=st.integers(0, 90),
+)
+def test_whoever_cut_the_segments_all_that_cover_a_height_are_found(
+    segment: Segment, spans: list[tuple[int, int]], height: int
+) -> None:
+    made = Manifest(segment.chain_id)
+    for first, length in spans:
+        name = segment_name(first, first + length, segment.entry.sha256)
+        made = made.with_segment(
+            msgspec.structs.replace(segment.entry, name=name, first_height=first, last_height=first + length)
+        )
+    assert parse_manifest(manifest_text(made), where="m") == made
+    expected = [entry for entry in made.segments if entry.first_height <= height <= entry.last_height]
+    assert made.covering(height) == expected
 
 
 def test_every_flipped_bit_of_a_manifest_is_refused_and_its_place_named(segment: Segment) -> None:
