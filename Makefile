@@ -49,7 +49,7 @@ layers: setup ## check that imports go down the layers and that pure packages st
 docs: setup ## check links, anchors, named files and commands of the documentation
 	@$(BIN)/python scripts/check_docs.py
 
-mutate: setup ## break safety rules one at a time: tests must notice (ONLY=name NEW=1 COUNT=n SEED=text MARKDOWN=1 FOLDER=where), or OPERATORS=1 FILES="..."
+mutate: setup web ## break safety rules one at a time: tests must notice (ONLY=name NEW=1 COUNT=n SEED=text MARKDOWN=1 FOLDER=where), or OPERATORS=1 FILES="..."
 ifneq ($(OPERATORS),)
 	@$(BIN)/python scripts/mutation_operators.py $(FILES) --jobs $(JOBS) $(if $(COUNT),--count $(COUNT)) \
 		$(if $(SEED),--seed $(SEED)) $(if $(TESTS),--tests $(TESTS))

@@ -154,8 +154,8 @@ def copy_links(source: Path, target: Path) -> None:
 
 
 def module_of(file: str) -> str:
-    """Return the name under which a file is imported."""
-    return file.removesuffix(".py").replace("/", ".")
+    """Return the name under which a file is imported; nothing for one that is not Python's."""
+    return file.removesuffix(".py").replace("/", ".") if file.endswith(".py") else ""
 
 
 def tree_names() -> list[str]:

@@ -60,7 +60,8 @@ def test_every_entry_changes_something_that_python_can_compile() -> None:
         text = (ROOT / item.file).read_text("utf-8")
         changed = item.apply(text)
         assert changed != text
-        compile(changed, item.file, "exec")
+        if item.file.endswith(".py"):
+            compile(changed, item.file, "exec")
 
 
 def test_at_least_forty_rules_are_broken_and_their_names_are_slugs_and_sentences() -> None:

@@ -28,7 +28,7 @@ def both(node: Node, judge: Callable[..., Any], besides: tuple[str, ...]) -> Cal
 
     @wraps(judge)
     def judged(text: str, policy: str, number: str | None = None) -> Any:
-        refused = _refused_by_node(node, text, policy, number)
+        refused = _refused_by_node(node, text, policy, number, any_key=judge.__name__ == "verify_status")
         verdict, error = _judged(judge, text, policy, *([] if number is None else [number]))
         if error is not None:
             assert refused is not None, f"JavaScript accepts what is refused for: {error}"
@@ -39,9 +39,10 @@ def both(node: Node, judge: Callable[..., Any], besides: tuple[str, ...]) -> Cal
     return judged
 
 
-def _refused_by_node(node: Node, text: str, policy: str, number: str | None) -> RefusedByNode | None:
+def _refused_by_node(node: Node, text: str, policy: str, number: str | None, *, any_key: bool) -> RefusedByNode | None:
+    options = {} if number is None else {"certificate": number}
     try:
-        node.verify(text, policy, **({} if number is None else {"certificate": number}))
+        node.verify(text, policy, op="verifyState" if any_key else "verify", **options)
     except RefusedByNode as refused:
         return refused
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from hashlib import sha256
 from random import Random
@@ -204,6 +205,44 @@ def test_other_forms_of_text_bytes_and_arrays_are_refused(node: Node, type_: lis
 def test_a_byte_order_mark_is_part_of_a_text(node: Node) -> None:
     data = msgpack.packb("\ufeffx")
     assert node.ask("decode", type=["text"], data=data.hex()) == "\ufeffx"
+
+
+def test_base64_has_one_spelling(node: Node) -> None:
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    texts = [f"AQID{start}{last}{end}" for last in alphabet for start, end in (("A", "=="), ("AA", "="), ("AAA", ""))]
+    texts += [
+        "",
+        "=",
+        "==",
+        "====",
+        "A",
+        "AA",
+        "AAA",
+        "A===",
+        "AA=A",
+        "AAAA=",
+        "AAAA====",
+        "AA==AAAA",
+        "AA-_",
+        "AA A",
+        "AAA\n",
+    ]
+    texts += ["AAAA\n", " AAAA", "AAA\u0041\u0301", "\uff21AAA"]
+    good = 0
+    for text in texts:
+        try:
+            theirs = b64decode(text, validate=True).hex()
+        except ValueError:
+            theirs = None
+        if theirs is not None and b64encode(bytes.fromhex(theirs)).decode() != text:
+            theirs = None
+        try:
+            ours = node.ask("base64", text=text)
+        except RefusedByNode:
+            ours = None
+        assert ours == theirs, text
+        good += ours is not None
+    assert good == 4 + 16 + 64 + 1
 
 
 def test_sha_256_of_all_lengths_up_to_three_blocks(node: Node) -> None:

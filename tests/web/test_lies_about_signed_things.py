@@ -14,4 +14,4 @@ __all__ = ["node"]
 
 @pytest.fixture(autouse=True)
 def javascript_is_asked_too(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    ask_both(monkeypatch, node, told, ("verify", "verify_status"), besides=("key",))
+    ask_both(monkeypatch, node, told, ("verify", "verify_status"))

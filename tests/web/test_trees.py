@@ -171,3 +171,25 @@ def test_presence_and_absence_in_maps_are_judged_alike(node: Node) -> None:
                 for wrong in (proof, longer, deepest, swapped, own, apart, short, replace(proof, other=None)):
                     refused += not judged_state(node, root, key, said, wrong)
     assert refused > 1_000
+
+
+def test_a_leaf_at_a_place_that_is_not_its_own_proves_no_absence(node: Node) -> None:
+    """No honest map has one. A quorum of liars might sign its root."""
+    node_tag, leaf_tag = b"chainnode/v1/state-node\0", b"chainnode/v1/state-leaf\0"
+    good = 0
+    for number in range(64):
+        key, path = b"key", path_of(b"key")
+        other = bytearray(path)
+        for bit in range(number % 4, 256):  # the first bits are the key's
+            other[bit >> 3] ^= 1 << (7 - (bit & 7))
+        value_hash, sibling = sha256(b"value").digest(), Hash(sha256(b"sibling").digest())
+        root = sha256(leaf_tag + bytes(other) + value_hash).digest()
+        depth = number // 16
+        for level in range(depth - 1, -1, -1):
+            right = path[level >> 3] >> (7 - (level & 7)) & 1
+            root = sha256(node_tag + (sibling + root if right else root + sibling)).digest()
+        proof = StateProof((sibling,) * depth, (bytes(other), Hash(value_hash)))
+        accepted = judged_state(node, root, key, None, proof)
+        assert accepted == (number % 4 >= depth)
+        good += accepted
+    assert 0 < good < 64

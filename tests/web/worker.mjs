@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline';
 
 import { nodeCrypto } from '../../web/verifier/adapters/node.mjs';
 import { withWebCrypto } from '../../web/verifier/adapters/webcrypto.mjs';
-import { fromHex, hex } from '../../web/verifier/bytes.mjs';
+import { fromBase64, fromHex, hex } from '../../web/verifier/bytes.mjs';
 import { isRegistrable, isSignedBy } from '../../web/verifier/keys.mjs';
 import { checkConsistency, checkInclusion, checkRange } from '../../web/verifier/merkle.mjs';
 import { bool, bytes, decode, encode, int, list, optional, text, tuple } from '../../web/verifier/msgpack.mjs';
@@ -13,7 +13,7 @@ import { parsePolicy } from '../../web/verifier/policy.mjs';
 import { sha256 } from '../../web/verifier/sha256.mjs';
 import { checkState } from '../../web/verifier/states.mjs';
 import { formatTime, parseTime } from '../../web/verifier/times.mjs';
-import { json, Refused, verify, verifyConsistency } from '../../web/verifier/verify.mjs';
+import { json, Refused, verify, verifyConsistency, verifyStateProof } from '../../web/verifier/verify.mjs';
 
 const TYPES = { bool, bytes, int, list, optional, text, tuple };
 const cryptos = { node: nodeCrypto, pages: { ...nodeCrypto, sha256 } };
@@ -43,11 +43,7 @@ const ANSWERS = {
     verify(texts.get(proof) ?? proof, texts.get(policy) ?? policy, { ...options, crypto }),
   verifyLater: ({ proof, policy, options }) =>
     withWebCrypto((crypto) => verify(texts.get(proof) ?? proof, texts.get(policy) ?? policy, { ...options, crypto })),
-  // A proof that is the kept one but for some characters: what is sent stays short.
-  verifyChanged: ({ proof, policy, options, from, to, instead }, crypto) => {
-    const whole = texts.get(proof);
-    return verify(whole.slice(0, from) + instead + whole.slice(to), texts.get(policy), { ...options, crypto }).verified;
-  },
+  verifyState: ({ proof, policy }, crypto) => verifyStateProof(proof, texts.get(policy), { crypto }),
   consistency: ({ older, newer, path, policy }, crypto) =>
     verifyConsistency(older, newer, hashes(path), policy, { crypto }),
   policy: ({ policy }, crypto) => void parsePolicy(crypto, policy),
@@ -67,6 +63,7 @@ const ANSWERS = {
   signed: ({ key, message, signature }, crypto) =>
     isSignedBy(crypto, fromHex(key), fromHex(message), fromHex(signature)),
   registrable: ({ key }) => isRegistrable(fromHex(key)),
+  base64: ({ text: encoded }) => hex(fromBase64(encoded, 'base64')),
   sha256: ({ data }) => hex(sha256(fromHex(data))),
   encode: ({ value }) => hex(encode(valueOf(value))),
   decode: ({ type, data }) => plain(decode(typeOf(type), fromHex(data), 'decoding')),

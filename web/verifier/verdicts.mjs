@@ -103,6 +103,22 @@ export function statusVerdict(proved, certificate, at) {
   };
 }
 
+/** @param {any} proved  of `verifyState` */
+export function stateVerdict(proved) {
+  const { key, value, header, checked } = proved;
+  return {
+    verified: true,
+    key_hex: hex(key),
+    value_hex: value && hex(value),
+    proved_from: formatTime(header.time_ms),
+    proved_until: formatTime(lastOf(proved)),
+    chain_id: hex(header.chain_id),
+    height: header.height,
+    log_size: checked.checkpoint.size,
+    ...cosignedBy(checked),
+  };
+}
+
 /** @param {any[]} pages  of `verifyHistory` */
 export function historyVerdict(pages) {
   const { status: proved, certificate } = pages[pages.length - 1];

@@ -21,7 +21,7 @@ import { verifyReceipt } from './receipts.mjs';
 import { check, refuse, Refused } from './refused.mjs';
 import { verifyState } from './states.mjs';
 import { parseTime } from './times.mjs';
-import { completenessVerdict, historyVerdict, receiptVerdict, statusVerdict } from './verdicts.mjs';
+import { completenessVerdict, historyVerdict, receiptVerdict, stateVerdict, statusVerdict } from './verdicts.mjs';
 
 export { Refused } from './refused.mjs';
 
@@ -65,6 +65,17 @@ export function verify(text, policyText, options) {
     if (kind === 'history') return historyVerdict(verifyHistory(crypto, text, policy, certificate));
     return statusVerdict(verifyState(crypto, text, policy), certificate, typeof at === 'string' ? parseTime(at) : at);
   });
+}
+
+/**
+ * Return what a status proof of any key of the state proves: its value, or null where nothing stood there.
+ *
+ * @param {string} text
+ * @param {string} policyText
+ * @param {Options} options
+ */
+export function verifyStateProof(text, policyText, { crypto }) {
+  return guarded([text, policyText], () => stateVerdict(verifyState(crypto, text, parsePolicy(crypto, policyText))));
 }
 
 /**
