@@ -27,6 +27,7 @@ from rpc.methods.catalogue import METHODS
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("chainnode", "consensus", "ledger", "p2p", "primitives", "rpc", "sim")
 LINK = re.compile(r"!?\[[^\]]*\]\(<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\)|(?:src|srcset|href)=\"([^\"]+)\"")
+TAKEN_WHOLE = re.compile(r"^from (tests\.[\w.]+) import \*", re.MULTILINE)
 INLINE_CODE = re.compile(r"`([^`\n]+)`")
 HEADING = re.compile(r"^(#{1,6})\s+(.*?)\s*#*$")
 FENCE = re.compile(r"^\s*(```+|~~~+)\s*(\S*)")
@@ -135,9 +136,15 @@ def check_named(code: str) -> str | None:
     path = ROOT / name
     if not path.exists():
         return f"{name}: no such file"
-    if test and not re.search(rf"^\s*(?:async )?def {test}\b", path.read_text("utf-8"), re.MULTILINE):
-        return f"{code}: no such test"
-    return None
+    return f"{code}: no such test" if test and not holds_test(path, test) else None
+
+
+def holds_test(path: Path, test: str) -> bool:
+    """Say whether a file defines a test, or takes all of a module that does."""
+    text = path.read_text("utf-8")
+    if re.search(rf"^\s*(?:async )?def {test}\b", text, re.MULTILINE):
+        return True
+    return any(holds_test(ROOT / f"{name.replace('.', '/')}.py", test) for name in TAKEN_WHOLE.findall(text))
 
 
 def module_exists(package: str, name: str) -> bool:

@@ -14,6 +14,7 @@ import { sha256 } from '../../web/verifier/sha256.mjs';
 import { checkState } from '../../web/verifier/states.mjs';
 import { formatTime, parseTime } from '../../web/verifier/times.mjs';
 import { json, Refused, verify, verifyConsistency, verifyStateProof } from '../../web/verifier/verify.mjs';
+import { JUDGES } from './vectors.mjs';
 
 const TYPES = { bool, bytes, int, list, optional, text, tuple };
 const cryptos = { node: nodeCrypto, pages: { ...nodeCrypto, sha256 } };
@@ -46,6 +47,7 @@ const ANSWERS = {
   verifyState: ({ proof, policy }, crypto) => verifyStateProof(proof, texts.get(policy), { crypto }),
   consistency: ({ older, newer, path, policy }, crypto) =>
     verifyConsistency(older, newer, hashes(path), policy, { crypto }),
+  vector: ({ kind, inputs }, crypto) => JUDGES[kind](inputs, crypto),
   policy: ({ policy }, crypto) => void parsePolicy(crypto, policy),
   note: ({ note }) => parseNote(note).lines.length,
   vkey: ({ vkey }, crypto) => parseVkey(crypto, vkey, 'key').name,
