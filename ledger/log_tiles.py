@@ -142,7 +142,7 @@ class TileReader:
         if len(hashes) != HASH_BYTES << height:
             raise StorageError("hashes missing from a log", where=f"tile {tile_level}/{tile}", got=len(hashes))
         root = merkle.root_of([hashes[i : i + HASH_BYTES] for i in range(0, len(hashes), HASH_BYTES)])
-        if height:
+        if level:
             if len(self._roots) >= SUBTREES_CACHED:
                 self._roots.clear()
             self._roots[subtree] = root

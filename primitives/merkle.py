@@ -33,7 +33,8 @@ def root_of(leaf_hashes: Sequence[bytes]) -> Hash:
     level: list[bytes] = list(leaf_hashes)
     while len(level) > 1:
         odd = level.pop() if len(level) & 1 else None
-        level = [sha256(b"\1" + level[i] + level[i + 1]).digest() for i in range(0, len(level), 2)]
+        pairs = iter(level)
+        level = [sha256(b"\1" + left + right).digest() for left, right in zip(pairs, pairs, strict=True)]
         if odd is not None:
             level.append(odd)
     return Hash(level[0])
