@@ -59,6 +59,8 @@ VERSIONS = {
     "completeness": COMPLETENESS_VERSION,
     "history": HISTORY_VERSION,
 }
+MAY_DIFFER = "not an acceptable Ed25519 public key"
+"""Verifiers may take a policy that lists a key under which nobody can sign: not for the vectors."""
 TRUE_OTHERWISE = {"completeness": frozenset({"absence, field from_height 0"})}
 """Mutations that verify with another verdict, since what they say is true as well, by kind."""
 EXTRA_SIZE_MAX = 1 << 24
@@ -92,6 +94,8 @@ class File:
         try:
             said = judge(self.kind, inputs)
         except InputError as error:
+            if error.what == MAY_DIFFER and step is None:
+                return
             if step is not None and not (error.where or "").startswith(step):
                 self.wrong.append(f"{name}: {step} expected, not {error}")
             self.bad[name] = vector

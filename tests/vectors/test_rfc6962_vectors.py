@@ -17,6 +17,7 @@ import pytest
 
 from primitives.errors import ProofError
 from primitives.merkle import verify_consistency, verify_inclusion
+from tests.verifier.verifier_fixtures import load
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = Path(os.environ.get("CHAINNODE_VECTORS", REPOSITORY / ".." / "shared" / "vectors")) / "rfc6962"
@@ -58,6 +59,20 @@ def test_published_inclusion_proof_is_judged_as_published(path: Path) -> None:
             [hash_of(item) for item in vector["proof"] or []],
         ),
     )
+
+
+@pytest.mark.parametrize("path", files_of("inclusion"))
+def test_published_inclusion_proof_is_judged_as_published_by_the_verifier_of_one_file(path: Path) -> None:
+    verifier = load()
+    vector = json.loads(path.read_text())
+    good = not (vector.get("wantErr") or path.name.startswith("invalid_"))
+    try:
+        hashes = hash_of(vector["root"]), hash_of(vector["leafHash"]), [hash_of(item) for item in vector["proof"] or []]
+        verifier.check_leaf(hashes[0], vector["treeSize"], vector["leafIdx"], *hashes[1:])
+    except (verifier.Refused, binascii.Error):
+        assert not good
+    else:
+        assert good
 
 
 @pytest.mark.parametrize("path", files_of("consistency"))
