@@ -23,6 +23,7 @@ from typing import Any
 import msgspec
 
 from chainnode import founding, identity, joining
+from chainnode.archive_checking import driven
 from chainnode.config import load_node_config
 from chainnode.ingest.formats import FORMATS, Options, ingest
 from chainnode.ingest.json_text import parse_object
@@ -30,7 +31,17 @@ from chainnode.source_outbox import parse_record
 from chainnode.watching import parse_state
 from chainnode.witness_protocol import cosignature_of, parse_add_checkpoint, parse_size, request_body
 from ledger import receipts, status_proofs
-from ledger.archive import Anchor, ArchiveDamaged, SegmentEntry, SegmentWriter, segment_name, verify_segment
+from ledger.archive import (
+    Anchor,
+    ArchiveDamaged,
+    BodyPlace,
+    SegmentEntry,
+    SegmentWriter,
+    describe,
+    read_index,
+    segment_name,
+    verify_segment,
+)
 from ledger.archive_manifest import Manifest, manifest_text
 from ledger.archive_manifest import parse_manifest as parse_archive_manifest
 from ledger.archive_store import ArchivedStore, Pruned, moving_rows
@@ -310,6 +321,13 @@ def segment() -> tuple[Hash, bytes, SegmentEntry]:
     return ledger.genesis.chain_id, data + end, entry
 
 
+@cache
+def segment_bodies() -> tuple[BodyPlace, ...]:
+    """Return where the bodies of that segment lie."""
+    chain_id, good, entry = segment()
+    return read_index(lambda offset, size: good[offset : offset + size], entry, chain_id).bodies
+
+
 def archive(data: bytes) -> None:
     """A manifest, a segment, or the index of one with a trailer that fits it: the first byte says which."""
     how, rest = (data[0] if data else 0), data[1:]
@@ -325,9 +343,12 @@ def archive(data: bytes) -> None:
     name = segment_name(entry.first_height, entry.last_height, digest)
     listed = msgspec.structs.replace(entry, size=len(rest), sha256=digest, name=name)
     with suppress(ArchiveDamaged):
-        for _ in verify_segment(lambda offset, size: rest[offset : offset + size], listed, chain_id):
-            pass
-        assert rest == good
+        found = driven(verify_segment(lambda offset, size: rest[offset : offset + size], listed, chain_id), int)
+        assert [block.header.height for block in found.blocks] == [1, 2]
+        assert [place.size for place in found.index.bodies] == [place.size for place in segment_bodies()]
+        return
+    with suppress(ArchiveDamaged):
+        describe(lambda offset, size: rest[offset : offset + size], name, len(rest), digest)
 
 
 # --- files
