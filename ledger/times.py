@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
 
+from ledger.events import TIME_MS_MAX
 from primitives.errors import InputError
 from primitives.ids import TimeMs
 
@@ -51,7 +52,12 @@ def _offset_minutes(offset: str) -> int:
 
 
 def format_time(time_ms: int) -> str:
-    """Return milliseconds since the epoch as RFC 3339 UTC, with the milliseconds only where there are some."""
+    """Return milliseconds since the epoch as RFC 3339 UTC, with the milliseconds only where there are some.
+
+    InputError for a time after the year 9999: a cosignature may say any number of seconds.
+    """
+    if not 0 <= time_ms <= TIME_MS_MAX:
+        raise InputError("no time that RFC 3339 can write", expected=f"0 to {TIME_MS_MAX} ms", got=time_ms)
     moment = _EPOCH + timedelta(milliseconds=time_ms)
     text = moment.strftime("%Y-%m-%dT%H:%M:%S")
     return f"{text}.{time_ms % 1000:03d}Z" if time_ms % 1000 else text + "Z"

@@ -191,13 +191,12 @@ class TrustPolicy:
             verify_log_signature(note, key)
 
     def _holds(self, name: str, cosigned: Iterable[str]) -> bool:
-        if name == NONE:
-            return True
-        if name in self.witnesses:
-            return name in set(cosigned)
-        group = self.groups[name]
-        names = set(cosigned)
-        return sum(self._holds(member, names) for member in group.members) >= group.threshold
+        """Say whether a name holds. A group names only what stands above it, so one pass over the groups decides."""
+        holding = {NONE, *cosigned}
+        for group_name, group in self.groups.items():
+            if sum(member in holding for member in group.members) >= group.threshold:
+                holding.add(group_name)
+        return name in holding
 
     def _describe(self, name: str) -> str:
         group = self.groups.get(name)
