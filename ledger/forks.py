@@ -29,6 +29,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from ledger.handovers import HANDOVERS_BYTES_MAX, HANDOVERS_MAX, Handover
+from ledger.proof_steps import CONTRADICTION, EXTRA, TEXT, step
 from ledger.trust_policy import CheckedCheckpoint, TrustPolicy, parse_policy
 from primitives.encoding import Record, decode, encode
 from primitives.errors import EncodingError, ProofError
@@ -108,23 +109,27 @@ def went_back(larger: CheckedCheckpoint, smaller: CheckedCheckpoint) -> tuple[st
 def parse_fork(text: str) -> Fork:
     """Return the fork of a text; ProofError where it is malformed or spelled in another way."""
     if len(text) > FORK_TEXT_MAX:
-        raise ProofError("fork too large", expected=f"at most {FORK_TEXT_MAX} characters", got=len(text))
+        raise ProofError("fork too large", where=TEXT, expected=f"at most {FORK_TEXT_MAX} characters", got=len(text))
     parts = text.split("\n\n")
     head = parts[0].split("\n")
     if len(parts) != _PARTS or len(head) != 2 or head[0] != HEADING or not head[1].startswith("extra "):
-        raise ProofError("not a fork", expected=f"{HEADING}, extra BASE64, and two signed notes after empty lines")
+        raise ProofError(
+            "not a fork", where=TEXT, expected=f"{HEADING}, extra BASE64, and two signed notes after empty lines"
+        )
     encoded = head[1].removeprefix("extra ")
     try:
         extra = decode(ForkExtra, base64.b64decode(encoded, validate=True), size_max=EXTRA_BYTES_MAX)
     except (binascii.Error, ValueError):
-        raise ProofError("not base64", where="extra", got=encoded) from None
+        raise ProofError("not base64", where=EXTRA, got=encoded) from None
     except EncodingError as error:
-        raise ProofError(error.what, where="extra", expected=error.expected, got=error.got) from None
+        raise ProofError(error.what, where=EXTRA, expected=error.expected, got=error.got) from None
     if extra.version != VERSION:
-        raise ProofError("fork of another version", expected=VERSION, got=extra.version)
+        raise ProofError("fork of another version", where=EXTRA, expected=VERSION, got=extra.version)
     fork = Fork(f"{parts[1]}\n\n{parts[2]}\n", f"{parts[3]}\n\n{parts[4]}", extra)
     if fork.text() != text:
-        raise ProofError("fork spelled in another way", expected="canonical base64, one empty line between the parts")
+        raise ProofError(
+            "fork spelled in another way", where=TEXT, expected="canonical base64, one empty line between the parts"
+        )
     return fork
 
 
@@ -137,6 +142,12 @@ def judge_fork(fork: Fork, policy: TrustPolicy) -> ForkVerdict:
     """Return what a fork proves under a policy; ProofError where its notes do not contradict each other."""
     first = _accepted(fork.first, policy, fork.extra.handovers, "the first note")
     second = _accepted(fork.second, policy, fork.extra.handovers, "the second note")
+    with step(CONTRADICTION):
+        return _contradiction(fork, first, second)
+
+
+def _contradiction(fork: Fork, first: CheckedCheckpoint, second: CheckedCheckpoint) -> ForkVerdict:
+    """Return in what way two accepted checkpoints contradict each other; ProofError where they do not."""
     small, large = first.checkpoint, second.checkpoint
     if small.origin != large.origin:
         raise ProofError("checkpoints of two logs", expected=small.origin, got=large.origin)

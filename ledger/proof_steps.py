@@ -31,6 +31,7 @@ BLOCKS = "blocks"
 HEADS = "heads"
 BATCH_LOG = "batch log"
 HISTORY = "history"
+CONTRADICTION = "contradiction"
 
 
 @contextmanager

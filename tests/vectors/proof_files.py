@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from ledger.certificate_history import verify_certificate_history
 from ledger.completeness import verify_completeness
+from ledger.forks import verify_fork
 from ledger.receipts import verify
 from ledger.status_proofs import certificate_status, verify_status
 from ledger.trust_policy import parse_policy
@@ -39,6 +40,7 @@ KINDS = (
     "status",
     "completeness",
     "history",
+    "fork",
 )
 Json = dict[str, Any]  # Any: what a JSON decoder gives
 Inputs = dict[str, Any]
@@ -223,6 +225,13 @@ def _history(inputs: Inputs) -> Json:
     return said
 
 
+def _fork(inputs: Inputs) -> Json:
+    verdict: Json = to_json(verify_fork(_text(inputs["proof"]), _text(inputs["policy"])))
+    for name in ("first", "second"):
+        del verdict[name]["times"]
+    return verdict
+
+
 _JUDGES: Mapping[str, Callable[[Inputs], Json]] = {
     "inclusion": _inclusion,
     "consistency": _consistency,
@@ -233,6 +242,7 @@ _JUDGES: Mapping[str, Callable[[Inputs], Json]] = {
     "status": _status,
     "completeness": _completeness,
     "history": _history,
+    "fork": _fork,
 }
 
 

@@ -9,6 +9,8 @@ from msgspec.structs import replace
 from ledger.certificate_history_reading import make_certificate_history
 from ledger.certificate_records import certificate_key
 from ledger.completeness_reading import make_completeness
+from ledger.forks import make_fork
+from ledger.handovers import make_handovers
 from ledger.policy_epochs import MARK
 from ledger.receipts import make_receipt
 from ledger.status_proofs import StatusProof, make_status_proof
@@ -173,6 +175,39 @@ def completes(story: Story) -> Good:
         assert page.to_height == stop
         found[name] = {"proof": page.proof, "policy": f"epoch {epoch}", "member": member}
     return found
+
+
+def forks(story: Story) -> Good:
+    """Return forks: one size with two roots, another history, and a smaller log that was signed later."""
+    size, root = story.chain.log_size, story.chain.log_root
+    early = _said(story.notes["epoch 0"])[0]
+    grown = story.reader.consistency(early, size)
+    other = leaf_hash(b"another history")
+
+    def note(epoch: int, at: int, what: Any, time_s: int) -> str:
+        _, signed = cosigned(story, story.sets[epoch], at, what, time_s)
+        return assemble_checkpoint(
+            story.genesis, story.sets[epoch], "node-0", key_of("node-0", "log"), at, what, signed
+        )
+
+    handovers = make_handovers(story.reader, 3)
+    later = _said(story.notes["epoch 0, later"])[0]
+    found = {
+        "one size": make_fork(note(3, size, root, 1_900_000_000), note(3, size, other, 1_900_000_000), handovers),
+        "another history": make_fork(
+            note(0, early, other, 1_800_000_000),
+            note(3, size, root, 1_900_000_000),
+            handovers,
+            grown.old_root,
+            grown.path,
+        ),
+        "signed later": make_fork(
+            note(0, early, story.reader.log_root(early), 1_800_000_009),
+            note(0, later, story.reader.log_root(later), 1_800_000_000),
+            (),
+        ),
+    }
+    return {name: {"proof": fork.text(), "policy": "epoch 0"} for name, fork in found.items()}
 
 
 def histories(story: Story) -> Good:

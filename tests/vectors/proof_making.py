@@ -13,6 +13,8 @@ from typing import Any
 
 from ledger.certificate_history import HISTORY_VERSION, CertificateHistory
 from ledger.completeness import COMPLETENESS_VERSION, Completeness
+from ledger.forks import VERSION as FORK_VERSION
+from ledger.forks import ForkExtra, make_fork, parse_fork
 from ledger.receipts import RECEIPT_VERSION, Receipt
 from ledger.status_proofs import STATUS_PROOF_VERSION, StatusProof
 from primitives.encoding import Record, decode
@@ -51,6 +53,7 @@ TYPES: dict[str, type[Record]] = {
     "status": StatusProof,
     "completeness": Completeness,
     "history": CertificateHistory,
+    "fork": ForkExtra,
 }
 VERSIONS = {
     "receipt": RECEIPT_VERSION,
@@ -58,6 +61,7 @@ VERSIONS = {
     "status": STATUS_PROOF_VERSION,
     "completeness": COMPLETENESS_VERSION,
     "history": HISTORY_VERSION,
+    "fork": FORK_VERSION,
 }
 MAY_DIFFER = "not an acceptable Ed25519 public key"
 """Verifiers may take a policy that lists a key under which nobody can sign: not for the vectors."""
@@ -164,6 +168,7 @@ def made_files() -> dict[str, Json]:
         "status": _states,
         "completeness": _completes,
         "history": _histories,
+        "fork": _forks,
     }
     for kind, make in makers.items():
         file = File(kind, policies)
@@ -338,3 +343,29 @@ def _histories(file: File, story: Story, other: OtherStory) -> None:
         file.add_bad(
             f"{name}: asked for another certificate", name, "state", inputs={"certificate": "FTP-2026-06-000123"}
         )
+
+
+def _forks(file: File, story: Story, other: OtherStory) -> None:
+    _fill(file, goods.forks(story))
+    base = "another history"
+    text = _text_of(file, base)
+    extra = extra_of(text)
+    fork = parse_fork(text.decode())
+
+    def of(first: str, second: str) -> bytes:
+        return make_fork(first, second, fork.extra.handovers, fork.extra.prefix_root, fork.extra.path).text().encode()
+
+    honest = story.notes["epoch 0"]
+    file.add_text("a smaller log that the larger one extends", base, of(honest, fork.second), "contradiction")
+    file.add_text("one note twice", base, of(fork.second, fork.second), "contradiction")
+    file.add_text("notes swapped", base, of(fork.second, fork.first), "contradiction")
+    file.add_text("another chain's note", base, of(fork.first, other.notes["years later"]), "the second note")
+    file.add_all(base, mutations.encodings(text))
+    for name, changed in mutations.notes(fork.first.encode()):
+        file.add_text(f"first note, {name}", base, text.replace(fork.first.encode(), changed))
+    file.add_all(base, mutations.notes(text, text.index(fork.second.encode())), "second note, ")
+    file.add_all(base, mutations.cuts(text, 12, "text"))
+    file.add_all(base, mutations.flips(text, 80, "fork text", "text"))
+    file.add_all(base, mutations.shapes(extra), "extra data: ", extra=True)
+    file.add_all(base, mutations.flips(extra, 80, "fork extra", "extra data"), extra=True)
+    _lie(file, base)

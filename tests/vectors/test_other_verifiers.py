@@ -23,7 +23,9 @@ from tests.verifier.verifier_fixtures import load as load_verifier
 from tests.web.node_fixtures import VERIFIER, Node, RefusedByNode, node_program, running_node
 
 TREES = ("inclusion", "consistency")
-IN_PYTHON = tuple(kind for kind in KINDS if kind != "consistency")
+JUDGED = tuple(kind for kind in KINDS if kind != "fork")
+"""Forks are for who follows the log, not for who is given a proof."""
+IN_PYTHON = tuple(kind for kind in JUDGED if kind != "consistency")
 """The verifier in Python judges single proofs: it has no use for a consistency proof."""
 UNDECODABLE_MAX = 3
 REFUSED = 3
@@ -223,7 +225,7 @@ def javascript_inputs(kind: str, vector: Json, inputs: Inputs) -> Inputs:
     return inputs
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", JUDGED)
 def test_javascript_judges_as_published(kind: str, node: Node, known: dict[str, str]) -> None:
     file = load(kind)
     judge = in_javascript(node, file)
@@ -254,7 +256,7 @@ def undecodable(kind: str, known: Mapping[str, str]) -> Iterator[Inputs]:
             yield inputs
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in (*TREES, "handovers")])
+@pytest.mark.parametrize("kind", [kind for kind in JUDGED if kind not in (*TREES, "handovers")])
 def test_programs_refuse_what_is_no_text(kind: str, known: dict[str, str], tmp_path: Path) -> None:
     proof, policy = tmp_path / "proof", tmp_path / "policy"
     seen = 0

@@ -14,6 +14,7 @@ import pytest
 
 from ledger.certificate_history import HISTORY_VERSION
 from ledger.completeness import COMPLETENESS_VERSION
+from ledger.forks import VERSION as FORK_VERSION
 from ledger.receipts import RECEIPT_VERSION
 from ledger.status_proofs import STATUS_PROOF_VERSION
 from primitives.errors import InputError
@@ -90,6 +91,7 @@ def test_the_vectors_are_of_the_versions_that_this_release_makes(files: dict[str
         "status": STATUS_PROOF_VERSION,
         "completeness": COMPLETENESS_VERSION,
         "history": HISTORY_VERSION,
+        "fork": FORK_VERSION,
     }
 
 
