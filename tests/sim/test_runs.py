@@ -34,7 +34,7 @@ def test_different_seeds_are_different_runs() -> None:
     assert len({run(draw(seed)).digest for seed in range(4)}) == 4
 
 
-@pytest.mark.parametrize("seed", [1, 5, 20])
+@pytest.mark.parametrize("seed", [1, 6, 20])
 def test_replaying_a_nodes_inputs_reproduces_its_output_bytes(seed: int) -> None:
     scenario = draw(seed)
     cluster = build(scenario, recorded=2)
