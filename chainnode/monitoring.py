@@ -151,7 +151,7 @@ def compare(old: Seen, new: Seen, old_tree: SignedTree, new_tree: SignedTree, tr
     if size == large.checkpoint.size:
         if root != large.checkpoint.root:
             raise _contradicted(old, new, trust)
-        return Standing.RENEWED if new.checked.first_s > old.checked.first_s else Standing.SAME
+        return Standing.RENEWED if new.checked.middle_s > old.checked.middle_s else Standing.SAME
     prefix = tree.root_of_first(size)
     if prefix != root:
         raise _contradicted(small, large, trust, prefix, tree.consistency(size))

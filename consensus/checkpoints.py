@@ -134,9 +134,11 @@ def settle(state: ReplicaState, height: Height) -> None:
     ]
     if len(group) < validators.quorum:
         return
-    oldest = min(vote.time_s for vote in group)
+    # The latest ones: who is gone since, or claims an old time, must not make what the others sign anew look old.
+    latest = sorted(group, key=lambda vote: (-vote.time_s, vote.validator))[: validators.quorum]
+    oldest = latest[-1].time_s
     if height > checkpoints.stable_height or oldest > checkpoints.stable_time_s:
-        _make_stable(state, sorted(group, key=lambda vote: vote.validator), oldest)
+        _make_stable(state, sorted(latest, key=lambda vote: vote.validator), oldest)
 
 
 def _make_stable(state: ReplicaState, group: list[CheckpointVote], oldest_s: int) -> None:

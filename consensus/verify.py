@@ -260,7 +260,7 @@ def _verify_checkpoint(vote: CheckpointVote, known: Verification) -> None:
     validator = _validator(known.set_of(vote.epoch), vote.validator)
     _check_range("height", vote.height, 0, HEIGHT_MAX)
     _check_range("size", vote.size, 1, HEIGHT_MAX)
-    _check_range("time", vote.time_s, 0, TIME_MS_MAX)
+    _check_range("time", vote.time_s, 0, TIME_MS_MAX // 1_000)
     if len(vote.root) != 32:
         raise InputError("a checkpoint's root has the wrong length", expected=32, got=len(vote.root))
     text = Checkpoint(known.origin, vote.size, vote.root).text()

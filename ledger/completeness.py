@@ -268,6 +268,7 @@ def _proved_events(
 ) -> Iterator[ProvedEvent]:
     """Yield the events of the batches between the heights, each batch and its outcomes proved."""
     outcomes: dict[int, Mapping[int, Outcome]] = {}
+    reached = 0
     for batch in extra.batches:
         with step(BATCH):
             block = _block_of(extra, batch, blocks)
@@ -276,6 +277,10 @@ def _proved_events(
                 with step(OUTCOME):
                     outcomes[batch.height] = _checked_outcomes(block)
             yield from _events_of(batch, block, outcomes[batch.height], checked)
+            # Two batches may hold the same events, of which the first were applied: the log has them in one order.
+            if batch.log_index < reached:
+                raise ProofError("batches overlap in the log", where=EVENT, expected=reached, got=batch.log_index)
+            reached = batch.log_index + len(batch.events)
 
 
 def _block_of(extra: Completeness, batch: BatchPart, blocks: Mapping[int, BlockPart]) -> BlockPart:

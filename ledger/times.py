@@ -54,10 +54,12 @@ def _offset_minutes(offset: str) -> int:
 def format_time(time_ms: int) -> str:
     """Return milliseconds since the epoch as RFC 3339 UTC, with the milliseconds only where there are some.
 
-    InputError for a time after the year 9999: a cosignature may say any number of seconds.
+    What lies beyond the last time that can be written comes out as that one: a single cosigner may claim any time, and
+    what the others cosigned with it must stay readable. InputError for a time before 1970.
     """
-    if not 0 <= time_ms <= TIME_MS_MAX:
-        raise InputError("no time that RFC 3339 can write", expected=f"0 to {TIME_MS_MAX} ms", got=time_ms)
+    if time_ms < 0:
+        raise InputError("no time that RFC 3339 can write", expected="0 or more ms", got=time_ms)
+    time_ms = min(time_ms, TIME_MS_MAX)
     moment = _EPOCH + timedelta(milliseconds=time_ms)
     text = moment.strftime("%Y-%m-%dT%H:%M:%S")
     return f"{text}.{time_ms % 1000:03d}Z" if time_ms % 1000 else text + "Z"

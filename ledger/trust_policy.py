@@ -77,6 +77,12 @@ class CheckedCheckpoint:
     last_s: int
     times: tuple[tuple[NoteKey, int], ...]
 
+    @property
+    def middle_s(self) -> int:
+        """The middle one of the cosigners' times: fewer than half of them do not move it beyond the others'."""
+        ordered = sorted(time_s for _, time_s in self.times)
+        return ordered[len(ordered) // 2] if ordered else 0
+
 
 @dataclass(slots=True)
 class TrustPolicy:

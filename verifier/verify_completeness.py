@@ -123,11 +123,14 @@ def verify_page(text: str, policy: Policy, member: str) -> dict[str, Any]:
     events: list[dict[str, Any]] = []
     with step("batches"):
         outcomes: dict[int, list[Record]] = {}
+        reached = 0
         for batch in proof.batches:
             need(batch.height in blocks, f"no block of height {batch.height}")
             block = blocks[batch.height]
             check_place(batch, block.header, member)
             if low <= batch.height <= high:
+                need(batch.log_index >= reached, "batches that overlap in the log")
+                reached = batch.log_index + len(batch.events)
                 if batch.height not in outcomes:
                     outcomes[batch.height] = outcomes_of(block)
                 events += events_of(batch, block.header, outcomes[batch.height], checkpoint)

@@ -68,6 +68,35 @@ def test_an_idle_chain_cosigns_its_newest_block_again_each_minute() -> None:
     assert times == sorted(set(times))
 
 
+def test_one_validator_that_is_gone_does_not_make_the_others_checkpoint_look_old() -> None:
+    group = Group()
+    group.offer(batch_of(0))
+    group.run(1_000)
+    for gone in (3, 0):
+        before = group.nodes[1].state.checkpoints.stable_time_s
+        group.drop = lambda letter, gone=gone: letter.sender == gone  # type: ignore[misc]  # bound now
+        group.run(2 * group.parameters.checkpoint_idle_ms, step=1_000)
+        newest = group.found(1, CheckpointStable)[-1]
+        assert isinstance(newest, CheckpointStable)
+        assert min(time_s for _, time_s, _ in newest.cosignatures) >= before + 60
+        assert gone not in [index for index, _, _ in newest.cosignatures]
+
+
+def test_one_validator_that_claims_an_old_time_does_not_make_the_others_checkpoint_look_old() -> None:
+    group = Group()
+    group.drop = lambda letter: isinstance(letter.message, CheckpointVote)
+    group.offer(batch_of(0))
+    group.run(1_000)
+    head = group[1].checkpoints.head
+    assert head is not None
+    for signer, time_s in ((3, 1), (0, START_MS // 1_000), (2, START_MS // 1_000)):
+        group.give(Letter(signer, 1, checkpoint_vote_of(signer, 1, head.size, head.root, time_s=time_s)))
+    newest = group.found(1, CheckpointStable)[-1]
+    assert isinstance(newest, CheckpointStable)
+    assert [index for index, _, _ in newest.cosignatures] == [0, 1, 2]
+    assert min(time_s for _, time_s, _ in newest.cosignatures) == START_MS // 1_000
+
+
 def test_a_checkpoint_is_stable_at_a_quorum_and_not_before() -> None:
     group = Group()
     group.drop = lambda letter: isinstance(letter.message, CheckpointVote)

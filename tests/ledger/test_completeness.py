@@ -253,6 +253,27 @@ def _first_event_left_out(ledger: Ledger, number: int) -> Callable[[Completeness
     return change
 
 
+def said_twice() -> tuple[str, str, str]:
+    """Return a policy, the proof of two batches of one event, and one that shows both where the first stands."""
+    ledger = Ledger(MemoryStore())
+    bank = ledger.banks["bank-a"]
+    event = bank.event(SetValue("x", "1"), SET)
+    ledger.extend(bank.batch([event]), bank.batch([event]))
+    stable(ledger)
+    policy = policy_text(ledger.genesis, (first_span(ledger.genesis),))
+    proof = made(ledger, "bank-a", 1, 1).proof
+    first = extra_of(proof).batches[0]
+    lie = _batch(1, log_index=first.log_index, before=first.before, after=first.after)
+    return policy, proof, changed(proof, lie)
+
+
+def test_a_batch_is_not_shown_where_another_one_of_the_same_events_was_applied() -> None:
+    policy, proof, forged = said_twice()
+    assert [event.outcome.applied for event in verify_completeness(proof, policy).events] == [True, False]
+    with pytest.raises(ProofError, match="batches overlap in the log"):
+        verify_completeness(forged, policy)
+
+
 def _without_block(height: int) -> Callable[[Completeness], Completeness]:
     return lambda extra: replace(extra, blocks=tuple(block for block in extra.blocks if block.header.height != height))
 

@@ -13,6 +13,7 @@ from ledger.policy_epochs import MARK
 from ledger.reader import LedgerReader, checkpoint_rows
 from ledger.receipts import Receipt, make_receipt, verify
 from ledger.status_proofs import make_status_proof, verify_status
+from ledger.times import format_time
 from ledger.tlog_proofs import TlogProof, parse_tlog_proof
 from ledger.trust_policy import assemble_checkpoint, parse_policy, policy_text
 from primitives.encoding import decode, encode
@@ -188,6 +189,34 @@ def test_a_witness_that_the_policy_demands_is_demanded_in_every_epoch(story: Sto
     assert "regulator" in verdict.cosigners
     assert verdict.witnesses == 5
     assert verdict.cosigned_last_s == TIME_S + 7
+
+
+def test_a_quorum_of_one_validator_holds_in_the_epochs_of_that_one_alone(story: Story) -> None:
+    renamed = story.policies[2].replace("witness node-3 ", "witness mover ").replace(" node-3\n", " mover\n")
+    policy = renamed.replace("quorum validators-of-epoch-2\n", "quorum mover\n")
+    assert "mover" in verify(story.receipts[2], policy).cosigners
+    for earlier in story.receipts[:2]:
+        with pytest.raises(ProofError, match="too few cosignatures"):
+            verify(earlier, policy)
+
+
+def test_groups_may_stand_in_groups_as_deep_as_a_policy_is_long(story: Story) -> None:
+    deep = "".join(f"group g{i} any {'node-0' if not i else f'g{i - 1}'}\n" for i in range(3_000))
+    plain = "\n".join(line for line in story.policies[0].split("\n") if line.startswith(("log ", "witness ")))
+    assert "node-0" in verify(story.receipts[0], f"{plain}\n{deep}quorum g2999\n").cosigners
+
+
+def test_a_cosigner_that_claims_a_time_beyond_all_calendars_makes_no_receipt_unreadable(story: Story) -> None:
+    text = story.notes[0].split("\n\n")[0] + "\n"
+    late = 2**63 - 1
+    signature = key_of("regulator", "witness").sign(cosign_statement(text, late))
+    policy = story.policies[0].replace("quorum ", f"witness regulator {REGULATOR.vkey()}\nquorum ")
+    verdict = verify(
+        with_note(story.receipts[0], story.notes[0] + cosignature_line(REGULATOR, late, signature)), policy
+    )
+    assert format_time(verdict.cosigned_last_s * 1_000) == "9999-12-31T23:59:59.999Z"
+    checked = parse_policy(policy).check(story.notes[0] + cosignature_line(REGULATOR, late, signature))
+    assert checked.middle_s < checked.last_s == late
 
 
 def test_without_lines_of_epochs_a_policy_judges_by_its_quorum_alone(story: Story) -> None:

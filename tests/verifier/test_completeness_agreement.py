@@ -134,6 +134,15 @@ def histories() -> tuple[list[tuple[str, str]], list[str]]:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_a_batch_that_is_shown_where_another_stands_is_refused_by_both(backend: str) -> None:
+    verifier = load(backend, "verify_completeness")
+    policy, proof, forged = test_completeness.said_twice()
+    assert own_completeness(verifier, proof, policy, "bank-a") != REFUSED
+    assert own_completeness(verifier, forged, policy, "bank-a") == REFUSED
+    assert node_completeness(forged, policy, "bank-a") == REFUSED
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_ranges_of_a_members_events_prove_the_same_to_both(backend: str) -> None:
     verifier = load(backend, "verify_completeness")
     proofs, policy = ranges()

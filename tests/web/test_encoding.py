@@ -296,8 +296,7 @@ def test_times_are_read_alike(node: Node, text: str) -> None:
 
 
 def test_times_are_written_alike(node: Node) -> None:
-    for ms in (0, 1, 999, 1_000, 1_767_300_000_123, 253_402_300_799_999):
+    for ms in (0, 1, 999, 1_000, 1_767_300_000_123, 253_402_300_799_999, 253_402_300_800_000, 2**63, 1_000 * 2**63):
         assert node.ask("formatTime", ms=str(ms)) == format_time(ms)
-    for ms in (-1, 253_402_300_800_000, 2**63):
-        with pytest.raises(RefusedByNode):
-            node.ask("formatTime", ms=str(ms))
+    with pytest.raises(RefusedByNode):
+        node.ask("formatTime", ms="-1")

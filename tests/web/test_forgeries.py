@@ -31,7 +31,7 @@ from primitives.errors import InputError
 from primitives.notes import COSIGNATURE_V1, ED25519, NoteKey, parse_vkey
 from tests.ledger.certificate_fixtures import NUMBER
 from tests.ledger.test_certificate_history import Life
-from tests.ledger.test_completeness import history
+from tests.ledger.test_completeness import history, said_twice
 from tests.ledger.test_proofs_over_epochs import Story, broken_policies
 from tests.web.curve_fixtures import SMALL, packed, times
 from tests.web.node_fixtures import Node, RefusedByNode, running_node
@@ -291,6 +291,12 @@ def test_policies_whose_epochs_do_not_fit_are_refused(node: Node) -> None:
     story = Story()
     for name, policy in broken_policies(story).items():
         assert assert_alike(node, PROOFS[0], story.receipts[2], policy), name
+
+
+def test_a_batch_that_is_shown_where_another_stands_is_refused(node: Node) -> None:
+    policy, proof, forged = said_twice()
+    assert not assert_alike(node, Proof("twice", proof, policy), proof)
+    assert assert_alike(node, Proof("twice", proof, policy), forged)
 
 
 def test_policies_of_other_groups_and_quorums_are_judged_alike(node: Node) -> None:

@@ -42,8 +42,9 @@ export function verifyPage(crypto, text, policy) {
   const blocks = checkBlocks(crypto, extra, checked);
   checkBatches(crypto, extra);
   const events = extra.batches.flatMap((batch) => checkBatch(crypto, extra, batch, blocks, checked));
-  const batches = extra.batches.filter((batch) => isInside(extra, batch)).length;
-  return { extra, checked, events, batches, ...timesOf(extra, blocks, checked) };
+  const inside = extra.batches.filter((batch) => isInside(extra, batch));
+  checkOrder(inside);
+  return { extra, checked, events, batches: inside.length, ...timesOf(extra, blocks, checked) };
 }
 
 /**
@@ -73,6 +74,15 @@ export function verifyCompleteness(crypto, text, policy, member) {
 
 function isInside(extra, { height }) {
   return height >= extra.from_height && height <= extra.to_height;
+}
+
+/** Throw `Refused` where batches overlap in the log: two may hold the same events, of which the first were applied. */
+function checkOrder(batches) {
+  let reached = 0n;
+  for (const { log_index: start, events } of batches) {
+    check(start >= reached, 'event', 'batches overlap in the log');
+    reached = start + BigInt(events.length);
+  }
 }
 
 /** The blocks by height, each proved to stand in the log. */

@@ -30,10 +30,12 @@ export function parseTime(text) {
 /**
  * Milliseconds as RFC 3339 in UTC, with the milliseconds only where there are some.
  *
+ * What lies beyond the last time that can be written comes out as that one: a cosigner may claim any time.
+ *
  * @param {bigint} time
  * @returns {string}
  */
 export function formatTime(time) {
-  check(time >= 0n && time <= TIME_MS_MAX, 'time', `no time that RFC 3339 can write: ${time}`);
-  return new Date(Number(time)).toISOString().replace('.000Z', 'Z');
+  check(time >= 0n, 'time', `no time that RFC 3339 can write: ${time}`);
+  return new Date(Number(time > TIME_MS_MAX ? TIME_MS_MAX : time)).toISOString().replace('.000Z', 'Z');
 }
