@@ -7,6 +7,7 @@ outcome being the array `[code, rule, detail]`. So one outcome is proved by its 
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import Annotated
 
@@ -15,9 +16,11 @@ from msgspec import Meta
 from primitives import merkle
 from primitives.encoding import Record, decode, encode
 from primitives.errors import ProofError
+from primitives.hashing import node_hash
 from primitives.ids import Hash
 
 OUTCOMES_A_LEAF = 32
+ROOTS_CACHED = 1_024
 DETAIL_LENGTH_MAX = 200
 CODE_APPLIED = 0
 CODE_REJECTED = 1
@@ -92,7 +95,30 @@ class OutcomeProof(Record):
 def prove_outcome(outcomes: Sequence[Outcome], index: int) -> OutcomeProof:
     """Return the proof for the event at `index` (0-based) of the block."""
     leaf = index // OUTCOMES_A_LEAF
-    return OutcomeProof(outcome_leaf(outcomes, leaf), merkle.inclusion_path(leaf_hashes(outcomes), leaf))
+    if outcomes.count(APPLIED) < len(outcomes):
+        return OutcomeProof(outcome_leaf(outcomes, leaf), merkle.inclusion_path(leaf_hashes(outcomes), leaf))
+    ranges = merkle.inclusion_ranges(leaf, -(-len(outcomes) // OUTCOMES_A_LEAF))
+    return OutcomeProof(outcome_leaf(outcomes, leaf), [_applied_root(*part, len(outcomes)) for part in ranges])
+
+
+def _applied_root(start: int, stop: int, count: int) -> Hash:
+    """Return the root of leaves [start, stop) of a block of `count` events that were all applied; O(log count)."""
+    whole = stop * OUTCOMES_A_LEAF <= count
+    if whole:
+        return _root_of_whole(stop - start)
+    if stop - start == 1:
+        return _leaf_hash([APPLIED] * (count - start * OUTCOMES_A_LEAF))
+    middle = start + merkle.split(stop - start)
+    return node_hash(_applied_root(start, middle, count), _applied_root(middle, stop, count))
+
+
+@lru_cache(maxsize=ROOTS_CACHED)
+def _root_of_whole(leaves: int) -> Hash:
+    """Return the root of that many leaves of OUTCOMES_A_LEAF applied events each."""
+    if leaves == 1:
+        return Hash(_ALL_APPLIED_LEAF_HASH)
+    left = merkle.split(leaves)
+    return node_hash(_root_of_whole(left), _root_of_whole(leaves - left))
 
 
 def verify_outcome(proof: OutcomeProof, root: Hash, event_count: int, index: int) -> Outcome:

@@ -12,6 +12,7 @@ from ledger.outcomes import (
     OUTCOMES_A_LEAF,
     Outcome,
     OutcomeProof,
+    leaf_hashes,
     outcomes_root,
     prove_outcome,
     rejected,
@@ -20,6 +21,7 @@ from ledger.outcomes import (
 from ledger.policy import Policy
 from ledger.references import FORGOTTEN_A_BLOCK_MAX, Seen, forget_expired, remember, seen_key
 from ledger.store import MemoryStore
+from primitives import merkle
 from primitives.errors import ProofError
 from primitives.hashing import RULES_FIRST
 from primitives.ids import ZERO_HASH, Epoch, EventId, Height, MemberId, SourceKey, TimeMs
@@ -226,3 +228,15 @@ def test_role_of_the_member_that_its_source_was_not_given_permits_nothing() -> N
     member_alone = SourceGrant(MemberId("bank-d"), spec.roles, frozenset())
     assert not permitted(spec, member_alone)
     assert permitted(spec, SourceGrant(MemberId("bank-d"), spec.roles, spec.roles))
+
+
+@pytest.mark.parametrize("count", [*range(1, 6), 31, 32, 33, 64, 65, 96, 100, 160, 161, 1_000, 10_000])
+def test_the_proof_in_a_block_without_rejections_is_the_path_over_all_its_leaves(count: int) -> None:
+    """Nearly every block is one, and its equal leaves are not hashed one by one."""
+    outcomes = [APPLIED] * count
+    root = outcomes_root(outcomes)
+    for index in sorted({0, count // 3, count // 2, count - 1}):
+        proof = prove_outcome(outcomes, index)
+        leaf = index // OUTCOMES_A_LEAF
+        assert proof.path == merkle.inclusion_path(leaf_hashes(outcomes), leaf)
+        assert verify_outcome(proof, root, count, index) == APPLIED
