@@ -139,6 +139,13 @@ root = LazyRoot(
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit status; writes to stdout and stderr, never raises."""
     options = Settings(color=not os.environ.get("NO_COLOR"))
+    try:
+        return _run(arguments, options)
+    except KeyboardInterrupt:  # also while an error was about to be told
+        return _tell(options, "interrupted", "interrupted", 130)
+
+
+def _run(arguments: Sequence[str], options: Settings) -> int:
     stdout = sys.stdout
     try:
         result = root.main(list(arguments), PROGRAM, standalone_mode=False, obj=options)
@@ -154,7 +161,7 @@ def run(arguments: Sequence[str]) -> int:
         return _tell(options, "usage", f"{error.format_message().rstrip('.')}{page}", 2)
     except click.ClickException as error:
         return _tell(options, "error", error.format_message(), 1)
-    except (click.Abort, KeyboardInterrupt):
+    except click.Abort:
         return _tell(options, "interrupted", "interrupted", 130)
     except BrokenPipeError:
         return _closed()

@@ -148,6 +148,21 @@ def test_fault_of_our_own_is_one_line_and_status_1(
     assert capsys.readouterr().err == "error: a fault of this program: RuntimeError: oops; -v -v shows where\n"
 
 
+def test_an_interruption_while_an_error_is_told_is_one_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failed(*_: object, **__: object) -> None:
+        raise UsageError("nothing of note")
+
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(root, "main", failed)
+    monkeypatch.setattr("chainnode.cli.main._failed", interrupted)
+    assert run(["version"]) == Exit.INTERRUPTED
+    assert capsys.readouterr().err == "error: interrupted\n"
+
+
 def test_interruption_is_status_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
