@@ -7,6 +7,7 @@ tlog-witness. Who asks is not authenticated: a checkpoint's signatures are what 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 import ssl
@@ -46,7 +47,7 @@ class WitnessSettings:
     """Where to listen, and how much is taken there; anywhere but on loopback it needs TLS."""
 
     host: str = "127.0.0.1"
-    port: int = 7410
+    port: int = 7390
     tls: ssl.SSLContext | None = field(default=None, repr=False)
     connections_max: int = 128
     requests_per_second_max: int = 50
@@ -72,7 +73,7 @@ class WitnessServer:
         return app
 
     async def start(self) -> None:
-        """Listen; raises OSError where the address is taken."""
+        """Listen; raises ChainError where the address cannot be had."""
         runner = web.AppRunner(
             self.application(),
             access_log=None,
@@ -82,7 +83,15 @@ class WitnessServer:
             shutdown_timeout=SHUTDOWN_TIMEOUT_S,
         )
         self._connections = BoundedConnections(runner, self._settings.connections_max)
-        await self._connections.start(self._settings.host, self._settings.port, self._settings.tls)
+        try:
+            await self._connections.start(self._settings.host, self._settings.port, self._settings.tls)
+        except OSError as error:
+            raise ChainError(
+                "cannot listen",
+                where=f"{self._settings.host}:{self._settings.port}",
+                got=os.strerror(error.errno) if error.errno else error,
+                hint="name another address with --listen",
+            ) from None
         log.info("witness_listening", address=self.address, vkey=self._witness.vkey.vkey())
 
     async def stop(self) -> None:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from chainnode.cli.context import settings
 from chainnode.cli.main import Group
 from chainnode.cli.output import say, show, show_rows
-from primitives.errors import InputError, UsageError
+from primitives.errors import InputError, StorageError, UsageError
 
-LISTEN = "127.0.0.1:7410"
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+LISTEN = "127.0.0.1:7390"
+"""Below the ports of a localnet, which begins at 7400."""
+PEM_BYTES_MAX = 1 << 20
 directory_argument = click.argument("directory", type=click.Path(path_type=Path))
 
 
@@ -101,7 +107,6 @@ def list_logs(directory: Path) -> None:
 def serve(directory: Path, listen: str, tls_certificate: Path | None, tls_key: Path | None) -> None:
     """Serve the witness in DIRECTORY. Anywhere but on loopback it needs TLS, its own or that of a proxy before it."""
     import asyncio
-    import ssl
     import time
 
     from chainnode.config import is_loopback, split_address
@@ -119,13 +124,34 @@ def serve(directory: Path, listen: str, tls_certificate: Path | None, tls_key: P
             expected="--tls-certificate and --tls-key, or a loopback address behind a proxy",
             got=listen,
         )
-    context: ssl.SSLContext | None = None
+    context: SSLContext | None = None
     if tls_certificate is not None:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.load_cert_chain(tls_certificate, tls_key)
+        assert tls_key is not None, "half of TLS is refused above"
+        context = _tls(tls_certificate, tls_key)
     configure_logs(Position("witness"), level="debug" if settings().verbose else "info")
     with hold(directory):
         found = Witness(directory, lambda: int(time.time()))
         found.open_all()
         asyncio.run(run(WitnessSettings(host, port, context), found))
+
+
+def _tls(certificate: Path, key: Path) -> SSLContext:
+    """Return the listener's TLS; an error names the file, as Python's own do not."""
+    import ssl
+
+    from chainnode.files import read_file
+
+    for path in (certificate, key):
+        read_file(path, size_max=PEM_BYTES_MAX)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError as error:
+        raise StorageError(
+            "not a certificate and its key",
+            where=str(certificate),
+            expected=f"PEM, with the key in {key.name}",
+            got=error.strerror or error,
+        ) from None
+    return context

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
 
 from chainnode.cli.exits import Exit
 from chainnode.cli.main import run
+from chainnode.cli.witness import LISTEN
+from chainnode.config import split_address
 from chainnode.files import locked
+from chainnode.localnet import BASE_PORT
 from ledger.genesis_json import genesis_to_json
 from ledger.trust_policy import parse_policy
 from primitives.notes import parse_vkey
@@ -71,6 +75,16 @@ def test_a_log_is_added_by_its_policy_or_by_its_keys(
         (["witness", "serve", "{w}/none"], Exit.NOT_FOUND, "not a witness's directory"),
         (["witness", "serve", "{w}", "--listen", "0.0.0.0:1"], Exit.USAGE, "off loopback without TLS"),
         (["witness", "serve", "{w}", "--tls-key", "k"], Exit.USAGE, "half of TLS"),
+        (
+            ["witness", "serve", "{w}", "--tls-certificate", "{w}/none", "--tls-key", "{w}/vkey"],
+            Exit.NOT_FOUND,
+            "w/none: no such file",
+        ),
+        (
+            ["witness", "serve", "{w}", "--tls-certificate", "{w}/vkey", "--tls-key", "{w}/vkey"],
+            Exit.ERROR,
+            "w/vkey: not a certificate and its key",
+        ),
         (["witness", "init", "{w}2", "--name", "a name"], Exit.USAGE, "a key's name"),
     ],
 )
@@ -118,7 +132,33 @@ def test_a_policy_is_exported_with_the_witnesses_that_it_demands(
 def test_a_witness_that_cannot_be_demanded_is_refused(
     entry: str, tmp_path: Path, vkey: str, policy: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert export(tmp_path, "--witness", entry.format(vkey=vkey)) in (Exit.USAGE, Exit.ERROR, Exit.VERIFICATION_FAILED)
+    assert export(tmp_path, "--witness", entry.format(vkey=vkey)) == Exit.USAGE
     captured = capsys.readouterr()
     assert captured.out == ""
     assert len(captured.err.strip().splitlines()) == 1
+
+
+def test_a_witness_told_twice_or_a_threshold_without_one_is_refused(
+    tmp_path: Path, vkey: str, policy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export(tmp_path, "--require-witnesses", "any") == Exit.USAGE
+    assert export(tmp_path, "--witness", f"r={vkey}", "--witness", f"r={vkey}") == Exit.USAGE
+    assert export(tmp_path, "--witness", f"r={vkey}", "--require-witnesses", "2") == Exit.USAGE
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.strip().splitlines()) == 3
+
+
+def test_an_address_that_is_taken_is_named_with_what_to_do(
+    tmp_path: Path, vkey: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert run(["witness", "serve", str(tmp_path / "w"), "--listen", address]) == Exit.ERROR
+    err = capsys.readouterr().err
+    assert f"{address}: cannot listen: got Address already in use" in err
+    assert "--listen" in err
+
+
+def test_the_default_address_is_no_port_of_a_localnet() -> None:
+    assert split_address(LISTEN)[1] not in range(BASE_PORT, BASE_PORT + 10 * 26)
