@@ -20,7 +20,7 @@ import structlog
 from chainnode.archive import Mover, MoveReport, Step, reachable_height
 from chainnode.archive_files import Archives
 from chainnode.config import LedgerSection
-from ledger.archive_store import archived_rows, minimum_index, movable_height, moved_height
+from ledger.archive_store import BODIES_KEPT_BLOCKS_MIN, archived_rows, minimum_index, movable_height, moved_height
 from ledger.reader import LedgerReader
 from ledger.store import Store
 from primitives.errors import ChainError, UsageError
@@ -230,7 +230,8 @@ def order_height(
     if upto <= moved:
         raise UsageError(
             "there is nothing to move",
-            expected=f"blocks above {moved}, of which all bodies are moved",
-            got=f"up to block {upto}",
+            expected=f"blocks from {moved + 1} on that may leave the store",
+            got="none",
+            hint=f"the newest {BODIES_KEPT_BLOCKS_MIN} blocks stay, and what no stable checkpoint or index has reached",
         )
     return upto

@@ -10,7 +10,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from primitives.errors import InputError, StorageError, UsageError
@@ -61,7 +61,9 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o644, replace: bool = Tr
     except OSError as error:
         raise StorageError("file cannot be written", where=str(path), got=error.strerror or error) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        # A file system that refuses to write refuses to remove as well: its first refusal is what is told.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def read_file(path: Path, *, size_max: int) -> bytes:

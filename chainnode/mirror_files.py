@@ -56,6 +56,15 @@ class MirrorFiles:
             self._tidy()
             yield
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Hold the mirror while it is only read; one that cannot be written, as on a read-only disk, needs no lock."""
+        if not os.access(self.directory / OWN, os.W_OK):
+            yield
+            return
+        with self.opened():
+            yield
+
     # -- what is there
 
     def tile(self, tile: Tile) -> bytes | None:

@@ -69,7 +69,10 @@ def verify_entry(text: str, policy_text: str) -> EntryVerdict:
     try:
         extra = decode(EntryProof, proof.extra, size_max=PROOF_SIZE_MAX)
     except EncodingError as error:
-        raise ProofError(error.what, where="extra", expected=error.expected, got=error.got) from None
+        hint = "a receipt, or a proof of status, history or completeness, is for `chainnode verify`"
+        raise ProofError(
+            "not an entry's proof", where="extra", expected=error.expected, got=error.got, hint=hint
+        ) from None
     if extra.version != VERSION:
         raise ProofError("proof of another version", where="extra", expected=VERSION, got=extra.version)
     checked = parse_policy(policy_text).check(proof.note, extra.handovers)

@@ -41,6 +41,6 @@ def kind_of(text: str) -> type[Record]:
             "proof of an unknown kind",
             where="extra data",
             expected="a receipt, or a proof of status, history or completeness",
-            hint="verify with a newer release",
+            hint="of an entry alone: verify it with `chainnode audit verify-entry`; else with a newer release",
         )
     return kind

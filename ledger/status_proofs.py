@@ -21,6 +21,7 @@ from ledger.reader import CheckpointView, LedgerReader
 from ledger.receipts import check_header, check_place, handovers_to
 from ledger.smt import StateProof, verify_state
 from ledger.state import STATE_KEY_SIZE_MAX, STATE_VALUE_SIZE_MAX
+from ledger.times import TIME_MS_MAX, format_time
 from ledger.tlog_proofs import PROOF_SIZE_MAX, TlogProof, parse_tlog_proof
 from ledger.trust_policy import CheckedCheckpoint, parse_policy
 from ledger.witnessed import checkpoint_for_proof
@@ -219,6 +220,11 @@ def _next_time(following: NextHeader, header: BlockHeader, checked: CheckedCheck
     return following.header.time_ms
 
 
+def _told(time_ms: int) -> str:
+    """Return a time for a message: RFC 3339, or milliseconds where a cosignature says more than that can write."""
+    return format_time(time_ms) if 0 <= time_ms <= TIME_MS_MAX else f"{time_ms} ms"
+
+
 def certificate_status(verdict: StatusVerdict, number: str, time_ms: int | None = None) -> CertificateStatus | None:
     """Return a certificate's status at a time (default: the block's) as a verdict proves it; None: no such certificate.
 
@@ -236,8 +242,8 @@ def certificate_status(verdict: StatusVerdict, number: str, time_ms: int | None 
         raise ProofError(
             "proof says nothing about that time",
             where=TIME,
-            expected=f"{verdict.time_ms} to {verdict.last_ms}",
-            got=at_ms,
+            expected=f"{_told(verdict.time_ms)} to {_told(verdict.last_ms)}",
+            got=_told(at_ms),
         )
     if verdict.value is None:
         return None

@@ -156,7 +156,7 @@ class Dispatcher:
                 got=shown(call.method),
             )
         if method.access is Access.SUBMIT and not caller.may_submit:
-            raise token_required("submitting in the member's name needs a token")
+            raise token_required("this call needs the node's token")
         params = jsonrpc.bind(method.decoder, call.params)
         if method.work is Work.INLINE:
             return method.answer(self._services, params)

@@ -34,7 +34,11 @@ def entry(event_id: str, place: str, target: Path | None, from_epoch: int) -> No
     It does not say what became of the event: that is in the receipt, which a node gives (`chainnode prove`). A mirror
     has no index: its hashes are looked through, the newest first.
     """
+    from chainnode.cli.exits import Missing
+
     leaf = bytes.fromhex(event_id_of(event_id))
+    if not Path(place).is_dir() and not any(mark in place for mark in ("//", ":")):
+        raise Missing("no mirror is here", where=place, expected="a directory, or a URL such as http://127.0.0.1:8080")
     where = f"file://{Path(place).absolute()}" if Path(place).is_dir() else place
     with open_sources((where,), TIMEOUT_S) as sources, judged(), progress("tiles", None) as bar:
         text = _proof(sources[0], leaf, from_epoch, bar.advance)
@@ -96,16 +100,17 @@ def _handovers(source: LogSource, epoch: int) -> list[Handover]:
 @click.option("--event", "event_id", help="It must be of this event (or of the block with this hash).")
 def verify_entry(file: Path, policy_file: Path, event_id: str | None) -> None:
     """Verify offline that the entry in FILE stands in the log. Status 3 where it does not hold."""
-    from chainnode.cli.proofs import file_text, refused
+    from chainnode.cli.proofs import file_text, policy_text, refused
     from ledger.entry_proofs import verify_entry as verified
 
     wanted = None if event_id is None else event_id_of(event_id)
+    policy, proof = policy_text(policy_file), file_text(file)
     try:
-        verdict = verified(file_text(file), file_text(policy_file))
+        verdict = verified(proof, policy)
         if wanted not in (None, verdict.leaf.hex()):
             raise ProofError("proof of another entry", expected=wanted, got=verdict.leaf)
     except InputError as error:
-        raise refused(str(file), error, "do not rely on it") from None
+        raise refused(str(file), error, error.hint or "do not rely on it") from None
     row = _row(verdict)
     if settings().machine:
         show({"verified": True, **row})

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from chainnode.mirror import Mirror, Round
     from chainnode.mirror_files import MirrorFiles
     from chainnode.monitoring import Trust
-    from primitives.errors import ProofError
+    from primitives.errors import ChainError, ProofError
 
 INTERVAL_S = 1.0
 TIMEOUT_S = 30.0
@@ -94,7 +94,8 @@ def mirror(
         raise Missing("no mirror is here", where=str(directory), expected="a checkpoint in it")
     trust = _trust(files, policy_file, replace_policy)
     places = () if check else _places(endpoints)
-    with open_sources(places, timeout_s) as sources, files.opened(), _bar() as bar, judged():
+    held = files.reading() if check else files.opened()
+    with open_sources(places, timeout_s) as sources, held, _bar() as bar, judged():
         copy = Mirror(files, trust, sources, entries=entries, progress=bar)
         if replace_policy and copy.seen is not None:
             files.put_policy(trust.policy_text)
@@ -238,7 +239,13 @@ def _shown(directory: Path, found: Round) -> None:
 
 
 def _refused_line(name: str, error: ProofError) -> str:
-    return f"refused: {name}: {error}"
+    return f"refused: {_named(name, error)}"
+
+
+def _named(name: str, error: ChainError) -> str:
+    """Return an error with the name of its source, once."""
+    text = str(error)
+    return text if text.startswith(name) else f"{name}: {text}"
 
 
 def _told(found: Round, known: set[str]) -> None:
@@ -246,7 +253,7 @@ def _told(found: Round, known: set[str]) -> None:
     from ledger.times import format_time
 
     lines = {_refused_line(name, error) for name, error in found.refused.items()}
-    lines |= {f"not reached: {name}: {error}" for name, error in found.failed.items()}
+    lines |= {f"not reached: {_named(name, error)}" for name, error in found.failed.items()}
     if found.seen is not None:
         lines |= {f"behind: {seen.source} shows an older checkpoint, of the same history" for seen in found.behind}
         if time.time() - found.seen.checked.middle_s > STALE_S:  # one cosigner alone may claim any time
@@ -296,17 +303,14 @@ def _follow(copy: Mirror, interval_s: float) -> None:
 @click.option("--policy", "policy_file", type=click.Path(path_type=Path), required=True, help="The trusted policy.")
 def fork(file: Path, policy_file: Path) -> None:
     """Verify that the two checkpoints in FILE contradict each other, offline. Status 3 where they do not."""
-    from chainnode.cli.proofs import file_text, refused
+    from chainnode.cli.proofs import file_text, policy_text, refused
     from ledger.forks import judge_fork, parse_fork
     from ledger.times import format_time
     from ledger.trust_policy import parse_policy
 
+    policy, text = parse_policy(policy_text(policy_file)), file_text(file)
     try:
-        policy = parse_policy(file_text(policy_file))
-    except InputError as error:
-        raise refused(str(policy_file), error, "get the policy again from somebody whom you trust") from None
-    try:
-        verdict = judge_fork(parse_fork(file_text(file)), policy)
+        verdict = judge_fork(parse_fork(text), policy)
     except InputError as error:
         raise refused(str(file), error, "it accuses nobody") from None
     checkpoints = [

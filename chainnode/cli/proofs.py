@@ -49,6 +49,7 @@ witness_option = click.option(
     "timeout_s",
     type=click.FloatRange(0, 3600),
     default=COVERED_WITHIN_S,
+    show_default=True,
     help="Seconds to wait for a checkpoint.",
 )
 @click.option(
@@ -109,20 +110,38 @@ def verify(file: Path, policy_file: Path, number: str | None, moment: str | None
     """
     if member is not None and (number is not None or moment is not None):
         raise UsageError("two kinds of proof at once", expected="--member, or --certificate with --at")
-    from ledger.trust_policy import parse_policy
-
+    if moment is not None:
+        _check_time(moment)
     name = "standard input" if str(file) == "-" else str(file)
-    policy = file_text(policy_file)
-    try:
-        parse_policy(policy)
-    except InputError as error:
-        raise refused(str(policy_file), error, "get the policy again from somebody whom you trust") from None
+    policy = policy_text(policy_file)
     proof = file_text(file, size_max=PROOF_BYTES_MAX)
     try:
         say_verified = _verified(proof, policy, number, moment, member)
     except InputError as error:
-        raise refused(name, error, "do not rely on it") from None
+        raise refused(name, error, error.hint or "do not rely on it") from None
     say_verified()
+
+
+def policy_text(path: Path) -> str:
+    """Return the text of a policy that can be used; status 3, and the policy's name, where it cannot."""
+    from ledger.trust_policy import parse_policy
+
+    text = file_text(path)
+    try:
+        parse_policy(text)
+    except InputError as error:
+        raise refused(str(path), error, "get the policy again from somebody whom you trust") from None
+    return text
+
+
+def _check_time(text: str) -> None:
+    """Raise UsageError where --at is no time: that is said of the command, not of the proof."""
+    from ledger.times import parse_time
+
+    try:
+        parse_time(text, where="--at")
+    except InputError as error:
+        raise UsageError(error.what, where=error.where, expected=error.expected, got=error.got) from None
 
 
 def _verified(
@@ -239,7 +258,10 @@ def _witness(entry: str) -> tuple[str, NoteKey]:
         raise UsageError(
             "not a witness", expected="NAME=VKEY, the VKEY as `chainnode witness init` prints it", got=entry
         )
-    return name, parse_vkey(vkey)
+    try:
+        return name, parse_vkey(vkey)
+    except InputError as error:
+        raise UsageError(error.what, where=f"--witness {name}", expected=error.expected, got=error.got) from None
 
 
 @click.group(cls=Group)
@@ -270,6 +292,11 @@ def export(target: Path | None, genesis: Path | None, entries: tuple[str, ...], 
 
     Get it from somebody whom you trust, once: what is verified is only as good as the policy.
     """
+    if not entries and threshold != "all":
+        raise UsageError("no witness to demand", expected="--witness NAME=VKEY with --require-witnesses")
+    witnesses = dict(map(_witness, entries))
+    if len(witnesses) != len(entries):
+        raise UsageError("a witness's name is given twice", expected="another NAME for each --witness")
     if genesis is not None:
         from chainnode.founding import read_genesis
         from ledger.handovers import first_span
@@ -279,10 +306,15 @@ def export(target: Path | None, genesis: Path | None, entries: tuple[str, ...], 
         text = policy_text(chain, (first_span(chain),))
     else:
         text = settings().client().get("/policy").decode()
-    if entries:
+    if witnesses:
         from ledger.policy_witnesses import with_witnesses
+        from ledger.trust_policy import parse_policy
 
-        text = with_witnesses(text, dict(map(_witness, entries)), threshold)
+        parse_policy(text)  # what follows is the caller's fault
+        try:
+            text = with_witnesses(text, witnesses, threshold)
+        except InputError as error:
+            raise UsageError(error.what, where="the witnesses", expected=error.expected, got=error.got) from None
     if target is None:
         click.echo(text, nl=False)
         return

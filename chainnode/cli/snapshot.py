@@ -12,7 +12,7 @@ import os
 import shlex
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -21,7 +21,7 @@ import click
 from chainnode.cli.context import settings
 from chainnode.cli.main import Group
 from chainnode.cli.output import progress, say, show
-from primitives.errors import InputError, UsageError
+from primitives.errors import InputError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from chainnode.client import NodeClient
@@ -50,11 +50,13 @@ def create(file: Path, replace: bool, timeout_s: float) -> None:
     """
     from chainnode.cli.exits import VerificationFailed
 
+    if file.is_dir() or not file.absolute().parent.is_dir():
+        raise UsageError("not a file's name", where=str(file), expected="a new file in a directory that is there")
     if file.exists() and not replace:
         raise UsageError("file exists already", where=str(file), hint="use --replace to write over it")
     client = settings().client(token=True)
     made = _made(client, timeout_s)
-    with _refused(), _written(file) as (target, beside):
+    with _refused(file), _written(file) as (target, beside):
         _fetch(client, made, target)
         target.flush()
         with _opened(beside) as found:
@@ -74,7 +76,7 @@ def verify(file: Path, genesis: Path | None) -> None:
     from chainnode.founding import read_genesis
 
     place = genesis or settings().require_home().genesis
-    with _refused(), _opened(file) as found, progress("verifying", len(found.manifest.chunks)) as bar:
+    with _refused(file), _opened(file) as found, progress("verifying", len(found.manifest.chunks)) as bar:
         last = found.verify(read_genesis(place), step=lambda _done, _of: bar.advance())
         described = _described(found)
     names = [last.validators.validators[index].name for index, _, _ in last.cosignatures]
@@ -85,7 +87,7 @@ def verify(file: Path, genesis: Path | None) -> None:
 @click.argument("file", type=existing)
 def show_(file: Path) -> None:
     """Show what a snapshot says it is. Nothing of it is verified: see `verify`."""
-    with _refused(), _opened(file) as found:
+    with _refused(file), _opened(file) as found:
         show(_described(found))
 
 
@@ -101,7 +103,7 @@ def restore(file: Path) -> None:
     home = settings().require_home()
     home.check()
     config = settings().load_config(home).config
-    with _refused(), progress("restoring", None) as bar:
+    with _refused(file), progress("restoring", None) as bar:
         done = restore_home(home, config, file, step=lambda at, of: bar.describe(f"chunk {at} of {of}"))
     say(f"the node begins at block {done.height}; run `chainnode start --home {shlex.quote(str(home.root))}`")
     show({"height": done.height, "snapshot": done.snapshot, "store": str(done.store)})
@@ -157,8 +159,11 @@ def _written(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
             os.fsync(file.fileno())
         os.replace(beside, path)
         sync_directory(path.parent)
+    except OSError as error:
+        raise StorageError("file cannot be written", where=str(path), got=error.strerror or error) from None
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
 def _opened(path: Path) -> SnapshotFile:
@@ -168,8 +173,8 @@ def _opened(path: Path) -> SnapshotFile:
 
 
 @contextmanager
-def _refused() -> Iterator[None]:
-    """End with the status for what does not verify."""
+def _refused(path: Path) -> Iterator[None]:
+    """End with the status for what does not verify, and the file's name."""
     from chainnode.cli.exits import VerificationFailed
     from ledger.snapshots import SnapshotRefused
 
@@ -177,7 +182,11 @@ def _refused() -> Iterator[None]:
         yield
     except SnapshotRefused as error:
         raise VerificationFailed(
-            error.what, where=error.where, expected=error.expected, got=error.got, hint=error.hint
+            error.what,
+            where=f"{path}{': ' + error.where if error.where else ''}",
+            expected=error.expected,
+            got=error.got,
+            hint=error.hint,
         ) from None
 
 

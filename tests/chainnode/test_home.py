@@ -1,5 +1,6 @@
 """A node's home: made once, held by one process, closed to others."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 
 from chainnode.files import NotFound, UnsafeFile, read_file, write_file
 from chainnode.home import Home, HomeExists, HomeInUse
-from primitives.errors import InputError, UsageError
+from primitives.errors import InputError, StorageError, UsageError
 
 
 def initialised(path: Path) -> Home:
@@ -102,3 +103,16 @@ def test_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["f"]
     with pytest.raises(InputError, match="too large"):
         read_file(path, size_max=2)
+
+
+def test_a_disk_that_takes_no_file_is_told_by_its_first_refusal_and_the_name_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    # A read-only file system refuses removing the file that it did not make, too.
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(StorageError, match=f"^{tmp_path}/a: file cannot be written: got Read-only file system$"):
+        write_file(tmp_path / "a", b"one")

@@ -114,6 +114,16 @@ def test_a_status_proof_of_something_else_is_status_3(
     assert complaint in capsys.readouterr().err
 
 
+def test_times_are_told_as_people_write_them_and_a_malformed_one_is_a_mistake_of_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    proof, trusted = status_file(tmp_path, TIMES.granted)
+    assert run(["verify", proof, "--policy", trusted, "--at", "2020-01-01T00:00:00Z"]) == Exit.VERIFICATION_FAILED
+    assert "got 2020-01-01T00:00:00Z" in capsys.readouterr().err
+    assert run(["verify", proof, "--policy", trusted, "--at", "yesterday"]) == Exit.USAGE
+    assert capsys.readouterr().err.startswith("error: --at: not a time")
+
+
 def test_the_command_that_verifies_a_status_is_told_with_its_time(
     node: Node, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from chainnode.cli.exits import Exit
 from chainnode.cli.main import run
+from chainnode.cli.proofs import FILE_BYTES_MAX
+from ledger.receipts import make_receipt
 from tests.chainnode.mirror_fixtures import Served, chain, policy_of
 from tests.chainnode.test_mirror import step
 from tests.cli.test_mirror import static
@@ -73,3 +75,43 @@ def test_what_is_not_there_or_does_not_hold_ends_with_its_status(
     tile.write_bytes(bytes(8192))
     assert run(["audit", "entry", event, "--mirror", str(mirror)]) == Exit.VERIFICATION_FAILED
     assert "tile/0/000" in capsys.readouterr().err
+
+
+def test_a_place_without_a_mirror_is_not_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["audit", "entry", "ab" * 32, "--mirror", str(tmp_path / "none")]) == Exit.NOT_FOUND
+    assert f"{tmp_path}/none: no mirror is here" in capsys.readouterr().err
+
+
+def test_a_policy_that_cannot_be_used_is_blamed_and_not_the_proof(
+    node: MemoryNode, mirror: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    event = node.reader.block_events(1, 16, 1)[0].id.hex()
+    file, policy, big = tmp_path / "proof", tmp_path / "garbage", tmp_path / "big"
+    assert run(["audit", "entry", event, "--mirror", str(mirror), "-f", str(file)]) == Exit.OK
+    policy.write_text("nonsense\n")
+    with big.open("wb") as sparse:
+        sparse.truncate(FILE_BYTES_MAX + 1)
+    capsys.readouterr()
+    assert run(["audit", "verify-entry", str(file), "--policy", str(policy)]) == Exit.VERIFICATION_FAILED
+    assert capsys.readouterr().err.startswith(f"error: {policy}: policy, line 1: ")
+    for command in ("verify-entry", "fork"):
+        for pair in ((file, big), (big, mirror / "policy")):
+            assert run(["audit", command, str(pair[0]), "--policy", str(pair[1])]) == Exit.ERROR
+            assert capsys.readouterr().err.startswith(f"error: {big}: file too large")
+
+
+def test_who_verifies_one_kind_of_proof_by_the_command_of_another_is_told_which(
+    node: MemoryNode, mirror: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    event = node.reader.block_events(1, 16, 1)[0].id
+    entry, receipt, policy = tmp_path / "entry", tmp_path / "receipt", str(mirror / "policy")
+    assert run(["audit", "entry", event.hex(), "--mirror", str(mirror), "-f", str(entry)]) == Exit.OK
+    text = make_receipt(node.reader, event)
+    assert text is not None
+    receipt.write_text(text)
+    assert run(["verify", str(receipt), "--policy", policy]) == Exit.OK
+    capsys.readouterr()
+    assert run(["verify", str(entry), "--policy", policy]) == Exit.VERIFICATION_FAILED
+    assert "`chainnode audit verify-entry`" in capsys.readouterr().err
+    assert run(["audit", "verify-entry", str(receipt), "--policy", policy]) == Exit.VERIFICATION_FAILED
+    assert "`chainnode verify`" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import pytest
 from chainnode.cli.exits import Exit
 from chainnode.cli.main import run
 from chainnode.log_source import AnswerTooLarge
+from chainnode.mirror_files import MirrorFiles
 from tests.chainnode.mirror_fixtures import Served, chain, grow, policy_of
 from tests.chainnode.test_mirror import snapshot
 from tests.rpc.conftest import MemoryNode
@@ -195,7 +197,7 @@ def test_nobody_who_answers_is_status_4_and_one_of_several_is_enough(
         arguments = ("--endpoint", nobody, "--endpoint", url, "--policy", policy)
         status, row, said = mirrored(capsys, tmp_path / "b", *arguments)
     assert (status, row["size"]) == (Exit.OK, node.chain.log_size)
-    assert f"not reached: {nobody}" in said
+    assert f"not reached: {nobody}: nobody answers" in said
 
 
 def test_a_checkpoint_that_is_held_back_is_told_of_when_it_is_old(
@@ -222,6 +224,21 @@ def test_a_damaged_mirror_is_found_without_a_network(
     status, _, said = mirrored(capsys, directory, "--check")
     assert status == Exit.VERIFICATION_FAILED
     assert "tile/0/000" in said
+
+
+def test_a_mirror_that_cannot_be_written_is_checked_all_the_same(
+    node: MemoryNode, policy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "mirror"
+    with serving(Served(node.reader)) as url:
+        mirrored(capsys, directory, "--endpoint", url, "--policy", policy)
+    before = snapshot(directory)
+    # As on a read-only disk: root may write whatever the mode says.
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK and may(path, mode))
+    monkeypatch.setattr(MirrorFiles, "opened", lambda _self: pytest.fail("it takes a lock, which is a file"))
+    assert mirrored(capsys, directory, "--check")[0] == Exit.OK
+    assert snapshot(directory) == before
 
 
 def test_what_cannot_be_asked_for_is_a_mistake(policy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +102,28 @@ def test_what_a_node_does_not_make_or_gives_out_damaged_leaves_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_that_cannot_be_written_is_named_before_the_node_works(
+    node: Node, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for target in (tmp_path, tmp_path / "none" / "a.chainsnap"):
+        assert run(["snapshot", "create", "--replace", str(target)]) == Exit.USAGE
+        assert f"{target}: not a file's name" in capsys.readouterr().err
+    assert node.called == []
+
+
+def test_a_disk_that_refuses_is_told_with_the_name_that_was_asked_for(
+    node: Node, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_fd: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    target = tmp_path / "a.chainsnap"
+    assert run(["snapshot", "create", str(target)]) == Exit.ERROR
+    assert capsys.readouterr().err == f"error: {target}: file cannot be written: got No space left on device\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_verifying_needs_the_genesis_alone_and_ends_with_status_3_for_what_does_not_hold(
     world: World, genesis: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,7 +136,9 @@ def test_verifying_needs_the_genesis_alone_and_ends_with_status_3_for_what_does_
     bad.write_bytes(data[:-5] + bytes([data[-5] ^ 1]) + data[-4:])
     for command in (["verify", str(bad), "--genesis", genesis], ["verify", genesis, "--genesis", genesis]):
         assert run(["snapshot", *command]) == Exit.VERIFICATION_FAILED
-        assert len(capsys.readouterr().err.strip().splitlines()) == 1
+        err = capsys.readouterr().err
+        assert len(err.strip().splitlines()) == 1
+        assert err.startswith(f"error: {command[1]}: ")
     assert run(["snapshot", "show", str(bad)]) == Exit.OK, "its manifest is whole"
     assert run(["snapshot", "verify", str(tmp_path / "nothing"), "--genesis", genesis]) == Exit.NOT_FOUND
     assert run(["snapshot", "verify", str(world.file)]) == Exit.USAGE
