@@ -15,13 +15,14 @@ from msgspec import Meta
 
 from ledger.batch_places import Path
 from ledger.certificate_records import Certificate, CertificateStatus, certificate_key, status_at
+from ledger.events import TIME_MS_MAX
 from ledger.handovers import HANDOVERS_MAX, Handover
 from ledger.proof_steps import EXTRA, HEADER, NEXT_HEADER, RECORD, STATE, TIME, step
 from ledger.reader import CheckpointView, LedgerReader
 from ledger.receipts import check_header, check_place, handovers_to
 from ledger.smt import StateProof, verify_state
 from ledger.state import STATE_KEY_SIZE_MAX, STATE_VALUE_SIZE_MAX
-from ledger.times import TIME_MS_MAX, format_time
+from ledger.times import format_time
 from ledger.tlog_proofs import PROOF_SIZE_MAX, TlogProof, parse_tlog_proof
 from ledger.trust_policy import CheckedCheckpoint, parse_policy
 from ledger.witnessed import checkpoint_for_proof
