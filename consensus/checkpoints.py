@@ -62,7 +62,7 @@ def _cosign(state: ReplicaState, now_ms: TimeMs) -> None:
         return
     own = checkpoints.own
     # A clock that was set back must not make this log's growth look like a fall: the time never falls either.
-    time_s = max(now_ms // 1000, 0 if own is None else own.time_s)
+    time_s = max(_vouched_until(state, head, now_ms) // 1000, 0 if own is None else own.time_s)
     if own is not None and head.height < own.height:
         return  # the ledger was lost and is being fetched again: nothing below what was signed is signed anew
     if own is not None and (head.size < own.size or (head.size == own.size and head.root != own.root)):
@@ -78,6 +78,20 @@ def _cosign(state: ReplicaState, now_ms: TimeMs) -> None:
     state.persist(Cosigned(vote))
     state.emit(Broadcast(vote))
     on_vote(state, vote)
+
+
+def _vouched_until(state: ReplicaState, head: CheckpointHead, now_ms: TimeMs) -> TimeMs:
+    """Return up to when I may vouch that no log is newer: now, but not into the time of a block prepared above.
+
+    Such a block may be committed elsewhere already, and what it changes holds from its own time on: a proof of the
+    state below, for the time of this cosignature, would contradict it.
+    """
+    slot = state.slots.get(Height(head.height + 1))
+    if slot is None or state.me is None:
+        return now_ms
+    prepared = slot.prepares.voted_for(state.me)
+    above = [slot.blocks[each].header for each in prepared if each in slot.blocks]
+    return min([now_ms, *(TimeMs(header.time_ms - 1) for header in above if header.parent == state.tip.hash)])
 
 
 def on_vote(state: ReplicaState, vote: CheckpointVote) -> None:

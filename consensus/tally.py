@@ -56,6 +56,10 @@ class Tally:
         """Return a validator's vote of a view: the block and its signature."""
         return self._votes.get(validator, {}).get(view)
 
+    def voted_for(self, validator: int) -> set[Hash]:
+        """Return the blocks for which a validator voted, in whichever view."""
+        return {block_hash for block_hash, _ in self._votes.get(validator, {}).values()}
+
     def of_view(self, view: View) -> tuple[tuple[int, Hash], ...]:
         """Return who voted for what in a view, ascending by validator."""
         return tuple(sorted((validator, views[view][0]) for validator, views in self._votes.items() if view in views))

@@ -7,9 +7,10 @@ from msgspec.structs import replace
 
 from consensus.effects import CheckpointStable, Effect, Halt, Persist, Send
 from consensus.invariants import ReplicaMonitor
-from consensus.messages import BUFFER_HEIGHTS, CheckpointVote, Status
+from consensus.messages import BUFFER_HEIGHTS, CheckpointVote, Status, Vote
 from consensus.records import Cosigned, decode_record
 from primitives.ids import ZERO_HASH, Epoch, Height, TimeMs, View
+from primitives.votes import COMMIT
 from tests.consensus.toy_fixtures import START_MS, Group, Letter, batch_of, checkpoint_vote_of
 
 
@@ -95,6 +96,36 @@ def test_one_validator_that_claims_an_old_time_does_not_make_the_others_checkpoi
     assert isinstance(newest, CheckpointStable)
     assert [index for index, _, _ in newest.cosignatures] == [0, 1, 2]
     assert min(time_s for _, time_s, _ in newest.cosignatures) == START_MS // 1_000
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["running", "restarted"])
+def test_no_log_is_vouched_for_into_the_time_of_a_block_prepared_above_it(again: bool) -> None:
+    group = Group()
+    align(group)
+    group.offer(batch_of(0))
+    group.run(1_000)
+    assert group.heights() == [1] * 4
+    group.run(group.parameters.checkpoint_idle_ms - 2_500, step=100)
+    group.drop = lambda letter: isinstance(letter.message, Vote) and letter.message.phase == COMMIT
+    group.offer(batch_of(1))
+    group.run(400)
+    (block,) = group[1].slots[Height(2)].blocks.values()
+    if again:
+        for index in range(4):
+            group.crash(index)
+            group.start(index)
+    group.run(5_000)
+    assert group.heights() == [1] * 4
+    for index in range(4):
+        own = group[index].checkpoints.own
+        assert own is not None
+        assert own.time_s * 1_000 < block.header.time_ms < group.now - 4_000
+    group.drop = lambda letter: False
+    group.run(3 * group.parameters.checkpoint_idle_ms, step=1_000)
+    assert set(group.heights()) == {2}
+    newest = group[1].checkpoints.own
+    assert newest is not None
+    assert newest.time_s * 1_000 > group.now - 2 * group.parameters.checkpoint_idle_ms
 
 
 def test_a_checkpoint_is_stable_at_a_quorum_and_not_before() -> None:
