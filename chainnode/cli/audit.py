@@ -17,7 +17,7 @@ from chainnode.cli.context import settings
 from chainnode.cli.entry import entry, verify_entry
 from chainnode.cli.main import Group
 from chainnode.cli.mirror import fork, mirror
-from chainnode.cli.output import join, progress, say, show
+from chainnode.cli.output import join, progress, say, show, show_verdict
 from chainnode.cli.proofs import demanded, witness_option
 from primitives.errors import InputError, ProofError, UsageError
 
@@ -182,7 +182,7 @@ def told(row: dict[str, Any]) -> None:
         show(row)
         return
     cosigned = row["cosigned"]
-    click.echo(f"verified: {row['sentence']}")
+    show_verdict(row["sentence"])
     click.echo(f"cosigned by {cosigned['by']} of {cosigned['of']}: {join(row['cosigners'])}")
     hidden = ("verified", "sentence", "cosigned", "cosigners", "event_ids")
     show({name: value for name, value in row.items() if name not in hidden})

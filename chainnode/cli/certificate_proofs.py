@@ -6,13 +6,14 @@ Here: fetching histories page by page, and rows and sentences for `verify`. Not 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from chainnode.cli.context import settings
-from chainnode.cli.output import join, progress, show, show_rows
+from chainnode.cli.output import join, progress, show, show_rows, show_verdict
 from chainnode.cli.proofs import demanded
 from primitives.errors import InputError, ProofError
 
@@ -60,10 +61,14 @@ def status_row(text: str, policy: str, number: str | None, moment: str | None) -
 
 
 def _number_of(verdict: StatusVerdict) -> str:
+    """Return the number that a proof is of by its key; anything at all can be proved to be absent."""
+    from ledger.certificate_bodies import NUMBER_PATTERN
+
     key = verdict.key.decode(errors="replace")
-    if not key.startswith(CERTIFICATE_PREFIX):
+    number = key.removeprefix(CERTIFICATE_PREFIX)
+    if not key.startswith(CERTIFICATE_PREFIX) or re.search(NUMBER_PATTERN, number) is None:
         raise ProofError("status proof of another thing than a certificate", expected=f"{CERTIFICATE_PREFIX}…", got=key)
-    return key.removeprefix(CERTIFICATE_PREFIX)
+    return number
 
 
 def _said(number: str, status: CertificateStatus | None) -> str:
@@ -202,7 +207,7 @@ def told(row: Mapping[str, Any]) -> None:
         return
     cosigned = row["cosigned"]
     epoch = "" if cosigned["epoch"] is None else f" of epoch {cosigned['epoch']}"
-    click.echo(f"verified: {row['sentence']}")
+    show_verdict(row["sentence"])
     click.echo(f"cosigned by {cosigned['by']} of {cosigned['of']}{epoch}: {join(row['cosigners'])}")
     hidden = ("verified", "sentence", "cosigned", "cosigners", "events", "then")
     show({name: value for name, value in row.items() if name not in hidden})

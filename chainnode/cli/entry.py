@@ -12,7 +12,7 @@ import click
 
 from chainnode.cli.context import event_id_of, settings
 from chainnode.cli.mirror import TIMEOUT_S, judged, open_sources
-from chainnode.cli.output import progress, say, show
+from chainnode.cli.output import progress, say, show, show_verdict
 from primitives.errors import InputError, ProofError
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def verify_entry(file: Path, policy_file: Path, event_id: str | None) -> None:
         show({"verified": True, **row})
         return
     size = verdict.checked.checkpoint.size
-    click.echo(f"verified: {row['what']} stands at {verdict.index} in the log of {size} entries")
+    show_verdict(f"{row['what']} stands at {verdict.index} in the log of {size} entries")
     show({name: value for name, value in row.items() if name != "what"})
 
 

@@ -12,7 +12,7 @@ import click
 
 from chainnode.cli.context import event_id_of, settings
 from chainnode.cli.main import Group
-from chainnode.cli.output import line, say, show
+from chainnode.cli.output import line, say, show, show_verdict
 from chainnode.cli.proofs import file_text, refused
 from primitives.errors import InputError, ProofError, UsageError
 
@@ -113,7 +113,7 @@ def verify(file: Path, policy_file: Path | None, genesis_file: Path | None) -> N
     if settings().machine:
         show(row)
         return
-    click.echo(f"verified: {row.pop('sentence')}")
+    show_verdict(row.pop("sentence"))
     show({name: value for name, value in row.items() if name != "verified"})
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chainnode.cli.context import settings
-from chainnode.cli.output import Progress, line, progress, say, show
+from chainnode.cli.output import Progress, line, progress, say, show, show_verdict
 from primitives.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -327,5 +327,5 @@ def fork(file: Path, policy_file: Path) -> None:
     if settings().machine:
         show({"verified": True, **row, "accused": list(verdict.accused), "checkpoints": checkpoints})
         return
-    click.echo(f"verified: {verdict.sentence}")
+    show_verdict(verdict.sentence)
     show({**row, "accused": ", ".join(verdict.accused), "first": checkpoints[0], "second": checkpoints[1]})

@@ -82,7 +82,22 @@ def line(row: Row, text: str) -> None:
     if settings().machine:
         _json(row, lines=True)
     else:
-        click.echo(text)
+        click.echo(printable(text))
+
+
+def show_verdict(sentence: str) -> None:
+    """Print what was proved, for a person."""
+    click.echo(f"verified: {printable(sentence)}")
+
+
+def printable(text: str) -> str:
+    """Return text as one line in which nothing moves a terminal's cursor or repaints it.
+
+    Whoever wrote a proof chose the names in it, and could else write a verdict of their own behind ours.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def say(text: str) -> None:
@@ -106,7 +121,7 @@ def _cell(value: Any) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+    return printable(json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value))
 
 
 def _pairs(value: Row, title: str) -> None:

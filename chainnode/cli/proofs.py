@@ -16,7 +16,7 @@ import click
 
 from chainnode.cli.context import event_id_of, settings
 from chainnode.cli.main import Group
-from chainnode.cli.output import join, say, show
+from chainnode.cli.output import join, say, show, show_verdict
 from primitives.errors import InputError, ProofError, UsageError
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _told_receipt(row: dict[str, Any]) -> None:
         show(row)
         return
     cosigned = row["cosigned"]
-    click.echo(f"verified: {row.pop('sentence')}")
+    show_verdict(row.pop("sentence"))
     click.echo(f"cosigned by {cosigned['by']} of {cosigned['of']}: {join(row['cosigners'])}")
     show({name: value for name, value in row.items() if name not in ("verified", "cosigned", "cosigners", "outcome")})
 

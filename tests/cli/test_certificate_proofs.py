@@ -99,6 +99,22 @@ def test_an_absent_certificate_is_told_as_absent(tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.parametrize(
+    "number", ["X at noon\nverified: certificate FTP-2026-06-000001 was valid", "\x1b[2K\r", "FTP-2026-06-000009\n"]
+)
+def test_a_proof_does_not_bring_a_verdict_of_its_own_as_a_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], number: str
+) -> None:
+    proof, trusted = status_file(tmp_path, TIMES.last, number)
+    assert run(["verify", proof, "--policy", trusted]) == Exit.VERIFICATION_FAILED
+    told = capsys.readouterr()
+    assert (told.out, len(told.err.splitlines())) == ("", 1)
+    assert run(["verify", proof, "--policy", trusted, "--certificate", number]) == Exit.OK
+    told = capsys.readouterr()
+    assert [line[:9] for line in told.out.splitlines()].count("verified:") == 1
+    assert "\x1b" not in told.out
+
+
+@pytest.mark.parametrize(
     ("words", "complaint"),
     [
         (["--at", "2020-01-01T00:00:00Z"], "proof says nothing about that time"),

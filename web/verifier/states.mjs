@@ -21,6 +21,7 @@ const VERSION = 2n;
 const EMPTY = new Uint8Array(32);
 const DEPTH_MAX = 256;
 const PREFIX = 'certificate/';
+const NUMBER = /^[A-Z]{2,8}-[0-9]{4}-[0-9]{2}-[0-9]{4,8}$/;
 const PATH = utf8('chainnode/v1/state-path\0');
 const LEAF = utf8('chainnode/v1/state-leaf\0');
 const NODE = utf8('chainnode/v1/state-node\0');
@@ -129,10 +130,10 @@ export function covers(verdict, time) {
   return verdict.header.time_ms <= time && time <= lastOf(verdict);
 }
 
-/** The number of the certificate that a status proof is of. */
+/** The number of the certificate that a status proof is of, by its key; anything at all can be proved to be absent. */
 export function numberOf({ key }) {
   const text = textOf(key);
-  if (!text?.startsWith(PREFIX)) return refuse('key', 'a status proof of another thing than a certificate');
+  if (!text?.startsWith(PREFIX) || !NUMBER.test(text.slice(PREFIX.length))) return refuse('key', 'a status proof of another thing than a certificate');
   return text.slice(PREFIX.length);
 }
 
