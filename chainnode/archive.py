@@ -18,6 +18,7 @@ from chainnode.archive_files import UNFINISHED, ArchiveDirectory, Judge
 from ledger import rows
 from ledger.archive import Anchor, ArchiveDamaged, SegmentContent, SegmentEntry, SegmentWriter, judge_signature
 from ledger.archive_store import archived_rows, moved_height, moving_rows
+from ledger.base import NotHere
 from ledger.reader import LedgerReader
 from ledger.store import Store
 from primitives.block import Block
@@ -255,7 +256,10 @@ def reachable_height(reader: LedgerReader, floor: int, *, keep_blocks: int, keep
         return Height(0)
     limit = min(int(floor), tip.height - keep_blocks)
     if keep_days:
-        oldest = reader.height_at_time(now_ms - keep_days * DAY_MS)
+        try:
+            oldest = reader.height_at_time(now_ms - keep_days * DAY_MS)
+        except NotHere:  # all that is here of a history that began from a snapshot is younger
+            oldest = None
         limit = min(limit, 0 if oldest is None else oldest)
     return Height(max(0, limit))
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from chainnode.config import LedgerSection
-from chainnode.files import PRIVATE_FILE_MODE, Busy, NotFound, locked, sync_directory, write_file
+from chainnode.files import PRIVATE_FILE_MODE, Busy, NotFound, locked, make_synced_directory, sync_directory, write_file
 from chainnode.home import Home
 from ledger.archive import (
     ArchiveDamaged,
@@ -110,11 +110,13 @@ class DirectoryDisk:
             return os.pread(file.fileno(), size, offset)
 
     def stamp(self, name: str) -> object:
-        """Return what changes when a file does, None where there is none."""
+        """Return what changes when a file does, None where there is none. Raises StorageError."""
         try:
             info = (self.path / name).stat()
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:  # a disk that fails, or is not reached: not the same as no archive
+            raise StorageError("archive cannot be read", where=str(self.path), got=error.strerror or error) from None
         return info.st_ino, info.st_mtime_ns, info.st_size
 
     def names(self) -> list[str]:
@@ -123,7 +125,7 @@ class DirectoryDisk:
 
     def begin(self, name: str) -> None:
         """Make an empty file in place of what is there."""
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_synced_directory(self.path)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         os.close(os.open(self.path / name, flags, PRIVATE_FILE_MODE))
 
@@ -152,7 +154,7 @@ class DirectoryDisk:
 
     def lock(self) -> AbstractContextManager[None]:
         """Keep every other writer out; entering raises `ArchiveInUse`, naming the process that writes."""
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_synced_directory(self.path)
         return locked(self.path / "lock", "archive", error=ArchiveInUse)
 
 

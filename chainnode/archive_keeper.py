@@ -8,6 +8,7 @@ what was moved. Not here: the steps (`chainnode.archive`), the method (`rpc.meth
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -147,11 +148,14 @@ class ArchiveKeeper:
         loop = asyncio.get_running_loop()
         patience = FIRST_CHECK_S
         while True:
-            self._missing = await loop.run_in_executor(self._io, self._find_missing)
             try:
+                self._missing = await loop.run_in_executor(self._io, self._find_missing)
                 await asyncio.wait_for(self._ordered.wait(), patience)
             except TimeoutError:
-                self._order = self._due()
+                self._order = self._next_due()
+            except (ChainError, OSError) as error:  # a node votes whatever becomes of its archive
+                self._fail("archive_not_read", error)
+                await asyncio.sleep(patience)
             patience = CHECK_S
             self._ordered.clear()
             if self._order is not None:
@@ -178,11 +182,21 @@ class ArchiveKeeper:
             self._report = self._mover.report
             log.info("moved_bodies", **self._report.as_row())
         except (ChainError, OSError) as error:
-            self._problem = str(error)
-            log.error("bodies_not_moved", error=str(error), hint="what was not recorded is still in the store")
+            self._fail("bodies_not_moved", error)
         finally:
             self._step = None
             self._moved = moved_height(self._store)
+
+    def _fail(self, event: str, error: ChainError | OSError) -> None:
+        self._problem = problem_text(error)
+        log.error(event, error=str(error), hint="what was not recorded is still in the store")
+
+    def _next_due(self) -> _Order | None:
+        try:
+            return self._due()
+        except ChainError as error:
+            self._fail("bodies_not_moved", error)
+            return None
 
     def _due(self) -> _Order | None:
         """Return the pass that the node's settings ask for now."""
@@ -204,6 +218,15 @@ class ArchiveKeeper:
 
 def _next(steps: Iterator[Step]) -> Step | None:
     return next(steps, None)
+
+
+def problem_text(error: ChainError | OSError) -> str:
+    """Return an error for whoever may ask a node: what is wrong, not where its files lie; the log tells that."""
+    if isinstance(error, ChainError):
+        said = [error.what, *(f"{name} {value}" for name, value in (("at", error.where), ("got", error.got)) if value)]
+    else:
+        said = ["files cannot be used", error.strerror or type(error).__name__]
+    return ", ".join(part for part in said if os.sep not in part)
 
 
 def order_height(

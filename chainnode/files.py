@@ -121,6 +121,18 @@ def make_private_directory(path: Path) -> None:
         raise StorageError("directory cannot be made", where=str(path), got=error.strerror or error) from None
 
 
+def make_synced_directory(path: Path) -> None:
+    """Create a directory (and its parents) closed to others; returns when its name is on the disk, as of what it holds.
+
+    Synced where it exists already too: whoever made it may have been cut off before. Raises `OSError`.
+    """
+    for missing in reversed([item for item in path.parents if not item.exists()]):
+        missing.mkdir(mode=PRIVATE_DIRECTORY_MODE, exist_ok=True)
+        sync_directory(missing.parent)
+    path.mkdir(mode=PRIVATE_DIRECTORY_MODE, exist_ok=True)
+    sync_directory(path.parent)
+
+
 def sync_directory(path: Path) -> None:
     """Return when the names in a directory are on the disk."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

@@ -51,7 +51,7 @@ from p2p.tls import show_own
 from primitives.encoding import Record
 from primitives.errors import ChainError, ProofError, StorageError
 from primitives.ids import ZERO_HASH, Hash, Height
-from primitives.notes import ED25519, NoteKey
+from primitives.notes import ED25519, NoteKey, parse_note, parse_vkey, verify_cosignature
 
 NO_STORE = "start the node: it fetches the chain from its peers and verifies every block"
 CHECKPOINT = "checkpoint"
@@ -115,7 +115,8 @@ def check_home(
         try:
             check_chain(store, genesis, report, step=step, start=_start(LedgerReader(store, genesis), start))
             own = read_key(home.log_key, "log").public if home.log_key.exists() else ""
-            report.checkpoints = check_signatures(store, genesis, bytes.fromhex(own))
+            witnesses = [parse_vkey(entry.partition(" ")[0]) for entry in config.witnesses.ask]
+            report.checkpoints = check_signatures(store, genesis, bytes.fromhex(own), witnesses)
             records = _check_log(home, genesis, CommittedState(store), config.node.name, report)
             _check_outbox(home, store, genesis, report)
             _check_keys(home, config, LedgerReader(store, genesis), report)
@@ -164,9 +165,12 @@ def check_chain(
             step(int(item.height), int(item.height_max))
 
 
-def check_signatures(store: Store, genesis: Genesis, own_log_key: bytes = b"") -> int:
+def check_signatures(
+    store: Store, genesis: Genesis, own_log_key: bytes = b"", witnesses: Sequence[NoteKey] = ()
+) -> int:
     """Return the number of stored checkpoints; Damaged unless each is signed as its epoch demands.
 
+    What stands under one of `witnesses`, those of the settings, bears its valid cosignature; others' keys are unknown.
     `own_log_key` is this node's: an observer may sign what it serves with a key that its member has not declared.
     """
     reader = LedgerReader(store, genesis)
@@ -176,10 +180,13 @@ def check_signatures(store: Store, genesis: Genesis, own_log_key: bytes = b"") -
     policy = parse_policy(policy_text(genesis, spans, declared_log_keys(CommittedState(store))))
     if own_log_key and all(key.public != own_log_key for key in policy.logs):
         policy.logs.append(NoteKey(genesis.origin, ED25519, own_log_key))
+    asked = {rows.witness_key(key.key_id, key.name): key for key in witnesses}
     count = 0
     for key, note in (*store.iterate(*rows.all_of(b"c")), *store.iterate(*rows.all_of(b"w"))):
         try:
             policy.check(note.decode())
+            if key in asked:
+                verify_cosignature(parse_note(note.decode()), asked[key])
         except ProofError as error:
             kept = f"size {int.from_bytes(key[1:], 'big')}" if key[:1] == b"c" else f"witness {key[5:].decode()}"
             raise Damaged(None, f"checkpoint of {kept} does not verify", got=error) from None

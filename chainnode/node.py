@@ -64,6 +64,7 @@ from rpc.server import RpcServer, RpcSettings
 
 TICK_S: Final = 0.02
 INDEX_BLOCKS_A_STEP: Final = 8
+ARCHIVE_RETRY_S: Final = 30.0
 # Its rows are tiny and random: a larger buffer costs more at each insertion, and seconds when it is read at a start.
 INDEX_WRITE_BUFFER_BYTES: Final = 8 * 1024 * 1024
 
@@ -391,6 +392,7 @@ class Node:
                     pass
             except Pruned as error:  # an index that is built anew reads all bodies; a validator votes without it
                 log.error("index_waits_for_the_archive", error=str(error))
+                loop.call_later(ARCHIVE_RETRY_S, self._unindexed.set)  # it may be put back while no block is committed
 
     def _rewrite_due(self) -> list[bytes] | None:
         if self.wal.size_bytes < self.config.consensus.wal_bytes_max:

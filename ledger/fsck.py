@@ -294,6 +294,7 @@ def _verify_moved(reader: LedgerReader) -> int:
         moved = rows.read_row(rows.ArchivedRow, reader.store.get(key) or b"", where=f"row {key.hex()}")
         if key != rows.archived_key(upto + 1) or moved.first_height != upto + 1 or moved.last_height <= upto:
             raise Damaged(None, "what was moved to the archive has a gap", expected=f"block {upto + 1}", got=key)
+        _verify_figures(reader, moved)
         upto = moved.last_height
     count = 0
     for key, data in reader.store.iterate(*rows.all_of(b"A")):
@@ -303,6 +304,24 @@ def _verify_moved(reader: LedgerReader) -> int:
             raise Damaged(None, "a batch is said to be in the archive that is not of its block", got=key[1:])
         count += 1
     return count
+
+
+def _verify_figures(reader: LedgerReader, moved: rows.ArchivedRow) -> None:
+    """What a segment is said to hold is what its blocks name."""
+    batches = events = 0
+    for height in range(moved.first_height, moved.last_height + 1):
+        committed = reader.committed_block(height)
+        if committed is None:
+            raise Damaged(None, "a block is said to be in the archive that is not here", got=height)
+        batches += len(committed.block.batch_hashes)
+        events += committed.block.header.event_count
+    if (moved.batches, moved.events) != (batches, events):
+        raise Damaged(
+            None,
+            f"figures of what was moved from block {moved.first_height}",
+            expected=f"{batches} batches, {events} events",
+            got=f"{moved.batches} batches, {moved.events} events",
+        )
 
 
 def _verify_findings(store: Store, chain_id: Hash) -> None:

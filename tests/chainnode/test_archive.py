@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from chainnode import archive
 from chainnode.archive_files import UNFINISHED, ArchiveDirectory, Archives
@@ -30,8 +32,10 @@ from ledger.fsck import Damaged, verify_all
 from ledger.held_batches import HeldBatches
 from ledger.reader import LedgerReader
 from ledger.receipts import make_receipt
-from ledger.store import MemoryStore, StagedStore
+from ledger.store import MemoryStore, Put, StagedStore
+from primitives.encoding import encode
 from primitives.errors import StorageError
+from primitives.ids import Hash, Height
 from tests.chainnode.archive_fixtures import BY, ForgetfulDisk, Machine, Plug, PowerCut, cosigned, history
 from tests.ledger.chain_fixtures import KINDS, Ledger
 from tests.ledger.governance_fixtures import Council
@@ -384,6 +388,15 @@ def test_settings_move_what_is_older_than_both_say_and_nothing_where_they_say_no
     assert reach(20, 500, 0) == 0
 
 
+def _figures(key: bytes, value: bytes) -> list[Put]:
+    """A row of what was moved that says more, less and other than its blocks hold; none for other rows."""
+    if key[:1] != b"a":
+        return []
+    row = rows.read_row(rows.ArchivedRow, value, where="row")
+    changes = ({"batches": row.batches + 1}, {"events": row.events - 1}, {"last_height": Height(1 << 40)})
+    return [(key, encode(replace(row, **change))) for change in changes]
+
+
 @pytest.mark.parametrize("kind", [b"A", b"a"])
 def test_fsck_finds_rows_of_the_archive_that_are_missing_or_forged(ledger: Ledger, kind: bytes) -> None:
     machine = Machine(ledger)
@@ -392,7 +405,7 @@ def test_fsck_finds_rows_of_the_archive_that_are_missing_or_forged(ledger: Ledge
     key, value = found[0]
     forged = {
         b"A": [(key, None), (key, (9).to_bytes(8, "big")), (key, b"\x01"), (b"A" + bytes(32), value)],
-        b"a": [(key, None), (key, found[-1][1]), (key, value[:-1]), (b"a" + bytes(8), value)],
+        b"a": [(key, None), (key, found[-1][1]), (key, value[:-1]), (b"a" + bytes(8), value), *_figures(key, value)],
     }[kind]
     for put in forged:
         machine.store.write([put], sync=True)
@@ -429,3 +442,26 @@ def test_a_store_that_began_from_a_snapshot_moves_what_lies_above_its_base() -> 
     assert Archives([directory]).missing_height(base, top - 1) == 0
     for _ in verify_all(archived, council.genesis, secret=bytes(16)):
         pass
+
+
+def test_a_history_that_began_from_a_younger_snapshot_has_nothing_as_old_as_settings_move() -> None:
+    council = Council()
+    council.rekey(1, 1)
+    council.block()
+    make_stable(council.store, council.genesis, council.set)
+    reader = LedgerReader(restored(made(council.store, council.genesis), council.genesis), council.genesis)
+    header = reader.header(reader.base())
+    assert header is not None
+    now_ms = header.time_ms - 1 + archive.DAY_MS
+    assert archive.reachable_height(reader, 10, keep_blocks=0, keep_days=1, now_ms=now_ms) == 0
+
+
+def test_an_archive_whose_disk_fails_is_as_if_it_lacked_what_it_holds(tmp_path: Path) -> None:
+    loop = tmp_path / "archive"
+    loop.symlink_to(loop)
+    told: list[str] = []
+    archives = Archives([ArchiveDirectory.at(loop, Hash(bytes(32)))], told.append)
+    with pytest.raises(Pruned, match="archive cannot be read"):
+        archives.body(Hash(bytes(32)), Height(3))
+    assert archives.missing_height(0, 8) == 8
+    assert len(told) == 1

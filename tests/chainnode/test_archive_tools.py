@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import signal
@@ -15,11 +16,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from chainnode import archive_files, archive_keeper
+from chainnode import archive_files, archive_keeper, files
 from chainnode.archive import Mover, size_on_disk
 from chainnode.archive_checking import check_archive, driven
-from chainnode.archive_files import ArchiveDirectory, ArchiveInUse, Archives, ForeignArchive
-from chainnode.archive_keeper import ArchiveKeeper, order_height
+from chainnode.archive_files import ArchiveDirectory, ArchiveInUse, Archives, DirectoryDisk, ForeignArchive
+from chainnode.archive_keeper import ArchiveKeeper, order_height, problem_text
 from chainnode.cli.main import run
 from chainnode.config import LedgerSection
 from chainnode.files import NotFound
@@ -37,7 +38,7 @@ from ledger.store import MemoryStore
 from ledger.store_leveldb import LevelDBStore
 from ledger.trust_policy import policy_text
 from primitives.encoding import decode, encode
-from primitives.errors import ProofError, UsageError
+from primitives.errors import ProofError, StorageError, UsageError
 from primitives.ids import Hash, Height
 from tests.chainnode.archive_fixtures import BY, Machine, cosigned, history, mover_of
 from tests.ledger.chain_fixtures import KINDS, Ledger, genesis
@@ -445,3 +446,39 @@ def test_an_order_reaches_to_its_height_and_age_within_the_floor(
         assert order_height(reader, Height(long.chain.height), height, days, now_ms) == expected
     with pytest.raises(UsageError, match="nothing to move"):
         order_height(reader, Height(long.chain.height), None, 3, now_ms)
+
+
+def test_whoever_asks_hears_what_went_wrong_and_not_where_files_lie() -> None:
+    full = OSError(errno.ENOSPC, "No space left on device", "/var/lib/bank/archive/unfinished.tmp")
+    assert problem_text(full) == "files cannot be used, No space left on device"
+    place = StorageError("file cannot be written", where="/var/lib/bank/archive", got="Input/output error: /dev/sdb")
+    assert problem_text(place) == "file cannot be written"
+    damaged = ArchiveDamaged("missing", where="segment 1-3.bodies", got="no such file")
+    assert problem_text(damaged) == "missing, at segment 1-3.bodies, got no such file"
+
+
+def test_a_task_whose_look_at_the_archive_fails_goes_on(long: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(long)
+    keeper = keeper_of(machine, int(long.chain.height), keep_bodies_blocks=BODIES_KEPT_BLOCKS_MIN)
+    faults = iter([StorageError("no list"), OSError(errno.EIO, "Input/output error")])
+
+    def fail(*_: object) -> int:
+        fault = next(faults, None)
+        if fault is not None:
+            raise fault
+        return 0
+
+    monkeypatch.setattr(Archives, "missing_height", fail)
+    drive(keeper, lambda: keeper.archived_height == 40, monkeypatch)
+
+
+def test_the_name_of_an_archive_is_on_the_disk_before_anything_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(files, "sync_directory", synced.append)
+    disk = DirectoryDisk(tmp_path / "far" / "archive")
+    with disk.lock():
+        assert synced == [tmp_path, tmp_path / "far"]
+    with disk.lock():
+        assert synced[2:] == [tmp_path / "far"], "whoever made it may have been cut off before it was synced"

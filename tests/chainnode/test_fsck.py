@@ -3,6 +3,7 @@
 Damage of every kind of row is in tests/ledger/test_fsck.py.
 """
 
+import base64
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -11,8 +12,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from chainnode.config import load_config
+from chainnode.config import WitnessesSection, load_config
 from chainnode.founding import read_genesis
 from chainnode.fsck import CHECKPOINT, Report, check_home
 from chainnode.home import Home, HomeInUse
@@ -190,6 +192,25 @@ def test_what_a_witness_cosigned_has_the_validators_quorum_as_well(sound: Sound)
     report = sound.check()
     sound.put(place, None)
     assert "checkpoint of witness regulator.example/w does not verify" in report.problem
+
+
+def test_what_a_witness_of_the_settings_cosigned_verifies_under_its_key(sound: Sound) -> None:
+    note = sound.put(checkpoint_key(sound.size), None)
+    assert note is not None
+    sound.put(checkpoint_key(sound.size), note)
+    name, own, other = "regulator.example/w", SigningKey(bytes(32)), SigningKey(bytes([1]) * 32)
+    key = NoteKey(name, COSIGNATURE_V1, own.public)
+    config = load_config(sound.home.config).config
+    asking = replace(config, witnesses=WitnessesSection(ask=[f"{key.vkey()} https://regulator.example"]))
+    text, place = parse_note(note.decode()).text, witness_key(key.key_id, name)
+    sound.put(place, note + cosign(text, name, own, 7).encode())
+    sound_problem = check_home(sound.home, asking).problem
+    stranger = base64.b64encode(key.key_id + base64.b64decode(cosign(text, name, other, 7).split()[-1])[4:]).decode()
+    sound.put(place, note + f"\u2014 {name} {stranger}\n".encode())
+    forged = check_home(sound.home, asking).problem
+    sound.put(place, None)
+    assert not sound_problem
+    assert "checkpoint of witness regulator.example/w does not verify" in forged
 
 
 def flipped(content: bytes) -> bytes:
