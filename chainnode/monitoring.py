@@ -15,7 +15,8 @@ from pathlib import Path
 from chainnode.log_source import LogSource
 from chainnode.mirror_files import HANDOVER_BYTES_MAX
 from ledger.forks import Fork, ForkVerdict, judge_fork, make_fork, went_back
-from ledger.handovers import HANDOVERS_MAX, Handover
+from ledger.handovers import HANDOVERS_MAX, Handover, follow, span_after
+from ledger.proof_steps import HANDOVERS, step
 from ledger.signed_trees import SignedTree
 from ledger.tile_paths import CHECKPOINT_PATH, HANDOVERS_PATH
 from ledger.trust_policy import CheckedCheckpoint, TrustPolicy, parse_policy
@@ -116,12 +117,18 @@ class Trust:
         return Seen(note, checked, name)
 
     def _newer(self, handover: Callable[[int], Handover | None]) -> list[Handover]:
+        """Return the handovers that are new; each is verified before the next is asked for, or a liar had no end."""
         found: list[Handover] = []
         epoch = self.next_epoch
-        while epoch is not None and len(self.handovers) + len(found) < HANDOVERS_MAX:
+        if epoch is None:
+            return found
+        present = span_after(self.handovers[-1]) if self.handovers else self.policy.epochs[-1]
+        while len(self.handovers) + len(found) < HANDOVERS_MAX:
             one = handover(epoch + len(found))
             if one is None:
                 break
+            with step(HANDOVERS):
+                present = follow(present, self.policy.chain_id, [one])[-1]
             found.append(one)
         return found
 

@@ -115,6 +115,12 @@ def follow(present: EpochSpan, chain_id: Hash, handovers: Sequence[Handover]) ->
     return spans
 
 
+def span_after(handover: Handover) -> EpochSpan:
+    """Return the span to which a handover leads that was verified before."""
+    header = handover.header
+    return EpochSpan(_size_after(header), ValidatorSet(Epoch(header.epoch + 1), handover.validators))
+
+
 def _size_after(header: BlockHeader) -> int:
     """Return the least size of a log that holds more than this block."""
     return header.first_index + header.event_count + 2

@@ -98,6 +98,11 @@ class TrustPolicy:
     quorum: str | None = None
     epochs: list[EpochSpan] = field(default_factory=list)
 
+    @property
+    def chain_id(self) -> Hash:
+        """The chain of a policy that names epochs."""
+        return _chain_id(self.logs[0].name)
+
     def check(self, note_text: str, handovers: Sequence[Handover] = ()) -> CheckedCheckpoint:
         """Return the checkpoint of a note; ProofError unless a log of the policy signed it and the quorum cosigned it.
 

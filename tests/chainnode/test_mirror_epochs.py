@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from chainnode.log_source import DirectorySource
-from chainnode.monitoring import Alarm
+from chainnode.monitoring import Alarm, Trust
 from ledger.forks import verify_fork
-from ledger.handovers import make_handovers
+from ledger.handovers import Handover, make_handovers
 from ledger.trust_policy import parse_policy
 from primitives.encoding import encode
+from primitives.errors import ProofError
 from primitives.ids import Hash
 from tests.chainnode.mirror_fixtures import Served
 from tests.chainnode.test_mirror import check, snapshot, step
@@ -84,6 +85,25 @@ def test_a_false_handover_leads_nowhere_and_is_not_kept(story: Story, tmp_path: 
     assert not (fresh / "handovers").exists()
     assert (tmp_path / "checkpoint").read_bytes() == before
     assert step(fresh, policy, served(story)).new_leaves
+
+
+@pytest.mark.parametrize("known", [0, 1])
+def test_who_has_handovers_without_end_is_refused_at_the_first_false_one(story: Story, known: int) -> None:
+    good = make_handovers(story.reader, 2)
+    trust = Trust(story.policies[0])
+    trust.accept(story.notes[known], "honest", dict(enumerate(good[:known])).get)
+    assert len(trust.handovers) == known
+    asked: list[int] = []
+
+    def endless(epoch: int) -> Handover:
+        asked.append(epoch)
+        return good[min(epoch, 1)]
+
+    with pytest.raises(ProofError, match="handovers"):
+        trust.accept(story.notes[2], "liar", endless)
+    assert asked == list(range(known, 3))
+    assert len(trust.handovers) == known
+    assert trust.accept(story.notes[2], "honest", dict(enumerate(good)).get).checked.epoch == 2
 
 
 def test_a_fork_in_a_later_epoch_convinces_who_has_the_first_epochs_policy(story: Story, tmp_path: Path) -> None:
