@@ -7,6 +7,7 @@ Not here: each of the steps (`joining`, `founding`, `submission`).
 from __future__ import annotations
 
 import secrets
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -143,7 +144,12 @@ def _started(
     if snapshot is not None:
         step("restoring a snapshot")
         home = Home(Path(node.home))
-        restore_home(home, load_node_config(home.config).config, snapshot)
+        try:
+            restore_home(home, load_node_config(home.config).config, snapshot)
+        except BaseException:
+            # Made just above and nobody's yet: it would keep the next attempt from its name.
+            shutil.rmtree(home.root, ignore_errors=True)
+            raise
     net.add(node)
     step("catching up")
     net.start([chosen])

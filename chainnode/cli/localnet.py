@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -196,6 +197,7 @@ def add_node(
     directory: Path, member: str, name: str | None, timeout_s: float, observer: bool, snapshot: Path | None
 ) -> None:
     """Start a further node, have the banks vote for it, and wait until it is a validator."""
+    from chainnode.cli.snapshot import refused_snapshot
     from chainnode.localnet import Localnet
     from chainnode.localnet_join import add_node as add_validator
     from chainnode.localnet_join import add_observer
@@ -203,7 +205,8 @@ def add_node(
     net = Localnet(directory)
     net.load()
     add = add_observer if observer else add_validator
-    with net.held(), progress("adding", None) as bar:
+    held = refused_snapshot(snapshot) if snapshot is not None else nullcontext()
+    with held, net.held(), progress("adding", None) as bar:
         now_ms = time.time_ns() // 1_000_000
         node = add(net, member, name=name, now_ms=now_ms, timeout_s=timeout_s, step=bar.describe, snapshot=snapshot)
     say(f"{node.name} follows and serves" if observer else f"{node.name} is a validator")

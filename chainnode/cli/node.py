@@ -243,11 +243,15 @@ def _loaded() -> LoadedConfig:
 )
 def fsck(archives: tuple[Path, ...], start: str | None) -> int:
     """Verify the store of a stopped node: every block, certificate, root and proof; names the first bad block."""
+    from chainnode.cli.exits import Missing
     from chainnode.cli.output import progress
     from chainnode.fsck import CHECKPOINT, check_home
 
     if start is not None and start != CHECKPOINT and not (start.isascii() and start.isdigit() and len(start) < 16):
         raise UsageError("no block to begin at", where="--from", expected="a height, or checkpoint", got=start)
+    for place in archives:
+        if not place.is_dir():
+            raise Missing("no archive is here", where=str(place), expected="a directory with segments")
     home = settings().require_home()
     home.check()
     with progress("verifying", None) as bar:

@@ -56,7 +56,7 @@ def create(file: Path, replace: bool, timeout_s: float) -> None:
         raise UsageError("file exists already", where=str(file), hint="use --replace to write over it")
     client = settings().client(token=True)
     made = _made(client, timeout_s)
-    with _refused(file), _written(file) as (target, beside):
+    with refused_snapshot(file), _written(file) as (target, beside):
         _fetch(client, made, target)
         target.flush()
         with _opened(beside) as found:
@@ -76,7 +76,7 @@ def verify(file: Path, genesis: Path | None) -> None:
     from chainnode.founding import read_genesis
 
     place = genesis or settings().require_home().genesis
-    with _refused(file), _opened(file) as found, progress("verifying", len(found.manifest.chunks)) as bar:
+    with refused_snapshot(file), _opened(file) as found, progress("verifying", len(found.manifest.chunks)) as bar:
         last = found.verify(read_genesis(place), step=lambda _done, _of: bar.advance())
         described = _described(found)
     names = [last.validators.validators[index].name for index, _, _ in last.cosignatures]
@@ -87,7 +87,7 @@ def verify(file: Path, genesis: Path | None) -> None:
 @click.argument("file", type=existing)
 def show_(file: Path) -> None:
     """Show what a snapshot says it is. Nothing of it is verified: see `verify`."""
-    with _refused(file), _opened(file) as found:
+    with refused_snapshot(file), _opened(file) as found:
         show(_described(found))
 
 
@@ -103,7 +103,7 @@ def restore(file: Path) -> None:
     home = settings().require_home()
     home.check()
     config = settings().load_config(home).config
-    with _refused(file), progress("restoring", None) as bar:
+    with refused_snapshot(file), progress("restoring", None) as bar:
         done = restore_home(home, config, file, step=lambda at, of: bar.describe(f"chunk {at} of {of}"))
     say(f"the node begins at block {done.height}; run `chainnode start --home {shlex.quote(str(home.root))}`")
     show({"height": done.height, "snapshot": done.snapshot, "store": str(done.store)})
@@ -173,7 +173,7 @@ def _opened(path: Path) -> SnapshotFile:
 
 
 @contextmanager
-def _refused(path: Path) -> Iterator[None]:
+def refused_snapshot(path: Path) -> Iterator[None]:
     """End with the status for what does not verify, and the file's name."""
     from chainnode.cli.exits import VerificationFailed
     from ledger.snapshots import SnapshotRefused

@@ -34,6 +34,7 @@ from chainnode.localnet import (
 from chainnode.processes import ProcessRecord, is_alive, send, start_process, stop, wait_until_gone
 from chainnode.wal import WriteAheadLog
 from ledger.governance_bodies import CastVote
+from ledger.snapshots import SnapshotRefused
 from primitives.encoding import Record
 from primitives.errors import InputError, UsageError
 
@@ -284,3 +285,17 @@ def test_votes_for_a_joiner_end_when_the_node_that_took_the_last_one_says_so(
     action = {"type": "exclude_member", "member": "lab"}
     localnet_join._vote_in(net, running[0], action)
     assert votes == ["bank-a", "bank-b", "bank-c"]
+
+
+def test_a_snapshot_that_is_refused_leaves_the_new_nodes_name_free(
+    founded: tuple[Localnet, NetFile], tmp_path: Path
+) -> None:
+    net, file = founded
+    bad = tmp_path / "bad.chainsnap"
+    bad.write_bytes(bytes(100))
+    for _ in range(2):
+        with net.held(), pytest.raises(SnapshotRefused, match="not a snapshot"):
+            localnet_join.add_observer(
+                net, "bank-a", name=None, now_ms=NOW_MS, timeout_s=1, step=lambda _: None, snapshot=bad
+            )
+    assert len(list((net.directory / "nodes").iterdir())) == len(file.nodes)

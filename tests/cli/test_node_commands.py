@@ -98,6 +98,8 @@ def test_fsck_ends_with_status_0_2_or_3(tmp_path: Path, capsys: pytest.CaptureFi
     assert run(["genesis", "create", str(home.entry), "--chain", "one", "-f", "genesis.json"]) == 0
     assert run(["--home", str(home.root), "init", "--genesis", "genesis.json"]) == 0
     capsys.readouterr()
+    assert run([*fsck, "--archive", str(tmp_path / "none")]) == 6
+    assert f"{tmp_path}/none: no archive is here" in capsys.readouterr().err
     assert run(fsck) == 6
     assert "there is no store to verify" in capsys.readouterr().err
     LevelDBStore(home.data / "ledger.ldb").close()
