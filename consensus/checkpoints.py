@@ -122,9 +122,12 @@ def _fits(state: ReplicaState, vote: CheckpointVote) -> bool:
 
 
 def resend(state: ReplicaState, peer: str, stable: Height) -> None:
-    """Send my newest cosignature again to a peer for which it is not stable yet: it may have been lost."""
+    """Send my newest cosignature again to a peer for which it is not stable yet: it may have been lost.
+
+    A peer without any stable checkpoint says height 0 as one does for which the genesis block's is: both get it.
+    """
     own = state.checkpoints.own
-    if own is not None and own.height > stable:
+    if own is not None and (own.height > stable or own.height == 0):
         state.emit(Send(peer, own))
 
 
@@ -134,8 +137,8 @@ def settle(state: ReplicaState, height: Height) -> None:
     head = checkpoints.heads.get(height)
     if head is None:
         return  # judged again once the block is delivered here
-    # An epoch's validators cosign up to its barrier and no further.
-    validators = state.validators if height > state.barrier_height else state.previous_validators
+    # An epoch's validators cosign up to its barrier and no further; the first epoch's begin with the genesis block.
+    validators = state.set_of(head.epoch)
     if validators is None:
         return
     group = [

@@ -67,7 +67,11 @@ async def _checkpoint(request: web.Request) -> web.Response:
     if checkpoint is None and witnesses:
         raise checkpoint_pending("log", witnesses)
     if checkpoint is None:
-        raise unavailable("no_checkpoint", "no checkpoint is stable yet", hint="the first covers the first event")
+        raise unavailable(
+            "no_checkpoint",
+            "no checkpoint is stable yet",
+            hint="the first covers the genesis block, shortly after a quorum of validators is there",
+        )
     return _text(checkpoint.note, caching=CHANGING)
 
 

@@ -355,3 +355,67 @@ def test_a_cosignature_shown_with_another_height_keeps_none_of_that_height_out()
     newest = group.found(3, CheckpointStable)[-1]
     assert isinstance(newest, CheckpointStable)
     assert (newest.height, newest.size) == (2, true[0].size)
+
+
+@pytest.mark.parametrize("count", range(1, 8))
+def test_the_genesis_block_of_a_fresh_chain_is_under_a_stable_checkpoint_within_a_second(count: int) -> None:
+    group = Group(count, observers=1)
+    group.run(1_000)
+    for index in range(count + 1):
+        found = group.found(index, CheckpointStable)[0]
+        assert isinstance(found, CheckpointStable)
+        assert (found.epoch, found.height, found.size) == (0, 0, 1)
+        assert len({validator for validator, _, _ in found.cosignatures}) >= group.validators.quorum
+    group.offer(batch_of(0))
+    group.run(1_000)
+    assert [stable(group, index)[-1] for index in range(count + 1)] == [1] * (count + 1)
+
+
+def test_the_genesis_block_is_not_stable_below_a_quorum_of_cosignatures() -> None:
+    group = Group()
+    for absent in (2, 3):
+        group.crash(absent)
+    group.run(3_000)
+    assert (stable(group, 0), stable(group, 1)) == ([], [])
+    group.start(2)  # whose cosignature is the third, and which those of before it came to be are sent again
+    group.run(2_100)
+    assert [stable(group, index)[:1] for index in (0, 1, 2)] == [[0]] * 3
+
+
+def test_a_fresh_chain_cosigns_its_genesis_block_again_each_minute() -> None:
+    group = Group()
+    group.run(1_000)
+    group.run(2 * group.parameters.checkpoint_idle_ms, step=1_000)
+    times = [effect.cosignatures[0][1] for effect in group.nodes[0].seen if isinstance(effect, CheckpointStable)]
+    assert len(times) >= 3
+    assert times == sorted(times)
+
+
+def test_a_cosignature_of_the_genesis_block_that_was_lost_is_sent_again() -> None:
+    group = Group()
+    group.drop = lambda letter: letter.receiver == 3
+    group.run(1_000)
+    assert (stable(group, 0)[:1], stable(group, 3)) == ([0], [])
+    group.drop = lambda letter: False
+    group.run(2_100)
+    assert stable(group, 3)[:1] == [0]
+
+
+def test_a_validator_that_starts_again_on_a_fresh_chain_has_the_genesis_blocks_checkpoint_again() -> None:
+    group = Group()
+    group.run(1_000)
+    group.crash(3)
+    group.nodes[3].seen.clear()
+    group.start(3)
+    group.run(2_100)
+    assert stable(group, 3)[:1] == [0]
+    assert not group.found(3, Halt)
+
+
+def test_another_root_than_the_genesis_blocks_is_never_stable() -> None:
+    group = Group()
+    group.drop = lambda letter: isinstance(letter.message, CheckpointVote)
+    for signer in (0, 1, 2):
+        group.give(Letter(signer, 3, checkpoint_vote_of(signer, 0, 1, batch_of(7))))
+    group.run(1_000)
+    assert stable(group, 3) == []
