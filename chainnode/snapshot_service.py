@@ -74,6 +74,8 @@ class SnapshotService:
                 expected=found.name if found.state == "ready" else "one that is ready",
                 got=name,
             )
+        if offset >= found.size_bytes:  # a file system refuses places that no file reaches
+            return b""
         try:
             with (self._directory / found.name).open("rb") as file:
                 file.seek(offset)

@@ -233,9 +233,12 @@ def describe(read: Read, name: str, size: int, sha256_hex: str) -> tuple[Hash, S
     What it says is not verified but in so far as it hangs together. Raises ArchiveDamaged.
     """
     entry = SegmentEntry(name, 0, 0, 0, 0, 0, 0, 0, size, sha256_hex)
-    index = _read_end(read, entry)[0]
-    raw = unpack(read, entry, index.blocks) if index.blocks.raw_size <= BLOCKS_BYTES_MAX else b""
-    headers = [block.header for block in _decode_blocks(raw, entry)]
+    index, end = _read_end(read, entry)
+    blocks = index.blocks
+    inside = blocks.offset >= 0 and 0 < blocks.size <= end - blocks.offset
+    if not inside or not 0 < blocks.raw_size <= BLOCKS_BYTES_MAX:
+        raise _damaged(entry, "the blocks are out of place", expected=f"before {end}", got=f"offset {blocks.offset}")
+    headers = [block.header for block in _decode_blocks(unpack(read, entry, blocks), entry)]
     first, last = headers[0], headers[-1]
     return index.chain_id, SegmentEntry(
         name=segment_name(first.height, last.height, sha256_hex),
@@ -279,7 +282,7 @@ def _check_places(entry: SegmentEntry, index: SegmentIndex) -> None:
     """Raise ArchiveDamaged unless the bodies fill the frames in order."""
     number, at = 0, 0
     for place in index.bodies:
-        if place.frame == number + 1 and at == index.frames[number].raw_size:
+        if place.frame == number + 1 and index.frames and at == index.frames[number].raw_size:
             number, at = place.frame, 0
         inside = number < len(index.frames) and place.offset + place.size <= index.frames[number].raw_size
         if (place.frame, place.offset) != (number, at) or place.size < 1 or not inside:
@@ -418,7 +421,8 @@ def _decode_blocks(raw: bytes, entry: SegmentEntry) -> tuple[Block, ...]:
 def _read_blocks(read: Read, entry: SegmentEntry, index: SegmentIndex) -> tuple[Block, ...]:
     blocks = _decode_blocks(unpack(read, entry, index.blocks), entry)
     heights = [block.header.height for block in blocks]
-    if heights != list(range(index.first_height, index.last_height + 1)):
+    span = index.last_height - index.first_height + 1  # compared first: it is as large as somebody wrote
+    if span != len(heights) or heights != list(range(index.first_height, index.last_height + 1)):
         raise _damaged(entry, "the blocks have other heights", got=f"{len(heights)} blocks")
     below: BlockHeader | None = None
     for block in blocks:

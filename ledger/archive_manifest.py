@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from ledger.archive import SEGMENT_BLOCKS_MAX, ArchiveDamaged, SegmentEntry, segment_name
+from ledger.rows import HEIGHT_MAX
 from primitives.ids import Hash
 
 T = TypeVar("T")
@@ -22,6 +23,8 @@ T = TypeVar("T")
 FORMAT: Final = "chainnode-archive/1"
 MANIFEST_NAME: Final = "manifest.jsonl"
 MANIFEST_BYTES_MAX: Final = 64 << 20
+SEGMENT_FILE_BYTES_MAX: Final = 1 << 40
+"""What a manifest may say of a file's size: far above any, and a place that a file system can be asked for."""
 
 
 class _Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,7 +109,8 @@ def _check_entry(entry: SegmentEntry, where: str) -> None:
         raise _damaged(where, "a segment's name is not that of its heights and hash", got=entry.name)
     plain = set(entry.sha256) <= set("0123456789abcdef") and len(entry.sha256) == 64
     span = entry.last_height - entry.first_height
-    if not plain or entry.first_height < 1 or not 0 <= span < SEGMENT_BLOCKS_MAX or entry.size < 1:
+    sizes = 1 <= entry.size <= SEGMENT_FILE_BYTES_MAX and entry.last_height <= HEIGHT_MAX
+    if not plain or entry.first_height < 1 or not 0 <= span < SEGMENT_BLOCKS_MAX or not sizes:
         raise _damaged(where, "a segment's figures", got=entry.name)
 
 

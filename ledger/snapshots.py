@@ -38,6 +38,9 @@ CHUNK_BYTES = 1 << 20
 CHUNK_BYTES_MAX = 1 << 22
 """What one chunk may inflate to: what it had before its last item, and the largest item."""
 
+PACKED_BYTES_MAX = CHUNK_BYTES_MAX + (1 << 14)
+"""What one chunk takes in the file: zlib makes no chunk larger than this. Whoever reads one holds it in memory."""
+
 COMPRESSION = 6
 TILE_LEVELS_MAX = 8
 TAIL_BYTES_MAX = 255 * 32
@@ -95,7 +98,7 @@ class SnapshotChunk(Record):
 class ChunkEntry(Record):
     """What the manifest says of a chunk: its bytes in the file, before compression, and the SHA-256 of the former."""
 
-    size: Count
+    size: Annotated[int, Meta(ge=1, le=PACKED_BYTES_MAX)]
     raw_size: Annotated[int, Meta(ge=1, le=CHUNK_BYTES_MAX)]
     digest: Digest
 

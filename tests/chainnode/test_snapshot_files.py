@@ -182,6 +182,7 @@ def test_a_nodes_maker_keeps_the_newest_and_gives_it_out_in_parts(world: World, 
     assert (status.state, status.percent) == ("ready", 100)
     data = b"".join(service.read(status.name, at, 1_000) for at in range(0, status.size_bytes, 1_000))
     assert service.read(status.name, status.size_bytes, 10) == b""
+    assert service.read(status.name, 1 << 53, 10) == b"", "no file system reaches there"
     (tmp_path / "copy").write_bytes(data)
     with SnapshotFile(tmp_path / "copy") as found:
         assert found.id.hex() == status.id

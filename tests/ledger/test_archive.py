@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from hashlib import sha256
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -21,6 +23,7 @@ from ledger.archive import (
     SegmentIndex,
     SegmentWriter,
     body_of,
+    describe,
     read_index,
     segment_name,
     unpack,
@@ -32,7 +35,7 @@ from ledger.reader import LedgerReader
 from ledger.store import MemoryStore
 from primitives.block import Block
 from primitives.encoding import decode, encode
-from primitives.ids import Hash
+from primitives.ids import Hash, Height
 from tests.ledger.chain_fixtures import Ledger
 
 ANCHOR = Anchor("a note\n", (Hash(bytes(32)),))
@@ -265,6 +268,52 @@ def test_an_entry_that_says_something_else_of_a_segment_is_refused(segment: Segm
         content(segment.data, msgspec.structs.replace(segment.entry, **changes), segment.chain_id)
 
 
+def test_an_index_with_a_body_in_a_frame_and_no_frames_is_refused(segment: Segment) -> None:
+    index = index_of(segment)
+    place = msgspec.structs.replace(index.bodies[0], frame=1)
+    made = rebuilt(segment, msgspec.structs.replace(index, frames=(), bodies=(place,), blocks=whole(segment)))
+    entry = msgspec.structs.replace(relisted(made, segment.entry), batches=1)
+    with pytest.raises(ArchiveDamaged, match="out of place"):
+        read_index(lambda offset, size: made[offset : offset + size], entry, segment.chain_id)
+
+
+def whole(segment: Segment) -> archive.Frame:
+    """Return the stream of the blocks as if it were all that a segment holds."""
+    index = index_of(segment)
+    return msgspec.structs.replace(index.blocks, offset=len(MAGIC), size=index_start(segment) - len(MAGIC))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"raw_size": -1},
+        {"raw_size": -5},
+        {"raw_size": 1 << 62},
+        {"size": (1 << 63) - 1},
+        {"size": 0},
+        {"size": -1},
+        {"offset": -1},
+        {"offset": (1 << 63) - 1},
+    ],
+)
+def test_a_segment_that_no_manifest_lists_is_refused_where_its_blocks_lie_nowhere(
+    segment: Segment, changes: dict[str, int], tmp_path: Path
+) -> None:
+    index = index_of(segment)
+    made = rebuilt(segment, msgspec.structs.replace(index, blocks=msgspec.structs.replace(index.blocks, **changes)))
+    (tmp_path / "s").write_bytes(made)
+    with (tmp_path / "s").open("rb") as file, pytest.raises(ArchiveDamaged, match="blocks are out of place"):
+        describe(lambda offset, size: os.pread(file.fileno(), size, offset), "s", len(made), "00" * 32)
+
+
+def test_a_segment_whose_blocks_are_said_to_be_countless_is_refused_before_they_are_counted(segment: Segment) -> None:
+    index, change = index_of(segment), msgspec.structs.replace
+    made = rebuilt(segment, change(index, last_height=Height(1 << 62)))
+    entry = change(relisted(made, segment.entry), last_height=1 << 62, name="s")
+    with pytest.raises(ArchiveDamaged, match="other heights"):
+        content(made, entry, segment.chain_id)
+
+
 def test_a_segment_of_another_chain_is_refused(segment: Segment) -> None:
     with pytest.raises(ArchiveDamaged, match="another chain"):
         read_index(lambda offset, size: segment.data[offset : offset + size], segment.entry, Hash(bytes(32)))
@@ -332,6 +381,7 @@ def test_a_manifest_whose_hash_fits_is_refused_for_what_it_lists(segment: Segmen
         [lines[0].replace(b"/1", b"/2"), lines[1]],
         [lines[0], lines[1].replace(b'"batches":6', b'"batches": 6')],
         [lines[0], lines[1].replace(b'"batches":6', b'"batches":6.5')],
+        [lines[0], lines[1].replace(b'"size":%d' % segment.entry.size, b'"size":%d' % (1 << 63))],
         [lines[1]],
     ):
         with pytest.raises(ArchiveDamaged):

@@ -26,6 +26,7 @@ from ledger.snapshots import (
     pack_chunk,
     parse_head,
     parse_manifest,
+    snapshot_id,
     unpack_chunk,
 )
 from ledger.store import MemoryStore
@@ -384,3 +385,10 @@ def test_rows_of_the_state_out_of_order_are_refused_where_they_stand(council: Co
         restored(forged(snapshot, parts), council.genesis)
     assert refused.value.where is not None
     assert refused.value.where.endswith("item 1")
+
+
+def test_a_chunk_that_is_said_to_be_larger_than_any_is_refused_before_it_is_read(snapshot: Snapshot) -> None:
+    entry = replace(snapshot.manifest.chunks[0], size=1 << 40)
+    data = encode(replace(snapshot.manifest, chunks=(entry,)))
+    with pytest.raises(SnapshotRefused, match="manifest"):
+        parse_manifest(data, snapshot_id(data))
