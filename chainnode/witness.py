@@ -7,7 +7,8 @@ tlog-witness, tlog-cosignature.
     DIR/witness.key        the key (0600)               DIR/vkey       its name and public key, as policies list it
     DIR/logs/HASH/policy   what the log of this origin's hash must fulfil, a C2SP policy
     DIR/logs/HASH/checkpoint   the latest checkpoint that was cosigned: the log's signatures and ours
-    DIR/logs/HASH/forks, unproven   pairs of signed notes that no proof joins: cosigned.note, offered.note
+    DIR/logs/HASH/forks, unproven   pairs of signed notes that no proof joins: cosigned.note, offered.note; of two roots
+                                    of one size also `fork`, which `chainnode audit fork` verifies
 
 Invariant: per origin, what leaves with our signature is on the disk before, its size never falls, and one size has one
 root. So this directory is never put back from a backup: who lost it makes a new witness with a new key.
@@ -29,6 +30,7 @@ import structlog
 from chainnode.files import NotFound, locked, make_private_directory, read_file, write_file
 from chainnode.identity import new_key, read_key, write_key
 from chainnode.witness_protocol import AddCheckpoint, head_of, parse_add_checkpoint
+from ledger.forks import make_fork
 from ledger.policy_epochs import log_key_of
 from ledger.trust_policy import NONE, POLICY_SIZE_MAX, TrustPolicy, parse_policy
 from primitives.errors import ChainError, InputError, ProofError, StorageError, UsageError
@@ -287,6 +289,9 @@ def _keep_pair(known: WitnessedLog, latest: Latest, request: AddCheckpoint) -> N
         if not offered.exists() and (directory.exists() or sum(1 for _ in directory.parent.glob("*")) < limit):
             directory.mkdir(parents=True, exist_ok=True)
             write_file(directory / "cosigned.note", latest.note_text.encode())
+            if fork:  # needs no more proof than the two notes
+                text = make_fork(latest.note_text, request.note_text, ()).text()
+                write_file(directory / "fork", text.encode())
             write_file(offered, request.note_text.encode())
     except (StorageError, OSError) as error:  # the refusal stands all the same
         log.error("witness_pair_not_kept", origin=known.origin, error=str(error))

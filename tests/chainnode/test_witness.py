@@ -39,6 +39,7 @@ from chainnode.witness_protocol import (
     request_body,
 )
 from chainnode.witness_server import WitnessServer, WitnessSettings
+from ledger.forks import Contradiction, verify_fork
 from primitives.errors import ChainError, ProofError, StorageError, UsageError
 from primitives.hashing import leaf_hash
 from primitives.ids import Hash
@@ -221,6 +222,28 @@ def test_another_root_of_the_cosigned_size_is_kept_whatever_the_request_lacks(
     witness.add_checkpoint(request(0, 7))
     assert refused(witness, request(0, 7, OTHERS)).status == HTTPStatus.CONFLICT
     assert len(list((directory / "logs" / origin_hash(ORIGIN) / "forks").iterdir())) == 1
+
+
+def test_two_roots_of_one_size_are_kept_as_the_proof_that_anybody_verifies(witness: Witness, directory: Path) -> None:
+    add_log(directory, DEMANDING)
+    first, second = (each + cosign(parse_note(each).text, "a", COSIGNER, NOW_S) for each in (note(7), note(7, OTHERS)))
+    witness.add_checkpoint(request_body(0, [], first))
+    assert refused(witness, request_body(7, [], second)).status == HTTPStatus.UNPROCESSABLE_ENTITY
+    (kept,) = (directory / "logs" / origin_hash(ORIGIN) / "forks").glob("*/fork")
+    verdict = verify_fork(kept.read_text(), DEMANDING)
+    assert (verdict.contradiction, verdict.accused) == (Contradiction.ONE_SIZE, ("a",))
+    assert [each.checkpoint.root for each in (verdict.first, verdict.second)] == [
+        root_of(leaves[:7]) for leaves in (LEAVES, OTHERS)
+    ]
+
+
+def test_what_one_log_key_alone_forked_accuses_nobody_under_a_quorum(witness: Witness, directory: Path) -> None:
+    witness.add_checkpoint(request(0, 7))
+    refused(witness, request(7, 7, OTHERS))
+    (kept,) = (directory / "logs" / origin_hash(ORIGIN) / "forks").glob("*/fork")
+    assert verify_fork(kept.read_text(), f"log {LOG_KEY.vkey()}\nquorum none\n").accused == ()
+    with pytest.raises(ProofError, match="the first note"):
+        verify_fork(kept.read_text(), DEMANDING)
 
 
 def test_pairs_that_are_kept_are_bounded_and_proven_forks_have_room_of_their_own(

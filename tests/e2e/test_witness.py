@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import socket
@@ -227,8 +226,11 @@ def test_a_forked_log_is_refused_and_both_notes_are_kept(
     alone = text + "\n" + sign_note(text, net.genesis.origin, log)
     assert regulator.ask(request_body(size, (), alone))[0] == 403
     (pair,) = (regulator.directory / "logs" / origin_hash(net.genesis.origin) / "forks").iterdir()
-    texts = {parse_note((pair / name).read_text()).text for name in os.listdir(pair)}
+    texts = {parse_note(path.read_text()).text for path in pair.glob("*.note")}
     assert len(texts) == 2
+    verdict = run("audit", "fork", pair / "fork", "--policy", pair.parents[1] / "policy")
+    assert (verdict["verified"], verdict["contradiction"]) == (True, "one size, two roots")
+    assert len(verdict["accused"]) >= validators.quorum
     assert "witness_fork" in regulator.log
     assert run("witness", "list", regulator.directory)["logs"][0]["forks"] == 1
     net.start()
