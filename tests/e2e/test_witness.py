@@ -208,6 +208,7 @@ def test_a_forked_log_is_refused_and_both_notes_are_kept(
     """Even where a quorum's keys are in one hand: the witness holds the consortium to what it cosigned."""
     net, regulator, _ = watched
     committed(net, source)
+    until(lambda: witnessed_size(regulator, net))
     for name in NAMES:  # so that the witness's latest size stands still
         net.stop(name)
     size = witnessed_size(regulator, net)
