@@ -182,8 +182,6 @@ class Mover:
 
     def _delete(self, entry: SegmentEntry, by: str) -> Iterator[Step]:
         """Replace the bodies of a segment that was read back and found good by their rows, where it is listed."""
-        if entry not in self._archive.manifest(fresh=True).segments:
-            raise StorageError("a segment is not listed", where=f"segment {entry.name}")
         todo: list[tuple[Hash, int]] = []
         for height in range(entry.first_height, entry.last_height + 1):
             todo += [(item, height) for item in self._block(height).batch_hashes if self._is_here(item)]
@@ -195,6 +193,11 @@ class Mover:
         yield Step("deleted", entry.last_height, entry.last_height)
 
     def _delete_some(self, entry: SegmentEntry, batches: list[tuple[Hash, int]], by: str) -> None:
+        """Replace some of them in one write. Asked before each: an archive may be taken away amid a pass."""
+        if entry not in self._archive.manifest(fresh=True).segments:
+            raise StorageError("a segment is not listed", where=f"segment {entry.name}")
+        if not self._archive.is_whole(entry):
+            raise StorageError("a segment is not there any more", where=f"segment {entry.name}")
         puts = moving_rows(self._store, entry, batches, time_ms=self._now_ms(), by=by)
         if puts:
             self._store.write(puts, sync=True)

@@ -226,6 +226,21 @@ def test_nothing_is_deleted_unless_the_manifest_lists_the_segment(ledger: Ledger
     assert dict(machine.store.iterate(*rows.all_of(b"B"))) == bodies(ledger)
 
 
+@pytest.mark.parametrize("manifest", [True, False])
+def test_no_further_body_is_deleted_once_the_archive_was_taken_away(ledger: Ledger, *, manifest: bool) -> None:
+    machine = Machine(ledger)
+    mover = archive.Mover(machine.store, machine.reader, machine.directory, now_ms=lambda: 0)
+    steps = mover.run(UPTO, BY)
+    while next(steps).doing != "deleting":
+        pass
+    held = dict(machine.store.iterate(*rows.all_of(b"B")))
+    name = MANIFEST_NAME if manifest else next(machine.segments())
+    del machine.disk.files[name]
+    with pytest.raises(StorageError, match="a segment is not"):
+        list(steps)
+    assert dict(machine.store.iterate(*rows.all_of(b"B"))) == held
+
+
 def test_a_listed_segment_of_another_history_deletes_nothing(ledger: Ledger) -> None:
     other = Machine(history(4, notes=7))
     other.move(3)
