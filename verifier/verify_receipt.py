@@ -487,8 +487,8 @@ def answer(parser: argparse.ArgumentParser, verify: Callable[[str, Policy, Any],
     return 0 if found["verified"] else 3
 
 def verify_file(text: str, policy: Policy, options: Any) -> dict[str, Any]:
-    if options.certificate is not None:
-        return verify_status(text, policy, options.certificate, options.at)
+    if options.certificate is not None or options.at is not None:  # a time is a status proof's alone
+        return verify_status(text, policy, options.certificate or "", options.at)
     return dict(policy.check(text, []).said) if options.checkpoint else verify_receipt(text, policy)
 
 if __name__ == "__main__":

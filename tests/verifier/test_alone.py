@@ -137,3 +137,21 @@ def test_garbage_is_refused_at_a_step_by_name(tmp_path: Path, garbage: bytes) ->
     status, said = run(["policy", "--policy", "garbage"], tmp_path)
     assert status == 3
     assert str(said["step"]).startswith(("text", "policy"))
+
+
+def test_the_pages_command_runs_where_it_is_shown() -> None:
+    root = FOLDER.parent
+    page = (root / "docs" / "proofs.md").read_text("utf-8")
+    (command,) = (line for line in page.splitlines() if line.startswith("python "))
+    ran = subprocess.run([sys.executable, *command.split()[1:]], cwd=root, capture_output=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_a_time_is_demanded_of_nothing_but_a_certificates_status() -> None:
+    proofs = FOLDER.parent / "samples" / "proofs"
+    words = ["--policy", str(proofs / "policy"), "--at", "2026-01-01T00:00:00Z"]
+    for name in ("receipt.tlog-proof", "status.tlog-proof"):
+        command = [sys.executable, str(FOLDER / "verify_receipt.py"), str(proofs / name), *words]
+        ran = subprocess.run(command, capture_output=True, timeout=60, check=False)
+        assert ran.returncode == 3, name
+        assert json.loads(ran.stdout)["verified"] is False
