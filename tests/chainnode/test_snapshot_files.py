@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -109,6 +110,30 @@ def test_a_snapshot_that_is_refused_leaves_the_home_as_it_was(world: World, home
     with pytest.raises(NotFound):
         restore_home(home, world.config(home), tmp_path / "nothing")
     restore_home(home, world.config(home), world.file)
+
+
+def test_a_restored_store_is_on_the_disk_before_it_has_its_name(
+    world: World, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[tuple[int, int]] = set()
+    unsynced: list[str] = []
+    sync, rename = os.fsync, os.rename
+
+    def noted_sync(fd: int) -> None:
+        sync(fd)
+        info = os.fstat(fd)
+        synced.add((info.st_ino, info.st_size))
+
+    def checked_rename(source: Path, target: Path) -> None:
+        places = [source, *source.iterdir()]
+        unsynced.extend(p.name for p in places if (p.stat().st_ino, p.stat().st_size) not in synced)
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    monkeypatch.setattr(os, "rename", checked_rename)
+    restore_home(home, world.config(home), world.file)
+    assert unsynced == []
+    assert synced
 
 
 @pytest.fixture
