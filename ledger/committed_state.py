@@ -20,10 +20,11 @@ class CommittedState:
         """Return the canonical value of `key`, or None."""
         return self._store.get(rows.state_row_key(key))
 
-    def raw_scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Yield the pairs whose key starts with `prefix`, in ascending order of keys."""
+    def raw_scan(self, prefix: bytes, stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the pairs whose key starts with `prefix` and lies below `stop`, in ascending order of keys."""
         start = rows.state_row_key(prefix)
-        for key, value in self._store.iterate(start, prefix_stop(start)):
+        end = prefix_stop(start) if stop is None else min(prefix_stop(start), rows.state_row_key(stop))
+        for key, value in self._store.iterate(start, end):
             yield key[1:], value
 
     def get(self, key: Key, type_: type[T]) -> T | None:

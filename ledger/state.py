@@ -8,7 +8,7 @@ A key is text or bytes, by convention `name/part/part`; keys that start with a z
 can be rebuilt from them, and are not authenticated.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Protocol, TypeVar
 
 from primitives.encoding import Record, decode, encode
@@ -33,7 +33,7 @@ class StateSource(Protocol):
 
     def raw(self, key: bytes) -> bytes | None: ...
 
-    def raw_scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]: ...
+    def raw_scan(self, prefix: bytes, stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]: ...
 
 
 class StateGetter(Protocol):
@@ -56,9 +56,9 @@ class EmptyState:
         del key
         return None
 
-    def raw_scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+    def raw_scan(self, prefix: bytes, stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
         """Yield nothing."""
-        del prefix
+        del prefix, stop
         return iter(())
 
 
@@ -72,9 +72,9 @@ class MemoryState:
         """Return the value of `key`."""
         return self.values.get(key)
 
-    def raw_scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Yield the pairs whose key starts with `prefix`, in ascending order."""
-        return iter(sorted((k, v) for k, v in self.values.items() if k.startswith(prefix)))
+    def raw_scan(self, prefix: bytes, stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the pairs whose key starts with `prefix` and lies below `stop`, in ascending order."""
+        return iter(sorted((k, v) for k, v in self.values.items() if _within(k, prefix, stop)))
 
 
 class StateView:
@@ -94,9 +94,9 @@ class StateView:
             return self.changes[key]
         return self.parent.raw(key)
 
-    def raw_scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Yield the pairs whose key starts with `prefix`, in ascending order of keys."""
-        return merge_scan(self.changes, self.parent.raw_scan, prefix)
+    def raw_scan(self, prefix: bytes, stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the pairs whose key starts with `prefix` and lies below `stop`, in ascending order of keys."""
+        return merge_scan(self.changes, self.parent, prefix, stop)
 
     def get(self, key: Key, type_: type[T]) -> T | None:
         """Return the record at `key`, or None."""
@@ -128,13 +128,16 @@ class Transaction(StateView):
 
 
 def merge_scan(
-    changes: dict[bytes, bytes | None],
-    parent_scan: Callable[[bytes], Iterator[tuple[bytes, bytes]]],
-    prefix: bytes,
+    changes: dict[bytes, bytes | None], parent: StateSource, prefix: bytes, stop: bytes | None
 ) -> Iterator[tuple[bytes, bytes]]:
-    """Return the parent's pairs under `prefix` with the changes laid over them, in ascending order of keys."""
-    own = sorted([(key, value) for key, value in changes.items() if key.startswith(prefix)])
-    return _merged(own, parent_scan(prefix)) if own else parent_scan(prefix)
+    """Return the parent's pairs under `prefix`, below `stop`, with the changes laid over them, in ascending order."""
+    own = sorted([(key, value) for key, value in changes.items() if _within(key, prefix, stop)])
+    pairs = parent.raw_scan(prefix, stop)
+    return _merged(own, pairs) if own else pairs
+
+
+def _within(key: bytes, prefix: bytes, stop: bytes | None) -> bool:
+    return key.startswith(prefix) and (stop is None or key < stop)
 
 
 def _merged(

@@ -13,6 +13,9 @@ from typing import Protocol
 Put = tuple[bytes, bytes | None]
 """A row to write: key and value, or None to delete the row."""
 
+CHANGES_MAX = 256
+"""Keys of a kind that may come and go in memory before all of its keys are sorted anew."""
+
 
 class Store(Protocol):
     """Rows in ascending order of keys. A write happens as a whole or not at all."""
@@ -37,24 +40,45 @@ def prefix_stop(prefix: bytes) -> bytes:
 
 
 class _Bucket:
-    """Rows whose keys share the first byte; keys are sorted only when somebody iterates."""
+    """Rows whose keys share the first byte; keys are put in order only when somebody iterates.
+
+    `_changed` are keys that came or went since, unless they were many: then `_stale`, and all are sorted anew.
+    """
 
     def __init__(self) -> None:
         self.rows: dict[bytes, bytes] = {}
         self._sorted: list[bytes] = []
+        self._changed: list[bytes] = []
         self._stale = False
 
     def put(self, key: bytes, value: bytes | None) -> None:
         if value is None:
-            self._stale |= self.rows.pop(key, None) is not None
+            if self.rows.pop(key, None) is not None:
+                self._note(key)
         else:
-            self._stale |= key not in self.rows
+            if key not in self.rows:
+                self._note(key)
             self.rows[key] = value
+
+    def _note(self, key: bytes) -> None:
+        if not self._stale:
+            self._changed.append(key)
+            if len(self._changed) > CHANGES_MAX:
+                self._changed.clear()
+                self._stale = True
 
     def keys(self) -> list[bytes]:
         if self._stale:
             self._sorted = sorted(self.rows)
             self._stale = False
+        for key in self._changed:
+            place = bisect_left(self._sorted, key)
+            there = place < len(self._sorted) and self._sorted[place] == key
+            if key in self.rows and not there:
+                self._sorted.insert(place, key)
+            elif key not in self.rows and there:
+                del self._sorted[place]
+        self._changed.clear()
         return self._sorted
 
 

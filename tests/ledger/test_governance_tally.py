@@ -131,8 +131,8 @@ def rows_read(members: int, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         read.append(key)
         return raw(view, key)
 
-    def scanned(view: StateView, prefix: bytes) -> object:
-        for row in scan(view, prefix):
+    def scanned(view: StateView, prefix: bytes, stop: bytes | None = None) -> object:
+        for row in scan(view, prefix, stop):
             read.append(row[0])
             yield row
 

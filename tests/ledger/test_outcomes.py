@@ -1,9 +1,11 @@
 """Outcomes: what breaks a rule ends as that rule, leaves no trace, and blocks nothing."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
+from ledger.committed_state import CommittedState
 from ledger.execution import permitted
 from ledger.kinds import ApplyContext, RuleBroken
 from ledger.members import SourceGrant
@@ -20,6 +22,7 @@ from ledger.outcomes import (
 )
 from ledger.policy import Policy
 from ledger.references import FORGOTTEN_A_BLOCK_MAX, Seen, forget_expired, remember, seen_key
+from ledger.state import StateView
 from ledger.store import MemoryStore
 from primitives import merkle
 from primitives.errors import ProofError
@@ -162,6 +165,31 @@ def test_a_block_forgets_a_bounded_number_of_references_the_oldest_first(ledger:
         kept = sorted(int.from_bytes(key[-16:], "big") for key, _ in view.raw_scan(b"seen/"))
         assert kept == list(range(len(ends) - left, len(ends)))
         assert len(list(view.raw_scan(b"\0seen/"))) == left
+
+
+def test_a_block_does_not_read_the_references_that_live_on(ledger: Ledger) -> None:
+    """There may be hundreds of thousands, and each block looks for expired ones."""
+    bank = ledger.banks["bank-a"]
+    for number in range(3):
+        sets = [
+            bank.event(
+                SetValue(f"{number}-{index}", "1"), SET, reference=index + 100 * number, expires_ms=START_MS + end
+            )
+            for index, end in enumerate((900, 60_000, 70_000))
+        ]
+        ledger.extend(bank.batch(sets))
+    read: list[bytes] = []
+
+    class Reading(MemoryStore):
+        def iterate(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+            for key, value in ledger.store.iterate(start, stop, reverse):
+                read.append(key)
+                yield key, value
+
+    view = StateView(CommittedState(Reading()))
+    forget_expired(view, START_MS + 901)
+    assert len(read) == 3
+    assert len(view.changes) == 6
 
 
 def test_expired_reference_counts_for_nothing_even_before_it_is_removed(ledger: Ledger) -> None:

@@ -185,3 +185,33 @@ def test_missing_plyvel_names_what_to_install(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "plyvel", None)
     with pytest.raises(StorageError, match=r"compiler.*libleveldb-dev"):
         LevelDBStore(tmp_path / "db")
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.binary(min_size=1, max_size=2), st.none() | st.binary(max_size=2)),
+            st.none(),  # iterate
+            st.integers(1, 400),  # so many at once
+        ),
+        max_size=40,
+    )
+)
+def test_a_store_in_memory_yields_the_rows_of_a_dictionary_in_order(
+    steps: list[tuple[bytes, bytes | None] | None | int],
+) -> None:
+    store, held = MemoryStore(), dict[bytes, bytes]()
+    for step in (*steps, None):
+        if step is None:
+            assert list(store.iterate(b"", b"\xff\xff\xff")) == sorted(held.items())
+            assert list(store.iterate(b"a", b"b", reverse=True)) == sorted(
+                ((key, value) for key, value in held.items() if b"a" <= key < b"b"), reverse=True
+            )
+            continue
+        many = [(b"a%03d" % number, b"") for number in range(step)] if isinstance(step, int) else [step]
+        store.write(many, sync=False)
+        for key, value in many:
+            if value is None:
+                held.pop(key, None)
+            else:
+                held[key] = value
