@@ -198,7 +198,7 @@ def test_missing_plyvel_names_what_to_install(tmp_path: Path, monkeypatch: pytes
     )
 )
 def test_a_store_in_memory_yields_the_rows_of_a_dictionary_in_order(
-    steps: list[tuple[bytes, bytes | None] | None | int],
+    steps: list[tuple[bytes, bytes | None] | int | None],
 ) -> None:
     store, held = MemoryStore(), dict[bytes, bytes]()
     for step in (*steps, None):
