@@ -12,7 +12,7 @@ from ledger.committed_state import CommittedState
 from ledger.execution import BlockRefused, admitted
 from ledger.members import Role, Source, source_key
 from ledger.policy import Policy
-from ledger.rows import TIP_KEY, state_row_key
+from ledger.rows import TIP_KEY, all_of, state_row_key
 from ledger.smt import EMPTY, MapUpdate
 from ledger.state import DERIVED_PREFIX, StateView
 from ledger.store import MemoryStore, Store
@@ -426,3 +426,20 @@ def test_a_store_whose_state_lacks_what_every_chain_has_is_said_to_be_damaged(ke
     ledger.store.write([(state_row_key(key.encode()), None)], sync=True)
     with pytest.raises(StorageError, match=f"{key}: row of the state missing"):
         ledger.reopen()
+
+
+def test_the_versioned_state_grows_with_changes_and_not_with_blocks() -> None:
+    """Old states stay provable because nodes are kept; a block that changes nothing keeps none."""
+    ledger = Ledger(MemoryStore())
+    bank = ledger.banks["bank-a"]
+
+    def nodes() -> int:
+        return sum(1 for _ in ledger.store.iterate(*all_of(b"n")))
+
+    began = nodes()
+    for _ in range(20):
+        ledger.extend(bank.notes(5))
+        ledger.extend()
+    assert nodes() == began
+    ledger.extend(bank.sets(key="value"))
+    assert began < nodes() < began + 40
