@@ -88,13 +88,15 @@ class CheckedCheckpoint:
 class TrustPolicy:
     """Logs by their keys, witnesses and groups by their names in the policy, and the name that must hold.
 
-    `epochs` are those that it lists, ascending; the last one's validators are a group, which the quorum names alone or,
-    through another group, beside outside witnesses (`ledger.policy_witnesses`).
+    `grouped` are all members of the groups. `epochs` are those that it lists, ascending; the last one's validators are
+    a group, which the quorum names alone or, through another group, beside outside witnesses
+    (`ledger.policy_witnesses`).
     """
 
     logs: list[NoteKey] = field(default_factory=list)
     witnesses: dict[str, NoteKey] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
+    grouped: set[str] = field(default_factory=set)
     quorum: str | None = None
     epochs: list[EpochSpan] = field(default_factory=list)
 
@@ -296,10 +298,10 @@ def _parse_line(policy: TrustPolicy, taken: set[NoteKey], words: list[str], wher
             _new_name(policy, name, where)
             for member in members:
                 _known_name(policy, member, where)
-            used = {member for group in policy.groups.values() for member in group.members}
-            if len(set(members)) != len(members) or used & set(members):
+            if len(set(members)) != len(members) or not policy.grouped.isdisjoint(members):
                 raise ProofError("a name is in two places of groups", where=where, expected="each name in one group")
             policy.groups[name] = Group(_threshold(threshold, len(members), where), members)
+            policy.grouped.update(members)
         case ["quorum", name]:
             if policy.quorum is not None:
                 raise ProofError("second quorum", where=where, expected="exactly one quorum line")
