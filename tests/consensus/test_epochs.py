@@ -99,6 +99,7 @@ def test_the_epoch_is_one_higher_its_view_zero_and_its_leader_the_next() -> None
     assert group[1].leads, "(epoch + view) mod n"
     entered = [effect for effect in group.found(1, ViewEntered) if isinstance(effect, ViewEntered)]
     assert entered[-1].why == "a new epoch"
+    assert [group[index].barrier_height for index in (1, 2, 3)] == [1] * 3, "who left is kept until it is cosigned"
 
 
 def test_a_new_epoch_begins_with_the_shortest_timeout() -> None:
