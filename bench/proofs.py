@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256, shake_256
+from hashlib import shake_256
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -34,12 +34,10 @@ from ledger.chain import Chain
 from ledger.events import Event
 from ledger.fsck import verify_all
 from ledger.fsck_positions import SECRET_BYTES
-from ledger.genesis import Genesis, GenesisMember, GenesisSource, GenesisValidator, validator_set
+from ledger.genesis import Genesis, validator_set
 from ledger.handovers import first_span
 from ledger.kinds import ApplyContext, KindSpec, assemble
 from ledger.log_tiles import EMPTY_TIP, tile_rows
-from ledger.members import Role
-from ledger.policy import Policy
 from ledger.reader import LedgerReader, checkpoint_rows
 from ledger.receipts import Receipt, make_receipt, verify
 from ledger.registry import KINDS
@@ -52,14 +50,13 @@ from ledger.trust_policy import assemble_checkpoint, policy_text
 from primitives.encoding import Record, decode, encode
 from primitives.hashing import leaf_hash
 from primitives.ids import ZERO_HASH, Epoch, Hash, Height, TimeMs, View
-from primitives.keys import SigningKey
 from primitives.notes import Checkpoint, cosign_statement
 from primitives.votes import COMMIT, QuorumCertificate, vote_statement
 from sim.arguments import Parser, whole
+from sim.workload import START_MS, bank_of, genesis_of, key_of
 
-START_MS = 1_767_225_600_000
 YEAR_MS = 365 * 86_400_000
-BANKS = ("bank-a", "bank-b", "bank-c", "bank-d")
+BANKS = tuple(map(bank_of, range(4)))
 BATCH_EVENTS = 1_000
 BLOCK_BATCHES = 10
 BLOCK_MS = 250
@@ -89,7 +86,7 @@ def _grant(_context: ApplyContext, state: Transaction, body: Granted) -> None:
         product=Product(f"Terminal {body.number}", "T-1000", "1.0"),
         category=1 + body.number % 11,
         catalogue=1,
-        body="bank-a",
+        body=BANKS[0],
         state=State.ACTIVE,
         since_ms=START_MS,
         version=1,
@@ -191,7 +188,7 @@ class _Source:
 
 def fill(store: LevelDBStore, events: int, certificates: int, say: Say) -> Made:
     """Commit the certificates, then the payments in blocks of ten batches of 1,000, then a cosigned checkpoint."""
-    genesis = consortium()
+    genesis = genesis_of(len(BANKS))
     chain = Chain(store, genesis, ALL_KINDS)
     sources = [_Source(bank, genesis.chain_id) for bank in BANKS]
     began, done = time.perf_counter(), 0
@@ -247,48 +244,8 @@ def _checkpoint(chain: Chain, store: LevelDBStore, genesis: Genesis) -> None:
     ]
     log_key = key_of(BANKS[0], "log")
     validators = validator_set(genesis)
-    note = assemble_checkpoint(
-        genesis, validators, f"node-{BANKS[0]}", log_key, chain.log_size, chain.log_root, cosigned
-    )
+    note = assemble_checkpoint(genesis, validators, BANKS[0], log_key, chain.log_size, chain.log_root, cosigned)
     store.write(checkpoint_rows(store, note), sync=True)
-
-
-def key_of(bank: str, use: str) -> SigningKey:
-    """Return a key of a bank, the same in every run."""
-    return SigningKey(sha256(f"bench {use} {bank}".encode()).digest())
-
-
-def consortium() -> Genesis:
-    """Return the genesis of four banks with one source each."""
-    return Genesis(
-        chain="bench-net",
-        time_ms=START_MS,
-        members=tuple(
-            GenesisMember(
-                id=bank,
-                name=bank,
-                roles=(Role.BANK,),
-                ca_certificate="",
-                agents=(),
-                sources=(GenesisSource(key_of(bank, "source").public, (Role.BANK,)),),
-                officers=(),
-            )
-            for bank in BANKS
-        ),
-        validators=tuple(
-            GenesisValidator(
-                name=f"node-{bank}",
-                member=bank,
-                vote_key=key_of(bank, "vote").public,
-                cosign_key=key_of(bank, "cosign").public,
-                log_key=key_of(bank, "log").public,
-                address=f"127.0.0.1:{7400 + index}",
-            )
-            for index, bank in enumerate(BANKS)
-        ),
-        policy=Policy(),
-        catalogues=(),
-    )
 
 
 # --- figures

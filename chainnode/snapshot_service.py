@@ -100,7 +100,7 @@ class SnapshotService:
             log.error("snapshot_failed", error=str(error))
             self._status = replace(self._status, state="failed", message=str(error))
             return
-        except Exception as error:
+        except Exception as error:  # the edge of this thread: who asks is told, and the node goes on
             log.exception("snapshot_failed")
             self._status = replace(
                 self._status, state="failed", message=f"a fault of this node: {type(error).__name__}"

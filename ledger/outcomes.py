@@ -66,10 +66,6 @@ def outcome_leaf(outcomes: Sequence[Outcome], leaf: int) -> bytes:
 
 def leaf_hashes(outcomes: Sequence[Outcome]) -> list[Hash]:
     """Return the hashes of the leaves of the outcomes tree."""
-    if outcomes.count(APPLIED) == len(outcomes):  # nearly every block
-        hashes = [Hash(_ALL_APPLIED_LEAF_HASH)] * (len(outcomes) // OUTCOMES_A_LEAF)
-        rest = list(outcomes[len(hashes) * OUTCOMES_A_LEAF :])
-        return [*hashes, _leaf_hash(rest)] if rest else hashes
     parts = (list(outcomes[at : at + OUTCOMES_A_LEAF]) for at in range(0, len(outcomes), OUTCOMES_A_LEAF))
     return [_leaf_hash(part) for part in parts]
 
@@ -82,7 +78,9 @@ def _leaf_hash(part: list[Outcome]) -> Hash:
 
 def outcomes_root(outcomes: Sequence[Outcome]) -> Hash:
     """Return the root that a block header carries over the outcomes of its events."""
-    return merkle.root_of(leaf_hashes(outcomes))
+    if not outcomes or outcomes.count(APPLIED) < len(outcomes):
+        return merkle.root_of(leaf_hashes(outcomes))
+    return _applied_root(0, _leaf_count(len(outcomes)), len(outcomes))  # nearly every block
 
 
 class OutcomeProof(Record):
@@ -97,14 +95,17 @@ def prove_outcome(outcomes: Sequence[Outcome], index: int) -> OutcomeProof:
     leaf = index // OUTCOMES_A_LEAF
     if outcomes.count(APPLIED) < len(outcomes):
         return OutcomeProof(outcome_leaf(outcomes, leaf), merkle.inclusion_path(leaf_hashes(outcomes), leaf))
-    ranges = merkle.inclusion_ranges(leaf, -(-len(outcomes) // OUTCOMES_A_LEAF))
+    ranges = merkle.inclusion_ranges(leaf, _leaf_count(len(outcomes)))
     return OutcomeProof(outcome_leaf(outcomes, leaf), [_applied_root(*part, len(outcomes)) for part in ranges])
+
+
+def _leaf_count(events: int) -> int:
+    return -(-events // OUTCOMES_A_LEAF)
 
 
 def _applied_root(start: int, stop: int, count: int) -> Hash:
     """Return the root of leaves [start, stop) of a block of `count` events that were all applied; O(log count)."""
-    whole = stop * OUTCOMES_A_LEAF <= count
-    if whole:
+    if stop * OUTCOMES_A_LEAF <= count:
         return _root_of_whole(stop - start)
     if stop - start == 1:
         return _leaf_hash([APPLIED] * (count - start * OUTCOMES_A_LEAF))
@@ -125,9 +126,8 @@ def verify_outcome(proof: OutcomeProof, root: Hash, event_count: int, index: int
     """Return the outcome of event `index` of a block of `event_count` events; ProofError where it does not hold."""
     if not 0 <= index < event_count:
         raise ProofError("outcome outside of its block", expected=f"index below {event_count}", got=index)
-    leaf_count = -(-event_count // OUTCOMES_A_LEAF)
     leaf = index // OUTCOMES_A_LEAF
-    merkle.verify_inclusion(root, leaf_count, leaf, Hash(sha256(b"\0" + proof.leaf).digest()), proof.path)
+    merkle.verify_inclusion(root, _leaf_count(event_count), leaf, Hash(sha256(b"\0" + proof.leaf).digest()), proof.path)
     outcomes = decode(list[Outcome], proof.leaf, size_max=OUTCOME_LEAF_SIZE_MAX)
     expected = min(OUTCOMES_A_LEAF, event_count - leaf * OUTCOMES_A_LEAF)
     if len(outcomes) != expected:

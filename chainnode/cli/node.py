@@ -254,11 +254,19 @@ def fsck(archives: tuple[Path, ...], start: str | None) -> int:
             raise Missing("no archive is here", where=str(place), expected="a directory with segments")
     home = settings().require_home()
     home.check()
-    with progress("verifying", None) as bar:
+    with progress("verifying", 0) as bar:
+
+        def step(done: int, of: int) -> None:
+            if not bar_begun:
+                bar_begun.append(done)
+                bar.restart(of - done + 1)
+            bar.advance()
+
+        bar_begun: list[int] = []
         report = check_home(
             home,
             settings().load_config(home).config,
-            step=lambda done, of: bar.describe(f"block {done} of {of}"),
+            step=step,
             archives=archives,
             start=start,
         )

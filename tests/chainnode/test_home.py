@@ -82,7 +82,7 @@ def test_lock_is_free_again_after_use(tmp_path: Path) -> None:
     with home.lock():
         pass
     with home.lock():
-        pass
+        assert (home.data / "lock").read_text() == f"{os.getpid()}\n"
 
 
 def test_paths_of_the_settings_start_at_the_home(tmp_path: Path) -> None:

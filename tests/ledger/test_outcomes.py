@@ -263,6 +263,7 @@ def test_the_proof_in_a_block_without_rejections_is_the_path_over_all_its_leaves
     """Nearly every block is one, and its equal leaves are not hashed one by one."""
     outcomes = [APPLIED] * count
     root = outcomes_root(outcomes)
+    assert root == merkle.root_of(leaf_hashes(outcomes))
     for index in sorted({0, count // 3, count // 2, count - 1}):
         proof = prove_outcome(outcomes, index)
         leaf = index // OUTCOMES_A_LEAF
