@@ -1,63 +1,180 @@
 """The load generator: a process of its own that sends requests made beforehand and times the answers.
 
-Here: connections that each send their requests one after another (a closed loop), or with a pause between them. Not
-here: what the requests hold (`bench.workload`). It parses as little as it can and leaves the cores to the nodes:
-an answer is good if it names as many committed events as the request held.
+Here: connections that send one request after another (a closed loop), or each at the time for which it is scheduled
+(an open loop). Not here: what the requests hold (`bench.workload`), when they are due (`bench.schedule`).
 
-Run as `python -m bench.driver JOB`; it says `ready`, waits for a line on stdin, and prints one JSON object.
+In an open loop the latency counts from the scheduled time, also where all connections were busy then: a service that
+stalls delays the requests behind it, and a client that waits for its turn to ask would not show that.
+
+It parses as little as it can and leaves the cores to the nodes: an answer is good if it names as many committed events
+as the request held. Run as `python -m bench.driver JOB`; it says `ready`, waits for a line on stdin, and prints one
+JSON object.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 import resource
 import sys
 import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
+import uvloop
 
 COMMITTED = b'"status":"Committed"'
 ANSWER_BYTES_MAX = 4 << 20
+LIMIT_EXCEEDED = "-32005"
+RETRY_S = 0.5
+NOT_COMMITTED = "not_committed"
+CONNECTION_LOST = "connection_lost"
+TOO_LATE = "too_late"
+_ERROR_CODE = re.compile(rb'"error":\{"code":(-?\d+)')
+_RETRY_AFTER = re.compile(rb'"retry_after_ms":(\d+)')
 
 
 class Lane(msgspec.Struct):
-    """One connection to one node: its requests, in order, and how many events each holds."""
+    """Requests to one node, in order, and how many events each holds.
+
+    `due` has the seconds after the start at which each is to be sent; without it each follows the answer before.
+    `connections` share the requests: whichever is free takes the next. With `retry`, a request that was refused because
+    the node is full is sent again after the time that the node names.
+    """
 
     host: str
     port: int
     requests: list[bytes]
     events: int
+    due: list[float] = []
+    connections: int = 1
+    retry: bool = False
 
 
 class Job(msgspec.Struct):
-    """What one driver does; `pause_ms` lies between an answer and the next request."""
+    """What one driver does; `pause_ms` lies between an answer and the next request of a closed loop.
+
+    A scheduled request that no connection could send within `late_s_max` seconds is not sent at all; 0 for no limit.
+    """
 
     lanes: list[Lane]
     pause_ms: int = 0
+    late_s_max: float = 0.0
 
 
-async def run_lane(lane: Lane, pause_ms: int) -> tuple[list[float], int, str]:
-    """Return the seconds that each answer took, the number of committed events, and the first bad answer."""
-    reader, writer = await asyncio.open_connection(lane.host, lane.port, limit=ANSWER_BYTES_MAX)
-    latencies: list[float] = []
-    committed = 0
-    trouble = ""
-    for request in lane.requests:
-        started = time.perf_counter()
+class Sample(msgspec.Struct, array_like=True):
+    """One request: due (or sent) and answered in seconds after the start, sent late by, events committed, refusal."""
+
+    due_s: float
+    latency_s: float
+    late_s: float
+    committed: int
+    code: str
+
+
+@dataclass
+class Seen:
+    """What all connections saw."""
+
+    began: float = field(default_factory=time.perf_counter)
+    samples: list[Sample] = field(default_factory=list)
+    refusals: Counter[str] = field(default_factory=Counter)
+    trouble: str = ""
+    bytes_sent: int = 0
+    bytes_received: int = 0
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since the start."""
+        return time.perf_counter() - self.began
+
+
+class Connection:
+    """One connection to one node, opened again when the node has closed it."""
+
+    def __init__(self, lane: Lane, seen: Seen) -> None:
+        self._lane, self._seen = lane, seen
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def ask(self, request: bytes) -> bytes:
+        """Send a request and return the body of the answer. Raises OSError or EOFError where the link broke."""
+        if self._streams is None:
+            opened = await asyncio.open_connection(self._lane.host, self._lane.port, limit=ANSWER_BYTES_MAX)
+            self._streams = opened
+        reader, writer = self._streams
         writer.write(request)
+        self._seen.bytes_sent += len(request)
         head = await reader.readuntil(b"\r\n\r\n")
         body = await reader.readexactly(content_length(head))
-        latencies.append(time.perf_counter() - started)
+        self._seen.bytes_received += len(head) + len(body)
+        if b"connection: close" in head.lower():
+            self.close()
+        return body
+
+    def close(self) -> None:
+        """Close it; the next request opens another."""
+        if self._streams is not None:
+            self._streams[1].close()
+            self._streams = None
+
+
+async def run_lane(lane: Lane, job: Job, seen: Seen) -> None:
+    """Send all requests of a lane through its connections."""
+    numbers = iter(range(len(lane.requests)))
+    await asyncio.gather(*(_connection(lane, job, seen, numbers) for _ in range(lane.connections)))
+
+
+async def _connection(lane: Lane, job: Job, seen: Seen, numbers: Iterator[int]) -> None:
+    connection = Connection(lane, seen)
+    for number in numbers:
+        due_s = lane.due[number] if lane.due else seen.now_s
+        if due_s > seen.now_s:
+            await asyncio.sleep(due_s - seen.now_s)
+        late_s = max(0.0, seen.now_s - due_s)
+        if job.late_s_max and late_s > job.late_s_max:
+            _note(seen, Sample(due_s, late_s, late_s, 0, TOO_LATE), b"")
+            continue
+        found, code, body = await _answered(connection, lane, seen, number)
+        _note(seen, Sample(due_s, seen.now_s - due_s, late_s, found, code), body)
+        if job.pause_ms and not lane.due:
+            await asyncio.sleep(job.pause_ms / 1_000)
+    connection.close()
+
+
+async def _answered(connection: Connection, lane: Lane, seen: Seen, number: int) -> tuple[int, str, bytes]:
+    """Return how many events an answer says are committed, what else it says, and its body; a full node is retried."""
+    while True:
+        try:
+            body = await connection.ask(lane.requests[number])
+        except (OSError, EOFError) as error:
+            connection.close()
+            return 0, CONNECTION_LOST, str(error).encode()
         found = body.count(COMMITTED)
-        committed += found
-        if found != lane.events and not trouble:
-            trouble = body[:300].decode(errors="replace")
-        if pause_ms:
-            await asyncio.sleep(pause_ms / 1_000)
-    writer.close()
-    return latencies, committed, trouble
+        if found == lane.events:
+            return found, "", body
+        code = refusal(body)
+        if not (lane.retry and code == LIMIT_EXCEEDED):
+            return found, code, body
+        seen.refusals[code] += 1
+        after = _RETRY_AFTER.search(body)
+        await asyncio.sleep(int(after[1]) / 1_000 if after else RETRY_S)
+
+
+def _note(seen: Seen, sample: Sample, body: bytes) -> None:
+    seen.samples.append(sample)
+    if sample.code:
+        seen.refusals[sample.code] += 1
+        seen.trouble = seen.trouble or f"{sample.code}: {body[:300].decode(errors='replace')}"
+
+
+def refusal(body: bytes) -> str:
+    """Return the code of an answer's error; another word where the answer has none and yet is not good."""
+    found = _ERROR_CODE.search(body)
+    return found[1].decode() if found else NOT_COMMITTED
 
 
 def content_length(head: bytes) -> int:
@@ -70,16 +187,22 @@ def content_length(head: bytes) -> int:
 
 
 async def run_job(job: Job) -> dict[str, object]:
-    """Run all connections side by side."""
-    started = time.perf_counter()
-    answers = await asyncio.gather(*(run_lane(lane, job.pause_ms) for lane in job.lanes))
+    """Run all lanes side by side and return what was seen; `refusals` counts those that a retry followed as well."""
+    seen = Seen()
+    await asyncio.gather(*(run_lane(lane, job, seen) for lane in job.lanes))
+    seconds = seen.now_s
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return {
-        "seconds": time.perf_counter() - started,
-        "latencies": sorted(latency for latencies, _, _ in answers for latency in latencies),
-        "committed": sum(committed for _, committed, _ in answers),
-        "trouble": next((trouble for _, _, trouble in answers if trouble), ""),
+        "seconds": seconds,
+        "latencies": sorted(sample.latency_s for sample in seen.samples if not sample.code),
+        "late": sorted(sample.late_s for sample in seen.samples),
+        "committed": sum(sample.committed for sample in seen.samples),
+        "refusals": dict(seen.refusals),
+        "trouble": seen.trouble,
+        "bytes_sent": seen.bytes_sent,
+        "bytes_received": seen.bytes_received,
         "cpu_seconds": usage.ru_utime + usage.ru_stime,
+        "samples": [msgspec.to_builtins(sample) for sample in seen.samples if job.lanes[0].due],
     }
 
 
@@ -88,7 +211,7 @@ def main() -> None:
     job = msgspec.msgpack.decode(Path(sys.argv[1]).read_bytes(), type=Job)
     print("ready", flush=True)
     sys.stdin.readline()
-    print(json.dumps(asyncio.run(run_job(job))), flush=True)
+    print(json.dumps(uvloop.run(run_job(job))), flush=True)
 
 
 if __name__ == "__main__":

@@ -107,10 +107,14 @@ def header_of(raw: bytes) -> BatchHeader:
     return header
 
 
-def http_request(raw: bytes, token: str, host: str) -> bytes:
-    """Return the whole HTTP request that submits a batch and waits until it is committed."""
+def batch_body(raw: bytes) -> bytes:
+    """Return the JSON-RPC call that submits a signed batch and waits until it is committed."""
     body = b'{"jsonrpc":"2.0","id":1,"method":"ledger_submitBatch","params":{"wait":"committed","batch":"%b"}}'
-    body %= base64.b64encode(raw)
+    return body % base64.b64encode(raw)
+
+
+def http_request(body: bytes, token: str, host: str) -> bytes:
+    """Return the whole HTTP request that makes a JSON-RPC call."""
     head = (
         f"POST / HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
         f"Authorization: Bearer {token}\r\nContent-Length: {len(body)}\r\n\r\n"

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-
-import msgspec
 import pytest
 
-from bench.driver import Lane, content_length, run_lane
 from bench.measure import Snapshot, cpu_seconds, latency_ms, metric_sum, peak_memory, percentile
 from bench.report import table
 
@@ -46,29 +42,3 @@ def test_the_table_names_every_figure() -> None:
     assert "events per second" in shown
     assert "15,000" in shown
     assert "  p50" in shown
-
-
-def test_the_length_of_an_answer_is_found_in_its_head() -> None:
-    assert content_length(b"HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n") == 12
-    with pytest.raises(ValueError, match="length"):
-        content_length(b"HTTP/1.1 200 OK\r\n\r\n")
-
-
-async def test_a_lane_counts_committed_events_and_keeps_the_first_bad_answer() -> None:
-    bodies = [b'[{"status":"Committed"},{"status":"Committed"}]', b'{"error":"full"}']
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for body in bodies:
-            await reader.readexactly(3)
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        lane = Lane("127.0.0.1", port, [b"one", b"two"], 2)
-        assert msgspec.msgpack.decode(msgspec.msgpack.encode(lane), type=Lane) == lane
-        latencies, committed, trouble = await run_lane(lane, 0)
-    assert len(latencies) == 2
-    assert committed == 2
-    assert trouble == '{"error":"full"}'
