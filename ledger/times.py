@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
+from functools import lru_cache
 
 from ledger.events import TIME_MS_MAX
 from primitives.errors import InputError
@@ -19,6 +20,7 @@ _TIME = re.compile(
 _DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:Z|[+-][0-9]{2}:[0-9]{2})?")
 _SHOWN_MAX = 40
 _OFFSET_MINUTES_MAX = 14 * 60
+MEMORY_ENTRIES = 8_192
 
 
 def parse_time(text: str, *, where: str | None = None, default_offset_minutes: int | None = None) -> TimeMs:
@@ -32,16 +34,25 @@ def parse_time(text: str, *, where: str | None = None, default_offset_minutes: i
         base, fraction, offset = match.groups()
         minutes = _offset_minutes(offset) if offset else default_offset_minutes
         if minutes is not None and abs(minutes) <= _OFFSET_MINUTES_MAX:
-            try:
-                moment = datetime.fromisoformat(base).replace(tzinfo=timezone(timedelta(minutes=minutes)))
-                time_ms = (moment - _EPOCH) // timedelta(milliseconds=1) + int((fraction or "").ljust(3, "0")[:3])
-            except (ValueError, OverflowError):
-                time_ms = -1
+            time_ms = _whole_ms(base, minutes) + (int(fraction.ljust(3, "0")[:3]) if fraction else 0)
             if time_ms >= 0:
                 return TimeMs(time_ms)
     raise InputError(
         "not a time", where=where, expected="such as 2026-04-13T10:30:00+08:00", got=repr(text[:_SHOWN_MAX])
     )
+
+
+@lru_cache(maxsize=MEMORY_ENTRIES)
+def _whole_ms(base: str, minutes: int) -> int:
+    """Return a time without its fraction in milliseconds since the epoch, remembered; -1000 where it is none.
+
+    What arrives together is of the same few seconds.
+    """
+    try:
+        moment = datetime.fromisoformat(base).replace(tzinfo=timezone(timedelta(minutes=minutes)))
+    except (ValueError, OverflowError):
+        return -1_000
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 def _offset_minutes(offset: str) -> int:

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from rpc.errors import Code
+from rpc.jsonrpc import Call
 from rpc.ports import Services
 
 P = TypeVar("P", bound=msgspec.Struct)
@@ -48,7 +49,8 @@ class Unsettled(Generic[R]):
 class Method(Generic[P, R]):
     """One method of the API. `answer` is a plain function, or for `Work.WAITING` a coroutine function.
 
-    `wait_ms` is the patience of a method of `Work.PATIENT`.
+    `wait_ms` is the patience of a method of `Work.PATIENT`. `quick` may read the whole body of a single call of this
+    method at once; None settles nothing, and what it returns is as sound as what `rpc.jsonrpc` and `decoder` let pass.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Method(Generic[P, R]):
     answer: Callable[[Services, P], R | Unsettled[R] | Awaitable[R]]
     decoder: msgspec.json.Decoder[P] = field(repr=False)
     wait_ms: int = 0
+    quick: Callable[[bytes], Call | None] | None = None
 
 
 AnyMethod = Method[Any, Any]  # Any: a table of methods cannot name each one's types
@@ -96,12 +99,18 @@ def patient_method(
 
 
 def waiting_method(
-    name: str, *, params: type[P], result: type[R], access: Access, errors: tuple[Code, ...] = ()
+    name: str,
+    *,
+    params: type[P],
+    result: type[R],
+    access: Access,
+    errors: tuple[Code, ...] = (),
+    quick: Callable[[bytes], Call | None] | None = None,
 ) -> Callable[[Callable[[Services, P], Awaitable[R]]], Method[P, R]]:
     """Make a method of a coroutine function, which waits for the chain."""
 
     def describe(answer: Callable[[Services, P], Awaitable[R]]) -> Method[P, R]:
-        return _method(name, params, result, access, Work.WAITING, errors, answer)
+        return _method(name, params, result, access, Work.WAITING, errors, answer, quick=quick)
 
     return describe
 
@@ -115,13 +124,14 @@ def _method(
     errors: tuple[Code, ...],
     answer: Callable[[Services, P], R | Unsettled[R] | Awaitable[R]],
     wait_ms: int = 0,
+    quick: Callable[[bytes], Call | None] | None = None,
 ) -> Method[P, R]:
     text = (answer.__doc__ or "").strip()
     assert text, f"{name} has no docstring"
     summary, _, rest = text.partition("\n")
     description = " ".join(rest.split())
     decoder = msgspec.json.Decoder(params)
-    return Method(name, params, result, summary, description, access, work, errors, answer, decoder, wait_ms)
+    return Method(name, params, result, summary, description, access, work, errors, answer, decoder, wait_ms, quick)
 
 
 def table(*groups: tuple[AnyMethod, ...]) -> dict[str, AnyMethod]:
