@@ -78,10 +78,10 @@ class BenchNet(Localnet):
 
 
 @contextmanager
-def network(count: int, *, run: Sequence[str] = ()) -> Iterator[BenchNet]:
+def network(count: int, *, run: Sequence[str] = (), sources_a_bank: int = SOURCES_A_BANK) -> Iterator[BenchNet]:
     """Give a ready network of `count` nodes in a directory of its own; `run` replaces the nodes' module, to profile."""
     directory = Path(tempfile.mkdtemp(prefix="chainnode-bench-"))
-    net = BenchNet(directory)
+    net = BenchNet(directory, sources_a_bank)
     try:
         base = next(base for base in range(BASE_PORT, BASE_PORT + 4_000, 100) if first_taken(count, base) is None)
         net.found(count, base_port=base, now_ms=time.time_ns() // 1_000_000 - 1_000, step=lambda _: None)

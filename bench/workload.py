@@ -98,6 +98,15 @@ class BenchSource:
         self._previous = header_of(raw).hash()
         return raw
 
+    @property
+    def position(self) -> tuple[int, Hash]:
+        """Its next number, and the hash of its last batch."""
+        return self._number, self._previous
+
+    def resume(self, number: int, previous: Hash) -> None:
+        """Go on after batches that were built of a copy of it, or that nobody took."""
+        self._number, self._previous = number, previous
+
 
 def header_of(raw: bytes) -> BatchHeader:
     """Return the header of a batch that was just built."""
@@ -107,10 +116,10 @@ def header_of(raw: bytes) -> BatchHeader:
     return header
 
 
-def batch_body(raw: bytes) -> bytes:
-    """Return the JSON-RPC call that submits a signed batch and waits until it is committed."""
-    body = b'{"jsonrpc":"2.0","id":1,"method":"ledger_submitBatch","params":{"wait":"committed","batch":"%b"}}'
-    return body % base64.b64encode(raw)
+def batch_body(raw: bytes, wait: str = "committed") -> bytes:
+    """Return the JSON-RPC call that submits a signed batch and waits, as a rule until it is committed."""
+    body = b'{"jsonrpc":"2.0","id":1,"method":"ledger_submitBatch","params":{"wait":"%b","batch":"%b"}}'
+    return body % (wait.encode(), base64.b64encode(raw))
 
 
 def http_request(body: bytes, token: str, host: str) -> bytes:

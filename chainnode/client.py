@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 ANSWER_BYTES_MAX = 256 * 1024 * 1024
 TIMEOUT_S = 30.0
 BATCH_CALLS = 50
+RETRY_DEFAULT_MS = 500
+RETRY_PAUSE_S_MAX = 5.0
+RETRY_DOUBLINGS_MAX = 10
 INVALID_PARAMS = -32602
 NOT_FOUND = -32001
 UNAVAILABLE = -32002
@@ -58,6 +61,17 @@ class CallRefused(ChainError):
         self.retryable = data.get("retryable") is True
         self.retry_after_ms = data["retry_after_ms"] if isinstance(data.get("retry_after_ms"), int) else None
         self.trace_id = str(data.get("trace_id", ""))
+
+
+def retry_pause_s(hint_ms: int | None, refusals: int, chance: float) -> float:
+    """Return for how long to wait before a call that was refused so often in a row is made again.
+
+    At least as long as the node says; twice as long with each further refusal, and up to half longer by `chance` (0 to
+    1): callers that were refused together must not come back together.
+    """
+    hint_s = (RETRY_DEFAULT_MS if hint_ms is None else max(1, hint_ms)) / 1_000
+    grown_s = min(hint_s * (1 << min(refusals, RETRY_DOUBLINGS_MAX)), max(hint_s, RETRY_PAUSE_S_MAX))
+    return grown_s * (1 + chance / 2)
 
 
 class NodeClient:

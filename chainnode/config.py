@@ -126,6 +126,7 @@ class GatewaySection(Section, frozen=True):
 
     linger_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 2
     pending_events_max: Count = 100_000
+    pending_wait_ms_max: Milliseconds = 1_000
     batch_events_max: Annotated[int, msgspec.Meta(ge=1, le=1_024)] = 1_000
 
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from typing import Final
 
 import structlog
 
+from chainnode.admission import BATCH_COST, Admission
 from chainnode.config import GatewaySection
 from chainnode.core import NodeCore
 from chainnode.metrics import NodeMetrics
@@ -46,7 +48,6 @@ BATCH_FILL_BYTES: Final = 2 * 1024 * 1024
 BATCH_OVERHEAD_BYTES: Final = 8 * 1024
 OFFER_AGAIN_S: Final = 2.0
 OFFERED_AGAIN_MAX: Final = 256
-RETRY_AFTER_MS: Final = 500
 
 log = structlog.get_logger("gateway")
 
@@ -78,8 +79,10 @@ class NodeGateway:
         self._metrics = metrics
         self._now_ms = now_ms
         self._wake = wake
-        self._pending = PendingEvents(lambda event_id: self._reader.position(event_id) is not None)
-        self._queue: deque[EventId] = deque()
+        self._admission = Admission(settings.pending_wait_ms_max)
+        self._pending = PendingEvents(lambda event_id: self._reader.position(event_id) is not None, self._admission)
+        self._queue: deque[tuple[EventId, int]] = deque()  # with their sizes
+        self._parsing = asyncio.Lock()
         self._work = asyncio.Event()
         self._fault: ChainError | None = None
         self._rights_height: Height | None = None
@@ -92,8 +95,7 @@ class NodeGateway:
     async def submit(self, events: Sequence[NewEvent], wait: Wait, timeout_ms: int) -> list[SubmitResult]:
         """Sign and offer events; return where each stands when all are as far as `wait` says, or after the time-out."""
         self._check_door()
-        if len(self._pending) + len(events) > self._settings.pending_events_max:
-            raise self._full()
+        self.check_room(len(events))
         results: list[SubmitResult | None] = []
         ids: list[EventId] = []
         waiter = Waiter(wait, 0, asyncio.get_running_loop().create_future())
@@ -124,8 +126,7 @@ class NodeGateway:
 
     async def submit_batch(self, batch: bytes, wait: Wait, timeout_ms: int) -> list[SubmitResult]:
         """Offer a batch that its source has signed."""
-        parsed = parse_batch(batch)
-        verify_batch(parsed)
+        parsed = await self._parsed(batch)
         chain = self._core.chain
         chain.check_admission(chain.tip_hash, parsed)
         if chain.has_batch(parsed.hash):
@@ -153,6 +154,23 @@ class NodeGateway:
         await self._wait(waiter, timeout_ms)
         return self._counted([self._standing(event_id) for event_id in parsed.ids])
 
+    def check_room(self, events: int = 1) -> None:
+        """Raise -32005 where so many events more would be refused, before anybody looks at them."""
+        if len(self._pending) + events > self._settings.pending_events_max:
+            raise self._full()
+        if self._admission.full(self._now_ms()):
+            raise self._full("what waits here already takes as long as an event may wait")
+
+    @contextmanager
+    def expecting(self, size: int) -> Iterator[None]:
+        """Count the bytes of a submission that is being read among those that wait; raises as `check_room`."""
+        self.check_room()
+        self._admission.enter(size, self._now_ms())
+        try:
+            yield
+        finally:
+            self._admission.leave(size)
+
     def status(self, event_id: EventId) -> SubmitResult:
         """Return where an event stands that the ledger does not hold."""
         return self._pending.status(event_id)
@@ -173,6 +191,16 @@ class NodeGateway:
         """The number of events on their way."""
         return len(self._pending)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """The bytes on their way, and what their batches cost beside these."""
+        return self._admission.waiting
+
+    @property
+    def room_bytes(self) -> int:
+        """How many may be, at the present pace."""
+        return self._admission.room(self._now_ms())
+
     def synced(self, ticket: int) -> None:
         """Tell who waits for it that the store holds the rows up to this ticket of the chain's."""
         self._pending.synced(ticket)
@@ -180,7 +208,7 @@ class NodeGateway:
     def committed(self, result: CommitResult) -> None:
         """Tell who waits, once a block's rows are synced."""
         now_ms = self._now_ms()
-        for tracked in self._pending.committed(result):
+        for tracked in self._pending.committed(result, now_ms):
             self._metrics.commit_latency.observe(max(0, now_ms - tracked.since_ms) / 1_000)
         if self._outbox is not None and any(item.header.source == self._outbox.source for item in result.batches):
             self._settle()
@@ -221,8 +249,10 @@ class NodeGateway:
         log.error("gateway_disabled", reason=error.reason, error=str(error))
         self._fault, self._outbox = error, None
         self._work.set()
-        for event_id in [event_id for event_id in self._queue if event_id in self._pending.events]:
-            self._pending.refuse_pending(event_id, Refusal(error.reason, str(error)))
+        for event_id, size in self._queue:
+            self._admission.leave(size)
+            if event_id in self._pending.events:
+                self._pending.refuse_pending(event_id, Refusal(error.reason, str(error)))
         self._queue.clear()
 
     def _check_right(self) -> None:
@@ -289,7 +319,8 @@ class NodeGateway:
             if self._reader.position(event_id) is not None:
                 return event_id, None
             self._pending.events[event_id] = Entry(data)
-            self._queue.append(event_id)
+            self._queue.append((event_id, len(data)))
+            self._admission.enter(len(data), self._now_ms())
         self._pending.join(event_id, waiter)
         return event_id, None
 
@@ -327,15 +358,28 @@ class NodeGateway:
         return results
 
     def _full(self, detail: str = "too many events wait to be ordered") -> RpcError:
+        now_ms, settings = self._now_ms(), self._settings
         return RpcError(
             Code.LIMIT_EXCEEDED,
             "gateway_full",
             detail,
-            expected=f"at most {self._settings.pending_events_max} waiting",
+            expected=f"at most {settings.pending_events_max} events, {settings.pending_wait_ms_max} ms",
+            got=f"{len(self._pending)} events, {self._admission.waiting} bytes waiting",
             hint="submit again later",
             retryable=True,
-            retry_after_ms=RETRY_AFTER_MS,
+            retry_after_ms=self._admission.retry_after_ms(now_ms),
         )
+
+    async def _parsed(self, batch: bytes) -> ParsedBatch:
+        """Return a batch whose shape and signature were found good: one a turn of the loop, for votes to pass."""
+        with self.expecting(len(batch) + BATCH_COST):
+            await self._parsing.acquire()
+            try:
+                parsed = parse_batch(batch)
+                verify_batch(parsed)
+            finally:
+                asyncio.get_running_loop().call_soon(self._parsing.release)
+        return parsed
 
     # --- batches
 
@@ -378,7 +422,8 @@ class NodeGateway:
         taken: list[tuple[EventId, bytes]] = []
         size = 0
         while self._queue and len(taken) < count_max and size < fill_bytes:
-            event_id = self._queue.popleft()
+            event_id, queued = self._queue.popleft()
+            self._admission.leave(queued)
             entry = self._pending.events.get(event_id)
             if entry is None or entry.data is None:
                 continue

@@ -136,6 +136,12 @@ class NodeMetrics:
         self.pool_batches = self._gauge("chainnode_pool_batches", "Batches waiting for a block.")
         self.pool_bytes = self._gauge("chainnode_pool_bytes", "Bytes of the batches waiting for a block.")
         self.gateway_pending = self._gauge("chainnode_gateway_pending_events", "Own events waiting to be committed.")
+        self.gateway_waiting = self._gauge(
+            "chainnode_gateway_waiting_bytes", "Bytes that wait at the gateway, batches' own cost included."
+        )
+        self.gateway_room = self._gauge(
+            "chainnode_gateway_room_bytes", "Bytes that may wait at the present pace; above, submissions are refused."
+        )
         self.submissions = self._counter("chainnode_submissions_total", "Events submitted here, by status.", "status")
         self.fsyncs = self._counter("chainnode_fsyncs_total", "Synced writes, by file.", "file")
         self.fsync_seconds = self._histogram(

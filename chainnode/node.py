@@ -315,6 +315,8 @@ class Node:
         self.metrics.pool_bytes.set(pool.size_bytes)
         self.metrics.wal_bytes.set(self.wal.size_bytes)
         self.metrics.gateway_pending.set(self.gateway.pending)
+        self.metrics.gateway_waiting.set(self.gateway.waiting_bytes)
+        self.metrics.gateway_room.set(self.gateway.room_bytes)
         self.metrics.position(
             height=state.tip.height,
             view=state.view,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from chainnode.admission import BATCH_COST, Admission
 from ledger.batches import ParsedBatch
 from ledger.chain import CommitResult
 from primitives.ids import EventId, Hash, TimeMs
@@ -32,6 +33,7 @@ class Tracked(NamedTuple):
 
     ids: tuple[EventId, ...]
     since_ms: TimeMs
+    size: int  # what it counts for in `Admission`
 
 
 @dataclass(slots=True)
@@ -62,8 +64,9 @@ class Entry:
 class PendingEvents:
     """The books of the events on their way; `recorded` says whether the ledger has an event already."""
 
-    def __init__(self, recorded: Callable[[EventId], bool]) -> None:
+    def __init__(self, recorded: Callable[[EventId], bool], admission: Admission) -> None:
         self._recorded = recorded
+        self._admission = admission
         self.events: dict[EventId, Entry] = {}
         self._batches: dict[Hash, Tracked] = {}
         self._numbers: dict[tuple[bytes, int], BatchPlace] = {}
@@ -97,8 +100,11 @@ class PendingEvents:
 
     def track(self, batch: ParsedBatch, now_ms: TimeMs) -> None:
         """Follow the events of a batch until it is ordered or let go."""
-        self._batches.setdefault(batch.hash, Tracked(batch.ids, now_ms))
         header = batch.header
+        if batch.hash not in self._batches:
+            size = batch.size + BATCH_COST
+            self._batches[batch.hash] = Tracked(batch.ids, now_ms, size)
+            self._admission.enter(size, now_ms)
         self._numbers[header.source, header.number] = BatchPlace(batch.hash, Hash(header.previous))
         for event_id in batch.ids:
             if event_id not in self.events:
@@ -128,7 +134,7 @@ class PendingEvents:
         while self._unsynced and self._unsynced[0][0] <= self._synced:
             self.accept(self._unsynced.popleft()[1])
 
-    def committed(self, result: CommitResult) -> list[Tracked]:
+    def committed(self, result: CommitResult, now_ms: TimeMs) -> list[Tracked]:
         """Tell who waits what a block ordered; return the batches of it that were followed here."""
         first = 0
         found: list[Tracked] = []
@@ -136,6 +142,7 @@ class PendingEvents:
             tracked = self._batches.pop(batch.hash, None)
             if tracked is not None:
                 found.append(tracked)
+                self._admission.ordered(tracked.size, now_ms)
             for index, event_id in enumerate(batch.ids if self.events else (), first):
                 # Where another batch brought the event first, that place counts; unless it was not applied there.
                 if event_id in self.events and (tracked is not None or result.outcomes[index].applied):
@@ -184,7 +191,10 @@ class PendingEvents:
 
     def _refuse_batch(self, batch_hash: Hash, refusal: Refusal) -> None:
         tracked = self._batches.pop(batch_hash, None)
-        for event_id in tracked.ids if tracked is not None else ():
+        if tracked is None:
+            return
+        self._admission.leave(tracked.size)
+        for event_id in tracked.ids:
             self.refuse_pending(event_id, refusal)
 
     def refuse_pending(self, event_id: EventId, refusal: Refusal) -> None:

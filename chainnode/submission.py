@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import base64
 import os
+import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
-from chainnode.client import CallRefused, NodeClient, TimedOut, Unreachable
+from chainnode.client import CallRefused, NodeClient, TimedOut, Unreachable, retry_pause_s
 from chainnode.files import locked
 from chainnode.identity import KeyFile
 from chainnode.source_outbox import SourceOutbox
@@ -31,7 +33,6 @@ from primitives.ids import EventId, Hash
 
 CHUNK_EVENTS = 1_000
 CHUNK_BYTES = 2 * 1024 * 1024
-RETRY_DEFAULT_MS = 500
 RETRY_PATIENCE_S = 30.0
 POLL_S = 0.02
 CALL_S_MIN = 0.5  # a node that is well answers within this, so the last call before the end is not made in vain
@@ -199,17 +200,19 @@ def retried(
     *,
     patience_s: float = RETRY_PATIENCE_S,
     clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Json:
     """Return what a call gives; one that the node refuses for the moment is made again for `patience_s`."""
     end = clock() + patience_s
-    while True:
+    for refusals in count():
         try:
             return call()
         except CallRefused as refused:
-            pause_s = (refused.retry_after_ms or RETRY_DEFAULT_MS) / 1_000
-            if not refused.retryable or clock() + pause_s > end:
+            left_s = end - clock()
+            if not refused.retryable or retry_pause_s(refused.retry_after_ms, 0, 0.0) > left_s:
                 raise
-            time.sleep(pause_s)
+            sleep(min(left_s, retry_pause_s(refused.retry_after_ms, refusals, random.random())))  # noqa: S311  no secret
+    raise AssertionError("unreachable")
 
 
 def send_within(client: NodeClient, door: Door, events: Sequence[NewEvent], *, timeout_s: float) -> list[Json]:

@@ -9,6 +9,7 @@ drawn tree in `primitives.errors`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -95,6 +96,14 @@ class Gateway(Protocol):
 
     async def submit_batch(self, batch: bytes, wait: Wait, timeout_ms: int) -> list[SubmitResult]:
         """Offer a batch that its source has signed; as `submit`, but a bad batch raises and none of it is taken."""
+        ...
+
+    def check_room(self, events: int = 1) -> None:
+        """Raise -32005 where so many events more would be refused; costs microseconds."""
+        ...
+
+    def expecting(self, size: int) -> AbstractContextManager[None]:
+        """Raise as `check_room`; else count the bytes of a submission among those that wait while its body is read."""
         ...
 
     def status(self, event_id: EventId) -> SubmitResult:

@@ -11,6 +11,7 @@ and 503; its body is a JSON-RPC error all the same. Whatever reaches a method is
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import secrets
 import ssl
@@ -33,6 +34,8 @@ from rpc.resources import add_resources
 
 # Larger bodies take milliseconds to parse and are parsed beside the loop.
 PARSED_INLINE_BYTES_MAX = 128 * 1024
+# Larger bodies of callers with a token are submissions; whether there is room is asked before they are read.
+SUBMISSION_BYTES_MIN = 64 * 1024
 BODY_TIMEOUT_S = 30
 KEEPALIVE_TIMEOUT_S = 60
 # How long a refused request's body is read and thrown away, so that its sender sees the refusal and no reset.
@@ -63,6 +66,7 @@ HTTP_STATUS: dict[str, int] = {
     "body_too_slow": 408,
     "too_many_requests": 429,
     "busy": 503,
+    "gateway_full": 503,
 }
 
 log = structlog.get_logger("rpc")
@@ -221,7 +225,12 @@ class RpcServer:
         _check_content(request)
         # Whoever may not submit has nothing large to say.
         limit = self._settings.body_bytes_max if caller.may_submit else READ_BODY_BYTES_MAX
-        body = await _read_body(request, min(limit, self._settings.body_bytes_max))
+        limit = min(limit, self._settings.body_bytes_max)
+        size = request.content_length or 0
+        if caller.may_submit and SUBMISSION_BYTES_MIN <= size <= limit:
+            body = await self._read_submission(request, limit, size)
+        else:
+            body = await _read_body(request, limit)
         try:
             if len(body) <= PARSED_INLINE_BYTES_MAX:
                 parsed = self._dispatcher.parse(body)
@@ -238,6 +247,20 @@ class RpcServer:
         if answer.body is None:
             return web.Response(status=204)
         return web.Response(body=answer.body, status=status, content_type=JSON_TYPE)
+
+    async def _read_submission(self, request: web.Request, limit: int, size: int) -> bytes:
+        """Return the body of what can only be a submission; one for which there is no room is not even parsed.
+
+        It is read all the same: its sender could not see the refusal otherwise, and would have to connect again.
+        """
+        gateway = self._services.gateway
+        try:
+            gateway.check_room()
+        except RpcError:
+            await _throw_away(request)
+            raise
+        with gateway.expecting(size):
+            return await _read_body(request, limit)
 
     async def _preflight(self, request: web.Request) -> web.StreamResponse:
         """Tell a browser whether a page of an allowed origin may call; any other was refused before this."""
@@ -362,6 +385,14 @@ async def _read_body(request: web.Request, limit: int) -> bytes:
             got=f"{size} bytes",
         ) from None
     return b"".join(parts)
+
+
+async def _throw_away(request: web.Request) -> None:
+    """Read what is left of a body, for a while, and forget it."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGERING_TIME_S):
+            async for _ in request.content.iter_any():
+                pass
 
 
 def _http_refusal(error: web.HTTPException, request: web.Request) -> RpcError:

@@ -181,6 +181,7 @@ async def submit(services: Services, params: Submit | ReadySubmit) -> SubmitAnsw
     `wait` none returns at once, accepted when they are synced in the gateway's outbox, committed when they stand in a
     block. After the server's time-out the present status is answered instead. One malformed event refuses them all.
     """
+    services.gateway.check_room(len(params.events))
     events = params.events if isinstance(params, ReadySubmit) else await _events(params.events)
     results = await services.gateway.submit(events, params.wait, services.wait_timeout_ms)
     return _answer(services, results)
@@ -195,6 +196,7 @@ async def submit(services: Services, params: Submit | ReadySubmit) -> SubmitAnsw
 )
 async def submit_batch(services: Services, params: SubmitBatch) -> SubmitAnswer:
     """A batch that its source has signed itself: taken whole or refused whole."""
+    services.gateway.check_room()
     batch = base64_bytes(params.batch, "$.batch")
     results = await services.gateway.submit_batch(batch, params.wait, services.wait_timeout_ms)
     return _answer(services, results)

@@ -10,7 +10,16 @@ from typing import ClassVar
 
 import pytest
 
-from chainnode.client import BATCH_CALLS, CallRefused, NodeClient, TimedOut, Unreachable
+from chainnode.client import (
+    BATCH_CALLS,
+    RETRY_DEFAULT_MS,
+    RETRY_PAUSE_S_MAX,
+    CallRefused,
+    NodeClient,
+    TimedOut,
+    Unreachable,
+    retry_pause_s,
+)
 from primitives.errors import UsageError
 
 
@@ -151,3 +160,13 @@ def test_limit_holds_for_a_connection_that_is_open(endpoint: str) -> None:
 
 def test_path_of_a_parameter_is_told_as_its_name() -> None:
     assert str(CallRefused({"message": "no block at this height yet: got 9 ($.height)"})).endswith("got 9 (height)")
+
+
+def test_a_refused_caller_rests_at_least_as_long_as_it_is_told_and_not_for_ever() -> None:
+    assert retry_pause_s(200, 0, 0.0) == 0.2
+    assert retry_pause_s(200, 1, 0.0) == 0.4
+    assert retry_pause_s(200, 0, 1.0) == pytest.approx(0.3)
+    assert retry_pause_s(200, 50, 0.0) == RETRY_PAUSE_S_MAX
+    assert retry_pause_s(60_000, 3, 0.0) == 60.0, "what the node says goes before our own bound"
+    assert retry_pause_s(None, 0, 0.0) == RETRY_DEFAULT_MS / 1_000
+    assert retry_pause_s(-5, 0, 0.0) > 0

@@ -10,21 +10,23 @@ from pathlib import Path
 
 import pytest
 
+from chainnode import gateway as gateway_module
+from chainnode.admission import BATCH_COST, RETRY_MS_MAX, RETRY_MS_MIN, WAITING_MIN
 from chainnode.config import GatewaySection
 from chainnode.gateway import NodeGateway
 from chainnode.metrics import NodeMetrics
 from chainnode.source_outbox import SourceOutbox
-from ledger.batches import ParsedBatch, build_batch, parse_batch
+from ledger.batches import Batch, ParsedBatch, build_batch, parse_batch
 from ledger.chain import CommitResult
 from ledger.events import Event
 from ledger.governance import RETIRE_SOURCE
 from ledger.governance_bodies import RetireSource, retirement_statement
 from primitives.encoding import Record, decode, encode
-from primitives.errors import StorageError
+from primitives.errors import InputError, SignatureError, StorageError
 from primitives.ids import ZERO_HASH, Hash, Height, SourceKey, TimeMs
 from primitives.keys import SigningKey
 from primitives.votes import COMMIT, QuorumCertificate
-from rpc.errors import RpcError
+from rpc.errors import Code, RpcError
 from rpc.ports import NewEvent, SubmitStatus, Wait
 from sim.cluster import Cluster
 from sim.network import CALM
@@ -124,6 +126,12 @@ def retirement(chain_id: Hash) -> RetireSource:
 def new_event(number: int) -> NewEvent:
     event = decode(Event, statement(OWN, number, NOW), size_max=1 << 16)
     return NewEvent(event.kind, event.schema, event.body, event.reference, TimeMs(event.expires_ms))
+
+
+def with_other_signature(batch: ParsedBatch) -> bytes:
+    """Return a batch that its source did not sign."""
+    shape = decode(Batch, batch.raw, size_max=1 << 22)
+    return encode(Batch(shape.header, bytes(64), shape.events))
 
 
 def run(main: Callable[[], Coroutine[None, None, None]]) -> None:
@@ -306,5 +314,106 @@ def test_a_source_that_is_removed_signs_nothing_more_and_what_waited_is_refused_
             assert not task.done()
         again = World(tmp_path / "outbox2", key_of(OTHER, "source"))
         assert again.gateway.source_position(SourceKey(key_of(OWN, "source").public)) is not None
+
+    run(main)
+
+
+def filled(world: World) -> None:
+    """Let as much wait as may."""
+    world.gateway._admission.enter(WAITING_MIN, NOW)
+
+
+def test_a_full_gateway_refuses_before_it_looks_at_what_comes(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World(tmp_path / "outbox", key_of(OWN, "source"))
+        filled(world)
+        before = world.gateway.waiting_bytes
+        for wait in Wait:
+            with pytest.raises(RpcError, match="takes as long") as caught:
+                await world.gateway.submit_batch(b"no batch at all", wait, SOON_MS)
+            assert (caught.value.code, caught.value.reason) == (Code.LIMIT_EXCEEDED, "gateway_full")
+            assert caught.value.retryable
+            assert RETRY_MS_MIN <= (caught.value.retry_after_ms or 0) <= RETRY_MS_MAX
+            with pytest.raises(RpcError, match="takes as long"):
+                await world.gateway.submit([new_event(1)], wait, SOON_MS)
+        assert (world.gateway.waiting_bytes, world.gateway.pending) == (before, 0)
+        world.gateway._admission.leave(WAITING_MIN)
+        with pytest.raises(InputError):
+            await world.gateway.submit_batch(b"no batch at all", Wait.NONE, SOON_MS)
+
+    run(main)
+
+
+def test_what_waits_counts_until_it_is_ordered_refused_or_let_go(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World(tmp_path / "outbox", key_of(OWN, "source"))
+        first, rival = world.batch(1, 2), world.batch(3)
+        await world.gateway.submit_batch(first.raw, Wait.NONE, SOON_MS)
+        assert world.gateway.waiting_bytes == first.size + BATCH_COST
+        with pytest.raises(RpcError, match="twice"):
+            await world.gateway.submit_batch(rival.raw, Wait.NONE, SOON_MS)
+        with pytest.raises(SignatureError):
+            await world.gateway.submit_batch(with_other_signature(first), Wait.NONE, SOON_MS)
+        assert world.gateway.waiting_bytes == first.size + BATCH_COST
+        world.commit(first)
+        assert world.gateway.waiting_bytes == 0
+        async with world.running():
+            await world.gateway.submit([new_event(1)], Wait.ACCEPTED, 5_000)
+            assert world.outbox is not None
+            assert world.gateway.waiting_bytes == len(world.outbox.pending[0]) + BATCH_COST
+            world.commit(parse_batch(world.outbox.pending[0]))
+            assert world.gateway.waiting_bytes == 0
+
+    run(main)
+
+
+def test_events_that_were_never_signed_stop_counting_with_the_key(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World(tmp_path / "outbox", key_of(OWN, "source"))
+        await world.gateway.submit([new_event(1), new_event(2)], Wait.NONE, SOON_MS)
+        assert world.gateway.waiting_bytes > 0
+        world.commit(world.signed(retirement(world.chain.chain_id), kind=RETIRE_SOURCE))
+        assert world.gateway.waiting_bytes == 0
+
+    run(main)
+
+
+def test_a_body_that_is_being_read_counts_among_what_waits(tmp_path: Path) -> None:
+    world = World(tmp_path / "outbox", None)
+    with world.gateway.expecting(WAITING_MIN):
+        with pytest.raises(RpcError, match="takes as long"):
+            world.gateway.check_room()
+        with pytest.raises(RpcError, match="takes as long"), world.gateway.expecting(1):
+            pass
+    world.gateway.check_room()
+
+
+def test_batches_that_come_together_are_parsed_one_a_turn_of_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        world = World(tmp_path / "outbox", None)
+        turns: list[int] = []
+        turn = [0]
+
+        def noted(data: bytes) -> ParsedBatch:
+            turns.append(turn[0])
+            return parse_batch(data)
+
+        async def count() -> None:
+            while True:
+                turn[0] += 1
+                await asyncio.sleep(0)
+
+        monkeypatch.setattr(gateway_module, "parse_batch", noted)
+        counting = asyncio.create_task(count())
+        raws, at = [], (0, ZERO_HASH)
+        for number in range(8):
+            batch = world.batch(number, at=at)
+            raws.append(batch.raw)
+            at = (number + 1, batch.hash)
+        await asyncio.gather(*(world.gateway.submit_batch(raw, Wait.NONE, SOON_MS) for raw in raws))
+        counting.cancel()
+        assert len(turns) == len(set(turns)) == len(raws)
 
     run(main)

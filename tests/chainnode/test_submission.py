@@ -111,6 +111,21 @@ def test_call_that_may_pass_later_is_made_again_and_no_other() -> None:
         retried(refusing(3, retryable=True), patience_s=0.0)
 
 
+def test_refusals_in_a_row_are_answered_with_longer_pauses_that_differ() -> None:
+    slept: list[float] = []
+    retried(refusing(6, retryable=True), clock=lambda: sum(slept), sleep=slept.append)
+    for place, pause_s in enumerate(slept):
+        assert 0.001 * 2**place <= pause_s <= 0.0015 * 2**place
+    assert len({pause_s / 2**place for place, pause_s in enumerate(slept)}) == len(slept)
+
+
+def test_patience_ends_within_its_time() -> None:
+    slept: list[float] = []
+    with pytest.raises(CallRefused):
+        retried(refusing(1_000, retryable=True), patience_s=0.1, clock=lambda: sum(slept), sleep=slept.append)
+    assert 0.09 < sum(slept) <= 0.1
+
+
 def test_key_numbers_its_batches_and_an_event_that_is_known_is_not_signed_again(tmp_path: Path) -> None:
     node, key, path = FakeNode(), new_key("source", member="cb"), tmp_path / "cb.key"
     for _ in range(2):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -133,6 +134,7 @@ class MemoryNode:
     auto_commit: bool = True
     is_ready: bool = True
     refuse_next: Exception | None = None
+    full: RpcError | None = None
     member: str = "bank-a"
     key_use: str = "source"
 
@@ -144,6 +146,8 @@ class MemoryNode:
         self.waiting: list[bytes] = []
         self.known: dict[EventId, SubmitStatus] = {}
         self.references = 0
+        self.asked_for_room = 0
+        self.expected: list[int] = []
 
     def now_ms(self) -> TimeMs:
         return TimeMs(self.now)
@@ -316,6 +320,19 @@ class MemoryGateway:
         self.submit_batch = node.submit_batch
         self.status = node.event_status
         self.source_position = node.source_position
+        self.node = node
+
+    def check_room(self, events: int = 1) -> None:
+        del events
+        self.node.asked_for_room += 1
+        if self.node.full is not None:
+            raise self.node.full
+
+    @contextmanager
+    def expecting(self, size: int) -> Iterator[None]:
+        self.check_room()
+        self.node.expected.append(size)
+        yield
 
 
 @dataclass

@@ -11,6 +11,7 @@ import pytest
 
 from rpc import connections as connections_module
 from rpc import server as server_module
+from rpc.errors import Code, RpcError
 from rpc.methods.catalogue import METHODS
 from rpc.server import RpcServer
 
@@ -167,3 +168,45 @@ async def test_stopping_ends_idle_connections(limited) -> None:
     await asyncio.wait_for(server.stop(), 5)
     assert await asyncio.wait_for(reader.read(), 5) == b""
     writer.close()
+
+
+FULL = RpcError(Code.LIMIT_EXCEEDED, "gateway_full", "too much waits", retryable=True, retry_after_ms=1_500)
+
+
+async def test_a_large_submission_to_a_full_gateway_is_refused_unparsed_and_keeps_its_connection(
+    limited, node, token, monkeypatch
+) -> None:
+    server = await limited(connections_max=1)
+    parsed: list[bytes] = []
+    parse = server._dispatcher.parse
+    monkeypatch.setattr(server._dispatcher, "parse", lambda body: parsed.append(body) or parse(body))
+    node.full = FULL
+    headers = {**JSON, "Authorization": f"Bearer {token}"}
+    try:
+        async with aiohttp.ClientSession() as session:
+            for _ in range(2):
+                body = b" " * server_module.SUBMISSION_BYTES_MIN
+                async with session.post(server.address, data=body, headers=headers) as response:
+                    data = (await response.json())["error"]["data"]
+                    assert (response.status, response.headers["Retry-After"]) == (503, "2")
+                    assert (data["reason"], data["retry_after_ms"]) == ("gateway_full", 1_500)
+                    assert response.headers.get("Connection") != "close"
+            assert parsed == []
+            async with session.post(server.address, json=READ, headers=headers) as response:
+                assert response.status == 200, "what reads is answered"
+    finally:
+        await server.stop()
+
+
+async def test_a_large_submission_counts_among_what_waits_while_it_is_read(limited, node, token) -> None:
+    server = await limited()
+    headers = {**JSON, "Authorization": f"Bearer {token}"}
+    try:
+        async with aiohttp.ClientSession() as session:
+            for size, with_token in ((1_000, True), (70_000, False), (70_000, True)):
+                body = b" " * size
+                async with session.post(server.address, data=body, headers=headers if with_token else JSON) as response:
+                    assert (await response.json())["error"]["code"] == -32700
+        assert node.expected == [70_000]
+    finally:
+        await server.stop()

@@ -200,6 +200,16 @@ async def test_a_full_gateway_says_when_to_come_back(client, node, token: str) -
     assert (error["code"], error["data"]["retryable"], error["data"]["retry_after_ms"]) == (-32005, True, 250)
 
 
+@pytest.mark.parametrize("params", [{"batch": "AAAA"}, {"events": [{"kind": "no.such.kind", "body": {}}]}])
+async def test_a_full_gateway_is_asked_before_the_events_are_looked_at(client, node, token: str, params) -> None:
+    node.full = RpcError(Code.LIMIT_EXCEEDED, "gateway_full", "too much waits", retryable=True, retry_after_ms=250)
+    method = "ledger_submitBatch" if "batch" in params else "ledger_submit"
+    error = await client.error(method, params, token=token)
+    assert (error["code"], error["data"]["reason"]) == (-32005, "gateway_full")
+    node.full = None
+    assert (await client.error(method, params, token=token))["code"] == -32602
+
+
 async def test_a_refused_event_of_several_is_told_beside_the_others(client, node, token: str) -> None:
     expired = as_json(node, 1) | {"expires": "2025-01-01T00:00:00Z"}
     answer = await client.call("ledger_submit", {"events": [as_json(node, 0), expired]}, token=token)

@@ -1,0 +1,336 @@
+"""`python -m bench.overload`: what becomes of a real network at twice the load that it can take.
+
+Here: the peak (each source one request at a time), then requests at a multiple of it, sent by processes of their own
+whatever the nodes answer; committed events a second, latency of what was admitted, refusals by name, memory and the
+lag of each node's loop, in windows. Not here: sending (`bench.flood`), starting nodes (`bench.network`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from statistics import median
+from typing import Any
+from urllib.request import urlopen
+
+import msgspec
+
+from bench.flood import FloodJob, FloodLane
+from bench.measure import cpu_seconds, latency_ms, machine, metric_sum
+from bench.network import BenchNet, network
+from bench.report import table
+from bench.workload import BenchSource, batch_body, http_request, write_frames
+from chainnode.home import Home
+from chainnode.identity import read_token
+from sim.arguments import Parser, whole
+
+SOURCES_A_BANK = 56
+PEAK_SOURCES = {1_000: 16, 1: 64}
+WINDOW_S = 5.0
+DRIVERS = 2
+SAMPLE_S = 0.5
+SPARE = 1.3
+EVENT_COUNTER = "chainnode_events_committed_total"
+_BUCKET = re.compile(r'^(chainnode_[a-z_]+)_bucket\{le="([^"]+)"\} ([0-9.e+]+)$', re.MULTILINE)
+
+Figures = dict[str, Any]  # Any: JSON
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what the command line asks for and print the figures."""
+    parser = Parser(prog="python -m bench.overload", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--events", type=whole(1, 1_000), default=1_000, help="events in a batch (1000)")
+    parser.add_argument("--seconds", type=whole(5, 3_600), default=60, help="length of the overload (60)")
+    parser.add_argument("--peak-seconds", type=whole(2, 600), default=15, help="length of each peak run (15)")
+    parser.add_argument("--factor", type=whole(1, 100), default=2, help="multiple of the peak that is offered (2)")
+    parser.add_argument("--wait", choices=("none", "accepted", "committed"), help="what requests wait for")
+    parser.add_argument("--honour", action="store_true", help="let refused sources rest as the refusals say")
+    parser.add_argument("--plot", type=Path, help="draw throughput, latency and memory over time to this SVG file")
+    options = parser.parse_args(arguments)
+    with network(4, sources_a_bank=SOURCES_A_BANK) as net:
+        figures = Overload(net, options).run()
+    if options.plot:
+        from bench.overload_plot import draw
+
+        options.plot.write_text(draw(figures))
+    print(json.dumps(figures) if options.json else table({k: v for k, v in figures.items() if k != "samples"}))
+    return 0
+
+
+def say(text: str) -> None:
+    """Tell on stderr how far it is."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class Samples(threading.Thread):
+    """Reads, twice a second, what each node holds in memory and how many events are committed."""
+
+    def __init__(self, net: BenchNet) -> None:
+        super().__init__(daemon=True)
+        self._pids = [node.pid or 0 for node in net.load().nodes]
+        self._ops = [node.ops for node in net.load().nodes]
+        self._ending = threading.Event()
+        self.rows: list[Figures] = []
+        self.started = time.perf_counter()
+        self.first = self._metrics()
+        self.last: list[str] = []
+
+    def run(self) -> None:
+        """Sample until told to end."""
+        while not self._ending.wait(SAMPLE_S):
+            self.rows.append(self._row())
+
+    def finish(self) -> None:
+        """Stop, with a last reading."""
+        self._ending.set()
+        self.join()
+        self.last = self._metrics()
+
+    def _row(self) -> Figures:
+        with urlopen(f"{self._ops[0]}/metrics", timeout=30) as answer:
+            text = answer.read().decode()
+        memory = [memory_bytes(Path(f"/proc/{pid}/status").read_text()) for pid in self._pids]
+        return {
+            "at_s": round(time.perf_counter() - self.started, 2),
+            "committed": metric_sum(text, EVENT_COUNTER),
+            "pending": metric_sum(text, "chainnode_gateway_pending_events"),
+            "rss_mib": [round(total / (1 << 20), 1) for total, _ in memory],
+            "anonymous_mib": [round(anonymous / (1 << 20), 1) for _, anonymous in memory],
+        }
+
+    def _metrics(self) -> list[str]:
+        texts = []
+        for ops in self._ops:
+            with urlopen(f"{ops}/metrics", timeout=30) as answer:
+                texts.append(answer.read().decode())
+        return texts
+
+    def histogram(self, name: str) -> list[dict[str, float]]:
+        """Return, for each node, the growth of a histogram's buckets by upper bound in seconds."""
+        return [
+            {bound: buckets(late, name)[bound] - count for bound, count in buckets(early, name).items()}
+            for early, late in zip(self.first, self.last, strict=True)
+        ]
+
+    def growth(self, name: str) -> list[float]:
+        """Return by how much a counter grew at each node."""
+        return [
+            metric_sum(late, name) - metric_sum(early, name) for early, late in zip(self.first, self.last, strict=True)
+        ]
+
+
+def memory_bytes(status: str) -> tuple[int, int]:
+    """Return resident and anonymous memory from /proc status; the rest is files that are mapped, as LevelDB's are."""
+
+    def read(name: str) -> int:
+        found = re.search(rf"^{name}:\s+(\d+) kB", status, re.MULTILINE)
+        return int(found[1]) * 1024 if found else 0
+
+    return read("VmRSS"), read("RssAnon")
+
+
+def buckets(text: str, name: str) -> dict[str, float]:
+    """Return a histogram's cumulative buckets."""
+    return {bound: float(count) for found, bound, count in _BUCKET.findall(text) if found == name}
+
+
+def bucket_percentile(growth: dict[str, float], share: float) -> float:
+    """Return the upper bound, in seconds, of the bucket that holds a percentile."""
+    total = max(growth.values(), default=0.0)
+    for bound, count in sorted(((float(bound), count) for bound, count in growth.items())):
+        if total and count >= share * total:
+            return bound
+    return 0.0
+
+
+class Overload:
+    """One network, its peak, and what it does above that."""
+
+    def __init__(self, net: BenchNet, options: argparse.Namespace) -> None:
+        self.net, self.options = net, options
+        self.sources = net.sources()
+        self.wait = options.wait or ("committed" if options.events > 1 else "none")
+        self._jobs = 0
+
+    def run(self) -> Figures:
+        """Return all figures."""
+        options = self.options
+        peak = self.peak()
+        rate = peak / options.events * options.factor
+        count = int(peak / options.events * options.seconds * SPARE / len(self.sources)) + 4
+        say(f"peak {peak:,.0f} events/s; building {count * len(self.sources):,} requests")
+        lanes = self.lanes(self.sources, count, self.wait)
+        samples = Samples(self.net)
+        cpu = self._cpu()
+        samples.start()
+        found = self.flood(lanes, rate=rate, seconds=options.seconds)
+        samples.finish()
+        used = [late - early for late, early in zip(self._cpu(), cpu, strict=True)]
+        return self.report(peak, rate, found, samples, used)
+
+    def peak(self) -> float:
+        """Return the most events a second of three closed loops, after one that warms up."""
+        options = self.options
+        sources = self.sources[: PEAK_SOURCES.get(options.events, 16)]
+        rates: list[float] = []
+        guess = 25_000 if options.events > 16 else 1_500 * options.events
+        for number in range(3):
+            count = int(guess / options.events * options.peak_seconds / len(sources)) + 2
+            lanes = self.lanes(sources, count, "committed")
+            found = self.flood(lanes, rate=0.0, seconds=0.0)
+            seconds = max(each[1] for each in found["answers"])
+            rates.append(sum(each[4] for each in found["answers"]) / seconds)
+            guess = rates[-1] * 1.2
+            say(f"peak, run {number}: {rates[-1]:,.0f} events/s")
+        return max(rates[1:])
+
+    def lanes(self, sources: Sequence[BenchSource], count: int, wait: str) -> list[FloodLane]:
+        """Build each source's next requests, on all cores, and return who sends them."""
+        nodes = self.net.load().nodes
+        jobs = []
+        for place, source in enumerate(sources):
+            node = nodes[source.node]
+            host = node.rpc.removeprefix("http://").rstrip("/")
+            path = self.net.directory / f"requests-{place}"
+            jobs.append((source, path, count, self.options.events, wait, read_token(Home(Path(node.home)).token), host))
+        with ProcessPoolExecutor(DRIVERS) as pool:
+            built = list(pool.map(build, jobs))
+        lanes = []
+        for source, (number, previous), (_, path, *_, host) in zip(sources, built, jobs, strict=True):
+            source.resume(number, previous)
+            name, _, port = host.rpartition(":")
+            lanes.append(FloodLane(name, int(port), str(path), self.options.events))
+        return lanes
+
+    def flood(self, lanes: Sequence[FloodLane], *, rate: float, seconds: float) -> Figures:
+        """Run the drivers side by side and return what all of them saw."""
+        processes = []
+        for number in range(DRIVERS):
+            part = list(lanes[number::DRIVERS])
+            path = self.net.directory / f"flood-{number}"
+            path.write_bytes(msgspec.msgpack.encode(FloodJob(part, rate / DRIVERS, seconds, self.options.honour)))
+            processes.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "bench.flood", str(path)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    cwd=Path(__file__).parents[1],
+                )
+            )
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n", "a driver could not load its job"
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        found = [json.loads(process.communicate()[0]) for process in processes]
+        return {
+            "answers": [answer for each in found for answer in each["answers"]],
+            "unsent": sum(each["unsent"] for each in found),
+            "exhausted": sum(each["exhausted"] for each in found),
+            "cpu_seconds": sum(each["cpu_seconds"] for each in found),
+        }
+
+    def _cpu(self) -> list[float]:
+        return [cpu_seconds(Path(f"/proc/{node.pid}/stat").read_text()) for node in self.net.load().nodes]
+
+    def report(self, peak: float, rate: float, found: Figures, samples: Samples, cpu: list[float]) -> Figures:
+        """Return the figures of the overload."""
+        seconds = self.options.seconds
+        windows = committed_windows(samples.rows, seconds)
+        good = [each for each in found["answers"] if each[2] in ("committed", "pending")]
+        refused = [each for each in found["answers"] if each[3]]
+        committed = sum(windows) * WINDOW_S
+        memory = {
+            name: {
+                "after_10_s": figure_at(samples.rows, name, 10.0),
+                "at_the_end": figure_at(samples.rows, name, float(seconds)),
+                "most": [max(row[name][node] for row in samples.rows) for node in range(4)],
+            }
+            for name in ("rss_mib", "anonymous_mib")
+        }
+        return {
+            "machine": machine(),
+            "events_a_request": self.options.events,
+            "wait": self.wait,
+            "peak_events_per_second": round(peak),
+            "offered_events_per_second": round(rate * self.options.events),
+            "sent_requests": len(found["answers"]),
+            "unsent_requests": found["unsent"],
+            "exhausted_lanes": found["exhausted"],
+            "committed_events_per_second": round(committed / seconds),
+            "share_of_peak": round(committed / seconds / peak, 3),
+            "windows_events_per_second": [round(each) for each in windows],
+            "windows_share_of_peak": [round(each / peak, 2) for each in windows],
+            "admitted_latency_ms": latency_ms(sorted(each[1] - each[0] for each in good)) if good else {},
+            "commit_latency_ms": {
+                f"p{share}": [
+                    round(bucket_percentile(each, share / 100) * 1_000)
+                    for each in samples.histogram("chainnode_commit_latency_seconds")
+                ]
+                for share in (50, 99)
+            },
+            "refusals": dict(Counter(f"{each[3]} {each[2]}" for each in refused)),
+            "refusal_ms": latency_ms(sorted(each[1] - each[0] for each in refused)) if refused else {},
+            "loop_lag_ms": {
+                f"p{share}": [
+                    round(bucket_percentile(each, share / 100) * 1_000, 1)
+                    for each in samples.histogram("chainnode_loop_lag_seconds")
+                ]
+                for share in (50, 99)
+            },
+            "view_changes": samples.growth("chainnode_view_changes_total"),
+            "messages_dropped": samples.growth("chainnode_messages_dropped_total"),
+            "cpu_us_per_event_per_validator": round(sum(cpu) / 4 / max(1.0, committed) * 1e6, 2),
+            "driver_cpu_seconds": round(found["cpu_seconds"], 1),
+            "memory": memory,
+            "samples": samples.rows,
+            "latency_by_second": latency_by_second(good),
+        }
+
+
+def build(job: tuple[BenchSource, Path, int, int, str, str, str]) -> tuple[int, bytes]:
+    """Write a source's next requests to a file; return its next number and the hash of its last batch."""
+    source, path, count, events, wait, token, host = job
+    write_frames(path, (http_request(batch_body(source.batch(events), wait), token, host) for _ in range(count)))
+    return source.position
+
+
+def committed_windows(rows: Sequence[Figures], seconds: float) -> list[float]:
+    """Return the events a second that were committed in each window."""
+    rates = []
+    for number in range(int(seconds // WINDOW_S)):
+        inside = [row for row in rows if number * WINDOW_S - SAMPLE_S <= row["at_s"] <= (number + 1) * WINDOW_S]
+        first, last = inside[0], inside[-1]
+        rates.append((last["committed"] - first["committed"]) / (last["at_s"] - first["at_s"]))
+    return rates
+
+
+def figure_at(rows: Sequence[Figures], name: str, at_s: float) -> list[float]:
+    """Return the medians of each node's figure in the samples around a moment."""
+    near = sorted(rows, key=lambda row: abs(row["at_s"] - at_s))[:5]
+    return [round(median(row[name][node] for row in near), 1) for node in range(4)]
+
+
+def latency_by_second(answers: Sequence[Sequence[float]]) -> list[tuple[int, float]]:
+    """Return the median latency in ms of what was answered in each second."""
+    by_second: dict[int, list[float]] = {}
+    for sent, at, *_ in answers:
+        by_second.setdefault(int(at), []).append((at - sent) * 1_000)
+    return [(second, round(median(each), 1)) for second, each in sorted(by_second.items())]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
