@@ -3,8 +3,9 @@
 It decodes each batch, validates its events, hashes them, builds the trees, verifies one signature, and writes the same
 rows to LevelDB: those of the ledger synced, those of the index not. Nothing else: no network, no votes, no proposals,
 no state, no second reading. It shares no code with the node: a slow part of the node would make the floor slow too and
-flatter the ratio. The processor time of each step is counted apart; `background` is LevelDB's compaction, which runs in
-a thread of its own.
+flatter the ratio. Events that are signed one by one are batches of one: what a block shares (two synced writes, the
+growth of the log) as many of them share as `--block` says, and their verification is told apart. The processor time of
+each step is counted apart; `background` is LevelDB's compaction, which runs in a thread of its own.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import cache
 from hashlib import sha256
+from itertools import islice
 from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,7 +32,9 @@ from nacl.bindings import crypto_sign_open
 
 BATCHES_MAX = 1_000_000
 BLOCK_BATCHES = 4
+BLOCK_LONE = 32
 STAND_ALONE_BATCHES = 400
+STAND_ALONE_LONE = 20_000
 TILE = 256
 TAG = b"chainnode/v1/batch\0"
 
@@ -120,6 +124,11 @@ class Statement(Shape, frozen=True):
     time_ms: Count
 
 
+_decode_batch = msgspec.msgpack.Decoder(Batch).decode
+_decode_event = msgspec.msgpack.Decoder(Event).decode
+_decode_body = msgspec.msgpack.Decoder(Statement).decode
+_encode = msgspec.msgpack.Encoder().encode
+
 texts = attrgetter("message_type", "reason", "currency", "terminal_certificate")
 _TEXTS = re.compile(r"[a-z]{4}[.a-z0-9]*,([A-Z0-9]{4})?,([A-Z]{3})?,[A-Z0-9-]*")
 
@@ -206,131 +215,152 @@ def root_of(leaves: list[bytes]) -> bytes:
     return level[0]
 
 
-def run(frames: Iterator[bytes], directory: str) -> dict[str, Any]:
-    """Take all batches, in blocks of four, and return the cost."""
-    decode_batch = msgspec.msgpack.Decoder(Batch).decode
-    decode_event = msgspec.msgpack.Decoder(Event).decode
-    decode_body = msgspec.msgpack.Decoder(Statement).decode
-    encode = msgspec.msgpack.Encoder().encode
-    database = plyvel.DB(
-        directory,
-        create_if_missing=True,
-        write_buffer_size=32 << 20,
-        lru_cache_size=32 << 20,
-        bloom_filter_bits=10,
-        compression=None,
-    )
-    index = plyvel.DB(f"{directory}.index", create_if_missing=True, write_buffer_size=8 << 20, compression=None)
-    log = Log()
-    total = blocks = count_bytes = 0
-    block: list[tuple[bytes, list[bytes]]] = []
-    body_rows: list[tuple[bytes, bytes]] = []
-    index_rows: list[tuple[bytes, bytes]] = []
-    cpu_started, wall_started = time.process_time(), time.perf_counter()
-    steps = Steps()
-    for raw in frames:
-        steps.done("read")
-        batch = decode_batch(raw)
-        events = [decode_event(item) for item in batch.events]
-        bodies = [decode_body(event.body) for event in events]
+class Stores:
+    """The two LevelDB stores, opened as a node opens its own."""
+
+    def __init__(self, directory: str) -> None:
+        self.ledger: Any = plyvel.DB(  # Any: plyvel has no type information
+            directory,
+            create_if_missing=True,
+            write_buffer_size=32 << 20,
+            lru_cache_size=32 << 20,
+            bloom_filter_bits=10,
+            compression=None,
+        )
+        self.index: Any = plyvel.DB(  # Any: as above
+            f"{directory}.index", create_if_missing=True, write_buffer_size=8 << 20, compression=None
+        )
+
+    def settle(self) -> None:
+        """Wait until compaction rests."""
+        settle(self.ledger)
+        settle(self.index)
+
+    def close(self) -> None:
+        """Close both."""
+        self.ledger.close()
+        self.index.close()
+
+
+class Block:
+    """The batches of one block. Each step is taken for all of them at once: so little of it is work for one batch."""
+
+    def __init__(self, raws: list[bytes], steps: Steps) -> None:
+        """Decode, and refuse what does not fit; `SystemExit` or a bad signature's error where something does not."""
+        self.raws = raws
+        self.batches = list(map(_decode_batch, raws))
+        self.items = [item for batch in self.batches for item in batch.events]
+        self.events = list(map(_decode_event, self.items))
+        self.bodies = [_decode_body(event.body) for event in self.events]
         steps.done("decode")
         canonical = (
-            encode(batch) == raw
-            and [encode(event) for event in events] == list(batch.events)
-            and [encode(body) for body in bodies] == [event.body for event in events]
+            list(map(_encode, self.batches)) == raws
+            and list(map(_encode, self.events)) == self.items
+            and list(map(_encode, self.bodies)) == [event.body for event in self.events]
         )
         steps.done("canonical")
-        header = batch.header
-        member = header.member
-        fits = len(events) == header.count and all(
+        fits = self._fits()
+        steps.done("rules")
+        pairs = zip(self.events, self.items, strict=True)
+        self.ids = [sha256(b"\0%c" % event.kind + item).digest() for event, item in pairs]
+        steps.done("hash")
+        if not (canonical and fits and self._roots_fit()):
+            raise SystemExit("a batch does not fit")
+        steps.done("batch_tree")
+        headers = [_encode(batch.header) for batch in self.batches]
+        for batch, header in zip(self.batches, headers, strict=True):
+            crypto_sign_open(batch.signature + TAG + b"\x91" + header, batch.header.source)  # an array of one
+        steps.done("signature")
+        self.keys = [sha256(TAG + header).digest() for header in headers]
+        steps.done("batch_hash")
+
+    def _fits(self) -> bool:
+        members = [batch.header.member for batch in self.batches for _ in batch.events]
+        fits = all(len(batch.events) == batch.header.count for batch in self.batches) and all(
             event.member == member
             and len(body.amount_commitment) in (0, 32)
             and len(body.uetr) in (0, 16)
             and (body.amount is None or not body.amount_commitment)
-            for event, body in zip(events, bodies, strict=True)
+            for event, body, member in zip(self.events, self.bodies, members, strict=True)
         )
-        fits = fits and all(map(fits_patterns, {texts(body) for body in bodies}))
-        steps.done("rules")
-        ids = [sha256(b"\0%c" % event.kind + item).digest() for event, item in zip(events, batch.events, strict=True)]
-        steps.done("hash")
-        fits = fits and root_of(ids) == header.root
-        steps.done("batch_tree")
-        signed = encode(header)
-        crypto_sign_open(batch.signature + TAG + encode([header]), header.source)
-        steps.done("signature")
-        if not (canonical and fits):
-            raise SystemExit("a batch does not fit")
-        place = (blocks + 1).to_bytes(6, "big")
-        for number, body in enumerate(bodies, len(index_rows)):
-            if body.uetr:
-                index_rows.append((b"u" + body.uetr + place + number.to_bytes(2, "big"), b""))
+        return fits and all(map(fits_patterns, set(map(texts, self.bodies))))
+
+    def _roots_fit(self) -> bool:
+        first = 0
+        for batch in self.batches:
+            last = first + batch.header.count
+            if root_of(self.ids[first:last]) != batch.header.root:
+                return False
+            first = last
+        return True
+
+    def write(self, stores: Stores, log: Log, height: int, steps: Steps) -> None:
+        """Grow the log and write all rows: bodies, then positions, tiles and the block, both synced; then the index."""
+        with stores.ledger.write_batch(sync=True) as write:
+            for key, raw in zip(self.keys, self.raws, strict=True):
+                write.put(b"B" + key, raw)
+        steps.done("write")
+        tiles = log.extend(self.ids)
+        root = log.root()
+        steps.done("log_tree")
+        place = height.to_bytes(6, "big")
+        places = [place + number.to_bytes(2, "big") for number in range(len(self.ids))]
+        rows = [b"p" + event_id[:16] + at for event_id, at in zip(self.ids, places, strict=True)]
+        steps.done("rows")
+        with stores.ledger.write_batch(sync=True) as write:
+            put = write.put
+            for row in rows:
+                put(row, b"")
+            for key, value in tiles:
+                put(key, value)
+            put(b"b" + height.to_bytes(8, "big"), root + b"".join(self.keys))
+        steps.done("write")
+        self._write_index(stores.index, places, steps)
+
+    def _write_index(self, index: Any, places: list[bytes], steps: Steps) -> None:  # Any: plyvel, as above
+        """Write the rows by which a payment is found again; they can be made anew: nothing waits for the disk."""
+        rows = [b"u" + body.uetr + at for body, at in zip(self.bodies, places, strict=True) if body.uetr]
         steps.done("index_rows")
-        key = sha256(TAG + signed).digest()
-        body_rows.append((b"B" + key, raw))
-        block.append((key, ids))
-        total += len(ids)
-        count_bytes += len(raw)
-        if len(block) == BLOCK_BATCHES:
-            blocks += 1
-            write_block(database, log, blocks, block, body_rows, steps)
-            write_index(index, index_rows, steps)
-            block, body_rows, index_rows = [], [], []
-    if block:
-        write_block(database, log, blocks + 1, block, body_rows, steps)
+        with index.write_batch() as write:
+            for row in rows:
+                write.put(row, b"")
+        steps.done("index_write")
+
+
+def run(frames: Iterator[bytes], directory: str, block_batches: int = BLOCK_BATCHES) -> dict[str, Any]:
+    """Take all batches, in blocks of so many, and return the cost."""
+    stores, log = Stores(directory), Log()
+    total = height = count_bytes = batches = 0
+    cpu_started, wall_started = time.process_time(), time.perf_counter()
+    steps = Steps()
+    while raws := list(islice(frames, block_batches)):
+        steps.done("read")
+        height += 1
+        block = Block(raws, steps)
+        block.write(stores, log, height, steps)
+        total += len(block.ids)
+        batches += len(raws)
+        count_bytes += sum(map(len, raws))
+    if not total:
+        raise SystemExit("no batches")
     wall = time.perf_counter() - wall_started
-    settle(database)
-    settle(index)
+    stores.settle()
     cpu = time.process_time() - cpu_started
-    database.close()
-    index.close()
+    stores.close()
     steps.seconds["background"] = max(0.0, cpu - sum(steps.seconds.values()))
     del steps.seconds["read"]
     spent = sum(steps.seconds.values())
     return {
         "events": total,
+        "batches": batches,
+        "blocks": height,
         "floor_cpu_us_per_event": round(spent / total * 1e6, 2),
+        "verification_us_per_event": round(steps.seconds["signature"] / total * 1e6, 2),
+        "beside_verification_us_per_event": round((spent - steps.seconds["signature"]) / total * 1e6, 2),
         "steps_us": {step: round(seconds / total * 1e6, 3) for step, seconds in steps.seconds.items()},
         "events_per_second": round(total / wall),
         "bytes_per_event": round(count_bytes / total, 1),
     }
-
-
-def write_block(
-    database: Any,  # Any: plyvel has no type information
-    log: Log,
-    height: int,
-    block: list[tuple[bytes, list[bytes]]],
-    body_rows: list[tuple[bytes, bytes]],
-    steps: Steps,
-) -> None:
-    """Grow the log by a block and write its rows: bodies, then, synced, positions, tiles and the block."""
-    with database.write_batch(sync=True) as write:
-        for key, value in body_rows:
-            write.put(key, value)
-    steps.done("write")
-    ids = [event_id for _, of_batch in block for event_id in of_batch]
-    tiles = log.extend(ids)
-    root = log.root()
-    steps.done("log_tree")
-    place = height.to_bytes(6, "big")
-    rows = [(b"p" + event_id[:16] + place + index.to_bytes(2, "big"), b"") for index, event_id in enumerate(ids)]
-    steps.done("rows")
-    with database.write_batch(sync=True) as write:
-        put = write.put
-        for key, value in rows:
-            put(key, value)
-        for key, value in tiles:
-            put(key, value)
-        put(b"b" + height.to_bytes(8, "big"), root + b"".join(key for key, _ in block))
-    steps.done("write")
-
-
-def write_index(index: Any, rows: list[tuple[bytes, bytes]], steps: Steps) -> None:  # Any: as above
-    """Write the rows by which a payment is found again; they can be made anew, so that nothing waits for the disk."""
-    with index.write_batch() as write:
-        for key, value in rows:
-            write.put(key, value)
-    steps.done("index_write")
 
 
 def settle(database: Any) -> None:  # Any: plyvel has no type information
@@ -353,28 +383,44 @@ def read_frames(path: Path) -> Iterator[bytes]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure the floor on a file of batches, or on batches that another process makes first."""
+    """Measure the floor on a file of batches, or on batches and lone events that another process makes first."""
     parser = argparse.ArgumentParser(prog="python -m bench.floor", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--input", type=Path, help="batches, as `python -m bench.workload` writes them")
+    parser.add_argument("--block", type=int, help=f"batches a block ({BLOCK_BATCHES}; {BLOCK_LONE} of lone events)")
     parser.add_argument("--batches", type=int, default=STAND_ALONE_BATCHES, help="how many to make without --input")
+    parser.add_argument("--lone", type=int, default=STAND_ALONE_LONE, help="how many lone events to make beside them")
     options = parser.parse_args(arguments)
-    if not 1 <= options.batches <= BATCHES_MAX:  # nothing of the node's packages is used here
-        parser.exit(2, f"{parser.prog}: --batches: expected a whole number from 1 to {BATCHES_MAX:,}\n")
+    for name in ("batches", "lone", "block"):  # nothing of the node's packages is used here
+        given = getattr(options, name)
+        if given is not None and not 1 <= given <= BATCHES_MAX:
+            parser.exit(2, f"{parser.prog}: --{name}: expected a whole number from 1 to {BATCHES_MAX:,}\n")
     with tempfile.TemporaryDirectory(prefix="chainnode-floor-") as scratch:
-        path = options.input
-        if path is None:
-            path = Path(scratch) / "batches"
-            command = [sys.executable, "-m", "bench.workload", str(path), str(options.batches)]
-            subprocess.run(command, check=True, cwd=Path(__file__).parents[1])
-        figures = run(read_frames(path), f"{scratch}/store")
-    if options.json:
-        print(json.dumps(figures))
-        return 0
-    print(f"{figures['floor_cpu_us_per_event']} µs of processor time per event ({figures['events']:,} events)")
-    for step, cost in figures["steps_us"].items():
-        print(f"  {step:<12} {cost:6.3f} µs")
+        if options.input is not None:
+            figures = run(read_frames(options.input), f"{scratch}/store", options.block or BLOCK_BATCHES)
+        else:
+            figures = run(made(Path(scratch) / "batches", options.batches, 1_000), f"{scratch}/store")
+            lone = made(Path(scratch) / "events", options.lone, 1)
+            figures["lone"] = run(lone, f"{scratch}/lone", options.block or BLOCK_LONE)
+    print(json.dumps(figures) if options.json else shown(figures))
     return 0
+
+
+def made(path: Path, count: int, events: int) -> Iterator[bytes]:
+    """Let another process make batches, and yield them."""
+    command = [sys.executable, "-m", "bench.workload", str(path), str(count), str(events)]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[1])
+    return read_frames(path)
+
+
+def shown(figures: dict[str, Any]) -> str:  # Any: JSON
+    """Return the figures for people."""
+    lines = [f"{figures['floor_cpu_us_per_event']} µs of processor time per event ({figures['events']:,} events)"]
+    lines += [f"  {step:<12} {cost:6.3f} µs" for step, cost in figures["steps_us"].items()]
+    if "lone" in figures:
+        per_block = figures["lone"]["batches"] // figures["lone"]["blocks"]
+        lines += [f"events signed one by one, {per_block} a block:", shown(figures["lone"])]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """What the benchmarks submit: payment statements of about 300 bytes, in batches signed beforehand.
 
 Here: statements, signed batches, and the HTTP requests that carry them, all made before anything is measured. Not here:
-sending (`bench.driver`). Run as `python -m bench.workload FILE COUNT` it writes batches for `bench.floor`, which must
-not import the node's packages itself.
+sending (`bench.driver`). Run as `python -m bench.workload FILE COUNT [EVENTS]` it writes batches for `bench.floor`,
+which must not import the node's packages itself.
 """
 
 from __future__ import annotations
@@ -138,10 +138,10 @@ def write_frames(path: Path, items: Iterable[bytes]) -> None:
             file.write(len(item).to_bytes(4, "big") + item)
 
 
-def stand_alone(path: Path, count: int) -> None:
-    """Write `count` batches of one source, signed for a chain that does not exist."""
+def stand_alone(path: Path, count: int, events: int = BATCH_EVENTS) -> None:
+    """Write `count` batches of `events` each, of one source, signed for a chain that does not exist."""
     source = BenchSource(sha256(b"bench").digest(), "bank-a", SigningKey(sha256(b"bench source").digest()))
-    write_frames(path, (source.batch(BATCH_EVENTS) for _ in range(count)))
+    write_frames(path, (source.batch(events) for _ in range(count)))
 
 
 def _self_check() -> None:
@@ -154,4 +154,4 @@ def _self_check() -> None:
 
 if __name__ == "__main__":
     _self_check()
-    stand_alone(Path(sys.argv[1]), int(sys.argv[2]))
+    stand_alone(Path(sys.argv[1]), *map(int, sys.argv[2:]))

@@ -6,6 +6,7 @@ import ast
 from hashlib import sha256
 from pathlib import Path
 
+import plyvel
 import pytest
 from nacl.exceptions import BadSignatureError
 
@@ -14,6 +15,7 @@ from bench.floor import Log, read_frames, root_of, run
 from bench.workload import BenchSource, write_frames
 from ledger.batches import parse_batch, verify_batch
 from primitives import merkle
+from primitives.encoding import encode
 from primitives.keys import SigningKey
 
 PACKAGES = {"chainnode", "consensus", "ledger", "p2p", "primitives", "rpc", "sim", "bench"}
@@ -55,9 +57,35 @@ def test_every_step_is_accounted_for(source: BenchSource, tmp_path: Path) -> Non
     assert figures["floor_cpu_us_per_event"] == pytest.approx(sum(figures["steps_us"].values()), abs=0.1)
 
 
+def test_lone_events_share_a_block_and_their_verification_is_told_apart(source: BenchSource, tmp_path: Path) -> None:
+    write_frames(tmp_path / "batches", [source.batch(1) for _ in range(7)])
+    figures = run(read_frames(tmp_path / "batches"), str(tmp_path / "store"), 3)
+    assert (figures["events"], figures["batches"], figures["blocks"]) == (7, 7, 3)
+    apart = figures["verification_us_per_event"] + figures["beside_verification_us_per_event"]
+    assert figures["floor_cpu_us_per_event"] == pytest.approx(apart, abs=0.1)
+    assert figures["verification_us_per_event"] == pytest.approx(figures["steps_us"]["signature"], abs=0.1)
+
+
+def test_every_row_of_a_block_is_written(source: BenchSource, tmp_path: Path) -> None:
+    write_frames(tmp_path / "batches", [source.batch(2), source.batch(3), source.batch(1)])
+    run(read_frames(tmp_path / "batches"), str(tmp_path / "store"), 2)
+    with plyvel.DB(str(tmp_path / "store")) as ledger, plyvel.DB(str(tmp_path / "store.index")) as index:
+        kinds = [key[:1] for key in ledger.iterator(include_value=False)]
+        assert (kinds.count(b"B"), kinds.count(b"p"), kinds.count(b"b")) == (3, 6, 2)
+        assert [key[-8:] for key in index.iterator(include_value=False)].count((1).to_bytes(6, "big") + bytes(2)) == 1
+        assert sum(1 for _ in index) == 6
+
+
+def test_a_batch_whose_events_are_not_its_roots_stops_the_floor(source: BenchSource, tmp_path: Path) -> None:
+    first, second = parse_batch(source.batch(2)), source.batch(2)
+    write_frames(tmp_path / "batches", [second.replace(parse_batch(second).header.root, first.header.root)])
+    with pytest.raises(SystemExit, match="does not fit"):
+        run(read_frames(tmp_path / "batches"), str(tmp_path / "store"))
+
+
 def test_a_batch_that_was_changed_stops_the_floor(source: BenchSource, tmp_path: Path) -> None:
     raw = source.batch(2)
-    root = parse_batch(raw).header.root
-    write_frames(tmp_path / "batches", [raw.replace(root, bytes(32))])
+    time_ms = parse_batch(raw).header.time_ms
+    write_frames(tmp_path / "batches", [raw.replace(encode(time_ms), encode(time_ms + 1), 1)])
     with pytest.raises(BadSignatureError):
         run(read_frames(tmp_path / "batches"), str(tmp_path / "store"))
