@@ -14,7 +14,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup web demo test check lint types layers docs mutate model sim twins fuzz bench bench-floor e2e format lock
+.PHONY: help setup web demo test check lint types layers docs mutate model sim twins fuzz bench bench-floor guard e2e format lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -80,6 +80,9 @@ bench: setup ## measure throughput and latency of four nodes (JSON=1 for one JSO
 
 bench-floor: setup ## measure what an event must cost at least (JSON=1 for one JSON object)
 	@$(BIN)/python -m bench.floor $(if $(JSON),--json) $(ARGS)
+
+guard: setup ## fail where the node takes 15 % more processor time over the floor than recorded (RECORD=1 to record)
+	@$(BIN)/python -m bench.guard $(if $(RECORD),--record) $(ARGS)
 
 e2e: setup ## run the tests with real processes, or torment them: SEED=n, MANIFESTS=24, MANIFEST=file
 	@bash scripts/setup_e2e.sh
