@@ -11,7 +11,7 @@ import base64
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256, shake_256
 from pathlib import Path
 
@@ -85,6 +85,10 @@ class BenchSource:
             statement_event(self.member, b"%b %d %d" % (self._salt, self._number, index), now_ms)
             for index in range(count)
         ]
+        return self.signed(events)
+
+    def signed(self, events: Sequence[bytes]) -> bytes:
+        """Return its next batch, of these events, signed."""
         raw = build_batch(
             events,
             chain_id=Hash(self.chain_id),
@@ -92,7 +96,7 @@ class BenchSource:
             key=self.key,
             number=self._number,
             previous=self._previous,
-            time_ms=TimeMs(now_ms),
+            time_ms=TimeMs(time.time_ns() // 1_000_000),
         )
         self._number += 1
         self._previous = header_of(raw).hash()
