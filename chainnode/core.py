@@ -54,7 +54,7 @@ from consensus.messages import (
     kind_of,
 )
 from consensus.ports import LogHead, Signer
-from consensus.records import decode_record, encode_record
+from consensus.records import Proposed, decode_record, encode_record
 from consensus.replica import Replica
 from consensus.state import Parameters, ReplicaState
 from consensus.verify import Verified, Verifier, WrongEpoch, verify, verify_committed
@@ -125,11 +125,15 @@ Notice = ViewEntered | EvidenceFound | RivalsFound | Refused | CheckpointStable
 
 
 class Turn(Struct):
-    """What one turn of the node's loop must do: first `rows` and `records`, synced; then the rest."""
+    """What one turn of the node's loop must do: first `rows` and `records`, synced; then the rest.
+
+    `ordered` names the batches of proposals that were prepared in this turn.
+    """
 
     rows: list[Put] = field(default_factory=list)
     records: list[bytes] = field(default_factory=list)
     outgoing: list[Outgoing] = field(default_factory=list)
+    ordered: list[Hash] = field(default_factory=list)
     commits: list[CommitResult] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     submissions: list[Submission] = field(default_factory=list)
@@ -469,6 +473,8 @@ class NodeCore:
         match effect:
             case Persist(record):
                 self._turn.records.append(encode_record(record))
+                if isinstance(record, Proposed):
+                    self._turn.ordered.extend(record.proposal.block.batch_hashes)
             case Send(peer, message):
                 self._send(peer, kind_of(message), encode_message(message))
             case Broadcast(message):

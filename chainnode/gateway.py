@@ -23,6 +23,7 @@ from chainnode.config import GatewaySection
 from chainnode.core import NodeCore
 from chainnode.metrics import NodeMetrics
 from chainnode.pending import Entry, PendingEvents, Waiter
+from chainnode.phases import Phases
 from chainnode.readiness import Submission
 from chainnode.source_outbox import OutboxLost, SourceOutbox, SourceRemoved
 from chainnode.wal_format import LogDamaged
@@ -84,6 +85,8 @@ class NodeGateway:
         self._queue: deque[tuple[EventId, int]] = deque()  # with their sizes
         self._parsing = asyncio.Lock()
         self._work = asyncio.Event()
+        self._phases = Phases(metrics)
+        self._queued: float | None = None  # since when events wait to be signed
         self._fault: ChainError | None = None
         self._rights_height: Height | None = None
         if fault is not None:
@@ -126,6 +129,7 @@ class NodeGateway:
 
     async def submit_batch(self, batch: bytes, wait: Wait, timeout_ms: int) -> list[SubmitResult]:
         """Offer a batch that its source has signed."""
+        arrived = self._phases.clock()
         parsed = await self._parsed(batch)
         chain = self._core.chain
         chain.check_admission(chain.tip_hash, parsed)
@@ -146,6 +150,7 @@ class NodeGateway:
             except NumberTaken as error:
                 raise _number_used(error.what, error.where, error.expected, error.got) from None
             self._pending.track(parsed, self._now_ms())
+            self._phases.received(parsed.hash, arrived)
             self._wake()
         self._pending.accept_synced(chain.ticket, parsed.ids)
         waiter = Waiter(wait, 0, asyncio.get_running_loop().create_future())
@@ -205,8 +210,14 @@ class NodeGateway:
         """Tell who waits for it that the store holds the rows up to this ticket of the chain's."""
         self._pending.synced(ticket)
 
+    def ordered(self, batch_hashes: Sequence[Hash]) -> None:
+        """Note the batches of proposals that this node prepared, once that is synced."""
+        self._phases.ordered(batch_hashes)
+
     def committed(self, result: CommitResult) -> None:
         """Tell who waits, once a block's rows are synced."""
+        for batch in result.batches:
+            self._phases.committed(batch.hash)
         now_ms = self._now_ms()
         for tracked in self._pending.committed(result, now_ms):
             self._metrics.commit_latency.observe(max(0, now_ms - tracked.since_ms) / 1_000)
@@ -230,7 +241,9 @@ class NodeGateway:
                 continue
             if len(self._queue) < self._settings.batch_events_max and self._settings.linger_ms:
                 await asyncio.sleep(self._settings.linger_ms / 1_000)
+            arrived = self._queued or self._phases.clock()
             events, outbox = self._next_events(), self._outbox
+            self._queued = self._phases.clock()  # those that are left came while the ones before them waited
             if not self._queue:
                 self._work.clear()
             if not events or outbox is None:
@@ -242,7 +255,7 @@ class NodeGateway:
                 # Whether the disk has it is not known: the events stay pending, and the next start tells.
                 self._disable(error if isinstance(error, ChainError) else StorageError("outbox unusable", got=error))
                 continue
-            self._offer(raw, [event_id for event_id, _ in events])
+            self._offer(raw, [event_id for event_id, _ in events], arrived)
 
     def _disable(self, error: ChainError) -> None:
         """Sign nothing more: the outbox or its key can't be relied on."""
@@ -319,6 +332,8 @@ class NodeGateway:
             if self._reader.position(event_id) is not None:
                 return event_id, None
             self._pending.events[event_id] = Entry(data)
+            if not self._queue:
+                self._queued = self._phases.clock()
             self._queue.append((event_id, len(data)))
             self._admission.enter(len(data), self._now_ms())
         self._pending.join(event_id, waiter)
@@ -401,7 +416,12 @@ class NodeGateway:
 
     def _drop_let_go(self) -> None:
         own = set() if self._outbox is None else {batch_hash for batch_hash, _ in self._outbox.pending_by_hash}
-        self._pending.drop_let_go(lambda batch_hash: batch_hash in own or self._core.chain.has_batch(batch_hash))
+
+        def held(batch_hash: Hash) -> bool:
+            return batch_hash in own or self._core.chain.has_batch(batch_hash)
+
+        self._pending.drop_let_go(held)
+        self._phases.forget(held)
 
     def _recover(self) -> None:
         """Know again what was accepted before a restart: it is pending, and the same event is not signed anew."""
@@ -432,11 +452,12 @@ class NodeGateway:
             entry.data = None
         return taken
 
-    def _offer(self, raw: bytes, ids: list[EventId]) -> None:
+    def _offer(self, raw: bytes, ids: list[EventId], arrived: float) -> None:
         """Offer a batch that is synced in the outbox, and tell who waited for that."""
         batch = parse_batch(raw)
         self._pending.track(batch, self._now_ms())
         self._pending.accept(ids)
+        self._phases.received(batch.hash, arrived)
         self._push(batch)
 
     def _push(self, batch: ParsedBatch) -> bool:

@@ -18,6 +18,12 @@ from prometheus_client.registry import Collector
 LABEL_VALUES_MAX = 256
 _SLUG = re.compile(r"[a-z][a-z0-9_]{0,47}")
 LATENCY_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+# Finer, so that percentiles read from it are good to a fifth.
+PHASE_SECONDS = (
+    *(0.0005, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.005, 0.006, 0.007, 0.008, 0.01, 0.012, 0.015, 0.018, 0.022, 0.027),
+    *(0.033, 0.04, 0.048, 0.058, 0.07, 0.085, 0.1, 0.12, 0.15, 0.18, 0.22, 0.27, 0.33, 0.4, 0.5, 0.6, 0.75, 0.9, 1.1),
+    *(1.4, 1.7, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0, 30.0),
+)
 FSYNC_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0)
 
 
@@ -92,6 +98,12 @@ class NodeMetrics:
         )
         self.commit_latency = self._histogram(
             "chainnode_commit_latency_seconds", "From a batch's submission here to its commit.", LATENCY_SECONDS
+        )
+        self.submission_phase = self._histogram(
+            "chainnode_submission_phase_seconds",
+            "From a batch's arrival here until it was so far, by phase: received, ordered, committed.",
+            PHASE_SECONDS,
+            "phase",
         )
         self.block_interval = self._histogram(
             "chainnode_block_interval_seconds", "Between two deliveries of a block.", LATENCY_SECONDS

@@ -429,6 +429,7 @@ class Node:
                 self.metrics.count_messages("out", WIRE_KINDS[message.kind][0], copies, len(message.payload))
 
     def _answer(self, turn: Turn) -> None:
+        self.gateway.ordered(turn.ordered)
         for result in turn.commits:
             self._position.height = result.header.height
             self._count(result)
