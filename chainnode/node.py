@@ -66,7 +66,7 @@ TICK_S: Final = 0.02
 INDEX_BLOCKS_A_STEP: Final = 8
 ARCHIVE_RETRY_S: Final = 30.0
 # Its rows are tiny and random: a larger buffer costs more at each insertion, and seconds when it is read at a start.
-INDEX_WRITE_BUFFER_BYTES: Final = 8 * 1024 * 1024
+INDEX_WRITE_BUFFER_BYTES: Final = 4 * 1024 * 1024
 
 log = structlog.get_logger("node")
 
@@ -434,6 +434,7 @@ class Node:
             self._position.height = result.header.height
             self._count(result)
             self.gateway.committed(result)
+            self.index.offer(result.block_hash, result.batches, frozenset(index for index, _ in result.rejected))
         if turn.commits:
             self._unindexed.set()
             if self._told_keys:
@@ -495,7 +496,7 @@ class Node:
         log.info("links", epoch=terms[0], peers=sorted(peer.name for peer in links.peers))
 
     def _count(self, result: CommitResult) -> None:
-        rejected = sum(1 for outcome in result.outcomes if not outcome.applied)
+        rejected = len(result.rejected)
         delivered = time.monotonic()
         if self._delivered is not None:
             self.metrics.block_interval.observe(delivered - self._delivered)

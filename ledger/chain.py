@@ -10,6 +10,7 @@ Rows that were handed out are visible to the chain until `written` says that the
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain as joined
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,7 +24,7 @@ from ledger.genesis import Genesis
 from ledger.held_batches import HeldBatches
 from ledger.kinds import KindSpec
 from ledger.members import source_grant
-from ledger.outcomes import Outcome
+from ledger.outcomes import Outcome, rejected_of
 from ledger.policy import Policy
 from ledger.registry import KINDS
 from ledger.rules import RULES_SUPPORTED, RulesUnknown, missing_rules
@@ -73,6 +74,7 @@ class CommitResult(Struct, frozen=True):
     log_root: Hash
     event_ids: tuple[EventId, ...]
     outcomes: tuple[Outcome, ...]
+    rejected: tuple[tuple[int, Outcome], ...]
     batches: tuple[ParsedBatch, ...]
     returned: tuple[Hash, ...]
 
@@ -269,8 +271,9 @@ class Chain:
             block_hash=block_hash,
             log_size=executed.after.log.size,
             log_root=executed.after.log.root(),
-            event_ids=tuple(event_id for batch in executed.batches for event_id in batch.ids),
+            event_ids=tuple(joined.from_iterable(batch.ids for batch in executed.batches)),
             outcomes=executed.outcomes,
+            rejected=rejected_of(executed.outcomes),
             batches=executed.batches,
             returned=returned,
         )

@@ -55,10 +55,19 @@ class ApplyContext:
     policy: Policy
 
 
+@dataclass(frozen=True, slots=True)
+class QuickEvents:
+    """What a quick reading found in events: the earliest expiry, and each one's keys of the index (None: it has none)."""
+
+    expires_ms_min: int
+    uetrs: Sequence[bytes | None]
+    pair_keys: Sequence[bytes | None]
+
+
 # The body is typed Any because a function applies the records of its own kind only; the registry pairs them.
 Apply = Callable[[ApplyContext, "Transaction", Any], None]
 CheckShape = Callable[[Any], None]
-QuickCheck = Callable[[Sequence[bytes]], bool]
+QuickRead = Callable[[Sequence[bytes], str], "QuickEvents | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +77,9 @@ class KindSpec:
     `schemas` gives the body's record by schema number. `roles` are the roles of which the source needs one (empty:
     every registered source may). `apply` raises RuleBroken, and then none of its changes stay; it is None for kinds
     that are only recorded. `check_shape` is pure and raises InputError. Kinds with `changes_state` are deduplicated
-    by (member, reference) before `apply` is called. `quick_checks` may say by schema number, of many bodies at once and
-    cheaply, that each would be decoded and pass `check_shape`; a no settles nothing. A kind that `is_dear` verifies
-    signatures when it is applied: a block applies a few of each member, and the rest end as `too_many_in_block`. No
+    by (member, reference) before `apply` is called. `quick_events` may say by schema number, of a member's events at
+    once and cheaply, that all are canonical events of this kind and schema whose bodies pass `check_shape`; None
+    settles nothing. A kind that `is_dear` verifies signatures when it is applied: a block applies a few of each member, and the rest end as `too_many_in_block`. No
     block by rules before `rules_min` may hold an event of the kind.
     """
 
@@ -81,7 +90,7 @@ class KindSpec:
     apply: Apply | None = None
     check_shape: CheckShape | None = None
     roles: frozenset[str] = frozenset()
-    quick_checks: Mapping[int, QuickCheck] = field(default_factory=dict)
+    quick_events: Mapping[int, QuickRead] = field(default_factory=dict)
     is_dear: bool = False
     rules_min: int = RULES_FIRST
 
@@ -94,7 +103,7 @@ def assemble(*groups: tuple[KindSpec, ...]) -> dict[int, KindSpec]:
         assert 1 <= spec.kind <= 255, f"kind number out of range: {spec.kind} ({spec.name})"
         assert spec.kind not in kinds, f"kind number {spec.kind} taken twice ({spec.name})"
         assert spec.name not in names, f"kind name {spec.name} taken twice"
-        assert not (spec.changes_state and spec.quick_checks), f"{spec.name}: execution needs the bodies decoded"
+        assert not (spec.changes_state and spec.quick_events), f"{spec.name}: execution needs the bodies decoded"
         assert spec.changes_state == (spec.apply is not None), f"{spec.name}: apply and changes_state disagree"
         kinds[spec.kind] = spec
         names.add(spec.name)

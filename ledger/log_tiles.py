@@ -66,7 +66,8 @@ class LogTip(Struct, frozen=True):
                 nodes = [left, *nodes]
                 start -= 1
             edge[level] = nodes[-1] if len(nodes) & 1 else None
-            nodes = [sha256(b"\1" + nodes[i] + nodes[i + 1]).digest() for i in range(0, len(nodes) - 1, 2)]
+            halves = iter(nodes)
+            nodes = [sha256(b"\1" + left + right).digest() for left, right in zip(halves, halves, strict=False)]
             start >>= 1
             level += 1
         return LogTip(self.size + len(leaves), tuple(edge), tuple(tails)), added

@@ -1,8 +1,8 @@
 """Payment statements: one member's signed word about one payment, as it stands on the chain.
 
-Here: the body of kind `payment.statement` and the pure check of its shape. Not here: its JSON form
-(`ledger.payments_json`), how a statement is made from a bank's message (`chainnode.ingest`), and what two statements
-say together (a view over the log). Source: domain §4.
+Here: the body of kind `payment.statement` and the pure check of its shape. Not here: the kind itself
+(`ledger.payment_events`), its JSON form (`ledger.payments_json`), how a statement is made from a bank's message
+(`chainnode.ingest`), and what two statements say together (a view over the log). Source: domain §4.
 
 Statements change no state. Nothing that names a person or an account can stand in one: there is no free text, every
 text field has a closed pattern, and everything else is a number, a salted commitment or a keyed token.
@@ -16,18 +16,13 @@ from datetime import date
 from enum import IntEnum
 from functools import lru_cache
 from itertools import pairwise
-from operator import attrgetter
 from typing import Annotated, Any
 
-import msgspec
 from msgspec import Meta
 
 from ledger.currencies import MINOR_UNITS_MAX, decimal_text
 from ledger.events import EventTimeMs
-from ledger.kinds import KindSpec
-from ledger.members import Role
-from ledger.quick_shapes import lean_of, patterns_of
-from primitives.encoding import Record, decoder_of, encode
+from primitives.encoding import Record
 from primitives.errors import InputError
 
 PAYMENT_STATEMENT = 32
@@ -184,7 +179,7 @@ class PaymentStatement(Record):
 
 def check_statement(body: PaymentStatement) -> None:
     """Raise InputError where fields that are each well formed do not fit together."""
-    commitment, uetr, agents, tokens = body.amount_commitment, body.uetr, body.agents, body.tokens
+    commitment, uetr, tokens = body.amount_commitment, body.uetr, body.tokens
     # No field is longer than its size, so that nothing but none and all of it is a multiple.
     if len(commitment) % COMMITMENT_SIZE or len(body.pair_key) % COMMITMENT_SIZE or len(uetr) % UETR_SIZE:
         _name_bad_size(body)
@@ -192,17 +187,22 @@ def check_statement(body: PaymentStatement) -> None:
         raise InputError("UETR is not a UUID of version 4", expected="RFC 9562 version 4", got=uetr)
     if not body.currency or (body.amount is None) is not bool(commitment):
         _check_amount(body)
-    if body.settlement_date and not _is_date(body.settlement_date):
+    if body.settlement_date and not is_date(body.settlement_date):
         raise InputError("not a calendar date", expected="YYYYMMDD", got=body.settlement_date)
+    check_agents(body.agents)
+    if tokens:
+        _check_order([token.field for token in tokens], "tokens", "by field")
+        if not body.pair_key:
+            raise InputError("tokens without a pair key", expected="a pair_key of 32 bytes", got="none")
+
+
+def check_agents(agents: Sequence[AgentRecord]) -> None:
+    """Raise InputError where a code is not of its scheme, or agents do not ascend by role."""
     for agent in agents:
         if not _fits_scheme(agent.code, agent.scheme):
             raise InputError("agent's code does not fit its scheme", expected=agent.scheme.name, got=agent.code)
     if len(agents) > 1:
         _check_order([agent.role for agent in agents], "agents", "by role")
-    if tokens:
-        _check_order([token.field for token in tokens], "tokens", "by field")
-        if not body.pair_key:
-            raise InputError("tokens without a pair key", expected="a pair_key of 32 bytes", got="none")
 
 
 def _name_bad_size(body: PaymentStatement) -> None:
@@ -233,7 +233,8 @@ def _check_order(keys: list[Any], name: str, how: str) -> None:  # Any: one of t
 
 
 @lru_cache(maxsize=MEMORY_ENTRIES)
-def _is_date(number: int) -> bool:
+def is_date(number: int) -> bool:
+    """Say whether YYYYMMDD is a date."""
     try:
         date(number // 10_000, number // 100 % 100, number % 100)
     except ValueError:
@@ -244,32 +245,6 @@ def _is_date(number: int) -> bool:
 @lru_cache(maxsize=MEMORY_ENTRIES)
 def _fits_scheme(code: str, scheme: AgentScheme) -> bool:
     return _AGENT_CODES[scheme].fullmatch(code) is not None
-
-
-_LEAN_DECODER = decoder_of(lean_of(PaymentStatement))
-_PATTERNS = patterns_of(PaymentStatement)
-_TEXTS = attrgetter(*_PATTERNS)
-
-
-def are_sound(bodies: Sequence[bytes]) -> bool:
-    """Say whether all of these are canonical bytes of statements that `check_statement` takes.
-
-    As strict as decoding each as a PaymentStatement, at a third of the cost; why one is refused is for that to say.
-    """
-    try:
-        statements: list[Any] = [_LEAN_DECODER.decode(body) for body in bodies]  # Any: lean twins of the record
-        if [encode(statement) for statement in statements] != list(bodies):
-            return False
-        for statement in statements:
-            check_statement(statement)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError, InputError):
-        return False
-    return all(map(_fit_patterns, map(_TEXTS, statements)))
-
-
-@lru_cache(maxsize=MEMORY_ENTRIES)
-def _fit_patterns(texts: tuple[str, ...]) -> bool:
-    return all(pattern.search(text) for pattern, text in zip(_PATTERNS.values(), texts, strict=True))
 
 
 def uetr_text(uetr: bytes) -> str:
@@ -291,16 +266,3 @@ def amount_text(body: PaymentStatement) -> str | None:
         return decimal_text(body.amount, body.currency)
     except InputError:
         return None
-
-
-PAYMENT_KINDS: tuple[KindSpec, ...] = (
-    KindSpec(
-        kind=PAYMENT_STATEMENT,
-        name="payment.statement",
-        schemas={1: PaymentStatement},
-        changes_state=False,
-        check_shape=check_statement,
-        quick_checks={1: are_sound},
-        roles=frozenset({Role.BANK, Role.SWITCH}),
-    ),
-)

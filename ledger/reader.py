@@ -323,13 +323,17 @@ class LedgerReader:
 
     def recorded(self, height: int) -> tuple[list[Event], frozenset[int]]:
         """Return the events of the block at `height`, which must exist, and the indexes of those not applied."""
+        batches, rejected = self.recorded_batches(height)
+        decode_event = decoder_of(Event).decode
+        return [decode_event(data) for batch in batches for data in batch.events], rejected
+
+    def recorded_batches(self, height: int) -> tuple[list[Batch], frozenset[int]]:
+        """Return the batches of the block at `height`, which must exist, and the indexes of events not applied."""
         committed = self.committed_block(height)
         if committed is None:
             raise StorageError("block missing", where=f"height {height}", hint="run `chainnode fsck`")
-        decode_event = decoder_of(Event).decode
-        batches = (self._batch(batch_hash).events for batch_hash in committed.block.batch_hashes)
-        events: list[Event] = [decode_event(data) for batch in batches for data in batch]
-        return events, frozenset(index for index, _ in self._execution(height).rejected)
+        batches = [self._batch(batch_hash) for batch_hash in committed.block.batch_hashes]
+        return batches, frozenset(index for index, _ in self._execution(height).rejected)
 
     def outcome(self, height: int, index: int) -> Outcome:
         """Return what became of event `index` of the block at `height`, which must exist."""

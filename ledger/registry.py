@@ -1,8 +1,9 @@
 """All kinds of event that this version knows, assembled from the modules that define them.
 
-Numbers: 1-31 certificates (`ledger.certificates.CERTIFICATE_KINDS`), 32-63 payments (`ledger.payments.PAYMENT_KINDS`),
-64-79 members (`ledger.log_keys.MEMBER_KINDS`), 80-84 governance (`ledger.governance.GOVERNANCE_KINDS`), 85-95 free,
-96-103 evidence (`ledger.evidence.EVIDENCE_KINDS`). A number is never given to another kind.
+Numbers: 1-31 certificates (`ledger.certificates.CERTIFICATE_KINDS`), 32-63 payments
+(`ledger.payment_events.PAYMENT_KINDS`), 64-79 members (`ledger.log_keys.MEMBER_KINDS`), 80-84 governance
+(`ledger.governance.GOVERNANCE_KINDS`), 85-95 free, 96-103 evidence (`ledger.evidence.EVIDENCE_KINDS`). A number is
+never given to another kind.
 
 Besides its kinds, execution asks of the members and the policy in the state:
 
@@ -18,7 +19,7 @@ from ledger.evidence import EVIDENCE_KINDS
 from ledger.governance import GOVERNANCE_KINDS
 from ledger.kinds import KindSpec, assemble
 from ledger.log_keys import MEMBER_KINDS
-from ledger.payments import PAYMENT_KINDS
+from ledger.payment_events import PAYMENT_KINDS
 
 KINDS: dict[int, KindSpec] = assemble(CERTIFICATE_KINDS, PAYMENT_KINDS, MEMBER_KINDS, GOVERNANCE_KINDS, EVIDENCE_KINDS)
 KINDS_BY_NAME: dict[str, KindSpec] = {spec.name: spec for spec in KINDS.values()}

@@ -173,9 +173,9 @@ def test_granted_certificates_are_listed_with_the_events_of_their_application() 
     network.follow()
     assert network.answers.certificates(holder=None, after=None, count=9, descending=False) == []
     for height in (6, 7):
-        events, rejected = network.reader.recorded(height)
+        batches, rejected = network.reader.recorded_batches(height)
         assert rejected == {0}
-        network.index.write(index_rows(height, events, frozenset()), sync=True)
+        network.index.write(index_rows(height, batches, frozenset()), sync=True)
     listed = network.answers.certificates
     assert listed(holder="bank-a", after=None, count=9, descending=False) == [NUMBER, "FTP-2026-06-000002"]
     assert listed(holder=None, after=NUMBER, count=9, descending=False) == ["FTP-2026-06-000002"]

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.certificate_bodies import NUMBER_PATTERN
+from ledger.payment_events import PAYMENT_KINDS
 from ledger.payments import (
     CERTIFICATE_NUMBER_PATTERN,
-    PAYMENT_KINDS,
     PAYMENT_STATEMENT,
     AgentRecord,
     AgentRole,
