@@ -106,7 +106,7 @@ def _block_rows(
 
 
 def _position_rows(height: int, ids: Sequence[EventId]) -> list[Put]:
-    """Return the rows of a block's events, in the order of their keys: LevelDB takes them in at two thirds of the cost."""
+    """Return the rows of a block's events, sorted, as LevelDB takes them in at two thirds of the cost."""
     prefix_size = rows.ID_PREFIX_SIZE
     block = height.to_bytes(6, "big")
     keys = [b"p" + event_id[:prefix_size] + block + index.to_bytes(2, "big") for index, event_id in enumerate(ids)]

@@ -57,7 +57,7 @@ class ApplyContext:
 
 @dataclass(frozen=True, slots=True)
 class QuickEvents:
-    """What a quick reading found in events: the earliest expiry, and each one's keys of the index (None: it has none)."""
+    """What a quick reading found in events: the earliest expiry and each one's keys in the index (or None)."""
 
     expires_ms_min: int
     uetrs: Sequence[bytes | None]
@@ -79,8 +79,8 @@ class KindSpec:
     that are only recorded. `check_shape` is pure and raises InputError. Kinds with `changes_state` are deduplicated
     by (member, reference) before `apply` is called. `quick_events` may say by schema number, of a member's events at
     once and cheaply, that all are canonical events of this kind and schema whose bodies pass `check_shape`; None
-    settles nothing. A kind that `is_dear` verifies signatures when it is applied: a block applies a few of each member, and the rest end as `too_many_in_block`. No
-    block by rules before `rules_min` may hold an event of the kind.
+    settles nothing. A kind that `is_dear` verifies signatures when it is applied: a block applies a few of each member,
+    and the rest end as `too_many_in_block`. No block by rules before `rules_min` may hold an event of the kind.
     """
 
     kind: int

@@ -201,6 +201,21 @@ def test_index_goes_on_after_a_restart_where_it_stood(network: Network) -> None:
     assert network.index.rows() == at_once.rows(), "no block was left out or taken twice"
 
 
+def test_blocks_that_are_handed_over_are_indexed_as_those_read_from_the_store(network: Network) -> None:
+    handed = MemoryStore()
+    follower = IndexFollower(handed, network.reader)
+    for height in range(1, network.chain.height + 1):
+        block = network.reader.block(height)
+        assert block is not None
+        batches = [network.chain.get_batch(batch_hash) for batch_hash in block.batch_hashes]
+        rejected = frozenset(index for index, _ in network.reader.rejected(height))
+        follower.offer(block.hash, [batch for batch in batches if batch is not None], rejected)
+    while follower.follow():
+        pass
+    network.follow()
+    assert handed.rows() == network.index.rows()
+
+
 def test_rebuilt_index_has_the_same_rows(network: Network) -> None:
     network.follow()
     rows = network.index.rows()

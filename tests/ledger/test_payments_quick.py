@@ -235,6 +235,8 @@ def test_a_longer_form_of_the_same_statement_is_not_taken(head: bytes) -> None:
     long_length = GOOD.replace(b"\xc4\x10" + bytes(16), b"\xc5\x00\x10" + bytes(16), 1)
     assert msgspec.msgpack.decode(long_length) == msgspec.msgpack.decode(GOOD)
     assert quick_statements([long_length], MEMBER) is None
+    number = changed("terminal_certificate", "FTP-2026-06-000123").replace(b"\xb2FTP", b"\xb1FTP")
+    assert quick_statements([event_of(number)], MEMBER) is None
 
 
 def test_a_batch_read_quickly_is_the_same_as_one_read_slowly() -> None:
