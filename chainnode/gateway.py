@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -21,13 +21,14 @@ import structlog
 from chainnode.admission import BATCH_COST, Admission
 from chainnode.config import GatewaySection
 from chainnode.core import NodeCore
+from chainnode.gathering import Gathered, Gathering
 from chainnode.metrics import NodeMetrics
-from chainnode.pending import Entry, PendingEvents, Waiter
+from chainnode.pending import PendingEvents, Waiter
 from chainnode.phases import Phases
 from chainnode.readiness import Submission
 from chainnode.source_outbox import OutboxLost, SourceOutbox, SourceRemoved
 from chainnode.wal_format import LogDamaged
-from ledger.batches import ParsedBatch, check_event, parse_batch, verify_batch
+from ledger.batches import ParsedBatch, ReadEvents, check_event, parse_batch, read_events, verify_batch
 from ledger.chain import CommitResult
 from ledger.events import EVENT_SIZE_MAX, REFERENCE_SIZE, TIME_MS_MAX, Event
 from ledger.events import event_id as id_of_event
@@ -49,6 +50,7 @@ BATCH_FILL_BYTES: Final = 2 * 1024 * 1024
 BATCH_OVERHEAD_BYTES: Final = 8 * 1024
 OFFER_AGAIN_S: Final = 2.0
 OFFERED_AGAIN_MAX: Final = 256
+EVENTS_A_TURN: Final = 64
 
 log = structlog.get_logger("gateway")
 
@@ -82,7 +84,7 @@ class NodeGateway:
         self._wake = wake
         self._admission = Admission(settings.pending_wait_ms_max)
         self._pending = PendingEvents(lambda event_id: self._reader.position(event_id) is not None, self._admission)
-        self._queue: deque[tuple[EventId, int]] = deque()  # with their sizes
+        self._gathering = Gathering()
         self._parsing = asyncio.Lock()
         self._work = asyncio.Event()
         self._phases = Phases(metrics)
@@ -99,16 +101,18 @@ class NodeGateway:
         """Sign and offer events; return where each stands when all are as far as `wait` says, or after the time-out."""
         self._check_door()
         self.check_room(len(events))
-        results: list[SubmitResult | None] = []
-        ids: list[EventId] = []
+        filled = list(self._filled(events))
+        items = [encode(event) for event in filled]
+        read = self._read(items)
+        if len(items) > EVENTS_A_TURN:
+            await asyncio.sleep(0)
+            self._check_door()  # others came meanwhile
+            self.check_room(len(events))
         waiter = Waiter(wait, 0, asyncio.get_running_loop().create_future())
-        for event in events:
-            event_id, refused = self._take(event, waiter)
-            ids.append(event_id)
-            results.append(refused)
-        self._work.set()
+        ids, refused = self._take(filled, items, read, waiter)
         await self._wait(waiter, timeout_ms)
-        return self._counted([found or self._standing(item) for found, item in zip(results, ids, strict=True)])
+        standing = {**refused, **{event_id: self._standing(event_id) for event_id in ids if event_id not in refused}}
+        return self._counted([standing[event_id] for event_id in ids])
 
     def say(self, submission: Submission) -> None:
         """Sign and offer an event of the node's own, for which nobody waits; repeating it changes nothing.
@@ -117,15 +121,15 @@ class NodeGateway:
         """
         try:
             self._check_door()
+            self.check_room()
         except RpcError as error:
             log.warning("not_submitted", kind=submission.kind, reason=error.reason)
             return
-        if len(self._pending) >= self._settings.pending_events_max:
-            log.warning("not_submitted", kind=submission.kind, reason="gateway_full")
-            return
         new = NewEvent(submission.kind, submission.schema, submission.body, submission.reference)
-        self._take(new, Waiter(Wait.NONE, 0, asyncio.get_running_loop().create_future()))
-        self._work.set()
+        filled = list(self._filled([new]))
+        items = [encode(event) for event in filled]
+        waiter = Waiter(Wait.NONE, 0, asyncio.get_running_loop().create_future())
+        self._take(filled, items, self._read(items), waiter)
 
     async def submit_batch(self, batch: bytes, wait: Wait, timeout_ms: int) -> list[SubmitResult]:
         """Offer a batch that its source has signed."""
@@ -239,34 +243,34 @@ class NodeGateway:
                     await self._work.wait()
             except TimeoutError:
                 continue
-            if len(self._queue) < self._settings.batch_events_max and self._settings.linger_ms:
+            if len(self._gathering) < self._settings.batch_events_max and self._settings.linger_ms:
                 await asyncio.sleep(self._settings.linger_ms / 1_000)
             arrived = self._queued or self._phases.clock()
-            events, outbox = self._next_events(), self._outbox
+            gathered, outbox = self._next_events(), self._outbox
             self._queued = self._phases.clock()  # those that are left came while the ones before them waited
-            if not self._queue:
+            if not self._gathering:
                 self._work.clear()
-            if not events or outbox is None:
+            if not gathered.ids or outbox is None:
                 continue
+            read = gathered.read or read_events(gathered.items, self._member)
             try:
-                raw = outbox.sign([data for _, data in events], time_ms=self._now_ms())
+                batch = outbox.sign_read(gathered.items, read, time_ms=self._now_ms())
                 await loop.run_in_executor(self._executor, outbox.sync)
             except (ChainError, OSError) as error:
                 # Whether the disk has it is not known: the events stay pending, and the next start tells.
                 self._disable(error if isinstance(error, ChainError) else StorageError("outbox unusable", got=error))
                 continue
-            self._offer(raw, [event_id for event_id, _ in events], arrived)
+            self._offer(batch, arrived)
 
     def _disable(self, error: ChainError) -> None:
         """Sign nothing more: the outbox or its key can't be relied on."""
         log.error("gateway_disabled", reason=error.reason, error=str(error))
         self._fault, self._outbox = error, None
         self._work.set()
-        for event_id, size in self._queue:
-            self._admission.leave(size)
-            if event_id in self._pending.events:
-                self._pending.refuse_pending(event_id, Refusal(error.reason, str(error)))
-        self._queue.clear()
+        self._admission.leave(self._gathering.size)
+        for event_id in [event_id for event_id in self._gathering if event_id in self._pending.events]:
+            self._pending.refuse_pending(event_id, Refusal(error.reason, str(error)))
+        self._gathering.clear()
 
     def _check_right(self) -> None:
         """Give the key up once the chain has taken its right away: who waits for its events is told at once."""
@@ -306,38 +310,64 @@ class NodeGateway:
                 hint="submit signed batches",
             )
 
-    def _take(self, new: NewEvent, waiter: Waiter) -> tuple[EventId, SubmitResult | None]:
-        """Return the event's id, and its refusal where the door refuses it; otherwise it is on its way."""
-        event = Event(
-            self._member,
-            new.reference if new.reference is not None else os.urandom(REFERENCE_SIZE),
-            new.expires_ms if new.expires_ms is not None else self._expiry_of(new.kind),
-            new.kind,
-            new.schema,
-            new.body,
-        )
-        data = encode(event)
+    def _filled(self, events: Sequence[NewEvent]) -> Iterator[Event]:
+        """Yield the events with all that the gateway fills in."""
+        expiries = {kind: self._expiry_of(kind) for kind in {new.kind for new in events}}
+        for new in events:
+            reference = new.reference if new.reference is not None else os.urandom(REFERENCE_SIZE)
+            expires_ms = new.expires_ms if new.expires_ms is not None else expiries[new.kind]
+            yield Event(self._member, reference, expires_ms, new.kind, new.schema, new.body)
+
+    def _read(self, items: Sequence[bytes]) -> ReadEvents | None:
+        """Return what is found in events that are all sound and in time; None where one of them is not."""
+        try:
+            read = read_events(items, self._member)
+        except ChainError:
+            return None
+        return read if read.expires_ms_min > self._core.chain.header.time_ms else None
+
+    def _take(
+        self, filled: Sequence[Event], items: Sequence[bytes], read: ReadEvents | None, waiter: Waiter
+    ) -> tuple[Sequence[EventId], dict[EventId, SubmitResult]]:
+        """Return the events' ids, and the refusals of those that the door refuses; the others are on their way."""
+        refused: dict[EventId, SubmitResult] = {}
+        if read is not None:
+            ids: Sequence[EventId] = read.ids
+        else:
+            ids = [self._judge(event, item, refused) for event, item in zip(filled, items, strict=True)]
+        known = self._pending.events
+        fresh = {
+            event_id: item
+            for event_id, item in zip(ids, items, strict=True)
+            if event_id not in known and event_id not in refused
+        }
+        for event_id in [event_id for event_id in fresh if self._reader.position(event_id) is not None]:
+            del fresh[event_id]
+        if fresh:
+            self._pending.begin(fresh, waiter)
+            self._admission.enter(sum(map(len, fresh.values())), self._now_ms())
+            if not self._gathering:
+                self._queued = self._phases.clock()
+        self._gathering.add(tuple(fresh), tuple(fresh.values()), read if len(fresh) == len(items) else None)
+        if len(fresh) < len(ids):
+            for event_id in ids:
+                self._pending.join(event_id, waiter)
+        self._work.set()
+        return ids, refused
+
+    def _judge(self, event: Event, data: bytes, refused: dict[EventId, SubmitResult]) -> EventId:
+        """Return an event's id, and add its refusal where the door refuses it."""
         try:
             _, event_id = check_event(data)
-            if event.expires_ms <= self._core.chain.header.time_ms:
-                raise InputError(
-                    "event has expired", expected=f"after {self._core.chain.header.time_ms}", got=event.expires_ms
-                )
+            time_ms = self._core.chain.header.time_ms
+            if event.expires_ms <= time_ms:
+                raise InputError("event has expired", expected=f"after {time_ms}", got=event.expires_ms)
         except ChainError as error:
-            event_id = id_of_event(data, new.kind if 0 < new.kind < KIND_LIMIT else 0)
-            result = SubmitResult(event_id, SubmitStatus.REFUSED, refusal=Refusal(error.reason, str(error)))
-            self._pending.refuse(result)
-            return event_id, result
-        if event_id not in self._pending.events:
-            if self._reader.position(event_id) is not None:
-                return event_id, None
-            self._pending.events[event_id] = Entry(data)
-            if not self._queue:
-                self._queued = self._phases.clock()
-            self._queue.append((event_id, len(data)))
-            self._admission.enter(len(data), self._now_ms())
-        self._pending.join(event_id, waiter)
-        return event_id, None
+            event_id = id_of_event(data, event.kind if 0 < event.kind < KIND_LIMIT else 0)
+            refusal = Refusal(error.reason, str(error))
+            refused[event_id] = SubmitResult(event_id, SubmitStatus.REFUSED, refusal=refusal)
+            self._pending.refuse(refused[event_id])
+        return event_id
 
     def _expiry_of(self, kind: int) -> int:
         """Return never for a mere record, so that its id depends on its content alone, else the longest allowed."""
@@ -434,29 +464,19 @@ class NodeGateway:
             self._pending.track(batch, self._now_ms())
             self._pending.accept(batch.ids)
 
-    def _next_events(self) -> list[tuple[EventId, bytes]]:
+    def _next_events(self) -> Gathered:
         """Take as many waiting events as a batch may hold that a block of the present policy can take whole."""
         policy = self._core.chain.policy_after(self._core.chain.tip_hash)
         count_max = min(self._settings.batch_events_max, policy.block_events_max)
         fill_bytes = min(BATCH_FILL_BYTES, policy.block_bytes_max - EVENT_SIZE_MAX - BATCH_OVERHEAD_BYTES)
-        taken: list[tuple[EventId, bytes]] = []
-        size = 0
-        while self._queue and len(taken) < count_max and size < fill_bytes:
-            event_id, queued = self._queue.popleft()
-            self._admission.leave(queued)
-            entry = self._pending.events.get(event_id)
-            if entry is None or entry.data is None:
-                continue
-            taken.append((event_id, entry.data))
-            size += len(entry.data)
-            entry.data = None
-        return taken
+        gathered = self._gathering.take(count_max, fill_bytes, self._pending.claim)
+        self._admission.leave(gathered.left_bytes)
+        return gathered
 
-    def _offer(self, raw: bytes, ids: list[EventId], arrived: float) -> None:
+    def _offer(self, batch: ParsedBatch, arrived: float) -> None:
         """Offer a batch that is synced in the outbox, and tell who waited for that."""
-        batch = parse_batch(raw)
         self._pending.track(batch, self._now_ms())
-        self._pending.accept(ids)
+        self._pending.accept(batch.ids)
         self._phases.received(batch.hash, arrived)
         self._push(batch)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -87,6 +87,21 @@ class PendingEvents:
         if event_id in self.events:
             return SubmitResult(event_id, SubmitStatus.PENDING)
         return self._refused.get(event_id, SubmitResult(event_id, SubmitStatus.UNKNOWN))
+
+    def begin(self, items: Mapping[EventId, bytes], waiter: Waiter) -> None:
+        """Know events that are not known yet, by their canonical bytes, and let the call that brings them wait."""
+        waits = waiter.wait is not Wait.NONE
+        for event_id, data in items.items():
+            self.events[event_id] = Entry(data, waiters=[waiter] if waits else [])
+        waiter.count += len(items) if waits else 0
+
+    def claim(self, event_id: EventId) -> bool:
+        """Say whether an event is still to be signed; from now on it is not."""
+        entry = self.events.get(event_id)
+        if entry is None or entry.data is None:
+            return False
+        entry.data = None
+        return True
 
     def join(self, event_id: EventId, waiter: Waiter) -> None:
         """Let a call wait for an event, unless it is as far already."""

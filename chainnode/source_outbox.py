@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chainnode.wal import WriteAheadLog
-from ledger.batches import BATCH_SIZE_MAX, Batch, build_batch
+from ledger.batch_headers import BatchHeader
+from ledger.batches import BATCH_SIZE_MAX, Batch, ParsedBatch, ReadEvents, build_batch, seal_batch
 from primitives.encoding import Record, decode, encode
 from primitives.errors import StorageError, UsageError
 from primitives.ids import ZERO_HASH, Hash, MemberId, SourceKey, TimeMs
@@ -120,6 +121,23 @@ class SourceOutbox:
             self._gathered.append(_BATCH + raw)
         return raw
 
+    def sign_read(self, events: Sequence[bytes], read: ReadEvents, *, time_ms: TimeMs | int) -> ParsedBatch:
+        """Return the signed batch of events that were read just now, as `sign` does, without reading them again."""
+        batch = seal_batch(
+            events,
+            read,
+            chain_id=self._chain_id,
+            member=self._member,
+            key=self._key,
+            number=self.next_number,
+            previous=self.previous,
+            time_ms=TimeMs(time_ms),
+        )
+        with self._lock:
+            self._follow(batch.header, batch.hash, batch.raw)
+            self._gathered.append(_BATCH + batch.raw)
+        return batch
+
     def sync(self) -> None:
         """Return when everything signed before the call is on the disk; rewrites a file that has grown."""
         with self._lock:
@@ -174,6 +192,9 @@ class SourceOutbox:
 
     def _add(self, raw: bytes) -> None:
         header = decode(Batch, raw, size_max=BATCH_SIZE_MAX).header
+        self._follow(header, header.hash(), raw)
+
+    def _follow(self, header: BatchHeader, batch_hash: Hash, raw: bytes) -> None:
         if (header.number, header.previous, header.source) != (self.next_number, self.previous, self._key.public):
             raise StorageError(
                 "a batch in the outbox does not follow the one before",
@@ -181,7 +202,6 @@ class SourceOutbox:
                 expected=f"batch {self.next_number} of {self._key.public.hex()}",
                 got=f"batch {header.number} of {header.source.hex()}",
             )
-        batch_hash = header.hash()
         self._pending[header.number] = (batch_hash, raw)
         self.next_number, self.previous = header.number + 1, batch_hash
 

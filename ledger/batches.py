@@ -92,7 +92,7 @@ def parse_batch(data: bytes, kinds: Mapping[int, KindSpec] = KINDS) -> ParsedBat
         raise InputError("batch of another length", expected=f"{header.count} events", got=len(batch.events))
     if header.number == 0 and header.previous != bytes(32):
         raise InputError("first batch of a source names a previous one", expected="a zero hash", got=header.previous)
-    read = _read_events(batch.events, header.member, kinds)
+    read = read_events(batch.events, header.member, kinds)
     root = merkle.root_of(read.ids)
     if root != header.root:
         raise InputError("root of a batch does not fit its events", expected=header.root, got=root)
@@ -101,7 +101,7 @@ def parse_batch(data: bytes, kinds: Mapping[int, KindSpec] = KINDS) -> ParsedBat
         signature=batch.signature,
         hash=header.hash(),
         raw=bytes(data),
-        ids=tuple(read.ids),
+        ids=read.ids,
         kinds=read.kinds,
         expires_ms_min=read.expires_ms_min,
         stateful=read.stateful,
@@ -109,35 +109,41 @@ def parse_batch(data: bytes, kinds: Mapping[int, KindSpec] = KINDS) -> ParsedBat
     )
 
 
-class _Read(msgspec.Struct, frozen=True):
-    """What was found in the events of a batch; fields as in ParsedBatch."""
+class ReadEvents(msgspec.Struct, frozen=True):
+    """What was found in sound events of one member; fields as in ParsedBatch."""
 
-    ids: list[EventId]
+    ids: tuple[EventId, ...]
     kinds: frozenset[int]
     expires_ms_min: int
     stateful: tuple[StatefulEvent, ...] = ()
     quick: QuickEvents | None = None
 
 
-def _read_events(items: Sequence[bytes], member: str, kinds: Mapping[int, KindSpec]) -> _Read:
-    """Check a batch's events, at once where their kind knows a quick way, else each decoded and encoded again."""
+def read_events(items: Sequence[bytes], member: str, kinds: Mapping[int, KindSpec] = KINDS) -> ReadEvents:
+    """Check a batch's events, at once where their kind knows a quick way, else each decoded and encoded again.
+
+    There is at least one. Raises InputError as `parse_batch` does.
+    """
+    check_event_size(max(items, key=len))
     first = _decode_events(items[:1], member)[0]
     spec = kinds.get(first.kind)
     quick_read = None if spec is None else spec.quick_events.get(first.schema)
     quick = None if quick_read is None else quick_read(items, member)
     if quick is not None:
-        return _Read(_ids(KIND_BYTES[first.kind], items), frozenset((first.kind,)), quick.expires_ms_min, quick=quick)
+        return ReadEvents(
+            _ids(KIND_BYTES[first.kind], items), frozenset((first.kind,)), quick.expires_ms_min, quick=quick
+        )
     events = _decode_events(items, member)
     stateful = _check_bodies(events, kinds)
-    ids = [event_id(raw, event.kind) for event, raw in zip(events, items, strict=True)]
+    ids = tuple(event_id(raw, event.kind) for event, raw in zip(events, items, strict=True))
     expires_ms_min = min(event.expires_ms for event in events)
-    return _Read(ids, frozenset(event.kind for event in events), expires_ms_min, tuple(stateful))
+    return ReadEvents(ids, frozenset(event.kind for event in events), expires_ms_min, tuple(stateful))
 
 
-def _ids(kind: bytes, items: Sequence[bytes]) -> list[EventId]:
+def _ids(kind: bytes, items: Sequence[bytes]) -> tuple[EventId, ...]:
     """Return the ids of events of one kind; as `event_id`, without its call for each."""
     prefix = b"\0" + kind
-    return [sha256(prefix + raw).digest() for raw in items]  # type: ignore[misc]  # a NewType costs a call per event
+    return tuple([sha256(prefix + raw).digest() for raw in items])  # type: ignore[misc]  # a NewType costs a call per event
 
 
 def _decode_events(items: Sequence[bytes], member: str) -> list[Event]:
@@ -262,6 +268,46 @@ def build_batch(
         time_ms=time_ms,
     )
     return encode(Batch(header, key.sign(batch_statement(header)), tuple(events)))
+
+
+def seal_batch(
+    items: Sequence[bytes],
+    read: ReadEvents,
+    *,
+    chain_id: Hash,
+    member: str,
+    key: SigningKey,
+    number: int,
+    previous: Hash,
+    time_ms: TimeMs,
+) -> ParsedBatch:
+    """Return the signed batch of events that were read: what `parse_batch` returns of the same bytes."""
+    header = BatchHeader(
+        suite=SUITE,
+        chain_id=chain_id,
+        member=member,
+        source=key.public,
+        number=number,
+        previous=previous,
+        count=len(items),
+        root=merkle.root_of(read.ids),
+        time_ms=time_ms,
+    )
+    signature = key.sign(batch_statement(header))
+    raw = encode(Batch(header, signature, tuple(items)))
+    assert len(read.ids) == len(items) <= BATCH_EVENTS_MAX
+    assert len(raw) <= BATCH_SIZE_MAX
+    return ParsedBatch(
+        header=header,
+        signature=signature,
+        hash=header.hash(),
+        raw=raw,
+        ids=read.ids,
+        kinds=read.kinds,
+        expires_ms_min=read.expires_ms_min,
+        stateful=read.stateful,
+        quick=read.quick,
+    )
 
 
 def events_of(raw: bytes) -> tuple[bytes, ...]:

@@ -66,6 +66,7 @@ READERS = {
     "ledger.archive_manifest.parse_manifest": "archive",
     "ledger.batches.check_event": "event",
     "ledger.batches.parse_batch": "batch",
+    "ledger.batches.read_events": "batch",
     "ledger.certificate_history.verify_certificate_history": "proof",
     "ledger.completeness.verify_completeness": "proof",
     "ledger.entry_proofs.verify_entry": "proof",
