@@ -13,9 +13,10 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -118,8 +119,10 @@ class NodeEnded(Unhealthy):
 class Localnet:
     """The network of one directory; each change is written to localnet.json at once."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, policy: Mapping[str, int] = MappingProxyType({})) -> None:
+        """Take the directory, and figures of the policy that its chain is founded with, above their defaults."""
         self.directory = directory.expanduser().absolute()
+        self._policy = dict(policy)
         self.path = self.directory / "localnet.json"
 
     @property
@@ -175,7 +178,7 @@ class Localnet:
             step(node.name)
             entries.append(self._found_bank(node, index, now_ms))
         entries += [{"member": self._found_outsider(outsider)} for outsider in OUTSIDERS]
-        genesis = assemble_genesis(CHAIN_NAME, entries, now_ms=now_ms, policy={})
+        genesis = assemble_genesis(CHAIN_NAME, entries, now_ms=now_ms, policy=self._policy)
         self._share_pairs(names)
         for node in nodes:
             join_chain(Home(Path(node.home)), genesis, name=node.name, member=node.member, hosts=[HOST], now_ms=now_ms)

@@ -27,6 +27,24 @@ BATCH_SIZE_MAX = 4 << 20
 DECODING_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError)
 
 
+class BadRoot(InputError):
+    """The root that a batch's source signed is not that of its events."""
+
+    reason = "bad_root"
+
+
+class BadCount(InputError):
+    """A batch holds another number of events than its source signed."""
+
+    reason = "bad_count"
+
+
+class ForeignEvent(InputError):
+    """An event of another member than the batch's."""
+
+    reason = "foreign_event"
+
+
 class Batch(Record):
     """A batch as it is sent and stored: every event is its own canonical bytes."""
 
@@ -89,13 +107,13 @@ def parse_batch(data: bytes, kinds: Mapping[int, KindSpec] = KINDS) -> ParsedBat
     if header.suite != SUITE:
         raise InputError("batch of an unknown suite", expected=SUITE, got=header.suite)
     if len(batch.events) != header.count:
-        raise InputError("batch of another length", expected=f"{header.count} events", got=len(batch.events))
+        raise BadCount("batch of another length", expected=f"{header.count} events", got=len(batch.events))
     if header.number == 0 and header.previous != bytes(32):
         raise InputError("first batch of a source names a previous one", expected="a zero hash", got=header.previous)
     read = read_events(batch.events, header.member, kinds)
     root = merkle.root_of(read.ids)
     if root != header.root:
-        raise InputError("root of a batch does not fit its events", expected=header.root, got=root)
+        raise BadRoot("root of a batch does not fit its events", expected=header.root, got=root)
     return ParsedBatch(
         header=header,
         signature=batch.signature,
@@ -156,7 +174,7 @@ def _decode_events(items: Sequence[bytes], member: str) -> list[Event]:
         raise EncodingError("event that is not canonical", where="batch", expected="shortest forms, nothing trailing")
     for index, event in enumerate(events):
         if event.member != member:
-            raise InputError(
+            raise ForeignEvent(
                 "event of another member", where=f"event {index} of a batch", expected=member, got=event.member
             )
     return events

@@ -48,6 +48,24 @@ class BlockRefused(InputError):
     reason = "block_refused"
 
 
+class ForeignChain(BlockRefused):
+    """A batch was signed for another chain."""
+
+    reason = "foreign_chain"
+
+
+class SourceUnknown(BlockRefused):
+    """No member has registered the key that signed a batch, or it was removed."""
+
+    reason = "source_not_registered"
+
+
+class ForeignMember(BlockRefused):
+    """A batch speaks for another member than the one whose key signed it."""
+
+    reason = "foreign_member"
+
+
 class Standing(Struct, frozen=True):
     """Everything that a block stands on: what holds after its parent.
 
@@ -219,17 +237,17 @@ def admitted(standing: Standing, view: StateView, batch: ParsedBatch) -> SourceG
     header = batch.header
     where = f"batch {header.number} of source {header.source.hex()[:16]}"
     if header.chain_id != standing.header.chain_id:
-        raise BlockRefused(
+        raise ForeignChain(
             "batch of another chain", where=where, expected=standing.header.chain_id, got=header.chain_id
         )
     grant = source_grant(view, header.source)
     if grant is None:
-        raise BlockRefused(
+        raise SourceUnknown(
             "source not registered", where=where, expected=f"a registered key of {header.member}", got=header.source
         )
     owner = standing.batch_logs.owner(header.source) or grant.member
     if not header.member == grant.member == owner:
-        raise BlockRefused(
+        raise ForeignMember(
             "batch names another member than its source's", where=where, expected=owner, got=header.member
         )
     return grant

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -46,12 +47,16 @@ QUICK = {
     "rpc.requests_per_second_max": 1_000_000,
 }
 
+NO_POLICY: Mapping[str, int] = MappingProxyType({})
+
 
 class Network:
     """Four nodes; owned by one test or module, which must `close` it."""
 
-    def __init__(self, directory: Path, settings: Mapping[str, object] = QUICK) -> None:
-        self.net = Localnet(directory / "net")
+    def __init__(
+        self, directory: Path, settings: Mapping[str, object] = QUICK, policy: Mapping[str, int] = NO_POLICY
+    ) -> None:
+        self.net = Localnet(directory / "net", policy)
         with self.net.held():
             self.net.found(len(NAMES), base_port=free_ports(), now_ms=time.time_ns() // 1_000_000, step=lambda _: None)
         for name in NAMES:
@@ -298,9 +303,11 @@ def until(
 
 
 @contextmanager
-def network(directory: Path, settings: Mapping[str, object] = QUICK) -> Iterator[Network]:
+def network(
+    directory: Path, settings: Mapping[str, object] = QUICK, policy: Mapping[str, int] = NO_POLICY
+) -> Iterator[Network]:
     """Give a running network, and end all of it."""
-    running = Network(directory, settings)
+    running = Network(directory, settings, policy)
     try:
         running.start()
         yield running

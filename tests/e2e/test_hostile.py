@@ -306,7 +306,7 @@ LINKED: dict[str, tuple[Message_, str]] = {
     "a cut batch": (batch(lambda raw: raw[:-9]), "bad_encoding"),
     "a batch with a bad signature": (batch(with_bad_signature), "bad_signature"),
     "a batch in another spelling": (batch(with_long_array_header), "bad_encoding"),
-    "a batch whose last byte is another": (batch(lambda raw: raw[:-1] + bytes([raw[-1] ^ 1])), "bad_input"),
+    "a batch whose last byte is another": (batch(lambda raw: raw[:-1] + bytes([raw[-1] ^ 1])), "bad_root"),
     "too many wants": (lambda world: (BATCH_WANT, encode(BatchIds((bytes(32),) * 1_025))), "bad_input"),
     "a want of no hash": (lambda world: (BATCH_WANT, encode(BatchIds((b"short",)))), "bad_input"),
     "a second HELLO": (

@@ -183,14 +183,14 @@ BATCHES: dict[str, tuple[Callable[[World], bytes], int, str]] = {
         -32602,
         "bad_signature",
     ),
-    "an event of another member": (lambda world: world.batch(events=[payment("bank-c")]), -32602, "bad_input"),
+    "an event of another member": (lambda world: world.batch(events=[payment("bank-c")]), -32602, "foreign_event"),
     "a member that its key is not of": (
         lambda world: world.batch(member="bank-c", events=[payment("bank-c")]),
         -32602,
-        "block_refused",
+        "foreign_member",
     ),
-    "a key that nobody registered": (lambda world: world.batch(key=STRANGER), -32602, "block_refused"),
-    "another chain": (lambda world: world.batch(chain_id=Hash(bytes(32))), -32602, "block_refused"),
+    "a key that nobody registered": (lambda world: world.batch(key=STRANGER), -32602, "source_not_registered"),
+    "another chain": (lambda world: world.batch(chain_id=Hash(bytes(32))), -32602, "foreign_chain"),
     "a number used twice": (
         lambda world: world.batch(number=0, previous=ZERO_HASH),
         -32003,
@@ -206,12 +206,12 @@ BATCHES: dict[str, tuple[Callable[[World], bytes], int, str]] = {
             world.batch(), lambda batch: Batch(batch.header, batch.signature, (*batch.events[:1], world.events()[0]))
         ),
         -32602,
-        "bad_input",
+        "bad_root",
     ),
     "fewer events than its header says": (
         lambda world: resigned(world.batch(), lambda batch: Batch(batch.header, batch.signature, batch.events[:1])),
         -32602,
-        "bad_input",
+        "bad_count",
     ),
     "a cut end": (lambda world: world.batch()[:-1], -32602, "bad_encoding"),
     "a byte too many": (lambda world: world.batch() + b"\0", -32602, "bad_encoding"),
