@@ -14,9 +14,9 @@ from consensus.effects import Broadcast, CheckpointStable, Send
 from consensus.messages import BUFFER_HEIGHTS, CheckpointVote
 from consensus.ports import LogHead
 from consensus.records import Cosigned
-from consensus.state import CheckpointHead, ReplicaState
+from consensus.state import CheckpointHead, Checkpoints, ReplicaState
 from primitives.block import BlockHeader
-from primitives.ids import Height, TimeMs
+from primitives.ids import Epoch, Height, TimeMs
 from primitives.notes import Checkpoint, cosign_statement
 
 VOTES_KEPT_PER_VALIDATOR: Final = 2 * BUFFER_HEIGHTS
@@ -105,9 +105,22 @@ def on_vote(state: ReplicaState, vote: CheckpointVote) -> None:
     if held is not None and (_fits(state, held), held.time_s) >= (_fits(state, vote), vote.time_s):
         return
     votes[vote.height] = vote
+    if held is None:
+        checkpoints.counts[vote.epoch, vote.height] = checkpoints.counts.get((vote.epoch, vote.height), 0) + 1
     while len(votes) > VOTES_KEPT_PER_VALIDATOR:
-        del votes[min(votes)]
-    settle(state, vote.height)
+        _forget(checkpoints, vote.epoch, votes, min(votes))
+    if vote.height > checkpoints.stable_height or vote.time_s > checkpoints.stable_time_s:
+        settle(state, vote.height)  # else it can make nothing newer: of 100 validators every third comes too late
+
+
+def _forget(checkpoints: Checkpoints, epoch: Epoch, votes: dict[Height, CheckpointVote], height: Height) -> None:
+    """Let go of a validator's vote for a height, and of the count with the last one."""
+    del votes[height]
+    left = checkpoints.counts[epoch, height] - 1
+    if left:
+        checkpoints.counts[epoch, height] = left
+    else:
+        del checkpoints.counts[epoch, height]
 
 
 def _fits(state: ReplicaState, vote: CheckpointVote) -> bool:
@@ -139,7 +152,7 @@ def settle(state: ReplicaState, height: Height) -> None:
         return  # judged again once the block is delivered here
     # An epoch's validators cosign up to its barrier and no further; the first epoch's begin with the genesis block.
     validators = state.set_of(head.epoch)
-    if validators is None:
+    if validators is None or checkpoints.counts.get((validators.epoch, height), 0) < validators.quorum:
         return
     group = [
         vote
@@ -163,7 +176,7 @@ def _make_stable(state: ReplicaState, group: list[CheckpointVote], oldest_s: int
     checkpoints.stable_height, checkpoints.stable_time_s = first.height, oldest_s
     for key, votes in list(checkpoints.votes.items()):
         for height in [held for held in votes if held < first.height]:
-            del votes[height]
+            _forget(checkpoints, key[0], votes, height)
         if not votes:
             del checkpoints.votes[key]
     cosignatures = tuple((vote.validator, vote.time_s, vote.signature) for vote in group)

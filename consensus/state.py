@@ -119,10 +119,12 @@ class Checkpoints:
     """Cosignatures on the way to a quorum: per validator its newest ones by height; `head` is the newest block's log.
 
     `heads` holds the logs after the newest blocks, since a cosignature does not cover the height that it is shown with.
+    `counts` says of how many validators they are, by epoch and height: nobody looks for a quorum among too few.
     `own` is the newest cosignature signed here; `due_ms` the time at which the newest block is signed if none follows.
     """
 
     votes: dict[tuple[Epoch, int], dict[Height, CheckpointVote]] = field(default_factory=dict)
+    counts: dict[tuple[Epoch, Height], int] = field(default_factory=dict)
     own: CheckpointVote | None = None
     head: CheckpointHead | None = None
     heads: dict[Height, CheckpointHead] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from ledger.batch_headers import BATCH_EVENTS_MAX
 from primitives.errors import InputError
 from sim.arguments import HOURS_24_S, JOBS_MAX, REFUSED, RUNS_MAX, SEED_MAX, Parser, whole
 from sim.pace import measure_pace, measure_scale
@@ -35,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         return scenarios.main(arguments[1:])
     options = _parser().parse_args(arguments)
     if options.pace or options.scale:
-        print(measure_pace() if options.pace else measure_scale())
+        print(measure_pace() if options.pace else measure_scale(options.events))
         return 0
     if options.replay is not None:
         return _replay(options.replay, options.out)
@@ -64,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder for the report of a failure")
     parser.add_argument("--pace", action="store_true", help="measure simulated time against real time, and end")
     parser.add_argument("--scale", action="store_true", help="measure messages, bytes and CPU by validators, and end")
+    parser.add_argument(
+        "--events", type=whole(1, BATCH_EVENTS_MAX), default=1, help="events of each block that --scale orders (1)"
+    )
     return parser
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from msgspec.structs import replace
 
@@ -419,3 +421,16 @@ def test_another_root_than_the_genesis_blocks_is_never_stable() -> None:
         group.give(Letter(signer, 3, checkpoint_vote_of(signer, 0, 1, batch_of(7))))
     group.run(1_000)
     assert stable(group, 3) == []
+
+
+def test_what_is_counted_of_cosignatures_is_what_is_kept_and_goes_with_it() -> None:
+    group = Group()
+    for number in range(6):
+        group.offer(batch_of(number))
+        group.run(1_000)
+        for node in group.nodes:
+            kept = node.state.checkpoints
+            counted = Counter((epoch, height) for (epoch, _), votes in kept.votes.items() for height in votes)
+            assert kept.counts == counted
+            assert len(counted) <= 2
+    assert stable(group, 0)[-1] == group.heights()[0]
