@@ -25,7 +25,6 @@ from ledger.payments import (
     SALT_SIZE,
     TOKEN_SIZE,
     TOKENS_MAX,
-    UETR_SIZE,
     AgentRecord,
     AgentRole,
     AgentScheme,
@@ -49,6 +48,8 @@ from primitives.errors import InputError
 STATEMENT_SCHEMA = 1
 TEXT_SIZE_MAX = 64
 UETR_CHARACTERS = 36
+_NONE_OR_DIGEST = (0, 2 * COMMITMENT_SIZE)
+_FRACTIONS = {"Z": 0, **{f".{ms:03d}Z": ms for ms in range(1_000)}}
 
 OptionalText = str | None | UnsetType
 
@@ -95,35 +96,41 @@ def quick_bodies(statements: Sequence[StatementJson]) -> list[bytes] | None:
 
 def _statement(value: StatementJson) -> PaymentStatement:
     """Return one statement; ValueError or InputError where it is better judged by itself."""
-    currency, uetr, commitment, pair_key = value.currency or "", value.uetr, value.amount_commitment, value.pair_key
-    words = _words(value.side, value.message_type, value.status, value.reason or "", currency, value.channel or "none")
+    currency, reason, date = value.currency or "", value.reason or "", value.settlement_date
+    words = _words(value.side, value.message_type, value.status, reason, currency, value.channel or "none")
     salt, reference, root, digest = value.salt, value.reference_commitment, value.fields_root, value.source_digest
-    if len(salt) != 2 * SALT_SIZE or not len(reference) == len(root) == len(digest) == 2 * COMMITMENT_SIZE:
+    commitment, pair_key = value.amount_commitment or "", value.pair_key or ""
+    uetr = _uetr_digits(value.uetr) if value.uetr else ""
+    if (
+        len(salt) != 2 * SALT_SIZE
+        or not len(reference) == len(root) == len(digest) == 2 * COMMITMENT_SIZE
+        or len(commitment) not in _NONE_OR_DIGEST
+        or len(pair_key) not in _NONE_OR_DIGEST
+    ):
         raise ValueError
-    fixed = _bytes(salt + reference + root + digest)
-    time_ms, date = parse_time(value.time), value.settlement_date
-    if time_ms > TIME_MS_MAX:
-        raise ValueError
+    data = _bytes(f"{salt}{reference}{root}{digest}{uetr}{commitment}{pair_key}")
+    rest = 112 + len(uetr) // 2
+    end = rest + len(commitment) // 2
     body = PaymentStatement(
-        fixed[:16],
+        data[:16],
         words.side,
         value.message_type,
         words.status,
-        value.reason or "",
+        reason,
         minor_units(value.amount, currency) if value.amount else None,
         currency,
-        bytes_of_hex(commitment, COMMITMENT_SIZE) if commitment else b"",
+        data[rest:end],
         _date(date) if date else 0,
         _agents(value.agents),
         words.channel,
-        _uetr(uetr) if uetr else b"",
-        fixed[16:48],
-        bytes_of_hex(pair_key, COMMITMENT_SIZE) if pair_key else b"",
+        data[112:rest],
+        data[16:48],
+        data[end:],
         _tokens(value.tokens) if value.tokens else [],
-        fixed[48:80],
+        data[48:80],
         _certificate(value.terminal_certificate or ""),
-        fixed[80:],
-        time_ms,
+        data[80:112],
+        _time(value.time),
     )
     check_statement(body)
     return body
@@ -177,10 +184,25 @@ def _date(text: str) -> int:
     return parse_date(text)
 
 
-def _uetr(text: str) -> bytes:
-    if len(text) != UETR_CHARACTERS or not text[8] == text[13] == text[18] == text[23] == "-":
+def _time(text: str) -> int:
+    """Return a time in ms: of nearly all, the seconds were seen before and the rest is one of a thousand."""
+    rest = _FRACTIONS.get(text[19:])
+    time_ms = parse_time(text) if rest is None else _seconds_ms(text[:19]) + rest
+    if time_ms > TIME_MS_MAX:
         raise ValueError
-    return bytes_of_hex(text.replace("-", ""), UETR_SIZE)
+    return time_ms
+
+
+@lru_cache(maxsize=MEMORY_ENTRIES)
+def _seconds_ms(text: str) -> int:
+    return parse_time(text + "Z")
+
+
+def _uetr_digits(text: str) -> str:
+    digits = text.replace("-", "")
+    if not len(text) == UETR_CHARACTERS == len(digits) + 4 or not text[8] == text[13] == text[18] == text[23] == "-":
+        raise ValueError
+    return digits
 
 
 def _tokens(values: dict[str, str]) -> list[TokenRecord]:

@@ -48,7 +48,7 @@ class Refusal(msgspec.Struct, frozen=True):
     retryable: bool = False
 
 
-class SubmitResult(msgspec.Struct, frozen=True):
+class SubmitResult(msgspec.Struct, frozen=True, gc=False):
     """Where one event stands. `outcome`, `height` and `index` (0-based in its block) come with Committed, `refusal`
     with Refused."""
 
@@ -60,7 +60,7 @@ class SubmitResult(msgspec.Struct, frozen=True):
     refusal: Refusal | None = None
 
 
-class NewEvent(msgspec.Struct, frozen=True):
+class NewEvent(msgspec.Struct, frozen=True, gc=False):
     """An event that a client asks the node to sign as its member's gateway.
 
     `body` is the canonical bytes of the record that (kind, schema) names. The gateway fills in a random `reference` and

@@ -147,7 +147,7 @@ class SubmitBatch(Params, frozen=True):
     wait: Wait = Wait.COMMITTED
 
 
-class SubmittedResult(Result, frozen=True):
+class SubmittedResult(Result, frozen=True, gc=False):
     """Where one event stands; outcome and place come with `Committed`, reason and message with `Refused`."""
 
     id: str
