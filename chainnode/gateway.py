@@ -91,6 +91,7 @@ class NodeGateway:
         self._queued: float | None = None  # since when events wait to be signed
         self._fault: ChainError | None = None
         self._rights_height: Height | None = None
+        self._granted_height: Height | None = None  # of the rights by which our key was last seen to be good
         if fault is not None:
             self._disable(fault)
         self._recover()
@@ -302,6 +303,9 @@ class NodeGateway:
             what = "this node has no source key to sign with"
             raise unavailable("no_source", what, hint="submit signed batches", retryable=False)
         chain = self._core.chain
+        height = chain.rights_height(chain.tip_hash)
+        if height == self._granted_height:
+            return
         grant = source_grant(chain.state_after(chain.tip_hash), self._outbox.source)
         if grant is None or grant.member != self._member:
             raise unavailable(
@@ -309,6 +313,7 @@ class NodeGateway:
                 f"the chain knows no source key {self._outbox.source.hex()[:16]} of {self._member}",
                 hint="submit signed batches",
             )
+        self._granted_height = height
 
     def _filled(self, events: Sequence[NewEvent]) -> Iterator[Event]:
         """Yield the events with all that the gateway fills in."""
@@ -381,11 +386,11 @@ class NodeGateway:
     async def _wait(self, waiter: Waiter, timeout_ms: int) -> None:
         if waiter.count <= 0:
             return
+        timer = asyncio.get_running_loop().call_later(timeout_ms / 1_000, waiter.end)
         try:
-            async with asyncio.timeout(timeout_ms / 1_000):
-                await waiter.done
-        except TimeoutError:
-            return
+            await waiter.done
+        finally:
+            timer.cancel()
 
     def _standing(self, event_id: EventId) -> SubmitResult:
         settled = self._pending.settled(event_id)

@@ -47,7 +47,12 @@ class Waiter:
     def one_less(self) -> None:
         """One of the events is as far as was asked."""
         self.count -= 1
-        if self.count <= 0 and not self.done.done():
+        if self.count <= 0:
+            self.end()
+
+    def end(self) -> None:
+        """Let the call go on, as far as its events are."""
+        if not self.done.done():
             self.done.set_result(None)
 
 

@@ -15,7 +15,7 @@ from rpc.dispatch import METHOD_FOUND_BYTES
 from rpc.errors import RpcError
 from rpc.jsonrpc import Call
 from rpc.methods import submit as methods
-from rpc.methods.submit import EVENTS_A_TURN, ReadySubmit, _event, quick_submit, submit
+from rpc.methods.submit import EVENTS_A_PAUSE, ReadySubmit, _event, quick_submit, submit
 from rpc.ports import NewEvent, Wait
 from tests.rpc.test_submitting import as_json
 
@@ -238,15 +238,15 @@ def test_odd_requests_are_judged_as_by_themselves(change: Any) -> None:
 
 
 def test_a_statement_that_is_refused_among_many_is_named_by_its_place() -> None:
-    events = [EVENT] * EVENTS_A_TURN + [{**EVENT, "body": {**BODY, "salt": "zz" * 16}}]
+    events = [EVENT] * EVENTS_A_PAUSE + [{**EVENT, "body": {**BODY, "salt": "zz" * 16}}]
     body = body_of(events)
     assert quick_submit(body) is None
     (call,) = jsonrpc.parse(body).calls
     assert isinstance(call, Call)
     params = jsonrpc.bind(submit.decoder, call.params)
     with pytest.raises(RpcError) as caught:
-        _event(params.events[EVENTS_A_TURN], EVENTS_A_TURN)
-    assert caught.value.where == f"$.events[{EVENTS_A_TURN}].salt"
+        _event(params.events[EVENTS_A_PAUSE], EVENTS_A_PAUSE)
+    assert caught.value.where == f"$.events[{EVENTS_A_PAUSE}].salt"
 
 
 async def test_a_call_of_statements_reaches_the_gateway_without_being_read_again(
@@ -256,7 +256,7 @@ async def test_a_call_of_statements_reaches_the_gateway_without_being_read_again
         raise AssertionError("a statement was judged by itself")
 
     monkeypatch.setattr(methods, "body_from_json", read_again)
-    sent = [as_json(node, number) for number in range(2 * EVENTS_A_TURN)]
+    sent = [as_json(node, number) for number in range(2 * EVENTS_A_PAUSE)]
     answer = await client.call("ledger_submit", {"wait": "committed", "events": sent}, token=token)
     assert [event["status"] for event in answer["events"]] == ["Committed"] * len(sent)
     refused = await client.error("ledger_submit", {"events": sent[:1], "pad": "x" * METHOD_FOUND_BYTES}, token=token)
