@@ -51,6 +51,7 @@ BATCH_OVERHEAD_BYTES: Final = 8 * 1024
 OFFER_AGAIN_S: Final = 2.0
 OFFERED_AGAIN_MAX: Final = 256
 EVENTS_A_TURN: Final = 64
+EVENTS_A_PART: Final = 16
 
 log = structlog.get_logger("gateway")
 
@@ -339,7 +340,7 @@ class NodeGateway:
         if read is not None:
             ids: Sequence[EventId] = read.ids
         else:
-            ids = [self._judge(event, item, refused) for event, item in zip(filled, items, strict=True)]
+            ids = self._judge_parts(filled, items, refused)
         known = self._pending.events
         fresh = {
             event_id: item
@@ -359,6 +360,21 @@ class NodeGateway:
                 self._pending.join(event_id, waiter)
         self._work.set()
         return ids, refused
+
+    def _judge_parts(
+        self, filled: Sequence[Event], items: Sequence[bytes], refused: dict[EventId, SubmitResult]
+    ) -> list[EventId]:
+        """Return the ids of events some of which are refused, and add these refusals; only their parts are searched."""
+        ids: list[EventId] = []
+        for start in range(0, len(items), EVENTS_A_PART):
+            part = items[start : start + EVENTS_A_PART]
+            read = self._read(part) if len(part) > 1 else None
+            if read is not None:
+                ids += read.ids
+            else:
+                events = filled[start : start + EVENTS_A_PART]
+                ids += [self._judge(event, item, refused) for event, item in zip(events, part, strict=True)]
+        return ids
 
     def _judge(self, event: Event, data: bytes, refused: dict[EventId, SubmitResult]) -> EventId:
         """Return an event's id, and add its refusal where the door refuses it."""

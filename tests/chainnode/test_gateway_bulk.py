@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chainnode.gateway import EVENTS_A_PART
 from chainnode.gathering import Gathering
 from ledger.batches import ParsedBatch, parse_batch, read_events
 from ledger.events import EVENT_SIZE_MAX, Event
@@ -87,6 +88,20 @@ def test_many_events_at_once_end_as_each_by_itself(found: list[list[NewEvent] | 
 
     with tempfile.TemporaryDirectory() as directory:
         asyncio.run(main())
+
+
+@pytest.mark.parametrize("place", [0, EVENTS_A_PART - 1, EVENTS_A_PART, 2 * EVENTS_A_PART])
+def test_one_refused_event_among_many_is_found_and_the_others_go_on(tmp_path: Path, place: int) -> None:
+    async def main() -> None:
+        world = World(tmp_path / "outbox", key_of(OWN, "source"))
+        events = [new_event(number) for number in range(2 * EVENTS_A_PART)]
+        found = await world.gateway.submit([*events[:place], BAD[0], *events[place:]], Wait.NONE, SOON_MS)
+        assert [index for index, result in enumerate(found) if result.status is SubmitStatus.REFUSED] == [place]
+        batch = order(world)
+        assert batch is not None
+        assert list(batch.ids) == [result.event_id for index, result in enumerate(found) if index != place]
+
+    asyncio.run(main())
 
 
 def test_an_event_that_stands_twice_in_a_call_is_signed_once_and_answered_twice(tmp_path: Path) -> None:
