@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import uvloop
 
 from bench.driver import COMMITTED, Connection, Seen
 from bench.driver import Lane as DriverLane
@@ -28,16 +29,20 @@ from bench.driver import Lane as DriverLane
 LENGTH_BYTES = 4
 GRACE_S = 40.0
 CONNECT_TRIES = 5
+GATEWAY_FULL = "gateway_full"
 
 
 class FloodLane(msgspec.Struct):
-    """One source: where it sends, the file of its requests (each after its length), how many events each holds."""
+    """One source: where it sends, the file of its requests (each after its length), how many events each holds.
+
+    `expects` names, by their places in the file, the requests that are not good, and what has to become of each.
+    """
 
     host: str
     port: int
     path: str
     events: int
-    name: str = ""
+    expects: dict[int, str] = {}
 
 
 class FloodJob(msgspec.Struct):
@@ -71,6 +76,7 @@ class Lane:
         with open(job.path, "rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._at = 0
+        self._place = 0
         self._connection = Connection(DriverLane(job.host, job.port, [], job.events), Seen())
 
     @property
@@ -83,8 +89,14 @@ class Lane:
         size = int.from_bytes(self._map[self._at : self._at + LENGTH_BYTES], "big")
         return self._map[self._at + LENGTH_BYTES : self._at + LENGTH_BYTES + size]
 
+    @property
+    def expected(self) -> str:
+        """What has to become of the request that is next; nothing where it is a good one."""
+        return self.job.expects.get(self._place, "")
+
     def taken(self) -> None:
         """Go on to the request after."""
+        self._place += 1
         self._at += LENGTH_BYTES + int.from_bytes(self._map[self._at : self._at + LENGTH_BYTES], "big")
 
     async def exchange(self, request: bytes) -> bytes:
@@ -118,6 +130,8 @@ class Flood:
     def __init__(self, job: FloodJob) -> None:
         self.job = job
         self.answers: list[Answered] = []
+        self.wrong: list[str] = []
+        self.met: list[str] = []
         self.unsent = 0
         self._started = 0.0
         self._idle: deque[Lane] = deque()
@@ -135,6 +149,8 @@ class Flood:
             "seconds": time.perf_counter() - self._started,
             "answers": [msgspec.to_builtins(each) for each in self.answers],
             "unsent": self.unsent,
+            "wrong": self.wrong,
+            "met": self.met,
             "exhausted": sum(lane.done for lane in lanes),
             "cpu_seconds": usage.ru_utime + usage.ru_stime,
         }
@@ -176,6 +192,11 @@ class Flood:
         sent = time.perf_counter()
         body = await lane.exchange(lane.request())
         what, code, events, hint_ms = told(body, lane.job.events)
+        if lane.expected and what != GATEWAY_FULL:
+            found = f"{code} {what}"
+            (self.met if found == lane.expected else self.wrong).append(f"{found}, expected {lane.expected}")
+            lane.taken()
+            return 0
         self.answers.append(
             Answered(round(sent - self._started, 4), round(time.perf_counter() - self._started, 4), what, code, events)
         )
@@ -189,7 +210,7 @@ def main() -> None:
     job = msgspec.msgpack.decode(Path(sys.argv[1]).read_bytes(), type=FloodJob)
     print("ready", flush=True)
     sys.stdin.readline()
-    print(json.dumps(asyncio.run(Flood(job).run())), flush=True)
+    print(json.dumps(uvloop.run(Flood(job).run())), flush=True)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 Here: the peak (each source one request at a time), then requests at a multiple of it, sent by processes of their own
 whatever the nodes answer; committed events a second, latency of what was admitted, refusals by name, memory and the
-lag of each node's loop, in windows. Not here: sending (`bench.flood`), starting nodes (`bench.network`).
+lag of each node's loop, in windows. With `--bad`: what 1 % of bad submissions cost the good ones. Not here: sending
+(`bench.flood`), starting nodes (`bench.network`).
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import re
 import subprocess
@@ -15,15 +17,17 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import median
+from types import MappingProxyType
 from typing import Any
 from urllib.request import urlopen
 
 import msgspec
 
+from bench.bad_input import Bad, bad_requests
 from bench.flood import FloodJob, FloodLane
 from bench.measure import cpu_seconds, latency_ms, machine, metric_sum
 from bench.network import BenchNet, network
@@ -31,10 +35,12 @@ from bench.report import table
 from bench.workload import BenchSource, batch_body, http_request, write_frames
 from chainnode.home import Home
 from chainnode.identity import read_token
+from primitives.ids import Hash
 from sim.arguments import Parser, whole
 
 SOURCES_A_BANK = 56
 PEAK_SOURCES = {1_000: 16, 1: 64}
+PEAK_RUNS = 2
 WINDOW_S = 5.0
 DRIVERS = 2
 SAMPLE_S = 0.5
@@ -55,10 +61,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--factor", type=whole(1, 100), default=2, help="multiple of the peak that is offered (2)")
     parser.add_argument("--wait", choices=("none", "accepted", "committed"), help="what requests wait for")
     parser.add_argument("--honour", action="store_true", help="let refused sources rest as the refusals say")
+    parser.add_argument(
+        "--bad", action="store_true", help="measure what 1 %% of bad submissions cost the others instead"
+    )
+    parser.add_argument("--pairs", type=whole(1, 100), default=3, help="with --bad: clean and bad runs in turn (3)")
+    parser.add_argument(
+        "--requests", type=whole(100, 1_000_000), help="with --bad: good ones in each run (600, lone 1920)"
+    )
     parser.add_argument("--plot", type=Path, help="draw throughput, latency and memory over time to this SVG file")
     options = parser.parse_args(arguments)
     with network(4, sources_a_bank=SOURCES_A_BANK) as net:
-        figures = Overload(net, options).run()
+        figures = Overload(net, options).bad() if options.bad else Overload(net, options).run()
     if options.plot:
         from bench.overload_plot import draw
 
@@ -159,13 +172,14 @@ class Overload:
     def __init__(self, net: BenchNet, options: argparse.Namespace) -> None:
         self.net, self.options = net, options
         self.sources = net.sources()
+        self.last: dict[int, bytes] = {}  # the last batch of each source that was surely committed
         self.wait = options.wait or ("committed" if options.events > 1 else "none")
         self._jobs = 0
 
     def run(self) -> Figures:
         """Return all figures."""
         options = self.options
-        peak = self.peak()
+        peak, peak_us = self.peak(PEAK_RUNS)
         rate = peak / options.events * options.factor
         count = int(peak / options.events * options.seconds * SPARE / len(self.sources)) + 4
         say(f"peak {peak:,.0f} events/s; building {count * len(self.sources):,} requests")
@@ -176,40 +190,101 @@ class Overload:
         found = self.flood(lanes, rate=rate, seconds=options.seconds)
         samples.finish()
         used = [late - early for late, early in zip(self._cpu(), cpu, strict=True)]
-        return self.report(peak, rate, found, samples, used)
+        say("the peak again")
+        again, _ = self.peak(1)
+        return {"peak_again_events_per_second": round(again), "peak_cpu_us": round(peak_us, 2)} | self.report(
+            peak, rate, found, samples, used
+        )
 
-    def peak(self) -> float:
-        """Return the most events a second of three closed loops, after one that warms up."""
+    def peak(self, runs: int) -> tuple[float, float]:
+        """Return the most events a second of closed loops after one that warms up, and their CPU µs per event."""
         options = self.options
         sources = self.sources[: PEAK_SOURCES.get(options.events, 16)]
         rates: list[float] = []
+        costs: list[float] = []
         guess = 25_000 if options.events > 16 else 1_500 * options.events
-        for number in range(3):
+        for number in range(runs + 1):
             count = int(guess / options.events * options.peak_seconds / len(sources)) + 2
-            lanes = self.lanes(sources, count, "committed")
-            found = self.flood(lanes, rate=0.0, seconds=0.0)
+            found, cost = self.closed(self.lanes(sources, count, "committed"))
             seconds = max(each[1] for each in found["answers"])
             rates.append(sum(each[4] for each in found["answers"]) / seconds)
+            costs.append(cost)
             guess = rates[-1] * 1.2
-            say(f"peak, run {number}: {rates[-1]:,.0f} events/s")
-        return max(rates[1:])
+            say(f"peak, run {number}: {rates[-1]:,.0f} events/s, {cost:.2f} µs per event and validator")
+        return max(rates[1:]), median(costs[1:])
 
-    def lanes(self, sources: Sequence[BenchSource], count: int, wait: str) -> list[FloodLane]:
-        """Build each source's next requests, on all cores, and return who sends them."""
+    def closed(self, lanes: Sequence[FloodLane]) -> tuple[Figures, float]:
+        """Send each lane's requests one after another; return what was seen, and CPU µs per event and validator."""
+        before = self._cpu()
+        found = self.flood(lanes, rate=0.0, seconds=0.0)
+        used = sum(late - early for late, early in zip(self._cpu(), before, strict=True))
+        return found, used / len(before) / sum(each[4] for each in found["answers"]) * 1e6
+
+    def bad(self) -> Figures:
+        """Return what good events cost in runs with 1 % of bad requests among them, and in clean ones in turn."""
+        options = self.options
+        sources = self.sources[: PEAK_SOURCES.get(options.events, 16)]
+        each = (options.requests or (600 if options.events > 1 else 1_920)) // len(sources)
+        self.closed(self.lanes(sources, 4, "committed"))
+        kinds = itertools.cycle(range(len(self._bad_of(sources[0]))))
+        costs: dict[str, list[float]] = {"clean": [], "bad": []}
+        met: Counter[str] = Counter()
+        for number in range(options.pairs):
+            for name in ("clean", "bad") if number % 2 else ("bad", "clean"):
+                drawn: dict[int, list[Bad]] = {}
+                for place in range(each * len(sources) // 100 if name == "bad" else 0):
+                    at = place % len(sources)
+                    drawn.setdefault(at, []).append(self._bad_of(sources[at])[next(kinds)])
+                found, cost = self.closed(self.lanes(sources, each, "committed", drawn))
+                lost = each * len(sources) * options.events - sum(answer[4] for answer in found["answers"])
+                if found["wrong"] or lost:
+                    raise RuntimeError(f"{lost} good events were not committed; wrong answers: {found['wrong'][:5]}")
+                met.update(found["met"])
+                costs[name].append(cost)
+                say(f"{name}, pair {number}: {cost:.2f} µs per good event and validator, {len(found['met'])} refused")
+        ratios = [bad / clean for bad, clean in zip(costs["bad"], costs["clean"], strict=True)]
+        return {
+            "machine": machine(),
+            "events_a_request": options.events,
+            "good_requests_a_run": each * len(sources),
+            "cpu_us_per_good_event": {name: [round(cost, 2) for cost in each] for name, each in costs.items()},
+            "bad_over_clean": round(median(ratios), 3),
+            "bad_over_clean_all": [round(ratio, 3) for ratio in ratios],
+            "refused_as_expected": {told.partition(",")[0]: count for told, count in sorted(met.items())},
+        }
+
+    def _bad_of(self, source: BenchSource) -> list[Bad]:
+        """Return one bad request of each kind; the batch that is sent again is the source's last one."""
+        place = self.sources.index(source)
+        others = next(other.member for other in self.sources if other.member != source.member)
+        return bad_requests(source, self.last[place], events=self.options.events, others=others, wait="committed")
+
+    def lanes(
+        self,
+        sources: Sequence[BenchSource],
+        count: int,
+        wait: str,
+        bad: Mapping[int, Sequence[Bad]] = MappingProxyType({}),
+    ) -> list[FloodLane]:
+        """Build each source's next requests, on all cores, with bad ones among them, and return who sends them."""
         nodes = self.net.load().nodes
         jobs = []
         for place, source in enumerate(sources):
             node = nodes[source.node]
             host = node.rpc.removeprefix("http://").rstrip("/")
             path = self.net.directory / f"requests-{place}"
-            jobs.append((source, path, count, self.options.events, wait, read_token(Home(Path(node.home)).token), host))
+            token = read_token(Home(Path(node.home)).token)
+            bodies = [each.body for each in bad.get(place, ())]
+            jobs.append((source, path, count, self.options.events, wait, token, host, bodies))
         with ProcessPoolExecutor(DRIVERS) as pool:
             built = list(pool.map(build, jobs))
         lanes = []
-        for source, (number, previous), (_, path, *_, host) in zip(sources, built, jobs, strict=True):
+        for place, (source, (number, previous, last, places)) in enumerate(zip(sources, built, strict=True)):
             source.resume(number, previous)
-            name, _, port = host.rpartition(":")
-            lanes.append(FloodLane(name, int(port), str(path), self.options.events))
+            self.last[place] = last
+            name, _, port = jobs[place][6].rpartition(":")
+            expects = {at: each.told for at, each in zip(places, bad.get(place, ()), strict=True)}
+            lanes.append(FloodLane(name, int(port), str(jobs[place][1]), self.options.events, expects))
         return lanes
 
     def flood(self, lanes: Sequence[FloodLane], *, rate: float, seconds: float) -> Figures:
@@ -238,6 +313,8 @@ class Overload:
         found = [json.loads(process.communicate()[0]) for process in processes]
         return {
             "answers": [answer for each in found for answer in each["answers"]],
+            "wrong": [each for part in found for each in part["wrong"]],
+            "met": [each for part in found for each in part["met"]],
             "unsent": sum(each["unsent"] for each in found),
             "exhausted": sum(each["exhausted"] for each in found),
             "cpu_seconds": sum(each["cpu_seconds"] for each in found),
@@ -301,11 +378,31 @@ class Overload:
         }
 
 
-def build(job: tuple[BenchSource, Path, int, int, str, str, str]) -> tuple[int, bytes]:
-    """Write a source's next requests to a file; return its next number and the hash of its last batch."""
-    source, path, count, events, wait, token, host = job
-    write_frames(path, (http_request(batch_body(source.batch(events), wait), token, host) for _ in range(count)))
-    return source.position
+def build(
+    job: tuple[BenchSource, Path, int, int, str, str, str, list[bytes]],
+) -> tuple[int, Hash, bytes, list[int]]:
+    """Write a source's next requests to a file, bad ones spread among them.
+
+    Returns its next number, the hash of its last batch, that batch, and the bad requests' places.
+    """
+    source, path, count, events, wait, token, host, bad = job
+    places: list[int] = []
+    raw = b""
+
+    def bodies() -> Iterator[bytes]:
+        nonlocal raw
+        written = 0
+        for number in range(count):
+            raw = source.batch(events)
+            yield batch_body(raw, wait)
+            written += 1
+            while len(places) < len(bad) and len(places) * count < (number + 1) * len(bad):
+                places.append(written)
+                yield bad[len(places) - 1]
+                written += 1
+
+    write_frames(path, (http_request(body, token, host) for body in bodies()))
+    return *source.position, raw, places
 
 
 def committed_windows(rows: Sequence[Figures], seconds: float) -> list[float]:
