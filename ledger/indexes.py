@@ -2,11 +2,13 @@
 
 In a store of its own, so that a block's synced write carries none of it; it names the height that it has reached, goes
 on from there after a restart, and is rebuilt from the log at any time (architecture §6). Here: the rows of a block as a
-pure function, and the follower that writes them. Not here: reading (`ledger.index_reader`). Rows; values empty unless
-named:
+pure function, and the follower that writes them. Not here: reading (`ledger.index_reader`). Payment statements are
+found by two packed maps (`ledger.packed_map`): `k` by the first 16 bytes of the pair key, `u` by the UETR; what a block
+adds to one stands in a row of its own until there is enough for a run. Rows; values empty unless named:
 
-    k  pair key (first 16 bytes), position   payment statements of both sides of a payment
-    u  UETR (16 bytes), position             payment statements along a chain of hops
+    r  name, run, first entry                entries of a packed map
+    R  name                                  its manifest
+    f  name, height                          what a block adds to it: its entries, ascending
     b  height                                blocks that hold payment statements
     a  member, 0, height                     blocks that hold payment statements of a member
     s  subject, 0, position                  certificate events by application id and certificate number
@@ -28,23 +30,35 @@ from ledger.certificates import CERTIFICATE_KINDS
 from ledger.committed_state import CommittedState
 from ledger.events import Event
 from ledger.kinds import QuickEvents
+from ledger.packed_map import ENTRY_SIZE, KEY_SIZE, ROW_ENTRIES, ROWS_A_STEP, PackedMap, entries_in
 from ledger.payment_events import quick_statements
 from ledger.payments import PAYMENT_STATEMENT, PaymentStatement
 from ledger.reader import LedgerReader
-from ledger.store import Put, Store
+from ledger.store import Put, Store, prefix_stop
 from primitives.encoding import Record, decode, decoder_of, encode
 from primitives.errors import EncodingError, StorageError
 from primitives.ids import Hash, Height
 
 REACHED_KEY = b"m/reached"
 INDEX_FORMAT_KEY = b"m/index-format"
-INDEX_FORMAT = b"chainnode-index/1"
-KEY_PREFIX_SIZE = 16
+INDEX_FORMAT = b"chainnode-index/2"
+INDEX_FORMATS_OLD = (b"chainnode-index/1",)
+"""Indexes of these formats are built anew from the log."""
+
+UETRS = b"u"
+PAIR_KEYS = b"k"
+MAPS = (PAIR_KEYS, UETRS)
 PAYMENT_BLOCKS = b"b"
 BLOCKS_A_WRITE = 64
 CLEARED_A_WRITE = 10_000
 OFFERED_BLOCKS_MAX = 16
+FRESH_ENTRIES = 16_384
+FRESH_BLOCKS = 64
+"""A run is made of as many entries, or of what as many blocks added."""
 REACHED_SIZE_MAX = 1_024
+ENTRIES_A_STEP = ROWS_A_STEP * ROW_ENTRIES
+MERGES_OF_AN_ENTRY = 4
+"""More often than an entry is merged up to 16**5 runs, so that merging keeps up with what comes."""
 BUILD_AGAIN = "move the directory away and start: the node builds its indexes again from the store"
 
 _CERTIFICATE_BODIES = {(spec.kind, number): body for spec in CERTIFICATE_KINDS for number, body in spec.schemas.items()}
@@ -59,14 +73,9 @@ class Reached(Record):
     block_hash: Hash
 
 
-def pair_key_prefix(pair_key: bytes) -> bytes:
-    """Return the prefix of the rows of a payment's key."""
-    return b"k" + pair_key[:KEY_PREFIX_SIZE]
-
-
-def uetr_prefix(uetr: bytes) -> bytes:
-    """Return the prefix of the rows of a UETR (16 bytes)."""
-    return b"u" + uetr
+def fresh_prefix(name: bytes) -> bytes:
+    """Return the prefix of the rows of what blocks added to a map."""
+    return b"f" + name
 
 
 def subject_prefix(subject: str) -> bytes:
@@ -90,54 +99,62 @@ def holder_prefix(holder: str) -> bytes:
 
 
 def index_rows(height: int, batches: Iterable[Batch | ParsedBatch], rejected: Container[int]) -> list[Put]:
-    """Return the rows of a block's batches; `rejected` holds the indexes in the block of events that were not applied.
-
-    They are in the order of their keys: LevelDB takes them in at two thirds of the cost.
-    """
-    puts: list[Put] = []
-    payers: set[str] = set()
+    """Return the rows of a block's batches; `rejected` holds the block's indexes of events that were not applied."""
+    block = _BlockRows(height)
     first = 0
     for batch in batches:
         member = batch.header.member
         quick = quick_statements(batch.events, member) if isinstance(batch, Batch) else batch.quick
         if quick is not None:
-            payers.add(member)
-            puts += _statement_rows(height, first, quick)
+            block.add_statements(member, first, quick)
         else:
-            payers |= _each_events_rows(height, first, batch, rejected, puts)
+            block.add_each(first, batch.events if isinstance(batch, Batch) else batch.event_bytes, rejected)
         first += batch.header.count
-    number = height.to_bytes(6, "big")
-    for member in payers:
-        puts += [(PAYMENT_BLOCKS + number, b""), (member_prefix(member) + number, b"")]
-    return sorted(puts)
+    return block.rows()
 
 
-def _statement_rows(height: int, first: int, quick: QuickEvents) -> list[Put]:
-    block = height.to_bytes(6, "big")
-    pairs, uetrs = enumerate(quick.pair_keys, first), enumerate(quick.uetrs, first)
-    puts: list[Put] = [(b"u" + uetr + block + index.to_bytes(2, "big"), b"") for index, uetr in uetrs if uetr]
-    puts += [(b"k" + key[:KEY_PREFIX_SIZE] + block + index.to_bytes(2, "big"), b"") for index, key in pairs if key]
-    return puts
+class _BlockRows:
+    """Gathers what a block adds to the index."""
 
+    def __init__(self, height: int) -> None:
+        self._height = height
+        self._number = height.to_bytes(6, "big")
+        self._puts: list[Put] = []
+        self._payers: set[str] = set()
+        self._entries: dict[bytes, list[bytes]] = {name: [] for name in MAPS}
 
-def _each_events_rows(
-    height: int, first: int, batch: Batch | ParsedBatch, rejected: Container[int], puts: list[Put]
-) -> set[str]:
-    """Add the rows of a batch's events, each decoded, and return the members that made payment statements."""
-    payers: set[str] = set()
-    decode_event = decoder_of(Event).decode
-    for index, data in enumerate(batch.events if isinstance(batch, Batch) else batch.event_bytes, first):
-        event: Event = decode_event(data)
-        if event.kind == PAYMENT_STATEMENT:
-            payers.add(event.member)
-            body: PaymentStatement = decoder_of(PaymentStatement).decode(event.body)
-            puts += _statement_rows(height, index, QuickEvents(0, (body.uetr,), (body.pair_key,)))
-            continue
-        body_type = _CERTIFICATE_BODIES.get((event.kind, event.schema))
-        if body_type is not None:
-            position = rows.position_bytes(height, index)
-            puts += _certificate_rows(decoder_of(body_type).decode(event.body), position, index not in rejected)
-    return payers
+    def add_statements(self, member: str, first: int, quick: QuickEvents) -> None:
+        """Take a member's statements, the first at an index of the block."""
+        number = self._number
+        self._payers.add(member)
+        pairs, uetrs = enumerate(quick.pair_keys, first), enumerate(quick.uetrs, first)
+        self._entries[UETRS] += [uetr + number + index.to_bytes(2, "big") for index, uetr in uetrs if uetr]
+        self._entries[PAIR_KEYS] += [key[:KEY_SIZE] + number + index.to_bytes(2, "big") for index, key in pairs if key]
+
+    def add_each(self, first: int, events: Sequence[bytes], rejected: Container[int]) -> None:
+        """Take events of any kind, each decoded."""
+        decode_event = decoder_of(Event).decode
+        for index, data in enumerate(events, first):
+            event: Event = decode_event(data)
+            if event.kind == PAYMENT_STATEMENT:
+                body: PaymentStatement = decoder_of(PaymentStatement).decode(event.body)
+                self.add_statements(event.member, index, QuickEvents(0, (body.uetr,), (body.pair_key,)))
+                continue
+            body_type = _CERTIFICATE_BODIES.get((event.kind, event.schema))
+            if body_type is not None:
+                body_of_kind: Body = decoder_of(body_type).decode(event.body)
+                position = rows.position_bytes(self._height, index)
+                self._puts += _certificate_rows(body_of_kind, position, index not in rejected)
+
+    def rows(self) -> list[Put]:
+        """Return the rows of all that was taken."""
+        puts = list(self._puts)
+        for name, entries in self._entries.items():
+            if entries:
+                puts.append((fresh_prefix(name) + self._number, b"".join(sorted(entries))))
+        for member in sorted(self._payers):
+            puts += [(PAYMENT_BLOCKS + self._number, b""), (member_prefix(member) + self._number, b"")]
+        return puts
 
 
 def _certificate_rows(body: Body, position: bytes, applied: bool) -> list[Put]:
@@ -164,6 +181,9 @@ class IndexFollower:
         self._reader = reader
         self._offered: dict[Hash, Recorded] = {}
         begun = is_begun(store)
+        if not begun:
+            self._remove_rows()
+        self._begin_maps()
         reached = reached_of(store)
         if reached is not None and (
             reached.height < reader.base() or _hash_at(reader, reached.height) != reached.block_hash
@@ -203,7 +223,36 @@ class IndexFollower:
         if count:
             # Not synced: what a crash takes is indexed again, since the rows and the height go in one write.
             self._store.write([*puts, (REACHED_KEY, encode(reached))], sync=False)
+            self._pack(puts, reached.height)
         return count
+
+    def _begin_maps(self) -> None:
+        self._maps = {name: PackedMap(self._store, name) for name in MAPS}
+        self._fresh: dict[bytes, list[bytes]] = {name: [] for name in MAPS}
+        self._fresh_entries = dict.fromkeys(MAPS, 0)
+        for name in MAPS:
+            prefix = fresh_prefix(name)
+            for key, value in self._store.iterate(prefix, prefix_stop(prefix)):
+                self._note_fresh(name, key, value)
+
+    def _note_fresh(self, name: bytes, key: bytes, value: bytes) -> None:
+        self._fresh[name].append(key)
+        self._fresh_entries[name] += len(value) // ENTRY_SIZE
+
+    def _pack(self, puts: list[Put], height: Height) -> None:
+        """Make runs of what blocks added, where that is enough by now, and go on with the merging of runs."""
+        for key, value in puts:
+            if key[:1] == b"f" and value is not None:
+                self._note_fresh(key[1:2], key, value)
+        for name, packed in self._maps.items():
+            keys, count = self._fresh[name], self._fresh_entries[name]
+            if count >= FRESH_ENTRIES or len(keys) >= FRESH_BLOCKS:
+                entries = sorted(item for key in keys for item in entries_in(self._store.get(key) or b""))
+                self._store.write([*packed.add(entries, height), *((key, None) for key in keys)], sync=False)
+                self._fresh[name], self._fresh_entries[name] = [], 0
+            steps = 1 + MERGES_OF_AN_ENTRY * count // ENTRIES_A_STEP
+            while steps and packed.step():
+                steps -= 1
 
     def _begin_at_base(self) -> Height:
         """Begin where a snapshot did, and return its height.
@@ -224,8 +273,12 @@ class IndexFollower:
 
     def clear(self) -> None:
         """Remove all rows, to build the index anew."""
+        self._remove_rows()
+        self._begin_maps()
+
+    def _remove_rows(self) -> None:
         self._store.write([(REACHED_KEY, None)], sync=True)
-        for kind in (b"k", b"u", b"b", b"a", b"s", b"c", b"h"):
+        for kind in (b"k", b"u", b"r", b"R", b"f", b"b", b"a", b"s", b"c", b"h"):
             start, stop = rows.all_of(kind)
             while True:
                 keys = [key for key, _ in islice(self._store.iterate(start, stop), CLEARED_A_WRITE)]
@@ -242,6 +295,8 @@ def _hash_at(reader: LedgerReader, height: int) -> Hash | None:
 def is_begun(store: Store) -> bool:
     """Say whether a store holds an index; StorageError where a later version wrote it."""
     found = store.get(INDEX_FORMAT_KEY)
+    if found in INDEX_FORMATS_OLD:
+        return False
     if found is not None and found != INDEX_FORMAT:
         raise StorageError(
             "index format not known",

@@ -1,5 +1,7 @@
 """The index that follows the log: what it finds, that it can be rebuilt, and that it never runs ahead."""
 
+from collections import Counter
+from collections.abc import Iterator
 from hashlib import sha256
 from uuid import UUID
 
@@ -10,14 +12,15 @@ from ledger.certificate_bodies import Accept, Apply, Grant, Product, Review, Sit
 from ledger.chain import Chain
 from ledger.events import Event
 from ledger.index_reader import IndexReader
-from ledger.indexes import INDEX_FORMAT_KEY, IndexFollower, index_rows
+from ledger.indexes import FRESH_BLOCKS, INDEX_FORMAT_KEY, REACHED_KEY, IndexFollower, index_rows
+from ledger.packed_map import PackedMap, entries_in
 from ledger.payments import AgentRecord, AgentRole, AgentScheme, Channel, PaymentStatement, Side, Status
 from ledger.reader import LedgerReader
 from ledger.registry import KINDS
 from ledger.store import MemoryStore
 from primitives.encoding import Record, encode
 from primitives.errors import StorageError
-from primitives.ids import TimeMs
+from primitives.ids import Height, TimeMs
 from tests.ledger.certificate_fixtures import CATEGORY, DOCUMENTS, EXAMINATION, INSPECTION, REPORT
 from tests.ledger.chain_fixtures import START_MS, Bank, certificate_of, genesis
 
@@ -242,8 +245,74 @@ def test_index_of_another_history_begins_anew(network: Network) -> None:
 
 def test_index_of_a_later_format_is_refused_by_name(network: Network) -> None:
     network.index.write([(INDEX_FORMAT_KEY, b"chainnode-index/9")], sync=True)
-    with pytest.raises(StorageError, match=r"chainnode-index/1.*chainnode-index/9"):
+    with pytest.raises(StorageError, match=r"chainnode-index/2.*chainnode-index/9"):
         IndexFollower(network.index, network.reader)
+
+
+def test_index_of_an_older_format_is_built_anew(network: Network) -> None:
+    network.follow()
+    rows = network.index.rows()
+    old = MemoryStore()
+    reached = (REACHED_KEY, rows[REACHED_KEY])
+    old.write(
+        [(INDEX_FORMAT_KEY, b"chainnode-index/1"), reached, (b"u" + bytes(24), b""), (b"b" + bytes(6), b"")], sync=True
+    )
+    follower = IndexFollower(old, network.reader)
+    assert follower.height is None
+    while follower.follow():
+        pass
+    assert old.rows() == rows
+
+
+def test_payments_are_found_in_runs_and_in_what_blocks_added_since() -> None:
+    network = Network()
+    blocks = 2 * FRESH_BLOCKS + 5
+    for height in range(1, blocks + 1):
+        network.commit(("bank-a", statement("1" if height % 3 else "2"), 32))
+        network.follow()
+        if height % 40 == 0:  # as after a restart
+            network.follower = IndexFollower(network.index, network.reader)
+    expected = [(height, 0) for height in range(1, blocks + 1) if height % 3 == 0]
+    assert at(network.answers.payment(pair_key("2"), start=0, count=blocks)) == expected
+    assert at(network.answers.payment(pair_key("2"), start=40, count=3)) == expected[40:43]
+    kinds = Counter(key[:2] for key in network.index.rows())
+    assert kinds[b"fk"] == 5, "the rest is in runs"
+    assert kinds[b"Rk"] == 1
+    assert network.follower.follow() == 0
+    rebuilt = MemoryStore()
+    follower = IndexFollower(rebuilt, network.reader)
+    while follower.follow():
+        pass
+    answers = IndexReader(network.reader, rebuilt)
+    assert at(answers.payment(pair_key("2"), start=0, count=blocks)) == expected
+
+
+def test_a_reader_that_a_run_overtakes_misses_nothing(network: Network) -> None:
+    network.follow()
+    key = pair_key("1")
+    expected = at(network.answers.payment(key, start=0, count=9))
+    assert expected
+
+    class Overtaken(MemoryStore):
+        """Makes a run of what blocks added once that was read."""
+
+        def iterate(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+            found = network.index.iterate(start, stop, reverse)
+            if start[:2] == b"fk":
+                follower = IndexFollower(network.index, network.reader)
+                rows = list(network.index.iterate(start, stop))
+                entries = sorted(entry for _, value in rows for entry in entries_in(value))
+                if entries:
+                    added = PackedMap(network.index, b"k").add(entries, follower.height or Height(0))
+                    network.index.write([*added, *((row, None) for row, _ in rows)], sync=True)
+            return found
+
+        def get(self, key: bytes) -> bytes | None:
+            return network.index.get(key)
+
+    answers = IndexReader(network.reader, Overtaken())
+    assert at(answers.payment(key, start=0, count=9)) == expected
+    assert at(answers.payment(key, start=0, count=9)) == expected, "now it is in the run alone"
 
 
 def test_index_before_its_first_block_is_at_height_0() -> None:
