@@ -21,7 +21,7 @@ from ledger.indexes import (
     reached_of,
     subject_prefix,
 )
-from ledger.packed_map import KEY_SIZE, READS_MAX, places_in, places_of, read_manifest
+from ledger.packed_map import KEY_SIZE, READS_MAX, manifest_of, places_in, places_of
 from ledger.payments import PAYMENT_STATEMENT, UETR_SIZE, PaymentStatement
 from ledger.reader import LedgerReader, Position
 from ledger.store import Store, prefix_stop
@@ -108,7 +108,7 @@ class IndexReader:
         """Yield the places of a key in a packed map, those in runs and those that blocks added since."""
         prefix = fresh_prefix(name)
         for _ in range(READS_MAX):
-            before = read_manifest(self._index, name).height
+            before = manifest_of(self._index, name).height
             fresh = self._index.iterate(prefix, prefix_stop(prefix))
             added = [place for _, value in fresh for place in places_in(value, key)]
             height, found = places_of(self._index, name, key)

@@ -77,7 +77,7 @@ def run_prefix(name: bytes, number: int) -> bytes:
     return b"r" + name + number.to_bytes(4, "big")
 
 
-def read_manifest(store: Store, name: bytes) -> Manifest:
+def manifest_of(store: Store, name: bytes) -> Manifest:
     """Return a map's manifest; an empty one before the first run. StorageError where it is damaged."""
     data = store.get(manifest_key(name))
     try:
@@ -92,10 +92,10 @@ def places_of(store: Store, name: bytes, key: bytes, most: int = PLACES_MAX) -> 
     May run beside the writer. StorageError where the manifest is damaged, or changes without end.
     """
     for _ in range(READS_MAX):
-        manifest = read_manifest(store, name)
+        manifest = manifest_of(store, name)
         prefixes = (run_prefix(name, run.number) for run in manifest.runs)
         found = list(islice(chain.from_iterable(_places_in(store, prefix, key) for prefix in prefixes), most))
-        if read_manifest(store, name) == manifest:
+        if manifest_of(store, name) == manifest:
             return manifest.height, found
     raise StorageError("a map of the store changes without end", where=name.decode(), expected="one writer")
 
@@ -123,7 +123,7 @@ def entries_in(value: bytes) -> list[bytes]:
 
 def all_entries(store: Store, name: bytes) -> Iterator[bytes]:
     """Yield every entry of a map, run by run; not beside a writer. StorageError where a run is damaged."""
-    for run in read_manifest(store, name).runs:
+    for run in manifest_of(store, name).runs:
         count, last = 0, b""
         for _, value in _rows(store, name, run.number):
             entries = entries_in(value)
@@ -143,7 +143,7 @@ class PackedMap:
         """Go on where the store stands. StorageError where the manifest is damaged."""
         self._store = store
         self._name = name
-        self._manifest = read_manifest(store, name)
+        self._manifest = manifest_of(store, name)
         self._merge: Iterator[None] | None = None
         self._clear_orphans()
 

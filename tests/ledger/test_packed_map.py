@@ -15,8 +15,8 @@ from ledger.packed_map import (
     PackedMap,
     all_entries,
     manifest_key,
+    manifest_of,
     places_of,
-    read_manifest,
     run_prefix,
 )
 from ledger.store import MemoryStore, Put
@@ -65,7 +65,7 @@ def test_every_place_of_every_key_is_found_in_order_and_no_other(keys: int) -> N
 def test_runs_are_merged_so_that_few_are_read() -> None:
     store = MemoryStore()
     filled(store, RUNS_MERGED**2 + 5, 20)
-    manifest = read_manifest(store, NAME)
+    manifest = manifest_of(store, NAME)
     assert [run.level for run in manifest.runs] == [2, 0, 0, 0, 0, 0]
     assert manifest.height == RUNS_MERGED**2 + 5
     numbers = {key[2:6] for key in store.rows() if key[:1] == b"r"}
@@ -94,7 +94,7 @@ def test_a_crash_at_any_write_loses_and_doubles_nothing(cut: int, each: int) -> 
         pass
     assert sorted(all_entries(store, NAME)) == sorted(entries)
     numbers = {key[2:6] for key in store.rows() if key[:1] == b"r"}
-    assert len(numbers) == len(read_manifest(store, NAME).runs), "no rows of an unfinished merge stay"
+    assert len(numbers) == len(manifest_of(store, NAME).runs), "no rows of an unfinished merge stay"
 
 
 def test_a_reader_beside_a_merge_misses_nothing() -> None:
@@ -105,7 +105,7 @@ def test_a_reader_beside_a_merge_misses_nothing() -> None:
         assert int.from_bytes(item[16:], "big") in found(store, item[:16])
     while store.packed.step():
         pass
-    assert [run.level for run in read_manifest(store, NAME).runs] == [1]
+    assert [run.level for run in manifest_of(store, NAME).runs] == [1]
 
 
 def test_a_map_that_changes_without_end_is_told() -> None:
