@@ -1,7 +1,8 @@
 """`python -m bench`: throughput, latency and cost of a real network, with the floor on the same bytes beside it.
 
-Here: the workloads and the order of a run. Not here: starting nodes (`bench.network`), sending (`bench.driver`), the
-floor (`bench.floor`), what is printed (`bench.report`), restart and start-up of the command line (`bench.restart`).
+Here: the command line and the order of a run. Not here: what is sent and what is made of it (`bench.workloads`), nodes
+(`bench.network`), sending (`bench.driver`), the floor (`bench.floor`), what is printed and drawn (`bench.report`,
+`bench.plot`), restart and start-up of the command line (`bench.restart`).
 """
 
 from __future__ import annotations
@@ -11,37 +12,39 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
-from typing import Any
 
-from bench.measure import latency_ms, machine
-from bench.network import BenchNet, Run, drive, network
-from bench.report import table
-from bench.workload import BATCH_EVENTS, BenchSource, write_frames
+from bench.measure import machine
+from bench.network import network
+from bench.report import report
+from bench.workload import BATCH_EVENTS, write_frames
+from bench.workloads import Bench, Figures, Say, figures_of
 from sim.arguments import Parser, whole
 
-LONE_CLIENTS = 64
-IDLE_EVENTS = 60
-IDLE_PAUSE_MS = 40
+CLOSED = ("batches", "lone", "certificates", "rpc-single", "rpc-batch")
+OPEN = ("lone", "rpc-single")
+WORKLOADS = (*CLOSED, "open", "idle", "restart", "help")
+ON_THE_NETWORK = (*CLOSED, "open", "idle")
+FLOORS = ("batches", "lone")
 NODES_MAX = 100
 RUNS_MAX = 1_000
-BATCHES_MAX = 1_000_000
-SOURCES_MAX = 64
-LONE_MAX = 1_000_000
+REQUESTS_MAX = 1_000_000
 EVENTS_MAX = 100_000_000
-
-Figures = dict[str, Any]  # Any: JSON
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the workloads and print their figures."""
     options = parse(arguments)
-    say = (lambda _: None) if options.quiet else (lambda text: print(text, file=sys.stderr, flush=True))
+    say: Say = (lambda _: None) if options.quiet else (lambda text: print(text, file=sys.stderr, flush=True))
     with tempfile.TemporaryDirectory(prefix="chainnode-bench-") as scratch:
         figures = measure(options, Path(scratch), say)
-    print(json.dumps(figures) if options.json else table(figures))
+    if options.plot is not None:
+        from bench.plot import write_plots
+
+        for path in write_plots(figures, options.plot):
+            say(f"drew {path}")
+    print(json.dumps(figures) if options.json else report(figures))
     return 0
 
 
@@ -51,137 +54,99 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--quiet", action="store_true", help="say nothing on stderr")
     parser.add_argument("--nodes", type=whole(1, NODES_MAX), default=4, help="validators (4)")
+    parser.add_argument("--only", choices=WORKLOADS, nargs="+", default=WORKLOADS, help="these workloads alone")
     parser.add_argument(
         "--runs", type=whole(1, RUNS_MAX), default=3, help="runs of each workload, of which medians are reported (3)"
     )
+    parser.add_argument("--seconds", type=whole(1, 3_600), default=6, help="about how long each run lasts (6)")
     parser.add_argument(
-        "--batches", type=whole(1, BATCHES_MAX), default=100, help="batches of 1,000 events in each run (100)"
+        "--batches", type=whole(1, REQUESTS_MAX), help="batches of 1,000 in each run, instead of as many as last"
     )
     parser.add_argument(
-        "--sources", type=whole(1, SOURCES_MAX), default=16, help="sources that submit batches side by side (16)"
+        "--lone", type=whole(1, REQUESTS_MAX), help="lone events in each run, instead of as many as last"
     )
-    parser.add_argument(
-        "--lone", type=whole(1, LONE_MAX), default=20, help="events of each of the 64 clients in each run (20)"
-    )
-    parser.add_argument("--only", choices=("batches", "lone", "idle", "restart", "help"), help="one workload alone")
     parser.add_argument(
         "--restart-events", type=whole(1, EVENTS_MAX), default=1_000_000, help="events of the restarted node (1000000)"
     )
+    parser.add_argument("--plot", type=Path, metavar="DIRECTORY", help="draw the figures as SVG into this directory")
     parser.add_argument("--profile", type=Path, help="write the profile of the first node's loop to this file")
-    parser.add_argument("--no-restart", action="store_true", help="leave out the restart of a large node")
     return parser.parse_args(arguments)
 
 
-def measure(options: argparse.Namespace, scratch: Path, say: Callable[[str], None]) -> Figures:
-    """Return the figures of all workloads, or of the one that was asked for."""
+def measure(options: argparse.Namespace, scratch: Path, say: Say) -> Figures:
+    """Return the figures of the workloads that were asked for; those of batches also stand at the top."""
     figures: Figures = {"nodes": options.nodes, "runs": options.runs, "machine": machine()}
-
-    def wanted(name: str) -> bool:
-        return options.only in (None, name)
-
-    if options.only in (None, "batches", "lone", "idle"):
-        profiled = ["-m", "bench.profiled", str(options.profile.absolute())] if options.profile else []
-        with network(options.nodes, run=profiled) as net:
-            sources = net.sources()
-            if wanted("idle"):
-                say("a lone event on an idle network")
-                figures["idle"] = idle(net, sources[-1])
-            if wanted("batches"):
-                figures |= batches(net, sources, options, scratch, say)
-            if wanted("lone"):
-                figures["lone"] = lone(net, sources, options, say)
-    if wanted("batches"):
-        say("the floor on the same bytes")
-        figures |= floor(scratch / "batches", figures["cpu_us_per_event_per_validator"])
-    if wanted("restart") and not options.no_restart:
+    if set(options.only) & set(ON_THE_NETWORK):
+        figures |= on_a_network(options, scratch, say)
+    if "batches" in figures:
+        figures |= {name: value for name, value in figures["batches"].items() if not name.endswith("_all")}
+    if "restart" in options.only:
         from bench.restart import restart_figures
 
         say(f"a node with {options.restart_events} events")
         figures["restart"] = restart_figures(options.restart_events, say)
-    if wanted("help"):
+    if "help" in options.only:
         from bench.restart import help_figures
 
         figures["help"] = help_figures()
     return figures
 
 
-def batches(
-    net: BenchNet, sources: list[BenchSource], options: argparse.Namespace, scratch: Path, say: Callable[[str], None]
-) -> Figures:
-    """Batches of 1,000 statements, each source one at a time; the first run only warms up."""
-    chosen = sources[: options.sources]
-    runs: list[Run] = []
-    written: list[bytes] = []
-    for number in range(options.runs + 1):
-        built = [[source.batch(BATCH_EVENTS) for _ in range(options.batches // len(chosen) or 1)] for source in chosen]
-        written += [raw for of_source in built for raw in of_source]
-        lanes = [net.lane(source, raws, BATCH_EVENTS) for source, raws in zip(chosen, built, strict=True)]
-        run = drive(net, lanes)
-        say(
-            f"batches, run {number}: {run.events_per_second:,.0f} events/s, {run.cpu_us:.2f} µs per event and validator"
-        )
-        if number:
-            runs.append(run)
-    write_frames(scratch / "batches", written)
-    best = sorted(runs, key=lambda run: run.events_per_second)[len(runs) // 2]
-    return {
-        "events_per_second": round(median(run.events_per_second for run in runs)),
-        "cpu_us_per_event_per_validator": round(median(run.cpu_us for run in runs), 2),
-        "latency_ms": latency_ms(sorted(second for run in runs for second in run.answer["latencies"])),
-        "driver_cpu_us_per_event": round(best.answer["cpu_seconds"] / best.events * 1e6, 2),
-        "statement_bytes": round(len(written[0]) / BATCH_EVENTS),
-        **resources(runs),
-    }
+def on_a_network(options: argparse.Namespace, scratch: Path, say: Say) -> Figures:
+    """Return the figures of what needs nodes, all of it on one network; the floors follow when its nodes are gone."""
+    figures: Figures = {}
+    only = set(options.only)
+    if "rpc-batch" in only:
+        only.add("batches")  # what the gateway's own work is compared with
+    profiled = ["-m", "bench.profiled", str(options.profile.absolute())] if options.profile else []
+    with network(options.nodes, run=profiled) as net:
+        bench = Bench(net, options.runs, options.seconds, say)
+        bench.requests = {name: count for name in FLOORS if (count := getattr(options, name)) is not None}
+        if "idle" in only:
+            say("a lone event on an idle network")
+            figures["idle"] = bench.idle()
+        if "open" in only:
+            figures["open"] = {name: bench.open(name) for name in OPEN}
+        for name in CLOSED:
+            if name in only:
+                figures[name] = figures_of(bench.saturate(bench.closed(name))) | kept(bench, name, scratch)
+    if "rpc-batch" in figures:
+        figures["rpc-batch"]["gateway_extra_us_per_event"] = gateway_extra_us(figures, options.nodes)
+    for name in FLOORS:
+        if name in figures:
+            say(f"{name}: the floor on the same bytes")
+            figures[name] |= floor(scratch / name, figures[name])
+    return figures
 
 
-def resources(runs: list[Run]) -> Figures:
-    """Return what runs cost besides CPU: disk, memory, synced writes, blocks."""
-    events = sum(run.events for run in runs)
-    nodes = [each for run in runs for each in run.growth]
-    count = len(runs[0].growth)
-    return {
-        "disk_bytes_per_event": round(sum(each.disk for each in nodes) / count / events, 1),
-        "rss_peak_mib": round(max(each.rss_peak for each in nodes) / (1 << 20), 1),
-        "fsyncs_per_1000_events": round(sum(each.fsyncs for each in nodes) / count / events * 1_000, 2),
-        "events_per_block": round(events * count / max(1.0, sum(each.blocks for each in nodes)), 1),
-    }
+def kept(bench: Bench, name: str, scratch: Path) -> Figures:
+    """Write what the floor takes to a file: all that was signed for these runs and their warm-up."""
+    if name not in FLOORS:
+        return {}
+    written = bench.written.pop(name)
+    write_frames(scratch / name, written)
+    return {"payload_bytes_per_event": round(len(written[0]) / (BATCH_EVENTS if name == "batches" else 1))}
 
 
-def lone(net: BenchNet, sources: list[BenchSource], options: argparse.Namespace, say: Callable[[str], None]) -> Figures:
-    """Events that are each signed alone, from 64 clients side by side."""
-    runs = []
-    for number in range(options.runs + 1):
-        lanes = [
-            net.lane(source, [source.batch(1) for _ in range(options.lone)], 1) for source in sources[:LONE_CLIENTS]
-        ]
-        run = drive(net, lanes)
-        say(f"lone events, run {number}: {run.events_per_second:,.0f} events/s, {run.cpu_us:.0f} µs")
-        if number:
-            runs.append(run)
-    return {
-        "clients": LONE_CLIENTS,
-        "events_per_second": round(median(run.events_per_second for run in runs)),
-        "cpu_us_per_event_per_validator": round(median(run.cpu_us for run in runs), 1),
-        "latency_ms": latency_ms(sorted(second for run in runs for second in run.answer["latencies"])),
-        **resources(runs),
-    }
+def gateway_extra_us(figures: Figures, nodes: int) -> float:
+    """Return what an event costs its gateway more than in a signed batch: it passes one gateway and all validators."""
+    single, signed = (figures[name]["cpu_us_per_event_per_validator"] for name in ("rpc-batch", "batches"))
+    return round((single - signed) * nodes, 2)
 
 
-def idle(net: BenchNet, source: BenchSource) -> Figures:
-    """One client, one event at a time, on a network that does nothing else."""
-    run = drive(net, [net.lane(source, [source.batch(1) for _ in range(IDLE_EVENTS)], 1)], pause_ms=IDLE_PAUSE_MS)
-    return {"events": run.events, "latency_ms": latency_ms(run.answer["latencies"])}
-
-
-def floor(path: Path, node_us: float) -> Figures:
-    """Return the floor's cost on these batches and how many times as much the node takes."""
+def floor(path: Path, node: Figures) -> Figures:
+    """Return the floor's cost on these bytes and how many times as much the node takes."""
     command = [sys.executable, "-m", "bench.floor", "--json", "--input", str(path)]
+    if path.name == "lone":
+        command += ["--block", str(max(1, round(node["events_per_block"])))]
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1])
     found = json.loads(done.stdout)
     floor_us = found["floor_cpu_us_per_event"]
     return {
         "floor_cpu_us_per_event": floor_us,
-        "node_floor_ratio": round(node_us / floor_us, 2),
+        "floor_verification_us_per_event": found["verification_us_per_event"],
+        "floor_events_per_block": round(found["events"] / found["blocks"], 1),
+        "node_floor_ratio": round(node["cpu_us_per_event_per_validator"] / floor_us, 2),
         "floor_steps_us": found["steps_us"],
     }
 

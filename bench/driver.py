@@ -7,14 +7,13 @@ In an open loop the latency counts from the scheduled time, also where all conne
 stalls delays the requests behind it, and a client that waits for its turn to ask would not show that.
 
 It parses as little as it can and leaves the cores to the nodes: an answer is good if it names as many committed events
-as the request held. Run as `python -m bench.driver JOB`; it says `ready`, waits for a line on stdin, and prints one
-JSON object.
+as the request held. Run as `python -m bench.driver JOB ANSWER`; it says `ready`, waits for a line on stdin, and
+writes one JSON object to the file ANSWER.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import resource
 import sys
@@ -43,7 +42,8 @@ class Lane(msgspec.Struct):
 
     `due` has the seconds after the start at which each is to be sent; without it each follows the answer before.
     `connections` share the requests: whichever is free takes the next. With `retry`, a request that was refused because
-    the node is full is sent again after the time that the node names.
+    the node is full is sent again after the time that the node names. `counts` says how many events each request holds
+    where they differ; an empty request stands for a step in which a lane has nothing to say.
     """
 
     host: str
@@ -53,17 +53,20 @@ class Lane(msgspec.Struct):
     due: list[float] = []
     connections: int = 1
     retry: bool = False
+    counts: list[int] = []
 
 
 class Job(msgspec.Struct):
     """What one driver does; `pause_ms` lies between an answer and the next request of a closed loop.
 
     A scheduled request that no connection could send within `late_s_max` seconds is not sent at all; 0 for no limit.
+    With `in_step`, lanes of one connection send their next requests together, once all are answered that came before.
     """
 
     lanes: list[Lane]
     pause_ms: int = 0
     late_s_max: float = 0.0
+    in_step: bool = False
 
 
 class Sample(msgspec.Struct, array_like=True):
@@ -122,15 +125,19 @@ class Connection:
             self._streams = None
 
 
-async def run_lane(lane: Lane, job: Job, seen: Seen) -> None:
+async def run_lane(lane: Lane, job: Job, seen: Seen, step: asyncio.Barrier) -> None:
     """Send all requests of a lane through its connections."""
     numbers = iter(range(len(lane.requests)))
-    await asyncio.gather(*(_connection(lane, job, seen, numbers) for _ in range(lane.connections)))
+    await asyncio.gather(*(_connection(lane, job, seen, numbers, step) for _ in range(lane.connections)))
 
 
-async def _connection(lane: Lane, job: Job, seen: Seen, numbers: Iterator[int]) -> None:
+async def _connection(lane: Lane, job: Job, seen: Seen, numbers: Iterator[int], step: asyncio.Barrier) -> None:
     connection = Connection(lane, seen)
     for number in numbers:
+        if job.in_step:
+            await step.wait()
+            if not lane.requests[number]:
+                continue
         due_s = lane.due[number] if lane.due else seen.now_s
         if due_s > seen.now_s:
             await asyncio.sleep(due_s - seen.now_s)
@@ -154,7 +161,7 @@ async def _answered(connection: Connection, lane: Lane, seen: Seen, number: int)
             connection.close()
             return 0, CONNECTION_LOST, str(error).encode()
         found = body.count(COMMITTED)
-        if found == lane.events:
+        if found == (lane.counts[number] if lane.counts else lane.events):
             return found, "", body
         code = refusal(body)
         if not (lane.retry and code == LIMIT_EXCEEDED):
@@ -189,7 +196,8 @@ def content_length(head: bytes) -> int:
 async def run_job(job: Job) -> dict[str, object]:
     """Run all lanes side by side and return what was seen; `refusals` counts those that a retry followed as well."""
     seen = Seen()
-    await asyncio.gather(*(run_lane(lane, job, seen) for lane in job.lanes))
+    step = asyncio.Barrier(max(1, len(job.lanes)))
+    await asyncio.gather(*(run_lane(lane, job, seen, step) for lane in job.lanes))
     seconds = seen.now_s
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return {
@@ -207,11 +215,12 @@ async def run_job(job: Job) -> dict[str, object]:
 
 
 def main() -> None:
-    """Load the job, wait for the word, run it."""
-    job = msgspec.msgpack.decode(Path(sys.argv[1]).read_bytes(), type=Job)
+    """Load the job, wait for the word, run it, write what was seen."""
+    job_file, answer_file = map(Path, sys.argv[1:])
+    job = msgspec.msgpack.decode(job_file.read_bytes(), type=Job)
     print("ready", flush=True)
     sys.stdin.readline()
-    print(json.dumps(uvloop.run(run_job(job))), flush=True)
+    answer_file.write_bytes(msgspec.json.encode(uvloop.run(run_job(job))))
 
 
 if __name__ == "__main__":

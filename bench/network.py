@@ -19,18 +19,21 @@ from typing import Any
 
 import msgspec
 
+from bench.certificates import Group
 from bench.driver import Job, Lane
 from bench.measure import Snapshot, snapshot
 from bench.workload import BenchSource, batch_body, http_request
 from chainnode.founding import Json
 from chainnode.home import Home
 from chainnode.identity import new_key, read_token
-from chainnode.localnet import Localnet, LocalNode, first_taken, wait_until_ready
+from chainnode.localnet import Localnet, LocalNode, Outsider, first_taken, wait_until_ready
 from primitives.keys import SigningKey
 
 BASE_PORT = 8_600
 SOURCES_A_BANK = 16
 SETTLE_S = 0.3
+CERTIFICATE_GROUPS = 4
+DESKS_OF = {"cb": ("desk", "reviewer", "decider"), "lab": ("laboratory",), "ins": ("inspector",)}
 
 
 class BenchNet(Localnet):
@@ -40,6 +43,8 @@ class BenchNet(Localnet):
         super().__init__(directory)
         self._sources_a_bank = sources_a_bank
         self._keys: list[tuple[int, str, SigningKey]] = []
+        self._applicants: list[tuple[int, str, SigningKey]] = []
+        self._desks: dict[str, list[tuple[str, SigningKey]]] = {}
 
     def _found_bank(self, node: LocalNode, index: int, now_ms: int) -> Json:
         entry = super()._found_bank(node, index, now_ms)
@@ -47,7 +52,33 @@ class BenchNet(Localnet):
             key = new_key("source", member=node.member, role="bank")
             entry["member"]["sources"].append({"key": key.public, "roles": ["bank"]})
             self._keys.append((index, node.member, key.signing_key))
+        for _ in range(CERTIFICATE_GROUPS):
+            key = new_key("source", member=node.member, role="bank")
+            entry["member"]["sources"].append({"key": key.public, "roles": ["bank"]})
+            self._applicants.append((index, node.member, key.signing_key))
         return entry
+
+    def _found_outsider(self, outsider: Outsider) -> Json:
+        entry = super()._found_outsider(outsider)
+        desks = DESKS_OF.get(outsider.member, ())
+        for desk in desks * CERTIFICATE_GROUPS:
+            key = new_key("source", member=outsider.member, role=desk)
+            entry["sources"].append({"key": key.public, "roles": list(outsider.roles)})
+            self._desks.setdefault(desk, []).append((outsider.member, key.signing_key))
+        return entry
+
+    def groups(self) -> list[Group]:
+        """Return groups of sources that lead certificates through their lives, each at a bank's node."""
+        chain_id, found = bytes.fromhex(self.load().chain_id), []
+        for number, (node, bank, key) in enumerate(self._spread(CERTIFICATE_GROUPS)):
+            desks = {desk: BenchSource(chain_id, *held[number], node) for desk, held in self._desks.items()}
+            found.append(Group(number, {"bank": BenchSource(chain_id, bank, key, node), **desks}))
+        return found
+
+    def _spread(self, count: int) -> list[tuple[int, str, SigningKey]]:
+        """Return applicants of as many banks as there are, one bank after another."""
+        banks = len(self.load().nodes)
+        return [self._applicants[number % banks * count + number // banks] for number in range(count)]
 
     def sources(self) -> list[BenchSource]:
         """Return all sources, the first of every bank first."""
@@ -62,8 +93,11 @@ class BenchNet(Localnet):
         return [snapshot(node.pid or 0, Path(node.home), node.ops) for node in self.load().nodes]
 
     def lane(self, source: BenchSource, batches: Sequence[bytes], events: int, due: Sequence[float] = ()) -> Lane:
-        """Return a connection that submits a source's batches through its bank's node, at times if there are any."""
-        return self.node_lane(source.node, [batch_body(raw) for raw in batches], events, due)
+        """Return a connection that submits a source's batches through its bank's node, at times if there are any.
+
+        An empty batch stands for a step without one.
+        """
+        return self.node_lane(source.node, [batch_body(raw) if raw else b"" for raw in batches], events, due)
 
     def node_lane(
         self, index: int, bodies: Sequence[bytes], events: int, due: Sequence[float] = (), connections: int = 1
@@ -73,7 +107,7 @@ class BenchNet(Localnet):
         host = node.rpc.removeprefix("http://").rstrip("/")
         token = read_token(Home(Path(node.home)).token)
         name, _, port = host.rpartition(":")
-        requests = [http_request(body, token, host) for body in bodies]
+        requests = [http_request(body, token, host) if body else b"" for body in bodies]
         return Lane(name, int(port), requests, events, list(due), connections)
 
 
@@ -118,23 +152,35 @@ class Run:
         return int(self.answer["committed"])
 
     @property
+    def seconds(self) -> float:
+        """From the first request to the last answer."""
+        return float(self.answer["seconds"])
+
+    @property
     def events_per_second(self) -> float:
-        """Committed events a second, from the first request to the last answer."""
-        return self.events / float(self.answer["seconds"])
+        """Committed events a second."""
+        return self.events / self.seconds
 
     @property
     def cpu_us(self) -> float:
         """CPU microseconds per event and validator, the mean over the nodes."""
-        return sum(each.cpu_s for each in self.growth) / len(self.growth) / self.events * 1e6
+        return self.mean("cpu_s") / self.events * 1e6
+
+    def mean(self, name: str) -> float:
+        """Return the mean over the nodes of one of their figures."""
+        return sum(float(getattr(each, name)) for each in self.growth) / len(self.growth)
 
 
-def drive(net: BenchNet, lanes: Sequence[Lane], *, pause_ms: int = 0, tolerant: bool = False) -> Run:
+def drive(
+    net: BenchNet, lanes: Sequence[Lane], *, pause_ms: int = 0, in_step: bool = False, tolerant: bool = False
+) -> Run:
     """Run a driver process over these connections and read the nodes' figures before and after."""
     before: list[Snapshot] = []
     answer = send(
         net.directory / "job",
         lanes,
         pause_ms=pause_ms,
+        in_step=in_step,
         loaded=lambda: before.extend(net.snapshots()),
         tolerant=tolerant,
     )
@@ -147,6 +193,7 @@ def send(
     *,
     pause_ms: int = 0,
     late_s_max: float = 0.0,
+    in_step: bool = False,
     loaded: Callable[[], None] = lambda: None,
     tolerant: bool = False,
 ) -> dict[str, Any]:  # Any: the driver's JSON
@@ -154,9 +201,10 @@ def send(
 
     Raises RuntimeError where an answer was not good, unless the caller is `tolerant` and reads `refusals` itself.
     """
-    path.write_bytes(msgspec.msgpack.encode(Job(list(lanes), pause_ms, late_s_max)))
+    path.write_bytes(msgspec.msgpack.encode(Job(list(lanes), pause_ms, late_s_max, in_step)))
+    seen = path.with_suffix(".answer")
     process = subprocess.Popen(
-        [sys.executable, "-m", "bench.driver", str(path)],
+        [sys.executable, "-m", "bench.driver", str(path), str(seen)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -169,8 +217,11 @@ def send(
         loaded()
         process.stdin.write("go\n")
         process.stdin.flush()
-        answer: dict[str, Any] = json.loads(process.stdout.readline())
+        if process.wait():
+            raise RuntimeError("the driver failed")
+    answer: dict[str, Any] = json.loads(seen.read_bytes())
     path.unlink()
+    seen.unlink()
     if answer["trouble"] and not tolerant:
         raise RuntimeError(f"a node's answer was not what it should be: {answer['trouble']}")
     return answer

@@ -8,12 +8,14 @@ which must not import the node's packages itself.
 from __future__ import annotations
 
 import base64
+import json
 import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from hashlib import sha256, shake_256
 from pathlib import Path
+from typing import Any
 
 from ledger.batch_headers import BatchHeader, batch_statement
 from ledger.batches import build_batch
@@ -28,6 +30,8 @@ from ledger.payments import (
     Side,
     Status,
 )
+from ledger.payments_json import statement_to_json
+from ledger.times import format_time
 from primitives.encoding import decoder_of, encode
 from primitives.ids import ZERO_HASH, Hash, TimeMs
 from primitives.keys import SigningKey, verify
@@ -36,8 +40,8 @@ BATCH_EVENTS = 1_000
 EVENT_LIFETIME_MS = 20 * 3_600_000
 
 
-def statement_event(member: str, seed: bytes, now_ms: int) -> bytes:
-    """Return one event: a debtor's statement with a commitment to its amount, two agents and a UETR."""
+def statement(seed: bytes, now_ms: int) -> tuple[PaymentStatement, bytes]:
+    """Return a debtor's statement with a commitment to its amount, two agents and a UETR, and its event's reference."""
     # Every digest differs, as in real statements: what repeats would be compressed on the disk.
     noise = shake_256(seed).digest(192)
     uetr = bytearray(noise[16:32])
@@ -66,7 +70,24 @@ def statement_event(member: str, seed: bytes, now_ms: int) -> bytes:
         source_digest=noise[128:160],
         time_ms=TimeMs(now_ms),
     )
-    return encode(Event(member, noise[160:176], now_ms + EVENT_LIFETIME_MS, PAYMENT_STATEMENT, 1, encode(body)))
+    return body, noise[160:176]
+
+
+def statement_event(member: str, seed: bytes, now_ms: int) -> bytes:
+    """Return the bytes of a statement's event."""
+    body, reference = statement(seed, now_ms)
+    return encode(Event(member, reference, now_ms + EVENT_LIFETIME_MS, PAYMENT_STATEMENT, 1, encode(body)))
+
+
+def statement_params(seed: bytes, now_ms: int) -> dict[str, Any]:  # Any: JSON
+    """Return a statement's event as `ledger_submit` takes it: what a client sends that may have to send it again."""
+    body, reference = statement(seed, now_ms)
+    return {
+        "kind": "payment.statement",
+        "body": {key: value for key, value in statement_to_json(body).items() if value not in (None, {})},
+        "reference": reference.hex(),
+        "expires": format_time(TimeMs(now_ms + EVENT_LIFETIME_MS)),
+    }
 
 
 class BenchSource:
@@ -124,6 +145,14 @@ def batch_body(raw: bytes, wait: str = "committed") -> bytes:
     """Return the JSON-RPC call that submits a signed batch and waits, as a rule until it is committed."""
     body = b'{"jsonrpc":"2.0","id":1,"method":"ledger_submitBatch","params":{"wait":"%b","batch":"%b"}}'
     return body % (wait.encode(), base64.b64encode(raw))
+
+
+def submit_body(events: Sequence[dict[str, Any]]) -> bytes:  # Any: JSON
+    """Return the JSON-RPC call that lets a node sign events and waits until they are committed."""
+    params = {"wait": "committed", "events": events}
+    return json.dumps(
+        {"jsonrpc": "2.0", "id": 1, "method": "ledger_submit", "params": params}, separators=(",", ":")
+    ).encode()
 
 
 def http_request(body: bytes, token: str, host: str) -> bytes:
