@@ -63,7 +63,7 @@ class LedgerApplication:
 
         Raises `PoolFull`, `NumberTaken` or `BlockRefused` where it can't wait here; a block may still fetch it later.
         """
-        if self.chain.has_batch(batch.hash):
+        if self.chain.holds(batch):
             return False
         self._now_ms = now_ms
         try:
@@ -93,7 +93,7 @@ class LedgerApplication:
 
     def add_fetched(self, batch: ParsedBatch) -> bool:
         """Hold a verified batch that a block named; local limits do not apply. Return whether it was new."""
-        if self.chain.has_batch(batch.hash):
+        if self.chain.holds(batch):
             return False
         self._rows.extend(self.chain.add_batch(batch))
         self._moved[SourceKey(batch.header.source)] = None

@@ -101,7 +101,7 @@ class ConsensusSection(Section, frozen=True):
     view_timeout_ms: Milliseconds = 2_000
     view_timeout_ms_max: Milliseconds = 60_000
     status_interval_ms: Milliseconds = 1_000
-    proposal_interval_ms: Milliseconds = 5
+    proposal_interval_ms: Milliseconds = 100
     wal_bytes_max: Bytes = 64 * 1024 * 1024
 
 

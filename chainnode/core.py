@@ -92,6 +92,9 @@ WIRE_KINDS: Final[dict[int, tuple[str, int, bool]]] = {
 }
 """Kind to name, largest payload in bytes, and whether it goes before bulk data."""
 
+FREE_KINDS: Final = frozenset({BATCH, BATCH_WANT, BATCH_HAVE})
+"""Kinds that bind this node to nothing and stand on no write of it: a batch was signed, and is kept, by its source."""
+
 
 Observer = Callable[[ReplicaState, Sequence[Effect]], None]
 """Sees every step of the replica: how simulations check its invariants."""
@@ -128,6 +131,9 @@ class Turn(Struct):
     """What one turn of the node's loop must do: first `rows` and `records`, synced; then the rest.
 
     `ordered` names the batches of proposals that were prepared in this turn.
+
+    Messages of `FREE_KINDS` alone may leave at once. The rows of a `patient` turn are of waiting batches, on which
+    nothing rests before a proposal or vote that names them: they may be written with those of a later turn.
     """
 
     rows: list[Put] = field(default_factory=list)
@@ -138,6 +144,7 @@ class Turn(Struct):
     notices: list[Notice] = field(default_factory=list)
     submissions: list[Submission] = field(default_factory=list)
     halted: str | None = None
+    patient: bool = False
 
     @property
     def empty(self) -> bool:
@@ -167,7 +174,10 @@ class NodeCore:
         self.chain = chain
         self.reader = reader
         self.application = LedgerApplication(chain, pool, parameters.timeout_base_ms)
-        self.gossip = Gossip(lambda batch_hash: chain.has_batch(Hash(batch_hash)))
+        self.gossip = Gossip(
+            lambda batch_hash: chain.has_batch(Hash(batch_hash)),
+            worth=lambda batch_hash: batch_hash in chain.batches.waiting,
+        )
         self._allowance = Allowance(parameters.status_interval_ms // 2)
         self._book = EvidenceBook(chain.chain_id, verify_ed25519)
         self._needed: set[Hash] = set()
@@ -287,8 +297,10 @@ class NodeCore:
         if self._arrived_ms is not None:
             arrived_ms, self._arrived_ms = self._arrived_ms, None
             self._step(BatchesArrived(), TimeMs(max(arrived_ms, self._stepped_ms)))
-        self._turn.rows.extend(self.application.take_rows())
         self._turn.commits.extend(self.application.take_commits())
+        rows = self.application.take_rows()
+        self._turn.patient = bool(rows) and not (self._turn.rows or self._turn.records or self._turn.commits)
+        self._turn.rows.extend(rows)
         self._allowance.turn_taken()
         turn, self._turn = self._turn, Turn()
         return turn
@@ -344,7 +356,7 @@ class NodeCore:
             verified = self._verified_blocks(blocks)
             for batch_hash in (item for committed in verified for item in committed.block.batch_hashes):
                 batch = offered.get(batch_hash)
-                if batch is not None and not self.chain.has_batch(batch_hash):
+                if batch is not None and not self.chain.holds(batch):
                     self._check_batch(batch)
                     self._arrived(batch_hash)
                     self.application.add_fetched(batch)
@@ -373,7 +385,7 @@ class NodeCore:
 
     def _on_batch(self, peer: str, payload: bytes, now_ms: TimeMs) -> None:
         batch = parse_batch(payload)
-        if self.chain.has_batch(batch.hash):
+        if self.chain.holds(batch):
             self._arrived(batch.hash)
         else:
             self._check_batch(batch)

@@ -139,7 +139,7 @@ class NodeGateway:
         parsed = await self._parsed(batch)
         chain = self._core.chain
         chain.check_admission(chain.tip_hash, parsed)
-        if chain.has_batch(parsed.hash):
+        if chain.holds(parsed):
             if not self._is_recorded(parsed):
                 # Sent again because it was not committed in time: perhaps no peer has it.
                 self._pending.track(parsed, self._now_ms())
@@ -159,6 +159,8 @@ class NodeGateway:
             self._phases.received(parsed.hash, arrived)
             self._wake()
         self._pending.accept_synced(chain.ticket, parsed.ids)
+        if wait is Wait.ACCEPTED:
+            self._wake()
         waiter = Waiter(wait, 0, asyncio.get_running_loop().create_future())
         for event_id in dict.fromkeys(parsed.ids):
             self._pending.join(event_id, waiter)
@@ -211,6 +213,11 @@ class NodeGateway:
     def room_bytes(self) -> int:
         """How many may be, at the present pace."""
         return self._admission.room(self._now_ms())
+
+    @property
+    def awaits_sync(self) -> bool:
+        """Whether somebody waits for batches to be written, and not only for their block."""
+        return self._pending.awaits_sync
 
     def synced(self, ticket: int) -> None:
         """Tell who waits for it that the store holds the rows up to this ticket of the chain's."""

@@ -37,6 +37,8 @@ class NodeMetrics:
     def __init__(self, *, node: str = "", member: str = "", version: str = "", start_time_s: float = 0.0) -> None:
         self.registry = CollectorRegistry()
         self._labels: dict[str, set[str]] = {}
+        self._of_message: dict[tuple[str, str], tuple[Counter, Counter]] = {}
+        self._of_call: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._consensus()
         self._traffic()
         self._ledger()
@@ -178,8 +180,12 @@ class NodeMetrics:
 
     def count_messages(self, direction: str, kind: str, count: int, size: int) -> None:
         """Count messages of `size` bytes of payload that came `in`, or were queued to go `out`."""
-        self.messages.labels(direction, kind).inc(count)
-        self.message_bytes.labels(direction).inc(count * size)
+        found = self._of_message.get((direction, kind))
+        if found is None:  # looking a label up takes longer than counting
+            found = self.messages.labels(direction, kind), self.message_bytes.labels(direction)
+            self._of_message[direction, kind] = found
+        found[0].inc(count)
+        found[1].inc(count * size)
 
     def count_disconnect(self, reason: str) -> None:
         """Count a link that ended."""
@@ -211,8 +217,12 @@ class NodeMetrics:
 
     def called(self, method: str, code: int, seconds: float) -> None:
         """Count one RPC call (the port of `rpc`); `method` is a registered name or `unknown`, `code` 0 for success."""
-        self.requests.labels(method, "ok" if code == 0 else str(code)).inc()
-        self.request_seconds.labels(method).observe(seconds)
+        found = self._of_call.get((method, code))
+        if found is None:
+            found = self.requests.labels(method, "ok" if code == 0 else str(code)), self.request_seconds.labels(method)
+            self._of_call[method, code] = found
+        found[0].inc()
+        found[1].observe(seconds)
 
     def observe_fsync(self, file: str, seconds: float) -> None:
         """Count one synced write and its time."""

@@ -19,7 +19,7 @@ from chainnode.archive import size_on_disk
 from chainnode.archive_files import open_archives
 from chainnode.archive_keeper import ArchiveKeeper
 from chainnode.config import NodeConfig, is_loopback, split_address
-from chainnode.core import WIRE_KINDS, NodeCore, Notice, RivalsFound, Turn
+from chainnode.core import FREE_KINDS, WIRE_KINDS, NodeCore, Notice, Outgoing, RivalsFound, Turn
 from chainnode.founding import read_genesis
 from chainnode.gateway import NodeGateway
 from chainnode.home import Home
@@ -63,7 +63,9 @@ from rpc.ports import Services
 from rpc.server import RpcServer, RpcSettings
 
 TICK_S: Final = 0.02
+ROWS_HELD_S: Final = 0.05
 INDEX_BLOCKS_A_STEP: Final = 8
+INDEX_GATHER_S: Final = 0.03
 ARCHIVE_RETRY_S: Final = 30.0
 # Its rows are tiny and random: a larger buffer costs more at each insertion, and seconds when it is read at a start.
 INDEX_WRITE_BUFFER_BYTES: Final = 4 * 1024 * 1024
@@ -112,6 +114,8 @@ class Node:
         self._dirty = asyncio.Event()
         self._fault: Exception | None = None
         self._delivered: float | None = None
+        self._held_rows: list[Put] = []
+        self._held_since: float | None = None
         self._io = ThreadPoolExecutor(1, "disk")
         self._outbox_io = ThreadPoolExecutor(1, "outbox")
         self._index_io = ThreadPoolExecutor(1, "index")
@@ -334,11 +338,19 @@ class Node:
         self.snapshots.close()
         self.index_store.close()
         if self._fault is None:
+            self._write_held()
             self._note_reached()
         self.wal.close()
         if self.outbox is not None:
             self.outbox.close()
         self._store.close()
+
+    def _write_held(self) -> None:
+        if self._held_rows:
+            try:
+                self._store.write(self._held_rows, sync=True)
+            except ChainError as error:  # batches that wait: their sources and other nodes have them
+                log.warning("waiting_batches_not_written", error=str(error))
 
     def _note_reached(self) -> None:
         try:
@@ -359,23 +371,32 @@ class Node:
             self.metrics.loop_lag.observe(max(0.0, time.monotonic() - slept - TICK_S))
 
     async def _flush_forever(self) -> None:
-        """Write and sync what a turn produced, then send, then answer; inputs go on being taken meanwhile."""
+        """Write and sync what a turn produced, then send, then answer; inputs go on being taken meanwhile.
+
+        Rows of batches that only wait are held back until something else is written, for `ROWS_HELD_S` at most: what
+        a block needs is written with the vote for it.
+        """
         loop = asyncio.get_running_loop()
         while True:
             await self._dirty.wait()
             self._dirty.clear()
             turn = self.core.take_turn()
             ticket = self.core.chain.ticket
+            free = [message for message in turn.outgoing if message.kind in FREE_KINDS]
+            self._send(free)
+            self._held_rows += turn.rows
             try:
-                if turn.rows or turn.records:
+                if turn.records or (turn.rows and not turn.patient) or self._rows_due(loop.time()):
+                    rows, self._held_rows, self._held_since = self._held_rows, [], None
                     rewrite = self._rewrite_due()
-                    await loop.run_in_executor(self._io, self._write, turn, rewrite)
+                    await loop.run_in_executor(self._io, self._write, rows, turn.records, rewrite)
                     self.core.chain.written(ticket)
             except (StorageError, OSError) as error:
                 self._fail(error)
                 return
-            self._send(turn)
-            self.gateway.synced(ticket)
+            self._send([message for message in turn.outgoing if message.kind not in FREE_KINDS])
+            if not self._held_rows:
+                self.gateway.synced(ticket)
             self._answer(turn)
             if turn.halted is not None:
                 log.critical("halted", reason=turn.halted)
@@ -389,6 +410,7 @@ class Node:
         while True:
             await self._unindexed.wait()
             self._unindexed.clear()
+            await asyncio.sleep(INDEX_GATHER_S)  # several small blocks cost little more than one
             try:
                 while await loop.run_in_executor(self._index_io, self.index.follow, INDEX_BLOCKS_A_STEP):
                     pass
@@ -396,27 +418,35 @@ class Node:
                 log.error("index_waits_for_the_archive", error=str(error))
                 loop.call_later(ARCHIVE_RETRY_S, self._unindexed.set)  # it may be put back while no block is committed
 
+    def _rows_due(self, now: float) -> bool:
+        """Say whether rows that were held back must be written now: somebody waits for it, or they waited enough."""
+        if not self._held_rows:
+            return False
+        if self._held_since is None:
+            self._held_since = now
+        return self.gateway.awaits_sync or now >= self._held_since + ROWS_HELD_S
+
     def _rewrite_due(self) -> list[bytes] | None:
         if self.wal.size_bytes < self.config.consensus.wal_bytes_max:
             return None
         return self.core.live_records()
 
-    def _write(self, turn: Turn, rewrite: list[bytes] | None) -> None:
+    def _write(self, rows: list[Put], records: list[bytes], rewrite: list[bytes] | None) -> None:
         """On the disk thread: rows first, so that no record is dropped before the block that settles it is there."""
         started = time.perf_counter()
-        if turn.rows:
-            self._store.write(turn.rows, sync=True)
+        if rows:
+            self._store.write(rows, sync=True)
             self.metrics.observe_fsync("ledger", time.perf_counter() - started)
         if rewrite is not None:
             self.wal.rewrite(rewrite)
-        elif turn.records:
+        elif records:
             started = time.perf_counter()
-            self.wal.append(turn.records)
+            self.wal.append(records)
             self.wal.sync()
             self.metrics.observe_fsync("wal", time.perf_counter() - started)
 
-    def _send(self, turn: Turn) -> None:
-        for message in turn.outgoing:
+    def _send(self, messages: list[Outgoing]) -> None:
+        for message in messages:
             try:
                 if message.peer is None:
                     copies = self.network.broadcast(message.kind, message.payload)

@@ -78,7 +78,7 @@ class PendingEvents:
         self._refused: OrderedDict[EventId, SubmitResult] = OrderedDict()
         self._settled: OrderedDict[EventId, SubmitResult] = OrderedDict()
         self._unsynced: deque[tuple[int, tuple[EventId, ...]]] = deque()  # by the store's ticket
-        self._synced = -1
+        self._synced = self._awaited = -1
 
     def __len__(self) -> int:
         return len(self.events)
@@ -113,6 +113,8 @@ class PendingEvents:
         entry = self.events.get(event_id)
         if entry is None or waiter.wait is Wait.NONE or (waiter.wait is Wait.ACCEPTED and entry.accepted):
             return
+        if waiter.wait is Wait.ACCEPTED and self._unsynced:
+            self._awaited = self._unsynced[-1][0]
         if waiter in entry.waiters:
             return
         entry.waiters.append(waiter)
@@ -129,6 +131,11 @@ class PendingEvents:
         for event_id in batch.ids:
             if event_id not in self.events:
                 self.events[event_id] = Entry(None, recorded=self._recorded(event_id))
+
+    @property
+    def awaits_sync(self) -> bool:
+        """Whether a call waits for events to be accepted whose batch is not synced yet."""
+        return self._awaited > self._synced
 
     def accept_synced(self, ticket: int, ids: tuple[EventId, ...]) -> None:
         """Accept events once the store holds the rows up to the ticket, which may be now."""

@@ -41,8 +41,8 @@ class Parameters:
     """What an operator or the chain's policy may set; times in milliseconds.
 
     `lag_ms`, `drift_ms` bound a fresh proposal's time against this node's clock; `timeout_base_ms` doubles up to
-    `timeout_max_ms` while nothing commits; a leader waits `propose_interval_ms` between blocks that are not full of
-    `propose_bytes` while others are in flight.
+    `timeout_max_ms` while nothing commits; a leader waits until nothing is in flight, at most `propose_interval_ms`,
+    before it proposes a block that is not full of `propose_bytes`: under load blocks so grow by themselves.
     """
 
     timeout_base_ms: int = 2_000

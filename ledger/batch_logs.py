@@ -51,7 +51,7 @@ class BatchLogs(Struct, frozen=True):
     """All members' batch logs after some block. Never changed in place."""
 
     members: dict[str, MemberLog]
-    owners: dict[bytes, str]  # the member under which a source first submitted
+    standings: dict[bytes, tuple[str, SourceTip]]  # of each source: the member under which it first submitted, its tip
 
     def root(self) -> Hash:
         """Return the root that a block header carries."""
@@ -59,16 +59,13 @@ class BatchLogs(Struct, frozen=True):
 
     def source_tip(self, source: bytes) -> SourceTip:
         """Return where a source stands; number 0 and a zero hash where it has not submitted yet."""
-        owner = self.owners.get(source)
-        if owner is not None:
-            for tip in self.members[owner].sources:
-                if tip.source == source:
-                    return tip
-        return SourceTip(source, 0, ZERO_HASH)
+        standing = self.standings.get(source)
+        return SourceTip(source, 0, ZERO_HASH) if standing is None else standing[1]
 
     def owner(self, source: bytes) -> str | None:
         """Return the member under which this source first submitted."""
-        return self.owners.get(source)
+        standing = self.standings.get(source)
+        return None if standing is None else standing[0]
 
     def extend(self, batches: Sequence[ParsedBatch]) -> tuple["BatchLogs", dict[str, MemberGrowth]]:
         """Return the logs after these batches, whose numbers and members were checked, and what each member gained."""
@@ -78,20 +75,21 @@ class BatchLogs(Struct, frozen=True):
         if not by_member:
             return self, {}
         members = dict(self.members)
-        owners = dict(self.owners)
+        standings = dict(self.standings)
         growth: dict[str, MemberGrowth] = {}
         for member, own in by_member.items():
             before = members.get(member)
             old_tip = EMPTY_TIP if before is None else before.tip
             sources = {} if before is None else {tip.source: tip for tip in before.sources}
             for batch in own:
-                sources[batch.header.source] = SourceTip(batch.header.source, batch.header.number + 1, batch.hash)
-                owners[batch.header.source] = member
+                source = batch.header.source
+                sources[source] = SourceTip(source, batch.header.number + 1, batch.hash)
+                standings[source] = (member, sources[source])
             headers = tuple(batch.header for batch in own)
             tip, added = old_tip.extend([leaf_hash(encode(header)) for header in headers])
             members[member] = _member_log(member, tip, sources.values())
             growth[member] = MemberGrowth(old_tip, added, headers)
-        return BatchLogs(members, owners), growth
+        return BatchLogs(members, standings), growth
 
 
 EMPTY_LOGS = BatchLogs({}, {})
@@ -105,15 +103,15 @@ def _member_log(member: str, tip: LogTip, sources: Iterable[SourceTip]) -> Membe
 def load_batch_logs(store: Store | StagedStore) -> BatchLogs:
     """Return the logs as they stand in the store."""
     members: dict[str, MemberLog] = {}
-    owners: dict[bytes, str] = {}
+    standings: dict[bytes, tuple[str, SourceTip]] = {}
     start, stop = rows.all_of(b"M")
     for key, data in store.iterate(start, stop):
         member = key[1:].decode()
         row = rows.read_row(MemberLogRow, data, where=f"batch log of {member}")
         tip = TileReader(store, member.encode()).tip(row.size)
         members[member] = _member_log(member, tip, row.sources)
-        owners.update((source.source, member) for source in row.sources)
-    return BatchLogs(members, owners)
+        standings.update((source.source, (member, source)) for source in row.sources)
+    return BatchLogs(members, standings)
 
 
 def batch_log_rows(

@@ -23,7 +23,7 @@ from ledger.execution import BlockRefused, Executed, Standing, admitted, check_k
 from ledger.genesis import Genesis
 from ledger.held_batches import HeldBatches
 from ledger.kinds import KindSpec
-from ledger.members import source_grant
+from ledger.members import SourceGrant
 from ledger.outcomes import Outcome, rejected_of
 from ledger.policy import Policy
 from ledger.registry import KINDS
@@ -173,7 +173,7 @@ class Chain:
         """Raise BlockRefused where the batch's chain or source could not enter a block after `parent`."""
         standing = self._standing(parent)
         check_kinds(standing, batch, self._kinds)
-        admitted(standing, StateView(standing.state), batch)
+        admitted(standing, standing.grant_of(batch.header.source), batch)
 
     def rights_height(self, block_hash: Hash) -> Height:
         """Return the height of the newest block up to this one that changed members or sources, since the start."""
@@ -181,7 +181,11 @@ class Chain:
 
     def admits(self, parent: Hash, source: bytes) -> bool:
         """Say whether a block after `parent` may hold batches of this source."""
-        return source_grant(self.state_after(parent), source) is not None
+        return self.grant_of(parent, source) is not None
+
+    def grant_of(self, parent: Hash, source: bytes) -> SourceGrant | None:
+        """Return what a source may do in a block after `parent`, None where it may submit nothing."""
+        return self._standing(parent).grant_of(source)
 
     # -- batches
 
@@ -189,15 +193,24 @@ class Chain:
         """Say whether the batch is held, waiting or ordered."""
         return self.batches.has(batch_hash)
 
+    def holds(self, batch: ParsedBatch) -> bool:
+        """Say whether a batch is held, as `has_batch`: one whose number is still to be ordered waits or is new."""
+        if batch.hash in self.batches.waiting:
+            return True
+        return batch.header.number < self._tip.batch_logs.source_tip(batch.header.source).next_number and (
+            self.has_batch(batch.hash)
+        )
+
     def get_batch(self, batch_hash: Hash) -> ParsedBatch | None:
         """Return the batch, waiting or ordered, or None."""
         return self.batches.get(batch_hash)
 
     def add_batch(self, parsed: ParsedBatch) -> list[Put]:
         """Hold a batch whose signature was verified and return the rows to write, synced, before a PREPARE on it."""
+        if self.holds(parsed):
+            return []
         puts = self.batches.add(parsed)
-        if puts:
-            self._store.stage(puts)
+        self._store.stage(puts)
         return puts
 
     def drop_batches(self, batch_hashes: Iterable[Hash]) -> list[Put]:

@@ -9,8 +9,9 @@ policy are those of the state after the parent. Source: architecture §2.2, §4 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, field
 
+from ledger.batch_headers import BatchHeader
 from ledger.batch_logs import BatchLogs, MemberGrowth
 from ledger.batches import ParsedBatch
 from ledger.kinds import ApplyContext, KindSpec, RuleBroken
@@ -70,7 +71,8 @@ class Standing(Struct, frozen=True):
     """Everything that a block stands on: what holds after its parent.
 
     `rights_height` is that of the newest block since this process began that changed members or sources: below it, what
-    a key was found to be allowed has to be looked up again. It is about this node's memory, not about the chain.
+    a key was found to be allowed has to be looked up again. It is about this node's memory, not about the chain. So are
+    `grants`, what registered sources may do by this state: blocks that change nobody's rights hand them on.
     """
 
     header: BlockHeader
@@ -82,6 +84,16 @@ class Standing(Struct, frozen=True):
     policy: Policy
     rules: Rules
     rights_height: Height = Height(0)
+    grants: dict[bytes, SourceGrant] = field(default_factory=dict)
+
+    def grant_of(self, source: bytes) -> SourceGrant | None:
+        """Return what a source may do, None for a key without a right: of such keys there may be any number."""
+        grant = self.grants.get(source)
+        if grant is None:
+            grant = source_grant(StateView(self.state), source)
+            if grant is not None:
+                self.grants[source] = grant
+        return grant
 
 
 class Executed(Struct, frozen=True):
@@ -127,7 +139,9 @@ def execute(
     authenticated = {key: value for key, value in view.changes.items() if not key.startswith(DERIVED_PREFIX)}
     state_root = update.apply(parent.header.state_root, authenticated)
     validators, policy, schedule = _governed(parent, view)
-    rights = height if touches_rights(view.changes) else parent.rights_height
+    rights, known = parent.rights_height, parent.grants
+    if touches_rights(view.changes):
+        rights, known = height, {}
     with_events, added = parent.log.extend(leaves)
     batch_logs, growth = parent.batch_logs.extend(batches)
     hashes = tuple(batch.hash for batch in batches)
@@ -153,7 +167,7 @@ def execute(
     log, header_added = with_events.extend([block_hash])
     return Executed(
         block=Block(header, hashes),
-        after=Standing(header, block_hash, view, log, batch_logs, validators, policy, schedule, rights),
+        after=Standing(header, block_hash, view, log, batch_logs, validators, policy, schedule, rights, known),
         view=view,
         nodes=update.nodes,
         log_before=parent.log,
@@ -194,7 +208,6 @@ def _admit(parent: Standing, batches: Sequence[ParsedBatch], kinds: Mapping[int,
     ):
         if got > limit:
             raise BlockRefused(f"block of too many {what}", where=where, expected=f"at most {limit}", got=got)
-    view = StateView(parent.state)
     known: dict[bytes, SourceGrant] = {}
     tips: dict[bytes, tuple[int, Hash]] = {}
     for batch in batches:
@@ -202,11 +215,11 @@ def _admit(parent: Standing, batches: Sequence[ParsedBatch], kinds: Mapping[int,
         source = header.source
         check_kinds(parent, batch, kinds)
         if source not in known:
-            known[source] = admitted(parent, view, batch)
+            known[source] = admitted(parent, parent.grant_of(source), batch)
             tip = parent.batch_logs.source_tip(source)
             tips[source] = (tip.next_number, tip.previous)
         elif header.member != known[source].member or header.chain_id != parent.header.chain_id:
-            admitted(parent, view, batch)
+            admitted(parent, known[source], batch)
         if (header.number, header.previous) != tips[source]:
             number, previous = tips[source]
             raise BlockRefused(
@@ -222,7 +235,7 @@ def _admit(parent: Standing, batches: Sequence[ParsedBatch], kinds: Mapping[int,
 def check_kinds(standing: Standing, batch: ParsedBatch, kinds: Mapping[int, KindSpec]) -> None:
     """Raise BlockRefused where a batch holds an event of a kind that comes with later rules than the next block's."""
     rules = standing.rules.at(standing.header.height + 1)
-    for kind in sorted(batch.kinds):
+    for kind in sorted(batch.kinds) if len(batch.kinds) > 1 else batch.kinds:
         if kinds[kind].rules_min > rules:
             raise BlockRefused(
                 f"{kinds[kind].name} is of later rules",
@@ -232,25 +245,33 @@ def check_kinds(standing: Standing, batch: ParsedBatch, kinds: Mapping[int, Kind
             )
 
 
-def admitted(standing: Standing, view: StateView, batch: ParsedBatch) -> SourceGrant:
-    """Return what the batch's source may do; BlockRefused where it is of another chain or of no registered source."""
+def admitted(standing: Standing, grant: SourceGrant | None, batch: ParsedBatch) -> SourceGrant:
+    """Return what the batch's source may do; BlockRefused where it is of another chain or its key has no `grant`."""
     header = batch.header
-    where = f"batch {header.number} of source {header.source.hex()[:16]}"
     if header.chain_id != standing.header.chain_id:
         raise ForeignChain(
-            "batch of another chain", where=where, expected=standing.header.chain_id, got=header.chain_id
+            "batch of another chain",
+            where=_place_of(header),
+            expected=standing.header.chain_id,
+            got=header.chain_id,
         )
-    grant = source_grant(view, header.source)
     if grant is None:
         raise SourceUnknown(
-            "source not registered", where=where, expected=f"a registered key of {header.member}", got=header.source
+            "source not registered",
+            where=_place_of(header),
+            expected=f"a registered key of {header.member}",
+            got=header.source,
         )
     owner = standing.batch_logs.owner(header.source) or grant.member
     if not header.member == grant.member == owner:
         raise ForeignMember(
-            "batch names another member than its source's", where=where, expected=owner, got=header.member
+            "batch names another member than its source's", where=_place_of(header), expected=owner, got=header.member
         )
     return grant
+
+
+def _place_of(header: BatchHeader) -> str:
+    return f"batch {header.number} of source {header.source.hex()[:16]}"
 
 
 def _run_batch(

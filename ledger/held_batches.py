@@ -61,9 +61,7 @@ class HeldBatches:
             return None
 
     def add(self, parsed: ParsedBatch) -> list[Put]:
-        """Hold a batch and return the rows that keep it; none where it is held already."""
-        if self.has(parsed.hash):
-            return []
+        """Hold a batch that is not held yet and return the rows that keep it."""
         header = parsed.header
         row = WaitingRow(header.member, SourceKey(header.source), header.number, parsed.size)
         self._wait(parsed.hash, row)

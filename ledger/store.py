@@ -13,6 +13,9 @@ from typing import Protocol
 Put = tuple[bytes, bytes | None]
 """A row to write: key and value, or None to delete the row."""
 
+MERGED_ROWS_MAX = 256
+"""Rows of small stagings that share a layer, so that a reading looks into few of them."""
+
 CHANGES_MAX = 256
 """Keys of a kind that may come and go in memory before all of its keys are sorted anew."""
 
@@ -127,7 +130,8 @@ class StagedStore:
     """A store read through the rows that are on their way to it.
 
     `stage` shows rows at once and returns a ticket; the owner of the disk writes them and then calls `settle`, which
-    lets go of them. Tickets are settled in order. Writing is not done here.
+    lets go of them. Tickets are settled in order. Writing is not done here. Small stagings in a row share a layer under
+    the last one's ticket, and so may be seen here a while after they were written.
     """
 
     def __init__(self, base: Store) -> None:
@@ -150,7 +154,15 @@ class StagedStore:
         """Show the rows to every later reading and return the ticket to settle once they are written."""
         ticket = self._next_ticket
         self._next_ticket += 1
-        self._layers[ticket] = dict(puts)
+        rows = dict(puts)
+        if self._layers:
+            last = next(reversed(self._layers))
+            if len(self._layers[last]) + len(rows) <= MERGED_ROWS_MAX:
+                self._kinds.pop(last, None)
+                merged = self._layers.pop(last)
+                merged.update(rows)
+                rows = merged
+        self._layers[ticket] = rows
         return ticket
 
     def settle(self, ticket: int) -> None:

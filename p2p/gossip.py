@@ -28,8 +28,8 @@ IDS_PER_MESSAGE_MAX = 128
 class GossipLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Times and bounds of gossip; the tables' sizes are per peer where they say so."""
 
-    announce_delay_ms: int = 20
-    """How long ids are gathered before they are announced."""
+    announce_delay_ms: int = 100
+    """How long ids are gathered before they are announced: what was ordered by then needs no announcement."""
     want_delay_ms: int = 100
     """How long an announced payload may still be under way from its originator before it is asked for."""
     want_timeout_ms: int = 500
@@ -95,9 +95,16 @@ class _Missing:
 class Gossip:
     """Owned by the node's loop; every call takes the time in milliseconds and returns what to do at once."""
 
-    def __init__(self, holds: Callable[[bytes], bool], limits: GossipLimits | None = None) -> None:
-        """Take a predicate that says whether the node has the payload of an id."""
+    def __init__(
+        self,
+        holds: Callable[[bytes], bool],
+        limits: GossipLimits | None = None,
+        *,
+        worth: Callable[[bytes], bool] | None = None,
+    ) -> None:
+        """Take predicates: whether the node has the payload of an id, and whether that is still worth announcing."""
         self._holds = holds
+        self._worth = worth or holds
         self._limits = limits or GossipLimits()
         self._peers: dict[str, _Peer] = {}
         self._missing: dict[bytes, _Missing] = {}
@@ -214,7 +221,7 @@ class Gossip:
         if self._announce_at_ms is not None and now_ms >= self._announce_at_ms:
             self._announce_at_ms = None
             for name, peer in self._peers.items():
-                ids = [id_ for id_ in peer.announcements if id_ not in peer.known]
+                ids = [id_ for id_ in peer.announcements if id_ not in peer.known and self._worth(id_)]
                 peer.announcements.clear()
                 for id_ in ids:
                     self._mark_known(peer, id_)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hmac
 from collections import OrderedDict
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import sha256
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from rpc.errors import Code, RpcError
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 CLIENTS_MAX = 10_000
+NAMES_KEPT = 64
 TOKEN_BYTES_MAX = 512
 BURST_MS = 1_000
 
@@ -27,6 +29,7 @@ def token_hash(token: str) -> bytes:
     return sha256(token.encode()).digest()
 
 
+@lru_cache(NAMES_KEPT)
 def host_name(host: str) -> str | None:
     """Return the name in a Host header or address, lower case and without port and brackets; None if malformed."""
     try:

@@ -93,6 +93,8 @@ class Dispatcher:
 
         The loop gets its turn between two reads: a batch of 100 must not hold up the node's votes.
         """
+        if len(request.calls) == 1:
+            return self._assemble(request, [await self._respond(request.calls[0], caller)], caller)
         waiting: dict[int, asyncio.Task[Response]] = {}
         responses: list[Response | None] = [None] * len(request.calls)
         for place, call in enumerate(request.calls):

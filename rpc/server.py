@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import re
 import secrets
 import ssl
@@ -70,6 +71,7 @@ HTTP_STATUS: dict[str, int] = {
 }
 
 log = structlog.get_logger("rpc")
+_LEVELS = logging.getLogger("rpc")  # asked before a line is made that nobody reads
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 TRACE_ID: web.RequestKey[str] = web.RequestKey("trace_id", str)
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
@@ -292,6 +294,9 @@ class RpcServer:
     def _log(self, request: web.Request, response: web.StreamResponse, seconds: float) -> None:
         """Write the access line: names and figures only, never parameters, tokens or results."""
         answer, refusal = request.get(ANSWER), request.get(REFUSAL)
+        refused = refusal is not None or (answer is not None and any(called.code for called in answer.called))
+        if not (refused or _LEVELS.isEnabledFor(logging.DEBUG)):
+            return
         fields: dict[str, object] = {
             "trace_id": request[TRACE_ID],
             "remote": request.remote,
@@ -307,7 +312,7 @@ class RpcServer:
             fields["reason"] = refusal.reason
         else:
             fields["path"] = request.path[:100]
-        if refusal is not None or (answer is not None and any(called.code for called in answer.called)):
+        if refused:
             log.info("rpc_refused", **fields)
         else:
             log.debug("rpc_answered", **fields)
@@ -367,6 +372,11 @@ async def _read_body(request: web.Request, limit: int) -> bytes:
 
     if request.content_length is not None and request.content_length > limit:
         raise too_large(f"{request.content_length} bytes")
+    if request.content.is_eof():  # as a small body is that came with its headers
+        body = request.content.read_nowait()
+        if len(body) > limit:
+            raise too_large(f"{len(body)} bytes")
+        return body
     parts: list[bytes] = []
     size = 0
     try:

@@ -13,7 +13,7 @@ from functools import partial
 from hashlib import sha256
 from typing import Final
 
-from chainnode.core import NodeCore, Observer
+from chainnode.core import FREE_KINDS, NodeCore, Observer
 from consensus.effects import CheckpointStable, Effect
 from consensus.invariants import ClusterMonitor, ReplicaMonitor, require
 from consensus.state import Parameters, ReplicaState
@@ -403,6 +403,9 @@ class Cluster:
             return
         if write.turn.empty and not write.turn.rows:
             return
+        for message in write.turn.outgoing:
+            if message.kind in FREE_KINDS:
+                self.post.send(node, message, self.now_ms)
         node.writing = write
         if node.doom is not None and write.turn.records:
             doom, node.doom = node.doom, None
@@ -438,7 +441,8 @@ class Cluster:
         for submission in write.turn.submissions:
             self.gateways.submit(node.bank, submitted(bank_of(node.bank), submission, self.now_ms))
         for message in write.turn.outgoing:
-            self.post.send(node, message, self.now_ms)
+            if message.kind not in FREE_KINDS:
+                self.post.send(node, message, self.now_ms)
         self._begin_write(node)
 
     def _observe(self, node: SimNode, state: ReplicaState, effects: Sequence[Effect]) -> None:

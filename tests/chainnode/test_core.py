@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import MagicMock
+
 import pytest
 
 from chainnode.core import BATCH, BATCH_HAVE, BATCH_WANT, IDS_MAX, BatchIds, NodeCore, Turn
@@ -57,6 +59,7 @@ def test_a_submitted_batch_is_written_and_pushed_to_every_peer() -> None:
     core.submit_batch(parse_batch(raw), NOW)
     turn = core.take_turn()
     assert (rows.batch_key(parse_batch(raw).hash), raw) in turn.rows
+    assert turn.patient, "nothing rests on a batch that waits"
     assert sorted(peer or "" for peer, payload in sent(turn, BATCH) if payload == raw) == ["bank-0", "bank-2", "bank-3"]
     core.submit_batch(parse_batch(raw), NOW)
     assert sent(core.take_turn(), BATCH) == []
@@ -72,6 +75,7 @@ def test_the_leaders_turn_writes_batch_and_proposal_before_it_sends_them() -> No
     assert isinstance(message, PrePrepare)
     assert [decode_record(record) for record in turn.records] == [Proposed(message)]
     assert any(value == raw for _, value in turn.rows)
+    assert not turn.patient, "the proposal rests on them"
 
 
 def test_a_backup_prepares_what_it_can_execute_and_writes_both() -> None:
@@ -206,6 +210,7 @@ def test_one_answer_of_blocks_brings_a_node_on_and_asks_at_most_once_more(ran: C
     turn = core.take_turn()
     assert core.chain.height == height
     assert len(turn.commits) == height
+    assert not turn.patient, "a block's rows wait for nothing"
     assert len(sent(turn, 7)) == 1
 
 
@@ -341,3 +346,12 @@ def test_blocks_that_are_not_here_any_more_are_refused_by_an_empty_answer(ran: C
         assert served(ran, 6, 3).blocks[0].block.header.height == 6
     finally:
         store.write([(batch, kept), (rows.BASE_KEY, None)], sync=True)
+
+
+def test_rows_of_a_commit_are_pressing_though_no_record_stands_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    core = core_of(1)
+    core.take_turn()
+    monkeypatch.setattr(core.application, "take_rows", lambda: [(b"row", b"")])
+    assert core.take_turn().patient
+    monkeypatch.setattr(core.application, "take_commits", lambda: [MagicMock()])
+    assert not core.take_turn().patient

@@ -59,7 +59,7 @@ def test_peer_cannot_grow_the_registry_with_its_reasons() -> None:
 
 def test_every_metric_is_set_somewhere() -> None:
     sources = "\n".join(path.read_text() for path in Path(module.__file__).parent.glob("*.py"))
-    verbs = r"(\.labels\(.*\))?\.(set|inc|observe)\("
+    verbs = r"(\.labels\(.*\)(,|$|\n)|(\.labels\(.*\))?\.(set|inc|observe)\()"  # one with labels may be kept by them
     held = [name for name, value in vars(METRICS).items() if isinstance(value, MetricWrapperBase)]
     assert len(held) > 20
     assert [name for name in held if not re.search(rf"(self|metrics)\.{name}{verbs}", sources)] == []

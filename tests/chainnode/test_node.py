@@ -116,7 +116,7 @@ def test_message_that_is_too_large_is_dropped_and_those_after_it_are_sent(node: 
     sent: list[bytes] = []
     node.network.send = lambda peer, kind, payload: not sent.append(payload)  # type: ignore[method-assign,func-returns-value]  # listens in
     turn = Turn(outgoing=[Outgoing(None, 2, bytes(size_max + 1)), Outgoing("bank-b", BATCH, b"x")])
-    node._send(turn)
+    node._send(turn.outgoing)
     assert sent == [b"x"]
     text = node._render_metrics().decode()
     assert 'chainnode_messages_dropped_total{reason="unsendable"} 1.0' in text

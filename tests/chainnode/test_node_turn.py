@@ -13,7 +13,7 @@ from unittest.mock import MagicMock
 import pytest
 
 from chainnode.config import load_config
-from chainnode.core import Turn
+from chainnode.core import BATCH, Outgoing, Turn
 from chainnode.home import Home
 from chainnode.localnet import Localnet
 from chainnode.logs import Position
@@ -52,7 +52,7 @@ class Recorded:
             "wal": self.wal,
             "metrics": MagicMock(),
             "network": MagicMock(send=self.noting("send"), broadcast=self.noting("broadcast")),
-            "gateway": MagicMock(synced=self.noting("accepted"), committed=self.noting("committed")),
+            "gateway": MagicMock(synced=self.noting("accepted"), committed=self.noting("committed"), awaits_sync=False),
             "_store": MagicMock(write=self.noting("rows", slow=True)),
         }
         for name, double in doubles.items():
@@ -70,16 +70,23 @@ class Recorded:
 
         return note
 
-    def start(self, turn: Turn) -> asyncio.Task[None]:
-        """Let the loop take a turn, which must end it."""
-        self.core.take_turn.side_effect = [turn]
+    def start(self, *turns: Turn) -> asyncio.Task[None]:
+        """Let the loop take these turns, of which the last must end it."""
+        left = list(turns)
+
+        def taken() -> Turn:
+            if len(left) > 1:
+                self.node._dirty.set()
+            return left.pop(0)
+
+        self.core.take_turn.side_effect = taken
         self.node._dirty.set()
         return asyncio.create_task(self.node._flush_forever())
 
-    async def run(self, turn: Turn) -> list[str]:
-        """Return the names of the steps of a turn."""
+    async def run(self, *turns: Turn) -> list[str]:
+        """Return the names of the steps of these turns."""
         async with asyncio.timeout(PATIENCE_S):
-            await self.start(turn)
+            await self.start(*turns)
         return [str(step[0]) for step in self.steps]
 
 
@@ -136,6 +143,35 @@ async def test_what_a_turn_does_not_hold_is_not_written(
     recorded: Recorded, fields: dict[str, Any], steps: list[str]
 ) -> None:
     assert await recorded.run(full_turn(**fields)) == steps
+
+
+def waiting_turn(number: int) -> Turn:
+    """Return a turn that holds the row of a waiting batch, and tells a peer of it."""
+    pushed = Outgoing("node-bank-b", BATCH, b"%d" % number)
+    return Turn(rows=[(b"batch %d" % number, b"")], outgoing=[pushed], patient=True)
+
+
+async def test_batches_are_sent_on_at_once_and_written_with_the_next_vote(recorded: Recorded) -> None:
+    steps = await recorded.run(waiting_turn(1), waiting_turn(2), full_turn())
+    assert steps == ["send", "send", "rows", "append", "sync", *SAID]
+    assert recorded.steps[2] == ("rows", [(b"batch 1", b""), (b"batch 2", b""), *ROWS], ("sync", True))
+
+
+async def test_a_batch_leaves_before_its_turn_is_written_and_a_vote_after_it(recorded: Recorded) -> None:
+    turn = full_turn()
+    turn.outgoing += waiting_turn(1).outgoing
+    assert await recorded.run(turn) == ["send", "rows", "append", "sync", *SAID]
+    assert recorded.steps[0][2] == BATCH
+
+
+async def test_rows_of_waiting_batches_are_held_back_for_a_moment_only(recorded: Recorded) -> None:
+    recorded.node._held_since = 0.0
+    assert (await recorded.run(waiting_turn(1), full_turn()))[:4] == ["send", "rows", "settled", "accepted"]
+
+
+async def test_whoever_waits_for_a_batch_to_be_written_does_not_wait_longer(recorded: Recorded) -> None:
+    recorded.node.gateway.awaits_sync = True  # type: ignore[misc]  # a stand-in
+    assert (await recorded.run(waiting_turn(1), full_turn()))[:4] == ["send", "rows", "settled", "accepted"]
 
 
 async def test_nothing_is_said_while_the_disk_is_at_work(recorded: Recorded) -> None:

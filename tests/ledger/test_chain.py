@@ -10,7 +10,7 @@ from ledger.batches import parse_batch
 from ledger.chain import OVERLAYS_MAX, WINDOW, BatchesMissing, Chain, ParentUnknown
 from ledger.committed_state import CommittedState
 from ledger.execution import BlockRefused, admitted
-from ledger.members import Role, Source, source_key
+from ledger.members import Role, Source, source_grant, source_key
 from ledger.policy import Policy
 from ledger.rows import TIP_KEY, all_of, state_row_key
 from ledger.smt import EMPTY, MapUpdate
@@ -194,9 +194,11 @@ def test_a_source_that_was_moved_to_another_member_cannot_enter(ledger: Ledger) 
     theirs = Ledger(MemoryStore()).banks["bank-a"]
     theirs.name = "bank-b"
     standing = ledger.chain._standing(ledger.chain.tip_hash)
-    moved = StateView(standing.state)
-    moved.changes[source_key(own).encode()] = encode(Source("bank-b", (Role.BANK,)))
-    assert admitted(standing, StateView(standing.state), mine.notes(1)).member == "bank-a"
+    view = StateView(standing.state)
+    here = source_grant(view, own)
+    view.changes[source_key(own).encode()] = encode(Source("bank-b", (Role.BANK,)))
+    moved = source_grant(view, own)
+    assert admitted(standing, here, mine.notes(1)).member == "bank-a"
     assert admitted(standing, moved, theirs.notes(1)).member == "bank-b", "one that never submitted has no log to leave"
     mine = Ledger(MemoryStore()).banks["bank-a"]
     ledger.extend(mine.notes(1))
@@ -205,7 +207,7 @@ def test_a_source_that_was_moved_to_another_member_cannot_enter(ledger: Ledger) 
         for bank in (mine, theirs):
             with pytest.raises(BlockRefused, match="another member"):
                 admitted(standing, moved, bank.notes(1))
-        assert admitted(standing, StateView(standing.state), mine.notes(1)).member == "bank-a"
+        assert admitted(standing, here, mine.notes(1)).member == "bank-a"
 
 
 def test_the_state_root_is_that_of_all_rows_but_those_derived_from_others(ledger: Ledger) -> None:

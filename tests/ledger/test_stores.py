@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ledger import rows
 from ledger.rows import FORMAT_KEY
-from ledger.store import MemoryStore, StagedStore, Store, prefix_stop
+from ledger.store import MERGED_ROWS_MAX, MemoryStore, StagedStore, Store, prefix_stop
 from ledger.store_leveldb import LevelDBStore
 from primitives.errors import StorageError
 
@@ -55,7 +55,7 @@ def test_iteration_sees_the_moment_at_which_it_began(store: Store) -> None:
 def test_staged_rows_are_seen_until_settled(store: Store) -> None:
     store.write([(b"a", b"1"), (b"b", b"1")], sync=True)
     staged = StagedStore(store)
-    first = staged.stage([(b"a", b"2"), (b"b", None)])
+    first = staged.stage([(b"a", b"2"), (b"b", None), *((b"more %d" % n, b"") for n in range(MERGED_ROWS_MAX))])
     second = staged.stage([(b"a", b"3"), (b"c", b"3")])
     assert [staged.get(key) for key in (b"a", b"b", b"c", b"d")] == [b"3", None, b"3", None]
     assert list(staged.iterate(b"a", b"d")) == [(b"a", b"3"), (b"c", b"3")]
@@ -66,6 +66,19 @@ def test_staged_rows_are_seen_until_settled(store: Store) -> None:
     staged.settle(second)
     assert staged.layer_count == 0
     assert list(staged.iterate(b"a", b"d")) == [(b"a", b"1"), (b"b", b"1")]
+
+
+def test_small_stagings_share_a_layer_until_the_last_of_them_is_settled(store: Store) -> None:
+    staged = StagedStore(store)
+    tickets = [staged.stage([(b"a", b"%d" % n), (b"b%d" % n, b"")]) for n in range(3)]
+    assert list(staged.iterate(b"b", b"c")) == [(b"b0", b""), (b"b1", b""), (b"b2", b"")]
+    tickets.append(staged.stage([(b"b0", None)]))
+    assert (staged.layer_count, staged.get(b"a")) == (1, b"2")
+    assert list(staged.iterate(b"b", b"c")) == [(b"b1", b""), (b"b2", b"")]
+    staged.settle(tickets[1])
+    assert staged.get(b"a") == b"2", "the newest row of the layer is not written yet"
+    staged.settle(tickets[-1])
+    assert (staged.layer_count, staged.get(b"a")) == (0, None)
 
 
 @given(st.binary(max_size=4), st.binary(max_size=6))
