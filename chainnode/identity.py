@@ -166,3 +166,28 @@ def read_hex_secret(path: Path) -> bytes:
     if len(secret) != PAIR_SECRET_BYTES:
         raise BadKeyFile("not a secret", where=str(path), expected=f"{PAIR_SECRET_BYTES} bytes in hex")
     return secret
+
+
+class KeySigner:
+    """The voting and cosigning keys of a validator; an observer's signs nothing."""
+
+    def __init__(self, keys: NodeKeys) -> None:
+        self._vote, self._cosign = keys.vote, keys.cosign
+
+    @property
+    def vote_key(self) -> bytes:
+        """The voting key's public part; empty for an observer."""
+        return b"" if self._vote is None else self._vote.public
+
+    def sign_vote(self, statement: bytes) -> bytes:
+        """Return the voting key's signature."""
+        return _required(self._vote).sign(statement)
+
+    def cosign(self, statement: bytes) -> bytes:
+        """Return the cosigning key's signature."""
+        return _required(self._cosign).sign(statement)
+
+
+def _required(key: SigningKey | None) -> SigningKey:
+    assert key is not None, "only a validator signs"
+    return key

@@ -23,7 +23,7 @@ from chainnode.core import FREE_KINDS, WIRE_KINDS, NodeCore, Notice, Outgoing, R
 from chainnode.founding import read_genesis
 from chainnode.gateway import NodeGateway
 from chainnode.home import Home
-from chainnode.identity import NodeKeys, load_node_keys, read_token
+from chainnode.identity import KeySigner, NodeKeys, load_node_keys, read_token
 from chainnode.links import Links, links_of, ties_to_leavers, usable
 from chainnode.logs import Position, on_loop_fault
 from chainnode.metrics import NodeMetrics
@@ -56,7 +56,6 @@ from ledger.store_leveldb import LevelDBStore
 from p2p.peers import PeerNetwork
 from primitives.errors import ChainError, StorageError, UsageError
 from primitives.ids import TimeMs
-from primitives.keys import SigningKey
 from rpc.access import token_hash
 from rpc.ops import OpsServer, OpsSettings
 from rpc.ports import Services
@@ -76,31 +75,6 @@ log = structlog.get_logger("node")
 def wall_clock_ms() -> TimeMs:
     """Return milliseconds since the epoch."""
     return TimeMs(time.time_ns() // 1_000_000)
-
-
-class KeySigner:
-    """The voting and cosigning keys of a validator; an observer's signs nothing."""
-
-    def __init__(self, keys: NodeKeys) -> None:
-        self._vote, self._cosign = keys.vote, keys.cosign
-
-    @property
-    def vote_key(self) -> bytes:
-        """The voting key's public part; empty for an observer."""
-        return b"" if self._vote is None else self._vote.public
-
-    def sign_vote(self, statement: bytes) -> bytes:
-        """Return the voting key's signature."""
-        return _required(self._vote).sign(statement)
-
-    def cosign(self, statement: bytes) -> bytes:
-        """Return the cosigning key's signature."""
-        return _required(self._cosign).sign(statement)
-
-
-def _required(key: SigningKey | None) -> SigningKey:
-    assert key is not None, "only a validator signs"
-    return key
 
 
 class Node:
