@@ -7,6 +7,7 @@ Keys start with one byte that names the kind of row; numbers in keys are big-end
     h  block hash                           height
     x  height                               digest of the execution: events per batch, rejected events
     B  batch hash                           a batch's bytes, written before PREPARE and only referred to later
+    d  number                               the bytes of a large batch, whose B row then holds the number (`arrival`)
     W  batch hash                           a batch that no committed block holds yet
     A  batch hash                           height of an ordered batch whose bytes were moved to the archive
     a  first height                         what was moved to a segment of the archive, when and by whom

@@ -1,7 +1,8 @@
 """The store on disk: LevelDB through plyvel.
 
 The only module of the ledger that touches the file system. LevelDB admits one process; everything else that wants to
-read goes through the running node. Source: architecture §6, plyvel 1.5.
+read goes through the running node. Large bodies of batches lie in order of arrival (`ledger.arrival`), which nobody
+sees from outside. Source: architecture §6, plyvel 1.5.
 """
 
 import os
@@ -10,9 +11,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ledger.arrival import BATCH, BODY, NUMBERED_BYTES_MIN, bodies_between, body_key, is_number, numbers, touches
 from ledger.leveldb_format import bad_block, bad_frame, needed_log
 from ledger.rows import FORMAT_KEY, FORMAT_VERSION, check_format
-from ledger.store import Put
+from ledger.store import Put, prefix_stop
 from primitives.errors import StorageError
 
 WRITE_BUFFER_BYTES = 32 << 20  # fewer, larger tables: position keys are random and would otherwise be merged often
@@ -74,6 +76,7 @@ class LevelDBStore:
             raise _opening_error(self.path, error, plyvel, remedy) from None
         try:
             found = check_format(self.get(FORMAT_KEY), where=str(self.path))
+            self._numbers = numbers(self._newest_body())
         except StorageError:
             self.close()
             raise
@@ -84,42 +87,116 @@ class LevelDBStore:
         """Return the value of `key`, or None."""
         try:
             value: bytes | None = self._db.get(key, verify_checksums=True)
+            if value is None or not is_number(key, value):
+                return value
+            body: bytes | None = self._db.get(body_key(value), verify_checksums=True)
+            # Another thread may have deleted both rows between the two readings.
+            gone = body is None and self._db.get(key, verify_checksums=True) != value
         except (self._write_batch_errors, RuntimeError) as error:
             raise _damage(self.path, error, self._remedy) from None
-        return value
+        if body is None and not gone:
+            raise self._body_missing(key)
+        return body
 
     def iterate(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         """Yield the rows with start <= key < stop of one moment."""
         try:
-            with self._db.iterator(start=start, stop=stop, reverse=reverse, verify_checksums=True) as rows:
-                yield from rows
+            if not reverse and not touches(start, stop):  # the way of most readings
+                with self._db.iterator(start=start, stop=stop, verify_checksums=True) as rows:
+                    yield from rows
+                return
+            with self._db.snapshot() as moment:
+                found = _rows_of(moment, start, stop, reverse)
+                yield from self._joined(moment, found) if touches(start, stop) else found
         except (self._write_batch_errors, RuntimeError) as error:
             raise _damage(self.path, error, self._remedy) from None
 
+    def _joined(
+        self, moment: Any, rows: Iterable[tuple[bytes, bytes]]
+    ) -> Iterator[tuple[bytes, bytes]]:  # Any: plyvel has no type information
+        """Yield rows, each batch's with its body for the number: bodies themselves are no rows to anybody else."""
+        for key, value in rows:
+            if key[:1] == BODY:
+                continue
+            whole = moment.get(body_key(value), verify_checksums=True) if is_number(key, value) else value
+            if whole is None:
+                raise self._body_missing(key)
+            yield key, whole
+
+    def _body_missing(self, key: bytes) -> StorageError:
+        what = f"the store is damaged, the body of batch {key[1:].hex()} is missing"
+        return StorageError(what, where=str(self.path), hint=self._remedy)
+
     def write(self, puts: Iterable[Put], *, sync: bool) -> None:
         """Write all rows in one LevelDB batch; with `sync` its log is flushed to the disk before this returns."""
+        given: dict[bytes, bytes | None] = {}
         try:
             batch = self._db.write_batch(sync=sync)
             put, delete = batch.put, batch.delete
             for key, value in puts:
                 if value is None:
                     delete(key)
-                else:
+                elif len(value) < NUMBERED_BYTES_MIN or key[:1] != BATCH:
                     put(key, value)
+                if key[:1] == BATCH:
+                    self._place_body(batch, given, key, value)
             batch.write()
         except (self._write_batch_errors, RuntimeError) as error:
             raise _damage(self.path, error, self._remedy) from None
+
+    def _place_body(self, batch: Any, given: dict[bytes, bytes | None], key: bytes, value: bytes | None) -> None:
+        """Write the body of a batch under a number, or delete it with its batch; `given` are those of this write."""
+        number = given[key] if key in given else self._number_of(key)
+        if value is not None and len(value) >= NUMBERED_BYTES_MIN:
+            number = number or next(self._numbers)
+            batch.put(key, number)
+            batch.put(body_key(number), value)
+        elif number is not None:
+            batch.delete(body_key(number))
+            number = None
+        given[key] = number
+
+    def _number_of(self, key: bytes) -> bytes | None:
+        held: bytes | None = self._db.get(key, verify_checksums=True)
+        return held if held is not None and is_number(key, held) else None
+
+    def _newest_body(self) -> bytes | None:
+        """Return the key of the newest body, None where there is none."""
+        try:
+            with self._db.iterator(
+                start=BODY, stop=prefix_stop(BODY), reverse=True, include_value=False, verify_checksums=True
+            ) as keys:
+                newest: bytes | None = next(keys, None)
+        except (self._write_batch_errors, RuntimeError) as error:
+            raise _damage(self.path, error, self._remedy) from None
+        return newest
 
     def compact(self, start: bytes, stop: bytes) -> None:
         """Return when LevelDB has merged the rows of a range, and so given back the room of what was deleted in it."""
         try:
             self._db.compact_range(start=start, stop=stop)
+            if touches(start, stop):
+                first, last = bodies_between(start, stop, self._newest_body())
+                self._db.compact_range(start=first, stop=last)
         except (self._write_batch_errors, RuntimeError) as error:
             raise _damage(self.path, error, self._remedy) from None
 
     def close(self) -> None:
         """Release the directory; closing twice is allowed."""
         self._db.close()
+
+
+def _rows_of(
+    moment: Any, start: bytes, stop: bytes, reverse: bool
+) -> Iterator[tuple[bytes, bytes]]:  # Any: plyvel has no type information
+    """Yield the rows of a range. Backwards plyvel passes over the only row of one where its key is `start` itself."""
+    empty = True
+    with moment.iterator(start=start, stop=stop, reverse=reverse, verify_checksums=True) as rows:
+        for row in rows:
+            empty = False
+            yield row
+    if reverse and empty and start < stop and (value := moment.get(start, verify_checksums=True)) is not None:
+        yield start, value
 
 
 def _check_begun(path: Path, remedy: str) -> None:

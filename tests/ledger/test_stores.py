@@ -36,6 +36,13 @@ def test_rows_come_back_in_order_of_their_keys(store: Store) -> None:
     assert list(store.iterate(b"x", b"z")) == []
 
 
+def test_the_only_row_of_a_range_is_found_from_either_end(store: Store) -> None:
+    store.write([(b"a1", b"1"), (b"a2", b"2"), (b"a3", b"3")], sync=False)
+    for reverse in (False, True):
+        assert list(store.iterate(b"a2", b"a3", reverse)) == [(b"a2", b"2")]
+        assert list(store.iterate(b"a2", b"a2", reverse)) == []
+
+
 def test_later_write_of_a_batch_wins_and_none_deletes(store: Store) -> None:
     store.write([(b"a", b"1"), (b"b", b"1")], sync=True)
     store.write([(b"a", b"2"), (b"a", None), (b"b", None), (b"b", b"3"), (b"nothing", None)], sync=False)
