@@ -37,6 +37,7 @@ STAND_ALONE_BATCHES = 400
 STAND_ALONE_LONE = 20_000
 TILE = 256
 TAG = b"chainnode/v1/batch\0"
+NUMBERED_BYTES_MIN = 4096
 
 Text = Annotated[str, Meta(min_length=1, max_length=64)]
 TextOrNone = Annotated[str, Meta(max_length=64)]
@@ -298,8 +299,13 @@ class Block:
     def write(self, stores: Stores, log: Log, height: int, steps: Steps) -> None:
         """Grow the log and write all rows: bodies, then positions, tiles and the block, both synced; then the index."""
         with stores.ledger.write_batch(sync=stores.sync) as write:
-            for key, raw in zip(self.keys, self.raws, strict=True):
-                write.put(b"B" + key, raw)
+            for index, (key, raw) in enumerate(zip(self.keys, self.raws, strict=True)):
+                if len(raw) < NUMBERED_BYTES_MIN:
+                    write.put(b"B" + key, raw)
+                else:  # in order of arrival, which LevelDB need not merge
+                    number = (height << 16 | index).to_bytes(8, "big")
+                    write.put(b"B" + key, number)
+                    write.put(b"d" + number, raw)
         steps.done("write")
         tiles = log.extend(self.ids)
         root = log.root()
