@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from hashlib import sha256
 from itertools import islice
@@ -335,11 +335,17 @@ class Block:
 
 
 def run(
-    frames: Iterator[bytes], directory: str, block_batches: int = BLOCK_BATCHES, *, sync: bool = True
+    frames: Iterator[bytes],
+    directory: str,
+    block_batches: int = BLOCK_BATCHES,
+    *,
+    sync: bool = True,
+    each: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:  # Any: JSON
     """Take all batches, in blocks of so many, and return the cost.
 
-    Without `sync` nothing waits for the disk or for compaction, of which a short run has none.
+    Without `sync` nothing waits for the disk or for compaction, of which a short run has none. `each` is called after
+    each block.
     """
     stores, log = Stores(directory, sync), Log()
     total = height = count_bytes = batches = 0
@@ -353,6 +359,7 @@ def run(
         total += len(block.ids)
         batches += len(raws)
         count_bytes += sum(map(len, raws))
+        each()
     if not total:
         raise SystemExit("no batches")
     wall = time.perf_counter() - wall_started

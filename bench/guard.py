@@ -1,10 +1,10 @@
 """`python -m bench.guard`: fails when the node takes 15 % more processor time over the floor than it did when recorded.
 
 Four validators in one process (`bench.quorum`) and the floor take the same bytes by turns, each time into new stores.
-No wall clock decides: the figure is the least processor time of the one over the least of the other. Other work on the
-machine can only add to either, so that the least of several turns moves little; and where a ratio is too high, more
-turns are taken before it is believed. Synced writes are counted, and held to the same bound. `--record` writes what was
-measured to `bench/guard.json`.
+No wall clock decides: of each piece of the work (some batches until they are committed, a block of the floor) the least
+processor time of all turns counts. Other work on the machine can only add to a piece, and a piece is short, so that one
+of several turns mostly finds it undisturbed; where a ratio is too high, more turns are taken before it is believed.
+Synced writes are counted, and held to the same bound. `--record` writes what was measured to `bench/guard.json`.
 """
 
 from __future__ import annotations
@@ -36,17 +36,45 @@ TURNS_RECORD = 12
 Figures = dict[str, Any]  # Any: JSON
 
 
+class Least:
+    """The least processor time of each piece of the same work, over all times that it was done."""
+
+    def __init__(self) -> None:
+        self._pieces: list[float] = []
+        self._done = 0
+        self._last = 0.0
+
+    def start(self) -> None:
+        """Begin with the first piece."""
+        gc.collect()
+        self._done, self._last = 0, time.process_time()
+
+    def piece(self) -> None:
+        """A piece is done."""
+        now = time.process_time()
+        if self._done == len(self._pieces):
+            self._pieces.append(now - self._last)
+        else:
+            self._pieces[self._done] = min(self._pieces[self._done], now - self._last)
+        self._done, self._last = self._done + 1, now
+
+    @property
+    def seconds(self) -> float:
+        """The sum over the pieces."""
+        return sum(self._pieces)
+
+
 @dataclass
 class Workload:
-    """Batches of so many events, `together` at a time, and the least that each side took, in seconds."""
+    """Batches of so many events, `together` at a time, and the least that each side took."""
 
     name: str
     events: int
     batches: int
     together: int
     verify: Verify = verify_batch
-    node_s: float = float("inf")
-    floor_s: float = float("inf")
+    least_node: Least = field(default_factory=Least)
+    least_floor: Least = field(default_factory=Least)
     synced_writes: int = 0
     turns: int = 0
     frames: list[bytes] = field(default_factory=list)
@@ -54,41 +82,36 @@ class Workload:
     def turn(self, directory: Path) -> None:
         """Let the validators and the floor take all batches once."""
         self.frames = self.frames or self._made()
-        gc.collect()
         quorum = Quorum(directory / f"{self.name}-{self.turns}", self.verify)
-        self.node_s = min(self.node_s, self._ordered(quorum) / VALIDATORS)
+        self.least_node.start()
+        for first in range(0, len(self.frames), self.together):
+            quorum.order(self.frames[first : first + self.together])
+            self.least_node.piece()
+        assert quorum.events == self.events * self.batches
         self.synced_writes = quorum.synced_writes
         quorum.close()
-        gc.collect()
         block = max(1, len(self.frames) // quorum.blocks)
-        found = floor.run(iter(self.frames), str(directory / f"{self.name}-{self.turns}.floor"), block, sync=False)
-        self.floor_s = min(self.floor_s, found["floor_cpu_us_per_event"] * found["events"] / 1e6)
+        self.least_floor.start()
+        store = str(directory / f"{self.name}-{self.turns}.floor")
+        floor.run(iter(self.frames), store, block, sync=False, each=self.least_floor.piece)
         self.turns += 1
 
     def _made(self) -> list[bytes]:
         made = sources()
         return [made[number % len(made)].batch(self.events) for number in range(self.batches)]
 
-    def _ordered(self, quorum: Quorum) -> float:
-        began = time.process_time()
-        for first in range(0, len(self.frames), self.together):
-            quorum.order(self.frames[first : first + self.together])
-        used = time.process_time() - began
-        assert quorum.events == self.events * self.batches
-        return used
-
     @property
     def ratio(self) -> float:
         """Processor time of a validator over that of the floor."""
-        return self.node_s / self.floor_s
+        return self.least_node.seconds / VALIDATORS / self.least_floor.seconds
 
     def figures(self) -> Figures:
         """Return what is printed and recorded."""
         events = self.events * self.batches
         return {
             "ratio": round(self.ratio, 3),
-            "node_us_per_event": round(self.node_s / events * 1e6, 2),
-            "floor_us_per_event": round(self.floor_s / events * 1e6, 2),
+            "node_us_per_event": round(self.least_node.seconds / VALIDATORS / events * 1e6, 2),
+            "floor_us_per_event": round(self.least_floor.seconds / events * 1e6, 2),
             "synced_writes_per_1000_events": round(self.synced_writes / VALIDATORS / events * 1_000, 3),
             "events": events,
             "turns": self.turns,

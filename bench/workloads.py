@@ -125,7 +125,7 @@ class Bench:
             if number:
                 runs.append(run)
             if closed.name not in self.requests:
-                count = max(closed.warm_up, round(run.events_per_second * self.seconds / closed.events_a_request))
+                count = max(closed.warm_up // 3, round(run.events_per_second * self.seconds / closed.events_a_request))
         return runs
 
     def open(self, name: str) -> Figures:
