@@ -45,6 +45,7 @@ WINDOW_S = 5.0
 DRIVERS = 2
 SAMPLE_S = 0.5
 SPARE = 1.3
+LONE_EVENTS_MAX = 16
 EVENT_COUNTER = "chainnode_events_committed_total"
 _BUCKET = re.compile(r'^(chainnode_[a-z_]+)_bucket\{le="([^"]+)"\} ([0-9.e+]+)$', re.MULTILINE)
 
@@ -183,7 +184,9 @@ class Overload:
         rate = peak / options.events * options.factor
         # Others than those of the peak: what these do not get to send would leave gaps in their numbers.
         sources = self.sources[PEAK_SOURCES.get(options.events, 16) :]
-        count = int(peak / options.events * options.seconds * SPARE / len(sources)) + 4
+        # As many as the nodes may take: lone requests are small, so that all that are offered can be built.
+        spare = SPARE if options.events > LONE_EVENTS_MAX else SPARE * options.factor
+        count = int(peak / options.events * options.seconds * spare / len(sources)) + 4
         say(f"peak {peak:,.0f} events/s; building {count * len(sources):,} requests")
         lanes = self.lanes(sources, count, self.wait)
         samples = Samples(self.net)
@@ -191,6 +194,8 @@ class Overload:
         samples.start()
         found = self.flood(lanes, rate=rate, seconds=options.seconds)
         samples.finish()
+        if found["exhausted"]:
+            say(f"{found['exhausted']} sources had nothing left to send: the peak was measured too low, measure again")
         used = [late - early for late, early in zip(self._cpu(), cpu, strict=True)]
         say("the peak again")
         again, _ = self.peak(1)
