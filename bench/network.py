@@ -6,6 +6,7 @@ Here: founding and ending it, and running a driver against it. Not here: what is
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import subprocess
 import sys
@@ -111,13 +112,19 @@ class BenchNet(Localnet):
         return Lane(name, int(port), requests, events, list(due), connections)
 
 
+def free_base(count: int) -> int:
+    """Return a base port whose ports are free, not always the same: other networks on this machine look for theirs."""
+    bases = random.sample(range(BASE_PORT, BASE_PORT + 4_000, 100), 40)
+    return next(base for base in bases if first_taken(count, base) is None)
+
+
 @contextmanager
 def network(count: int, *, run: Sequence[str] = (), sources_a_bank: int = SOURCES_A_BANK) -> Iterator[BenchNet]:
     """Give a ready network of `count` nodes in a directory of its own; `run` replaces the nodes' module, to profile."""
     directory = Path(tempfile.mkdtemp(prefix="chainnode-bench-"))
     net = BenchNet(directory, sources_a_bank)
     try:
-        base = next(base for base in range(BASE_PORT, BASE_PORT + 4_000, 100) if first_taken(count, base) is None)
+        base = free_base(count)
         net.found(count, base_port=base, now_ms=time.time_ns() // 1_000_000 - 1_000, step=lambda _: None)
         start(net, run)
         wait_until_ready(net, [node.name for node in net.load().nodes])

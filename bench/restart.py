@@ -20,11 +20,11 @@ from statistics import median
 from typing import Any
 
 from bench.measure import disk_bytes, peak_memory
-from bench.network import BASE_PORT, BenchNet
+from bench.network import BenchNet, free_base
 from bench.workload import BATCH_EVENTS
 from chainnode.home import Home
 from chainnode.identity import load_node_keys
-from chainnode.localnet import LocalNode, first_taken
+from chainnode.localnet import LocalNode
 from chainnode.node import INDEX_WRITE_BUFFER_BYTES
 from ledger.batches import parse_batch
 from ledger.chain import Chain
@@ -48,7 +48,7 @@ def restart_figures(events: int, say: Callable[[str], None]) -> dict[str, Any]:
     directory = Path(tempfile.mkdtemp(prefix="chainnode-bench-"))
     net = BenchNet(directory, sources_a_bank=4)
     try:
-        base = next(base for base in range(BASE_PORT, BASE_PORT + 4_000, 100) if first_taken(1, base) is None)
+        base = free_base(1)
         net.found(1, base_port=base, now_ms=time.time_ns() // 1_000_000 - 1_000, step=lambda _: None)
         (node,) = net.load().nodes
         fill(net, node, events, say)
