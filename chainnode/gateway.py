@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import Final
 
 import structlog
@@ -22,6 +23,7 @@ from chainnode.admission import BATCH_COST, Admission
 from chainnode.config import GatewaySection
 from chainnode.core import NodeCore
 from chainnode.gathering import Gathered, Gathering
+from chainnode.known import KnownEvents
 from chainnode.metrics import NodeMetrics
 from chainnode.pending import PendingEvents, Waiter
 from chainnode.phases import Phases
@@ -52,6 +54,8 @@ OFFER_AGAIN_S: Final = 2.0
 OFFERED_AGAIN_MAX: Final = 256
 EVENTS_A_TURN: Final = 64
 EVENTS_A_PART: Final = 16
+
+_STATUS_OF = attrgetter("status")
 
 log = structlog.get_logger("gateway")
 
@@ -84,7 +88,8 @@ class NodeGateway:
         self._now_ms = now_ms
         self._wake = wake
         self._admission = Admission(settings.pending_wait_ms_max)
-        self._pending = PendingEvents(lambda event_id: self._reader.position(event_id) is not None, self._admission)
+        self._known = KnownEvents(reader)
+        self._pending = PendingEvents(self._known.recorded, self._admission)
         self._gathering = Gathering()
         self._parsing = asyncio.Lock()
         self._work = asyncio.Event()
@@ -110,11 +115,10 @@ class NodeGateway:
             await asyncio.sleep(0)
             self._check_door()  # others came meanwhile
             self.check_room(len(events))
-        waiter = Waiter(wait, 0, asyncio.get_running_loop().create_future())
+        waiter = Waiter(wait, asyncio.get_running_loop().create_future())
         ids, refused = self._take(filled, items, read, waiter)
         await self._wait(waiter, timeout_ms)
-        standing = {**refused, **{event_id: self._standing(event_id) for event_id in ids if event_id not in refused}}
-        return self._counted([standing[event_id] for event_id in ids])
+        return self._results(ids, waiter, refused)
 
     def say(self, submission: Submission) -> None:
         """Sign and offer an event of the node's own, for which nobody waits; repeating it changes nothing.
@@ -130,7 +134,7 @@ class NodeGateway:
         new = NewEvent(submission.kind, submission.schema, submission.body, submission.reference)
         filled = list(self._filled([new]))
         items = [encode(event) for event in filled]
-        waiter = Waiter(Wait.NONE, 0, asyncio.get_running_loop().create_future())
+        waiter = Waiter(Wait.NONE, asyncio.get_running_loop().create_future())
         self._take(filled, items, self._read(items), waiter)
 
     async def submit_batch(self, batch: bytes, wait: Wait, timeout_ms: int) -> list[SubmitResult]:
@@ -161,11 +165,10 @@ class NodeGateway:
         self._pending.accept_synced(chain.ticket, parsed.ids)
         if wait is Wait.ACCEPTED:
             self._wake()
-        waiter = Waiter(wait, 0, asyncio.get_running_loop().create_future())
-        for event_id in dict.fromkeys(parsed.ids):
-            self._pending.join(event_id, waiter)
+        waiter = Waiter(wait, asyncio.get_running_loop().create_future())
+        self._pending.join(parsed.ids, waiter)
         await self._wait(waiter, timeout_ms)
-        return self._counted([self._standing(event_id) for event_id in parsed.ids])
+        return self._results(parsed.ids, waiter, {})
 
     def check_room(self, events: int = 1) -> None:
         """Raise -32005 where so many events more would be refused, before anybody looks at them."""
@@ -226,6 +229,15 @@ class NodeGateway:
     def ordered(self, batch_hashes: Sequence[Hash]) -> None:
         """Note the batches of proposals that this node prepared, once that is synced."""
         self._phases.ordered(batch_hashes)
+
+    def writing(self, commits: Sequence[CommitResult]) -> None:
+        """Note blocks whose rows are about to be written; always before the store can answer for their events."""
+        for result in commits:
+            self._known.note(result)
+
+    async def fill_known(self, executor: Executor) -> None:
+        """Learn which events the store has, in small steps on a thread, once somebody submits here."""
+        await self._known.fill(executor)
 
     def committed(self, result: CommitResult) -> None:
         """Tell who waits, once a block's rows are synced."""
@@ -348,23 +360,19 @@ class NodeGateway:
             ids: Sequence[EventId] = read.ids
         else:
             ids = self._judge_parts(filled, items, refused)
-        known = self._pending.events
-        fresh = {
-            event_id: item
-            for event_id, item in zip(ids, items, strict=True)
-            if event_id not in known and event_id not in refused
-        }
-        for event_id in [event_id for event_id in fresh if self._reader.position(event_id) is not None]:
+        fresh = dict(zip(ids, items, strict=True))
+        for event_id in [*refused, *(fresh.keys() & self._pending.events.keys())]:
+            fresh.pop(event_id, None)
+        for event_id in self._known.recorded(tuple(fresh)):
             del fresh[event_id]
         if fresh:
-            self._pending.begin(fresh, waiter)
+            self._pending.begin(tuple(fresh), waiter)
             self._admission.enter(sum(map(len, fresh.values())), self._now_ms())
             if not self._gathering:
                 self._queued = self._phases.clock()
         self._gathering.add(tuple(fresh), tuple(fresh.values()), read if len(fresh) == len(items) else None)
         if len(fresh) < len(ids):
-            for event_id in ids:
-                self._pending.join(event_id, waiter)
+            self._pending.join(ids, waiter)
         self._work.set()
         return ids, refused
 
@@ -415,20 +423,34 @@ class NodeGateway:
         finally:
             timer.cancel()
 
-    def _standing(self, event_id: EventId) -> SubmitResult:
-        settled = self._pending.settled(event_id)
-        if settled is not None:
-            return settled
-        place = self._reader.position(event_id)
-        if place is None:
-            return self.status(event_id)
-        outcome: Outcome = self._reader.outcome(place.height, place.index)
-        return SubmitResult(event_id, SubmitStatus.COMMITTED, outcome, Height(place.height), place.index)
-
-    def _counted(self, results: list[SubmitResult]) -> list[SubmitResult]:
-        for status, count in Counter(result.status for result in results).items():
+    def _results(
+        self, ids: Sequence[EventId], waiter: Waiter, refused: Mapping[EventId, SubmitResult]
+    ) -> list[SubmitResult]:
+        """Return where each event of a call stands now, and count them."""
+        results = self._pending.results(ids, waiter)
+        if results is None:
+            standing = {**self._standing(ids), **refused}
+            results = [standing[event_id] for event_id in ids]
+        for status, count in Counter(map(_STATUS_OF, results)).items():
             self._metrics.submissions.labels(status.lower()).inc(count)
         return results
+
+    def _standing(self, ids: Sequence[EventId]) -> dict[EventId, SubmitResult]:
+        """Return where events stand: in a block of late, in the ledger, or on their way or refused."""
+        settled = self._pending.settled
+        found = {event_id: result for event_id in ids if (result := settled(event_id)) is not None}
+        rest = [event_id for event_id in dict.fromkeys(ids) if event_id not in found]
+        ordered = set(self._known.recorded(rest))
+        for event_id in rest:
+            found[event_id] = self._placed(event_id) if event_id in ordered else self.status(event_id)
+        return found
+
+    def _placed(self, event_id: EventId) -> SubmitResult:
+        """Return the place of an event that the ledger has."""
+        place = self._reader.position(event_id)
+        assert place is not None, "what was ordered stays"
+        outcome: Outcome = self._reader.outcome(place.height, place.index)
+        return SubmitResult(event_id, SubmitStatus.COMMITTED, outcome, Height(place.height), place.index)
 
     def _full(self, detail: str = "too many events wait to be ordered") -> RpcError:
         now_ms, settings = self._now_ms(), self._settings

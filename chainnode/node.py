@@ -210,6 +210,7 @@ class Node:
                     tasks.create_task(self._tick_forever(), name="tick"),
                     tasks.create_task(self.gateway.run(), name="gateway"),
                     tasks.create_task(self._index_forever(), name="index"),
+                    tasks.create_task(self.gateway.fill_known(self._index_io), name="known"),
                     tasks.create_task(self.archive.run(), name="archive"),
                     tasks.create_task(self.witnesses.run(), name="witnesses"),
                 ]
@@ -356,6 +357,7 @@ class Node:
             self._dirty.clear()
             turn = self.core.take_turn()
             ticket = self.core.chain.ticket
+            self.gateway.writing(turn.commits)
             free = [message for message in turn.outgoing if message.kind in FREE_KINDS]
             self._send(free)
             self._held_rows += turn.rows

@@ -1,20 +1,24 @@
 """What is on its way through the gateway: events until a block has them, who waits, and what became of them lately.
 
 Here: the events' and batches' books, in memory and bounded. Not here: taking, signing and offering (`gateway`).
+
+Events that came together share one `Group`, so that a thousand of them cost a few operations on whole dictionaries. It
+is parted where only some of its events are accepted, or another call waits for them alone.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from chainnode.admission import BATCH_COST, Admission
 from ledger.batches import ParsedBatch
 from ledger.chain import CommitResult
-from primitives.ids import EventId, Hash, TimeMs
+from ledger.outcomes import APPLIED
+from primitives.ids import EventId, Hash, Height, TimeMs
 from rpc.ports import Refusal, SubmitResult, SubmitStatus, Wait
 
 REFUSED_KEPT: Final = 4_096
@@ -36,16 +40,17 @@ class Tracked(NamedTuple):
     size: int  # what it counts for in `Admission`
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Waiter:
-    """One call that waits for a number of events to be accepted or committed."""
+    """One call that waits for groups of events to be accepted or committed; `count` of them are not so far yet."""
 
     wait: Wait
-    count: int
     done: asyncio.Future[None]
+    count: int = 0
+    group: Group | None = None  # the one that it joined last
 
     def one_less(self) -> None:
-        """One of the events is as far as was asked."""
+        """One of the groups is as far as was asked."""
         self.count -= 1
         if self.count <= 0:
             self.end()
@@ -56,23 +61,50 @@ class Waiter:
             self.done.set_result(None)
 
 
-@dataclass(slots=True)
-class Entry:
-    """An event on its way: its bytes until they are signed, and who waits for it."""
+@dataclass(slots=True, eq=False)
+class Group:
+    """Events on their way that came together; `left` of them still are, and `ids` are all where none has left.
 
-    data: bytes | None
+    `first` is the place in the block at `height` of the first, where all were ordered and applied there in a row.
+    """
+
+    ids: Sequence[EventId]
+    left: int
     accepted: bool = False
-    recorded: bool = False  # ordered before it came here: that place counts, not the one that is waited for
     waiters: list[Waiter] = field(default_factory=list)
+    height: Height | None = None
+    first: int = 0
+
+    def enter(self, waiter: Waiter) -> None:
+        """Let a call wait for these events."""
+        self.waiters.append(waiter)
+        waiter.group = self
+        waiter.count += 1
+
+    def leave(self, count: int) -> None:
+        """Some of the events are on their way no more: who waits for all of them is told at the last."""
+        self.left -= count
+        if not self.left:
+            for waiter in self.waiters:
+                waiter.one_less()
+
+    def part(self, ids: Sequence[EventId]) -> Group:
+        """Return a group of some of the events, which are this one's no more; who waits for this one waits for both."""
+        self.left -= len(ids)
+        for waiter in self.waiters:
+            waiter.count += 1
+        return Group(ids, len(ids), self.accepted, list(self.waiters))
 
 
 class PendingEvents:
-    """The books of the events on their way; `recorded` says whether the ledger has an event already."""
+    """The books of the events on their way; `recorded` says which of some events the ledger has already."""
 
-    def __init__(self, recorded: Callable[[EventId], bool], admission: Admission) -> None:
+    def __init__(self, recorded: Callable[[Sequence[EventId]], Sequence[EventId]], admission: Admission) -> None:
         self._recorded = recorded
         self._admission = admission
-        self.events: dict[EventId, Entry] = {}
+        self.events: dict[EventId, Group] = {}
+        self._unsigned: set[EventId] = set()
+        self._before: set[EventId] = set()  # ordered before they came here: that place counts, not the one waited for
         self._batches: dict[Hash, Tracked] = {}
         self._numbers: dict[tuple[bytes, int], BatchPlace] = {}
         self._refused: OrderedDict[EventId, SubmitResult] = OrderedDict()
@@ -93,44 +125,48 @@ class PendingEvents:
             return SubmitResult(event_id, SubmitStatus.PENDING)
         return self._refused.get(event_id, SubmitResult(event_id, SubmitStatus.UNKNOWN))
 
-    def begin(self, items: Mapping[EventId, bytes], waiter: Waiter) -> None:
-        """Know events that are not known yet, by their canonical bytes, and let the call that brings them wait."""
-        waits = waiter.wait is not Wait.NONE
-        for event_id, data in items.items():
-            self.events[event_id] = Entry(data, waiters=[waiter] if waits else [])
-        waiter.count += len(items) if waits else 0
+    def begin(self, ids: Sequence[EventId], waiter: Waiter) -> None:
+        """Know events, all different, that are not known yet and wait to be signed; the call that brings them waits."""
+        group = self._add(ids)
+        self._unsigned.update(ids)
+        if waiter.wait is not Wait.NONE:
+            group.enter(waiter)
 
     def claim(self, event_id: EventId) -> bool:
         """Say whether an event is still to be signed; from now on it is not."""
-        entry = self.events.get(event_id)
-        if entry is None or entry.data is None:
+        if event_id not in self._unsigned:
             return False
-        entry.data = None
+        self._unsigned.remove(event_id)
         return True
 
-    def join(self, event_id: EventId, waiter: Waiter) -> None:
-        """Let a call wait for an event, unless it is as far already."""
-        entry = self.events.get(event_id)
-        if entry is None or waiter.wait is Wait.NONE or (waiter.wait is Wait.ACCEPTED and entry.accepted):
+    def join(self, ids: Sequence[EventId], waiter: Waiter) -> None:
+        """Let a call wait for those of the events that are on their way, unless they are as far already."""
+        if waiter.wait is Wait.NONE:
             return
-        if waiter.wait is Wait.ACCEPTED and self._unsynced:
-            self._awaited = self._unsynced[-1][0]
-        if waiter in entry.waiters:
-            return
-        entry.waiters.append(waiter)
-        waiter.count += 1
+        for group in self._groups(ids):
+            if waiter.wait is Wait.ACCEPTED:
+                if group.accepted:
+                    continue
+                if self._unsynced:
+                    self._awaited = self._unsynced[-1][0]
+            if waiter not in group.waiters:
+                group.enter(waiter)
 
     def track(self, batch: ParsedBatch, now_ms: TimeMs) -> None:
         """Follow the events of a batch until it is ordered or let go."""
-        header = batch.header
+        header, ids = batch.header, batch.ids
         if batch.hash not in self._batches:
             size = batch.size + BATCH_COST
-            self._batches[batch.hash] = Tracked(batch.ids, now_ms, size)
+            self._batches[batch.hash] = Tracked(ids, now_ms, size)
             self._admission.enter(size, now_ms)
         self._numbers[header.source, header.number] = BatchPlace(batch.hash, Hash(header.previous))
-        for event_id in batch.ids:
-            if event_id not in self.events:
-                self.events[event_id] = Entry(None, recorded=self._recorded(event_id))
+        events = self.events
+        fresh: Sequence[EventId] = ids
+        if not events.keys().isdisjoint(ids):
+            fresh = [event_id for event_id in ids if event_id not in events]
+        if fresh:
+            self._before.update(self._recorded(fresh))
+            self._add(fresh)
 
     @property
     def awaits_sync(self) -> bool:
@@ -146,13 +182,10 @@ class PendingEvents:
 
     def accept(self, ids: Sequence[EventId]) -> None:
         """Tell who waits that these events are synced."""
-        for event_id in ids:
-            entry = self.events.get(event_id)
-            if entry is None:
-                continue
-            entry.accepted = True
-            for waiter in [waiter for waiter in entry.waiters if waiter.wait is Wait.ACCEPTED]:
-                entry.waiters.remove(waiter)
+        for group in self._groups(ids):
+            group.accepted = True
+            for waiter in [waiter for waiter in group.waiters if waiter.wait is Wait.ACCEPTED]:
+                group.waiters.remove(waiter)
                 waiter.one_less()
 
     def synced(self, ticket: int) -> None:
@@ -170,24 +203,87 @@ class PendingEvents:
             if tracked is not None:
                 found.append(tracked)
                 self._admission.ordered(tracked.size, now_ms)
-            for index, event_id in enumerate(batch.ids if self.events else (), first):
-                # Where another batch brought the event first, that place counts; unless it was not applied there.
-                if event_id in self.events and (tracked is not None or result.outcomes[index].applied):
-                    self._ordered(event_id, result, index)
+            self._ordered(batch.ids, result, first, followed=tracked is not None)
             first += batch.header.count
             self._drop_rivals(batch)
         while len(self._settled) > SETTLED_KEPT:
             self._settled.popitem(last=False)
         return found
 
-    def _ordered(self, event_id: EventId, result: CommitResult, index: int) -> None:
+    def _ordered(self, ids: Sequence[EventId], result: CommitResult, first: int, *, followed: bool) -> None:
+        """Tell who waits for events of a batch that begins at `first` in the block."""
+        events = self.events
+        if not events:
+            return
+        group = self._whole(ids)
+        if group is not None and not result.rejected and not (self._before and self._before.intersection(ids)):
+            group.height, group.first = result.header.height, first
+            self._forget(ids)
+            group.leave(len(ids))
+            return
+        if events.keys().isdisjoint(ids):
+            return
+        for index, event_id in enumerate(ids, first):
+            # Where another batch brought the event first, that place counts; unless it was not applied there.
+            if event_id in events and (followed or result.outcomes[index].applied):
+                self._one_ordered(event_id, result, index)
+
+    def _one_ordered(self, event_id: EventId, result: CommitResult, index: int) -> None:
         """Tell who waits, and keep the place where an event was applied: to read the store again would take longer."""
-        entry = self.events.pop(event_id)
-        outcome, height = result.outcomes[index], result.header.height
-        if outcome.applied and not entry.recorded:
+        outcome, height, group = result.outcomes[index], result.header.height, self.events[event_id]
+        if outcome.applied and event_id not in self._before:
             self._settled[event_id] = SubmitResult(event_id, SubmitStatus.COMMITTED, outcome, height, index)
-        for waiter in entry.waiters:
-            waiter.one_less()
+        self._forget((event_id,))
+        group.leave(1)
+
+    def results(self, ids: Sequence[EventId], waiter: Waiter) -> list[SubmitResult] | None:
+        """Return the places of the events that a call waited for, where one batch brought these alone."""
+        group = waiter.group
+        if group is None or group.height is None or group.ids != ids:
+            return None
+        height, status = group.height, SubmitStatus.COMMITTED
+        return [
+            SubmitResult(event_id, status, APPLIED, height, index) for index, event_id in enumerate(ids, group.first)
+        ]
+
+    # --- groups
+
+    def _add(self, ids: Sequence[EventId]) -> Group:
+        """Let events that are not known be on their way, as one group."""
+        distinct = dict.fromkeys(ids)
+        group = Group(ids if len(distinct) == len(ids) else tuple(distinct), len(distinct))
+        self.events.update(dict.fromkeys(distinct, group))
+        return group
+
+    def _whole(self, ids: Sequence[EventId]) -> Group | None:
+        """Return the group of just these events in this order, if there is one and none of them has left."""
+        group = self.events.get(ids[0]) if ids else None
+        return group if group is not None and group.left == len(ids) and group.ids == ids else None
+
+    def _groups(self, ids: Sequence[EventId]) -> list[Group]:
+        """Return groups of those of the events that are on their way, and of no others: some are parted for it."""
+        whole = self._whole(ids)
+        if whole is not None:
+            return [whole]
+        events = self.events
+        here = [event_id for event_id in dict.fromkeys(ids) if event_id in events]
+        found: list[Group] = []
+        for group, count in Counter(map(events.__getitem__, here)).items():
+            if count < group.left:
+                part = tuple(event_id for event_id in here if events[event_id] is group)
+                group = group.part(part)
+                events.update(dict.fromkeys(part, group))
+            found.append(group)
+        return found
+
+    def _forget(self, ids: Sequence[EventId]) -> None:
+        """Let events, all different, be on their way no more."""
+        deque(map(self.events.__delitem__, ids), maxlen=0)
+        for left in (self._unsigned, self._before):
+            if left:
+                left.difference_update(ids)
+
+    # --- refusals
 
     def _drop_rivals(self, ordered: ParsedBatch) -> None:
         """Refuse the events of batches that can never be ordered any more: their source signed a number twice."""
@@ -226,10 +322,11 @@ class PendingEvents:
 
     def refuse_pending(self, event_id: EventId, refusal: Refusal) -> None:
         """Refuse an event that was on its way."""
-        entry = self.events.pop(event_id, None)
         self.refuse(SubmitResult(event_id, SubmitStatus.REFUSED, refusal=refusal))
-        for waiter in entry.waiters if entry is not None else ():
-            waiter.one_less()
+        group = self.events.get(event_id)
+        if group is not None:
+            self._forget((event_id,))
+            group.leave(1)
 
     def refuse(self, result: SubmitResult) -> None:
         """Remember for a while that an event was refused."""

@@ -81,6 +81,12 @@ class World:
 
     def commit(self, *batches: ParsedBatch) -> CommitResult:
         """Order batches as a block, write its rows and tell the gateway."""
+        result = self.order(*batches)
+        self.write(result)
+        return result
+
+    def order(self, *batches: ParsedBatch) -> CommitResult:
+        """Order batches as a block whose rows are not written yet."""
         for batch in batches:
             if not self.chain.has_batch(batch.hash):
                 self.core.application.add_fetched(batch)
@@ -89,10 +95,14 @@ class World:
         block_hash, height = block.header.hash(), Height(chain.height + 1)
         result = chain.commit(block_hash, QuorumCertificate(COMMIT, chain.header.epoch, 0, height, block_hash, ()))  # type: ignore[arg-type]  # a plain number
         self.core.application.pool.committed(result.batches)
-        self.store.write(self.core.application.take_rows() + result.puts, sync=True)
-        chain.written(chain.ticket)
-        self.gateway.committed(result)
+        self.gateway.writing([result])
         return result
+
+    def write(self, result: CommitResult) -> None:
+        """Write a block's rows and tell the gateway."""
+        self.store.write(self.core.application.take_rows() + result.puts, sync=True)
+        self.chain.written(self.chain.ticket)
+        self.gateway.committed(result)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[asyncio.Task[None]]:

@@ -125,6 +125,13 @@ async def test_a_turn_is_written_and_synced_rows_first_then_sent_then_answered(r
     assert recorded.steps[3] == ("settled", TICKET)
 
 
+async def test_the_gateway_notes_a_block_before_its_rows_are_written(recorded: Recorded) -> None:
+    recorded.node.gateway.writing = recorded.noting("noted")  # type: ignore[method-assign]  # a stand-in
+    turn = full_turn()
+    assert await recorded.run(turn) == ["noted", "rows", "append", "sync", *SAID]
+    assert recorded.steps[0] == ("noted", turn.commits)
+
+
 async def test_rows_are_on_the_disk_before_the_log_is_rewritten(recorded: Recorded) -> None:
     recorded.wal.size_bytes = recorded.node.config.consensus.wal_bytes_max
     assert await recorded.run(full_turn()) == ["rows", "rewrite", *SAID]
