@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
+import threading
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -221,3 +224,28 @@ def test_a_byte_cannot_move_from_the_message_to_the_signature() -> None:
     signature = KEY.sign(b"message")
     assert not verify(KEY.public, b"essage", signature + b"m")
     assert not verify(KEY.public, signature[63:] + b"message", signature[:63])
+
+
+def test_another_thread_runs_while_a_signature_is_verified() -> None:
+    """libsodium works without the interpreter's lock: the lock changes hands though nobody has to give it up."""
+    key = SigningKey(bytes(32))
+    message = bytes(200)
+    signature = key.sign(message)
+    turns: list[int] = []
+
+    def verify_many(mine: int) -> None:
+        for _ in range(200):
+            verify(key.public, message, signature)
+            turns.append(mine)
+
+    interval_s = sys.getswitchinterval()
+    threads = [threading.Thread(target=verify_many, args=(number,)) for number in range(2)]
+    try:
+        sys.setswitchinterval(60)
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval_s)
+    assert sum(one != other for one, other in pairwise(turns)) > 1, "each did all of its own in one go"
