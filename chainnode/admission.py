@@ -16,7 +16,7 @@ from typing import Final
 BATCH_COST: Final = 8 * 1024
 """Bytes of events that cost about as much as one more batch does."""
 
-WAITING_MIN: Final = 1 << 20
+WAITING_MIN: Final = 2 << 20
 """So much may always wait, at whatever pace: without it a network that has stood still could not begin again."""
 
 HALF_LIFE_MS: Final = 2_000

@@ -261,7 +261,8 @@ class RpcServer:
         except RpcError:
             await _throw_away(request)
             raise
-        with gateway.expecting(size):
+        # Base64 and JSON take up to twice the room of the events that they hold.
+        with gateway.expecting(size // 2):
             return await _read_body(request, limit)
 
     async def _preflight(self, request: web.Request) -> web.StreamResponse:

@@ -45,7 +45,7 @@ def test_room_falls_while_nothing_is_ordered_and_comes_back_with_the_pace() -> N
     admission = Admission(WAIT_MS)
     now_ms = driven(admission, FAST)
     before = admission.room(now_ms)
-    assert admission.room(now_ms + 60_000) < before / 10
+    assert admission.room(now_ms + 60_000) < before / 5
     now_ms = driven(admission, FAST, from_ms=now_ms + 60_000)
     assert admission.room(now_ms) > before * 0.9
 

@@ -207,6 +207,6 @@ async def test_a_large_submission_counts_among_what_waits_while_it_is_read(limit
                 body = b" " * size
                 async with session.post(server.address, data=body, headers=headers if with_token else JSON) as response:
                     assert (await response.json())["error"]["code"] == -32700
-        assert node.expected == [70_000]
+        assert node.expected == [35_000]
     finally:
         await server.stop()
