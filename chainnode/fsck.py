@@ -35,10 +35,11 @@ from ledger.batches import parse_batch, verify_batch
 from ledger.committed_state import CommittedState
 from ledger.completeness_reading import covered_height
 from ledger.fsck import Damaged, NoSuchStart, verify_all
-from ledger.fsck_positions import SECRET_BYTES
+from ledger.fsck_positions import SECRET_BYTES, check_positions
 from ledger.genesis import Genesis, validator_set
 from ledger.handovers import spans_of
-from ledger.indexes import BUILD_AGAIN, is_begun, reached_of
+from ledger.index_places import BUILD_AGAIN, reached_of
+from ledger.indexes import is_begun
 from ledger.log_keys import declared_log_keys
 from ledger.members import read_validators
 from ledger.reader import LedgerReader
@@ -120,7 +121,7 @@ def check_home(
             records = _check_log(home, genesis, CommittedState(store), config.node.name, report)
             _check_outbox(home, store, genesis, report)
             _check_keys(home, config, LedgerReader(store, genesis), report)
-            indexed = _check_index(home, report)
+            indexed = _check_index(home, LedgerReader(store, genesis), report)
             lost = lost_blocks(LedgerReader(store, genesis), records, indexed=indexed, where=str(path))
             if lost is not None:
                 raise lost
@@ -156,7 +157,7 @@ def check_chain(
 ) -> None:
     """Replay the chain of a store, counting into `report`. Raises `Damaged`, `NoSuchStart`."""
     report.base_height = int(read_base(store).height) if start is None else start
-    for item in verify_all(store, genesis, secret=os.urandom(SECRET_BYTES), start=start):
+    for item in verify_all(store, genesis, start=start):
         report.height = int(item.height_max)
         if item.height > report.base_height:
             report.blocks += 1
@@ -275,13 +276,17 @@ def _check_keys(home: Home, config: NodeConfig, reader: LedgerReader, report: Re
     report.keys = sum(file.exists() for file in files)
 
 
-def _check_index(home: Home, report: Report) -> Height | None:
-    """Every row of the index reads back; returns the height that it has reached. What the rows say is not compared."""
+def _check_index(home: Home, reader: LedgerReader, report: Report) -> Height | None:
+    """Every row of the index reads back, and it leads to every event; returns the height that it has reached.
+
+    What the rows say of payments and certificates is not compared.
+    """
     if not home.index.exists():
         return None  # a start builds it
     index = LevelDBStore(home.index, remedy=BUILD_AGAIN)
     try:
-        is_begun(index)
+        if is_begun(index):  # else it is of an older format, and a start builds it anew
+            check_positions(reader, index, secret=os.urandom(SECRET_BYTES))
         report.index_rows = sum(1 for _ in index.iterate(b"", b"\xff"))
         reached = reached_of(index)
         return None if reached is None else reached.height

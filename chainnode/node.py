@@ -45,8 +45,9 @@ from consensus.records import decode_record
 from ledger.archive_store import ArchivedStore, Pruned
 from ledger.chain import Chain, CommitResult
 from ledger.evidence import recorded_count
+from ledger.index_places import BUILD_AGAIN, reached_of
 from ledger.index_reader import IndexReader
-from ledger.indexes import BUILD_AGAIN, IndexFollower, reached_of
+from ledger.indexes import IndexFollower
 from ledger.members import read_validators_of
 from ledger.pool import Pool
 from ledger.reader import LedgerReader
@@ -124,7 +125,8 @@ class Node:
             log.error("voting_key_without_its_log", hint="this node follows without a vote until it is re-admitted")
         if self.wal.torn_bytes:
             log.warning("torn_tail_cut", bytes=self.wal.torn_bytes)
-        self.reader = LedgerReader(self._store, self.genesis)
+        self.index_store = LevelDBStore(home.index, write_buffer_bytes=INDEX_WRITE_BUFFER_BYTES, remedy=BUILD_AGAIN)
+        self.reader = LedgerReader(self._store, self.genesis, self.index_store)
         self.core = NodeCore(
             name=config.node.name,
             chain=chain,
@@ -152,11 +154,6 @@ class Node:
         self._linked_for = self._link_terms()
         network = network_config(home, config, self.genesis, self.links)
         self.network = PeerNetwork(network, self, random=random.SystemRandom(), metrics=self.metrics)
-        self.index_store = LevelDBStore(
-            home.index,
-            write_buffer_bytes=INDEX_WRITE_BUFFER_BYTES,
-            remedy=BUILD_AGAIN,
-        )
         reached = reached_of(self.index_store)
         self._indexed = None if reached is None else reached.height
         self.index = IndexFollower(self.index_store, self.reader)
@@ -440,7 +437,8 @@ class Node:
             self._position.height = result.header.height
             self._count(result)
             self.gateway.committed(result)
-            self.index.offer(result.block_hash, result.batches, frozenset(index for index, _ in result.rejected))
+            rejected = frozenset(index for index, _ in result.rejected)
+            self.index.offer(result.block_hash, result.event_ids, result.batches, rejected)
         if turn.commits:
             self._unindexed.set()
             if self._told_keys:

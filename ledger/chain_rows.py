@@ -24,7 +24,7 @@ from primitives.block import Block, BlockHeader, CommittedBlock, batches_root
 from primitives.encoding import encode
 from primitives.errors import StorageError
 from primitives.hashing import RULES_FIRST, SUITE
-from primitives.ids import ZERO_HASH, Epoch, EventId, Hash, Height, TimeMs
+from primitives.ids import ZERO_HASH, Epoch, Hash, Height, TimeMs
 from primitives.votes import QuorumCertificate
 
 
@@ -77,11 +77,9 @@ def genesis_block_rows(genesis: Genesis) -> list[Put]:
 def commit_rows(store: StagedStore, executed: Executed, certificate: QuorumCertificate) -> list[Put]:
     """Return all rows of a block but those of its batches' bytes, which are in the store already."""
     header, after = executed.block.header, executed.after
-    ids = [event_id for batch in executed.batches for event_id in batch.ids]
     counts = tuple(batch.header.count for batch in executed.batches)
     return [
         *_block_rows(executed.block, after.hash, certificate, counts, executed.outcomes),
-        *_position_rows(header.height, ids),
         *tile_rows(store, b"", executed.log_before, executed.log_added),
         *((rows.state_row_key(key), value) for key, value in executed.view.changes.items()),
         *((rows.node_key(node), row) for node, row in executed.nodes.items()),
@@ -103,14 +101,6 @@ def _block_rows(
         (rows.block_hash_key(block_hash), height.to_bytes(8, "big")),
         (rows.execution_key(height), encode(rows.ExecutionRow(event_counts, rejected_of(outcomes)))),
     ]
-
-
-def _position_rows(height: int, ids: Sequence[EventId]) -> list[Put]:
-    """Return the rows of a block's events, sorted, as LevelDB takes them in at two thirds of the cost."""
-    prefix_size = rows.ID_PREFIX_SIZE
-    block = height.to_bytes(6, "big")
-    keys = [b"p" + event_id[:prefix_size] + block + index.to_bytes(2, "big") for index, event_id in enumerate(ids)]
-    return [(key, b"") for key in sorted(keys)]
 
 
 def _tip_row(header: BlockHeader, block_hash: Hash, log_size: int) -> Put:

@@ -1,26 +1,30 @@
-"""The rows that say where each event stands, compared as a whole: one look at each would cost more than all else.
+"""Whether the index leads to every event and to nothing else, compared as a whole: a look at each would cost too much.
 
-A position row is known from the log alone: the event's id is its leaf, and the place is its block's. The replay adds up
-a keyed hash of each row that it writes, and the store's rows are added up the same way, in one sweep over them. Sums of
-two different sets of rows are equal only by chance, 1 in 2**128, or if who made the store knew the secret, which is
-drawn anew for each check. Where they differ, the first bad row is looked for. Pure. Not here: what else a store holds
-(`ledger.fsck`).
+Where an event stands is known from the log alone: its id is its leaf, and the place is its block's. A keyed hash of
+each such entry is added up for the log and for the index. Sums of two different sets are equal only by chance, 1 in
+2**128, or if who made the index knew the secret, which is drawn anew for each check. Where they differ, the first bad
+entry is looked for. Pure. Not here: whether the log is what it should be (`ledger.fsck`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from hashlib import blake2b
 
 from ledger import rows
+from ledger.index_places import BUILD_AGAIN, EVENTS, fresh_prefix, indexed_places, reached_of
+from ledger.packed_map import KEY_SIZE, all_entries, entries_in
 from ledger.reader import LedgerReader
-from ledger.store import Store
+from ledger.store import Store, prefix_stop
+from primitives.errors import StorageError
+from primitives.ids import Height
 
 SUM_BYTES = 16
 SECRET_BYTES = 32
 
 
-class KeySum:
-    """The number of keys that were added, and the sum of their keyed hashes, which knows no order."""
+class EntrySum:
+    """The number of entries that were added, and the sum of their keyed hashes, which knows no order."""
 
     def __init__(self, secret: bytes) -> None:
         """Begin with none; `secret` is 16 to 64 bytes that nobody else knows."""
@@ -28,46 +32,64 @@ class KeySum:
         self.count = 0
         self._total = 0
 
-    def add(self, key: bytes) -> None:
-        """Add a key."""
+    def add(self, entry: bytes) -> None:
+        """Add an entry."""
         self.count += 1
-        self._total += int.from_bytes(blake2b(key, digest_size=SUM_BYTES, key=self._secret).digest(), "big")
+        self._total += int.from_bytes(blake2b(entry, digest_size=SUM_BYTES, key=self._secret).digest(), "big")
 
-    def equals(self, other: KeySum) -> bool:
-        """Say whether the same keys were added to both, as often."""
+    def equals(self, other: EntrySum) -> bool:
+        """Say whether the same entries were added to both, as often."""
         return (self.count, self._total) == (other.count, other._total)
 
 
-def same_positions(store: Store, expected: KeySum, secret: bytes) -> bool:
-    """Say whether the position rows of a store are exactly those that were added up, and hold nothing."""
-    found = KeySum(secret)
-    for key, value in store.iterate(*rows.all_of(b"p")):
-        if value:
-            return False
-        found.add(key)
-    return found.equals(expected)
+def check_positions(reader: LedgerReader, index: Store, *, secret: bytes) -> None:
+    """Raise StorageError unless an index holds the place of every event up to its height, and no other.
 
-
-def first_bad_position(reader: LedgerReader, base: int, height_max: int) -> tuple[int | None, bytes, str]:
-    """Return the block, the key and what is wrong of the first position row that is missing or too many.
-
-    The log above `base` was verified, so what stands in its leaves is right.
+    The log was verified, so what stands in its leaves is right. An index that reaches above it is not judged here.
     """
-    for height in range(base + 1, height_max + 1):
+    reached, tip = reached_of(index), reader.tip()
+    if reached is None or tip is None or reached.height > tip.height:
+        return
+    expected, found = EntrySum(secret), EntrySum(secret)
+    for entry in _entries_of_log(reader, reached.height):
+        expected.add(entry)
+    for entry in _entries_of_index(index):
+        found.add(entry)
+    if not found.equals(expected):
+        raise StorageError(_first_bad(reader, index, reached.height), where="index.ldb", hint=BUILD_AGAIN)
+
+
+def _entries_of_log(reader: LedgerReader, height_max: Height) -> Iterator[bytes]:
+    """Yield key and place of every event of the blocks that are here up to a height."""
+    for height in range(int(reader.base()) + 1, height_max + 1):
         header = reader.header(height)
-        assert header is not None, "the block was verified"
-        for index in range(header.event_count):
-            key = rows.position_key(reader.log.leaf_hash(header.first_index + index), height, index)
-            found = reader.store.get(key)
-            if found != b"":
-                return height, key, "is missing" if found is None else "is another"
-    for key, _ in reader.store.iterate(*rows.all_of(b"p")):
-        height, index = rows.parse_position(key[-rows.POSITION_SIZE :])
-        header = reader.header(height) if base < height <= height_max else None
-        if (
-            header is None
-            or index >= header.event_count
-            or key != rows.position_key(reader.log.leaf_hash(header.first_index + index), height, index)
-        ):
-            return None, key, "is one too many"
-    return None, b"p", "is not what the chain makes it"
+        assert header is not None, "the chain was verified"
+        ids = reader.log.leaf_hashes(header.first_index, header.first_index + header.event_count)
+        for index, event_id in enumerate(ids):
+            yield event_id[:KEY_SIZE] + rows.position_bytes(height, index)
+
+
+def _entries_of_index(index: Store) -> Iterator[bytes]:
+    yield from all_entries(index, EVENTS)
+    prefix = fresh_prefix(EVENTS)
+    for _, value in index.iterate(prefix, prefix_stop(prefix)):
+        yield from entries_in(value)
+
+
+def _first_bad(reader: LedgerReader, index: Store, height_max: Height) -> str:
+    """Return which event the index misses first, or else which entry of it is one too many."""
+    for entry in _entries_of_log(reader, height_max):
+        if entry[KEY_SIZE:] not in indexed_places(index, EVENTS, entry[:KEY_SIZE]):
+            return f"the index is damaged, {_shown(entry)} is missing"
+    expected = set(_entries_of_log(reader, height_max))
+    seen: set[bytes] = set()
+    for entry in _entries_of_index(index):
+        if entry not in expected or entry in seen:
+            return f"the index is damaged, {_shown(entry)} is one too many"
+        seen.add(entry)
+    return "the index is damaged, its entries changed while they were read"
+
+
+def _shown(entry: bytes) -> str:
+    height, index = rows.parse_position(entry[KEY_SIZE:])
+    return f"event {entry[:KEY_SIZE].hex()}… at block {height}, {index}"

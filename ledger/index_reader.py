@@ -6,27 +6,23 @@ index is kept (`ledger.indexes`), and the events themselves (`ledger.reader`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from ledger import rows
+from ledger.index_places import PAIR_KEYS, UETRS, indexed_places, reached_of
 from ledger.indexes import (
-    PAIR_KEYS,
     PAYMENT_BLOCKS,
-    UETRS,
     certificate_row_key,
-    fresh_prefix,
     holder_prefix,
     member_prefix,
-    reached_of,
     subject_prefix,
 )
-from ledger.packed_map import KEY_SIZE, READS_MAX, manifest_of, places_in, places_of
+from ledger.packed_map import KEY_SIZE
 from ledger.payments import PAYMENT_STATEMENT, UETR_SIZE, PaymentStatement
 from ledger.reader import LedgerReader, Position
 from ledger.store import Store, prefix_stop
 from primitives.encoding import decoder_of
-from primitives.errors import StorageError
 from primitives.ids import Height
 
 HEIGHT_SIZE = 6
@@ -65,9 +61,10 @@ class IndexReader:
     def payment(self, key: bytes, *, start: int, count: int) -> list[Position]:
         """Return statements `start` up to `start + count` of the payment with this pair key (32 bytes) or UETR (16)."""
         if len(key) == UETR_SIZE:
-            found = self._packed(UETRS, key)
+            found: Iterable[tuple[int, int]] = map(rows.parse_position, indexed_places(self._index, UETRS, key))
         else:
-            found = (place for place in self._packed(PAIR_KEYS, key[:KEY_SIZE]) if self._has_pair_key(place, key))
+            places = map(rows.parse_position, indexed_places(self._index, PAIR_KEYS, key[:KEY_SIZE]))
+            found = (place for place in places if self._has_pair_key(place, key))
         return [self._position(*place) for place in islice(found, start, start + count)]
 
     def payments(self, *, member: str | None, after: int | None, count: int, descending: bool) -> list[Position]:
@@ -103,18 +100,6 @@ class IndexReader:
         for key, _ in self._index.iterate(prefix, stop):
             if len(key) == len(prefix) + rows.POSITION_SIZE:
                 yield rows.parse_position(key[len(prefix) :])
-
-    def _packed(self, name: bytes, key: bytes) -> Iterator[tuple[int, int]]:
-        """Yield the places of a key in a packed map, those in runs and those that blocks added since."""
-        prefix = fresh_prefix(name)
-        for _ in range(READS_MAX):
-            before = manifest_of(self._index, name).height
-            fresh = self._index.iterate(prefix, prefix_stop(prefix))
-            added = [place for _, value in fresh for place in places_in(value, key)]
-            height, found = places_of(self._index, name, key)
-            if height == before:  # else a run was made of what blocks had added, between the two readings
-                return map(rows.parse_position, found + added)
-        raise StorageError("the index changes without end", expected="one writer")
 
     def _has_pair_key(self, place: tuple[int, int], pair_key: bytes) -> bool:
         """Say whether a statement has the whole key: rows hold its first bytes only, which anybody can imitate."""

@@ -2,9 +2,11 @@
 
 In a store of its own, so that a block's synced write carries none of it; it names the height that it has reached, goes
 on from there after a restart, and is rebuilt from the log at any time (architecture §6). Here: the rows of a block as a
-pure function, and the follower that writes them. Not here: reading (`ledger.index_reader`). Payment statements are
-found by two packed maps (`ledger.packed_map`): `k` by the first 16 bytes of the pair key, `u` by the UETR; what a block
-adds to one stands in a row of its own until there is enough for a run. Rows; values empty unless named:
+pure function, and the follower that writes them. Not here: reading (`ledger.index_reader`, `ledger.index_places`).
+
+Three packed maps (`ledger.packed_map`) lead to the places of events: `e` from the first 16 bytes of their ids, `k` and
+`u` to payment statements from the first 16 bytes of the pair key and from the UETR. What a block adds to one stands in
+a row of its own until there is enough for a run. Rows; values empty unless named:
 
     r  name, run, first entry                entries of a packed map
     R  name                                  its manifest
@@ -29,25 +31,32 @@ from ledger.certificate_records import Certificate, certificate_key
 from ledger.certificates import CERTIFICATE_KINDS
 from ledger.committed_state import CommittedState
 from ledger.events import Event
+from ledger.index_places import (
+    BUILD_AGAIN,
+    EVENTS,
+    MAPS,
+    PAIR_KEYS,
+    REACHED_KEY,
+    UETRS,
+    Reached,
+    fresh_prefix,
+    reached_of,
+)
 from ledger.kinds import QuickEvents
 from ledger.packed_map import ENTRY_SIZE, KEY_SIZE, ROW_ENTRIES, ROWS_A_STEP, PackedMap, entries_in
 from ledger.payment_events import quick_statements
 from ledger.payments import PAYMENT_STATEMENT, PaymentStatement
 from ledger.reader import LedgerReader
 from ledger.store import Put, Store, prefix_stop
-from primitives.encoding import Record, decode, decoder_of, encode
-from primitives.errors import EncodingError, StorageError
+from primitives.encoding import decoder_of, encode
+from primitives.errors import StorageError
 from primitives.ids import Hash, Height
 
-REACHED_KEY = b"m/reached"
 INDEX_FORMAT_KEY = b"m/index-format"
 INDEX_FORMAT = b"chainnode-index/2"
 INDEX_FORMATS_OLD = (b"chainnode-index/1",)
 """Indexes of these formats are built anew from the log."""
 
-UETRS = b"u"
-PAIR_KEYS = b"k"
-MAPS = (PAIR_KEYS, UETRS)
 PAYMENT_BLOCKS = b"b"
 BLOCKS_A_WRITE = 64
 CLEARED_A_WRITE = 10_000
@@ -55,27 +64,13 @@ OFFERED_BLOCKS_MAX = 16
 FRESH_ENTRIES = 16_384
 FRESH_BLOCKS = 64
 """A run is made of as many entries, or of what as many blocks added."""
-REACHED_SIZE_MAX = 1_024
 ENTRIES_A_STEP = ROWS_A_STEP * ROW_ENTRIES
 MERGES_OF_AN_ENTRY = 4
 """More often than an entry is merged up to 16**5 runs, so that merging keeps up with what comes."""
-BUILD_AGAIN = "move the directory away and start: the node builds its indexes again from the store"
 
 _CERTIFICATE_BODIES = {(spec.kind, number): body for spec in CERTIFICATE_KINDS for number, body in spec.schemas.items()}
-Recorded = tuple[Sequence[Batch] | Sequence[ParsedBatch], Container[int]]
-"""The batches of a block, and the indexes of its events that were not applied."""
-
-
-class Reached(Record):
-    """The last block that the index holds."""
-
-    height: Height
-    block_hash: Hash
-
-
-def fresh_prefix(name: bytes) -> bytes:
-    """Return the prefix of the rows of what blocks added to a map."""
-    return b"f" + name
+Recorded = tuple[Sequence[bytes], Sequence[Batch] | Sequence[ParsedBatch], Container[int]]
+"""The ids of a block's events, its batches, and the indexes of its events that were not applied."""
 
 
 def subject_prefix(subject: str) -> bytes:
@@ -98,9 +93,11 @@ def holder_prefix(holder: str) -> bytes:
     return b"h" + holder.encode() + b"\0"
 
 
-def index_rows(height: int, batches: Iterable[Batch | ParsedBatch], rejected: Container[int]) -> list[Put]:
+def index_rows(
+    height: int, ids: Sequence[bytes], batches: Iterable[Batch | ParsedBatch], rejected: Container[int]
+) -> list[Put]:
     """Return the rows of a block's batches; `rejected` holds the block's indexes of events that were not applied."""
-    block = _BlockRows(height)
+    block = _BlockRows(height, ids)
     first = 0
     for batch in batches:
         member = batch.header.member
@@ -116,12 +113,13 @@ def index_rows(height: int, batches: Iterable[Batch | ParsedBatch], rejected: Co
 class _BlockRows:
     """Gathers what a block adds to the index."""
 
-    def __init__(self, height: int) -> None:
+    def __init__(self, height: int, ids: Sequence[bytes]) -> None:
         self._height = height
-        self._number = height.to_bytes(6, "big")
+        self._number = number = height.to_bytes(6, "big")
         self._puts: list[Put] = []
         self._payers: set[str] = set()
         self._entries: dict[bytes, list[bytes]] = {name: [] for name in MAPS}
+        self._entries[EVENTS] = [id_[:KEY_SIZE] + number + index.to_bytes(2, "big") for index, id_ in enumerate(ids)]
 
     def add_statements(self, member: str, first: int, quick: QuickEvents) -> None:
         """Take a member's statements, the first at an index of the block."""
@@ -198,13 +196,15 @@ class IndexFollower:
         reached = reached_of(self._store)
         return None if reached is None else reached.height
 
-    def offer(self, block_hash: Hash, batches: Sequence[ParsedBatch], rejected: Container[int]) -> None:
+    def offer(
+        self, block_hash: Hash, ids: Sequence[bytes], batches: Sequence[ParsedBatch], rejected: Container[int]
+    ) -> None:
         """Hand over what the store has just taken in, which need not be read again; beyond a few blocks it is.
 
         May be called from another thread than `follow`.
         """
         if len(self._offered) < OFFERED_BLOCKS_MAX:
-            self._offered[block_hash] = batches, rejected
+            self._offered[block_hash] = ids, batches, rejected
 
     def follow(self, blocks_max: int = BLOCKS_A_WRITE) -> int:
         """Index up to `blocks_max` further blocks in one write and return how many there were."""
@@ -216,7 +216,9 @@ class IndexFollower:
         for block in self._reader.blocks(0 if height is None else height + 1, blocks_max):
             recorded = self._offered.pop(block.hash, None)
             if recorded is None:
-                recorded = self._reader.recorded_batches(block.header.height)
+                first, count_of_events = block.header.first_index, block.header.event_count
+                ids = self._reader.log.leaf_hashes(first, first + count_of_events)
+                recorded = ids, *self._reader.recorded_batches(block.header.height)
             puts += index_rows(block.header.height, *recorded)
             reached = Reached(block.header.height, block.hash)
             count += 1
@@ -305,12 +307,3 @@ def is_begun(store: Store) -> bool:
             hint=BUILD_AGAIN,
         )
     return found is not None
-
-
-def reached_of(store: Store) -> Reached | None:
-    """Return what an index store has reached, or None. StorageError where that does not read back."""
-    data = store.get(REACHED_KEY)
-    try:
-        return None if data is None else decode(Reached, data, size_max=REACHED_SIZE_MAX)
-    except EncodingError as error:
-        raise StorageError("the index is damaged, what it has reached", got=error, hint=BUILD_AGAIN) from None

@@ -15,14 +15,16 @@ from ledger.batch_headers import BatchHeader
 from ledger.batches import Batch
 from ledger.events import Event, event_id, event_leaf
 from ledger.genesis import Genesis
+from ledger.index_places import EVENTS, indexed_places, reached_of
 from ledger.log_tiles import TILE_WIDTH, TileReader, check_size
 from ledger.outcomes import APPLIED, Outcome, OutcomeProof, prove_outcome
+from ledger.packed_map import KEY_SIZE
 from ledger.smt import StateProof
 from ledger.store import Put, StagedStore, Store
 from primitives.block import BlockHeader, CommittedBlock
 from primitives.encoding import decoder_of
 from primitives.errors import ProofError, StorageError
-from primitives.ids import Epoch, EventId, Hash, Height, SourceKey, TimeMs
+from primitives.ids import HASH_BYTES, Epoch, EventId, Hash, Height, SourceKey, TimeMs
 from primitives.notes import parse_checkpoint, parse_note
 from primitives.votes import QuorumCertificate
 
@@ -138,8 +140,10 @@ class BatchEvidence:
 class LedgerReader:
     """Typed reading over the store of one chain."""
 
-    def __init__(self, store: Store | StagedStore, genesis: Genesis) -> None:
+    def __init__(self, store: Store | StagedStore, genesis: Genesis, index: Store | None = None) -> None:
+        """Read a store; without its `index` an event is looked for in the whole log."""
         self.store = store
+        self._index = index
         self.genesis = genesis
         self.chain_id = genesis.chain_id
         self.origin = genesis.origin
@@ -269,11 +273,36 @@ class LedgerReader:
 
     def positions(self, event_id: bytes) -> Iterator[Position]:
         """Yield every place at which this event was ordered, the first first."""
-        for key, _ in self.store.iterate(*rows.position_range(event_id)):
-            height, index = rows.parse_position(key[-rows.POSITION_SIZE :])
-            log_index = self._header(height).first_index + index
-            if self.log.leaf_hash(log_index) == event_id:
-                yield Position(Height(height), index, log_index)
+        reached = None if self._index is None else reached_of(self._index)
+        above = self.first_index() if reached is None else self._size_after(reached.height)
+        if self._index is not None:
+            for place in indexed_places(self._index, EVENTS, event_id[:KEY_SIZE]):
+                height, index = rows.parse_position(place)
+                log_index = self._header(height).first_index + index
+                # Two ids may begin alike; and while this reads on, the index goes on above what it had reached.
+                if log_index < above and self.log.leaf_hash(log_index) == event_id:
+                    yield Position(Height(height), index, log_index)
+        yield from self._positions_above(above, event_id)
+
+    def _size_after(self, height: int) -> int:
+        """Return the log's size with the block at `height`."""
+        header = self._header(height)
+        return header.first_index + header.event_count + 1
+
+    def _positions_above(self, start: int, event_id: bytes) -> Iterator[Position]:
+        """Yield the places of an event among the leaves from `start` on: its id is its leaf's hash."""
+        for tile in range(start // TILE_WIDTH, -(-self.log_size() // TILE_WIDTH)):
+            hashes = self.log.tile(0, tile)
+            found = hashes.find(event_id)
+            while found >= 0:
+                log_index = tile * TILE_WIDTH + found // HASH_BYTES
+                is_here = found % HASH_BYTES == 0 and log_index >= start
+                height = self.height_at_log_index(log_index) if is_here else None
+                if height is not None:
+                    index = log_index - self._header(height).first_index
+                    if index < self._header(height).event_count:  # no header's own leaf
+                        yield Position(height, index, log_index)
+                found = hashes.find(event_id, found + 1)
 
     def position(self, event_id: bytes) -> Position | None:
         """Return the place that counts: the first at which the event was applied, else the first."""

@@ -11,7 +11,6 @@ Keys start with one byte that names the kind of row; numbers in keys are big-end
     W  batch hash                           a batch that no committed block holds yet
     A  batch hash                           height of an ordered batch whose bytes were moved to the archive
     a  first height                         what was moved to a segment of the archive, when and by whom
-    p  event id (first 16 bytes), position  where an event stands; nothing else is stored per event
     t  log, level, index                    full tile of hashes
     q  log, level, index, offset            hashes of a tile that is not full yet
     s  state key                            current value
@@ -23,8 +22,9 @@ Keys start with one byte that names the kind of row; numbers in keys are big-end
     e  kind, accused                        evidence found here that the chain has not recorded yet
     E  epoch                                its handover, where its last block lies below the base
 
-A position is the height (6 bytes) and the index in the block (2 bytes). Ids are cut to 16 bytes because rows are what
-the disk pays for; two events may then share a prefix, so a reader compares whole ids.
+Nothing is stored here per event but its bytes and its leaf: where an event stands, the index knows (`ledger.indexes`),
+and for what the index has not reached, the tiles are searched. A position is the height (6 bytes) and the index in the
+block (2 bytes).
 """
 
 from typing import Annotated, TypeVar
@@ -42,17 +42,25 @@ T = TypeVar("T")
 
 FORMAT_KEY = b"m/format"
 FORMAT_NAME = "chainnode-ledger"
-FORMAT_NEWEST = 1
+FORMAT_NEWEST = 2
 """The format that this release writes."""
 
-FORMATS_READ = (1,)
-"""The formats that this release reads, ascending; opening a store makes an older one the newest."""
+FORMATS_READ = (1, 2)
+"""The formats that this release reads, ascending; opening a store makes an older one the newest.
+
+A store of format 1 has a row for the place of each event besides (`p`), which is deleted.
+"""
+
+KINDS = frozenset(bytes([byte]) for byte in b"mbhxBWAatqsnMLcweE")
+"""Kinds of rows, as listed above."""
+
+KINDS_DROPPED = (b"p",)
+"""Kinds of rows of older formats."""
 
 FORMAT_VERSION = f"{FORMAT_NAME}/{FORMAT_NEWEST}".encode()
 TIP_KEY = b"m/tip"
 BASE_KEY = b"m/base"
 
-ID_PREFIX_SIZE = 16
 POSITION_SIZE = 8
 HEIGHT_MAX = (1 << 48) - 1
 ROW_SIZE_MAX = 1 << 26
@@ -205,20 +213,9 @@ def position_bytes(height: int, index: int) -> bytes:
     return height.to_bytes(6, "big") + index.to_bytes(2, "big")
 
 
-def position_key(event_id: bytes, height: int, index: int) -> bytes:
-    """Return the key of the row that says where an event stands; its value is empty."""
-    return b"p" + event_id[:ID_PREFIX_SIZE] + position_bytes(height, index)
-
-
 def parse_position(data: bytes) -> tuple[int, int]:
     """Return (height, index in the block) of the 8 bytes of a position."""
     return int.from_bytes(data[:6], "big"), int.from_bytes(data[6:8], "big")
-
-
-def position_range(event_id: bytes) -> tuple[bytes, bytes]:
-    """Return the range of the position rows of all events that share this id's prefix."""
-    prefix = b"p" + event_id[:ID_PREFIX_SIZE]
-    return prefix, prefix + b"\xff" * (POSITION_SIZE + 1)
 
 
 def tile_key(log: bytes, level: int, index: int) -> bytes:

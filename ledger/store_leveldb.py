@@ -8,20 +8,22 @@ sees from outside. Source: architecture §6, plyvel 1.5.
 import os
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ledger.arrival import BATCH, BODY, NUMBERED_BYTES_MIN, bodies_between, body_key, is_number, numbers, touches
 from ledger.leveldb_format import bad_block, bad_frame, needed_log
-from ledger.rows import FORMAT_KEY, FORMAT_VERSION, check_format
+from ledger.rows import FORMAT_KEY, FORMAT_VERSION, KINDS_DROPPED, all_of, check_format
 from ledger.store import Put, prefix_stop
 from primitives.errors import StorageError
 
-WRITE_BUFFER_BYTES = 32 << 20  # fewer, larger tables: position keys are random and would otherwise be merged often
+WRITE_BUFFER_BYTES = 32 << 20  # fewer, larger tables: batches' keys are random and would otherwise be merged often
 CACHE_BYTES = 32 << 20
 BLOOM_BITS_A_KEY = 10
 OPEN_FILES_MAX = 256
 FILE_SIZE_MAX = 16 << 20
+DROPPED_A_WRITE = 10_000
 SEARCHED_BYTES_MAX = 64 << 20  # for the place of damage: some seconds
 FETCH_AGAIN = "move the directory away and start: the node fetches the chain again from its peers and verifies it"
 
@@ -81,7 +83,13 @@ class LevelDBStore:
             self.close()
             raise
         if not found:
+            self._drop_old_rows()
             self.write([(FORMAT_KEY, FORMAT_VERSION)], sync=True)
+
+    def _drop_old_rows(self) -> None:
+        for kind in KINDS_DROPPED:
+            while keys := [key for key, _ in islice(self.iterate(*all_of(kind)), DROPPED_A_WRITE)]:
+                self.write([(key, None) for key in keys], sync=False)
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of `key`, or None."""

@@ -74,7 +74,7 @@ def _move_here(home: Home, config: NodeConfig, height: int | None, days: int | N
     from chainnode.archive_keeper import order_height
     from chainnode.founding import read_genesis
     from ledger.archive_store import ArchivedStore
-    from ledger.indexes import BUILD_AGAIN, reached_of
+    from ledger.index_places import BUILD_AGAIN, reached_of
     from ledger.reader import LedgerReader
     from ledger.store_leveldb import LevelDBStore
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from chainnode.home import Home
 from ledger.certificate_records import State, certificate_key, read_certificate
 from ledger.committed_state import CommittedState
 from ledger.fsck import verify_all
-from ledger.fsck_positions import SECRET_BYTES
 from ledger.genesis_json import genesis_from_json
 from ledger.handovers import first_span
 from ledger.index_reader import IndexReader
@@ -53,7 +51,7 @@ def test_a_filled_store_verifies_from_end_to_end_and_so_does_its_copy(homes: lis
     for home in (homes[0], homes[-1]):
         store = LevelDBStore(ledger_of(home))
         reader = _reader(home, store)
-        verified = list(verify_all(store, reader.genesis, secret=os.urandom(SECRET_BYTES)))
+        verified = list(verify_all(store, reader.genesis))
         store.close()
         assert sum(item.event_count for item in verified) == EVENTS + 6 * CERTIFICATES
 

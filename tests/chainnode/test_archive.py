@@ -61,7 +61,7 @@ def ledger() -> Ledger:
 
 def fsck(machine: Machine) -> None:
     """Verify the whole chain, bodies out of the archive too."""
-    for _ in verify_all(machine.archived, machine.genesis, KINDS, secret=bytes(16)):
+    for _ in verify_all(machine.archived, machine.genesis, KINDS):
         pass
 
 
@@ -286,7 +286,7 @@ def test_without_any_archive_a_moved_body_is_refused_as_pruned_and_its_batch_sti
     assert held.raw(first.batch_hash) is None
     assert len(minimum_bundle(reader)) > 0
     with pytest.raises(Pruned):
-        for _ in verify_all(store, machine.genesis, KINDS, secret=bytes(16)):
+        for _ in verify_all(store, machine.genesis, KINDS):
             pass
     told: list[str] = []
     del machine.disk.files[name]
@@ -455,7 +455,7 @@ def test_a_store_that_began_from_a_snapshot_moves_what_lies_above_its_base() -> 
     assert (mover.report.first_height, mover.report.last_height, moved_height(store)) == (base + 1, top - 1, top - 1)
     assert [reader.block_events(height) for height in range(base + 1, top + 1)] == before
     assert Archives([directory]).missing_height(base, top - 1) == 0
-    for _ in verify_all(archived, council.genesis, secret=bytes(16)):
+    for _ in verify_all(archived, council.genesis):
         pass
 
 

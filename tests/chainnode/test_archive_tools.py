@@ -316,7 +316,7 @@ def test_a_process_that_is_killed_at_a_step_loses_no_body_and_the_next_goes_on(
     for _ in mover.run(UPTO, BY):
         pass
     assert moved_height(store) == UPTO
-    for _ in verify_all(archived, genesis(), KINDS, secret=bytes(16)):
+    for _ in verify_all(archived, genesis(), KINDS):
         pass
     assert len(list(store.iterate(*rows.all_of(b"B")))) == 2 * (12 - UPTO)
     store.close()

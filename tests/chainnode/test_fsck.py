@@ -32,7 +32,8 @@ from ledger.event_json import body_from_json
 from ledger.events import Event
 from ledger.fsck import NoSuchStart
 from ledger.genesis import Genesis, validator_set
-from ledger.indexes import INDEX_FORMAT_KEY, REACHED_KEY, IndexFollower
+from ledger.index_places import REACHED_KEY
+from ledger.indexes import INDEX_FORMAT_KEY, IndexFollower
 from ledger.reader import LedgerReader, checkpoint_rows
 from ledger.receipts import assemble_checkpoint
 from ledger.rows import block_key, checkpoint_key, witness_key

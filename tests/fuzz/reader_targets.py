@@ -284,7 +284,7 @@ def _damaged(
     memory.write([*held, (key, None if how % 4 == 3 else value)], sync=True)
     damaged = ArchivedStore(memory, ARCHIVE)
     with suppress(StorageError, NotHere):
-        for _ in verify_all(damaged, founding_genesis, kinds, secret=bytes(16)):
+        for _ in verify_all(damaged, founding_genesis, kinds):
             pass
     with suppress(StorageError, UsageError):
         Chain(damaged, founding_genesis, kinds)

@@ -236,7 +236,7 @@ def test_whoever_checks_evidence_offline_is_told_what_does_not_contradict(ledger
 
 def test_a_store_with_evidence_in_it_is_found_in_order(ledger: Ledger) -> None:
     submit(ledger, votes(ledger), cosignatures(ledger), rivals(ledger))
-    *_, last = verify_all(ledger.store, ledger.genesis, KINDS, secret=bytes(16))
+    *_, last = verify_all(ledger.store, ledger.genesis, KINDS)
     assert last is not None
 
 

@@ -8,12 +8,15 @@ from ledger import rows
 from ledger.batches import Batch
 from ledger.evidence_bodies import EVIDENCE_VOTES, SignedVote, VotesEvidence, accused_bytes
 from ledger.fsck import COUNTED, Damaged, Shadow, verify_all
-from ledger.fsck_positions import KeySum
-from ledger.reader import checkpoint_rows
-from ledger.store import MemoryStore
+from ledger.fsck_positions import EntrySum, check_positions
+from ledger.index_places import EVENTS, REACHED_KEY, Reached, fresh_prefix
+from ledger.indexes import FRESH_BLOCKS, IndexFollower
+from ledger.reader import LedgerReader, checkpoint_rows
+from ledger.store import MemoryStore, prefix_stop
 from primitives.block import CommittedBlock
 from primitives.encoding import decode, encode
-from primitives.ids import Hash, View
+from primitives.errors import StorageError
+from primitives.ids import Hash, Height, View
 from primitives.notes import COSIGNATURE_V1, Checkpoint, NoteKey, assemble_note, cosign, sign_note
 from primitives.votes import QuorumCertificate
 from tests.ledger.chain_fixtures import KINDS, Ledger, key_of
@@ -47,7 +50,7 @@ def changed(all_rows: Rows, key: bytes, value: bytes | None) -> MemoryStore:
 def damage_of(store: MemoryStore, ledger: Ledger) -> Damaged | None:
     """Return what fsck finds."""
     try:
-        for _ in verify_all(store, ledger.genesis, KINDS, secret=SECRET):
+        for _ in verify_all(store, ledger.genesis, KINDS):
             pass
     except Damaged as found:
         return found
@@ -90,7 +93,7 @@ def test_a_batch_that_is_no_batch_is_named_with_its_block(good: tuple[Ledger, Ro
 
 def test_good_store_passes_block_by_block(good: tuple[Ledger, Rows]) -> None:
     ledger, _ = good
-    progress = list(verify_all(ledger.store, ledger.genesis, KINDS, secret=SECRET))
+    progress = list(verify_all(ledger.store, ledger.genesis, KINDS))
     assert [(item.height, item.height_max) for item in progress] == [(height, 4) for height in range(5)]
     assert sum(item.event_count for item in progress) == ledger.chain.log_size - 5
     assert [item.batch_count for item in progress] == [0, 2, 2, 2, 2]
@@ -109,8 +112,8 @@ def test_damage_of_any_row_is_found(damage: str, good: tuple[Ledger, Rows]) -> N
     ledger, all_rows = good
     kinds, missed = set(), []
     for number, (key, value) in enumerate(sorted(all_rows.items())):
-        # Positions and nodes are many and alike: a sample of them is enough.
-        if key[:1] in b"pn" and number % 41:
+        # Nodes are many and alike: a sample of them is enough.
+        if key[:1] == b"n" and number % 41:
             continue
         # What a checkpoint's signatures must be is the policy's affair, and one that is gone is no damage.
         if key[:1] == b"c" and damage != "row cut":
@@ -119,7 +122,7 @@ def test_damage_of_any_row_is_found(damage: str, good: tuple[Ledger, Rows]) -> N
         if damage_of(changed(all_rows, key, DAMAGES[damage](value)), ledger) is None:
             missed.append(key)
     assert missed == []
-    assert kinds >= {b"b", b"x", b"h", b"B", b"W", b"p", b"t", b"q", b"s", b"n", b"M", b"L", b"m"}
+    assert kinds >= {b"b", b"x", b"h", b"B", b"W", b"t", b"q", b"s", b"n", b"M", b"L", b"m"}
 
 
 @pytest.mark.parametrize("height", [1, 3])
@@ -130,7 +133,7 @@ def test_first_bad_block_is_named(damage: str, height: int, good: tuple[Ledger, 
     store = changed(all_rows, key, DAMAGES[damage](all_rows[key]))
     passed = []
     with pytest.raises(Damaged) as found:
-        passed += [item.height for item in verify_all(store, ledger.genesis, KINDS, secret=SECRET)]
+        passed += [item.height for item in verify_all(store, ledger.genesis, KINDS)]
     assert found.value.height == height
     assert f"block {height}" in str(found.value)
 
@@ -171,7 +174,7 @@ STRAY = {
     "block": (rows.block_key(9), "number of rows of kind b"),
     "block hash": (rows.block_hash_key(bytes(32)), "number of rows of kind h"),
     "execution": (rows.execution_key(9), "number of rows of kind x"),
-    "position": (b"p" + bytes(16) + rows.position_bytes(1, 0), "is one too many"),
+    "position, as older stores have": (b"p" + bytes(16) + rows.position_bytes(1, 0), "of no known kind"),
     "tile": (rows.tile_key(b"", 0, 99), "number of rows of kind t"),
     "leaf of a batch log": (rows.batch_leaf_key("bank-a", 99), "number of rows of kind L"),
     "batch": (rows.batch_key(bytes(32)), "number of rows of kind B"),
@@ -199,9 +202,9 @@ def test_ordered_batch_that_is_marked_as_waiting_is_found(good: tuple[Ledger, Ro
 
 def test_store_without_rows_is_no_problem(good: tuple[Ledger, Rows]) -> None:
     store = MemoryStore()
-    assert list(verify_all(store, good[0].genesis, KINDS, secret=SECRET)) == []
+    assert list(verify_all(store, good[0].genesis, KINDS)) == []
     store.write([(rows.FORMAT_KEY, rows.FORMAT_VERSION)], sync=True)
-    assert list(verify_all(store, good[0].genesis, KINDS, secret=SECRET)) == []
+    assert list(verify_all(store, good[0].genesis, KINDS)) == []
 
 
 def test_store_is_only_read(good: tuple[Ledger, Rows]) -> None:
@@ -211,7 +214,7 @@ def test_store_is_only_read(good: tuple[Ledger, Rows]) -> None:
     assert damage_of(store, ledger) is None
     assert store.rows() == all_rows
     real = MemoryStore()
-    Shadow(real, SECRET).write([(rows.TIP_KEY, b"x")], sync=True)
+    Shadow(real).write([(rows.TIP_KEY, b"x")], sync=True)
     assert real.rows() == {}
     assert set(COUNTED) - {b"E"} <= {key[:1] for key in all_rows}, "E is that of stores from a snapshot alone"
 
@@ -298,31 +301,46 @@ def test_block_of_another_place_is_found(good: tuple[Ledger, Rows]) -> None:
     assert (found.height, "does not follow" in str(found)) == (2, True)
 
 
-def test_a_position_that_is_missing_moved_or_too_many_is_named_with_its_block(good: tuple[Ledger, Rows]) -> None:
-    ledger, all_rows = good
-    held = sorted(key for key in all_rows if key[:1] == b"p")
-    third = next(key for key in held if rows.parse_position(key[-8:])[0] == 3)
-    moved = third[:-2] + (rows.parse_position(third[-8:])[1] ^ 1).to_bytes(2, "big")
-    beyond = third[:-8] + rows.position_bytes(99, 0)
-    outside = third[:-2] + (60_000).to_bytes(2, "big")
-    for change, height, what in (
-        ({third: None}, 3, "is missing"),
-        ({third: b"x"}, 3, "is another"),
-        ({third: None, moved: b""}, 3, "is missing"),
-        ({moved: b""}, None, "is one too many"),
-        ({beyond: b""}, None, "is one too many"),
-        ({outside: b""}, None, "is one too many"),
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_place_in_the_index_that_is_missing_moved_or_too_many_is_named(
+    packed: bool, good: tuple[Ledger, Rows], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, _ = good
+    if packed:
+        monkeypatch.setattr("ledger.indexes.FRESH_BLOCKS", 1)
+    reader, index = LedgerReader(ledger.store, ledger.genesis), MemoryStore()
+    IndexFollower(index, reader).follow(FRESH_BLOCKS)
+    check_positions(reader, index, secret=SECRET)
+    kind = b"re" if packed else fresh_prefix(EVENTS)
+    key, value = max(index.iterate(kind, prefix_stop(kind)))
+    first = value[:24]
+    moved = first[:-2] + (int.from_bytes(first[-2:], "big") ^ 1).to_bytes(2, "big")
+    beyond = first[:-8] + rows.position_bytes(99, 0)
+    for change, what in (
+        (value[24:], "is missing"),
+        (moved + value[24:], "is missing"),
+        (first + beyond + value[24:], "is one too many"),
+        (first + value, "is one too many"),
     ):
-        store = MemoryStore()
-        store.write([*all_rows.items(), *change.items()], sync=True)
-        with pytest.raises(Damaged, match=what) as found:
-            list(verify_all(store, ledger.genesis, KINDS, secret=SECRET))
-        assert found.value.height == height
+        damaged = MemoryStore()
+        damaged.write([*index.rows().items(), (key, change or None)], sync=True)
+        with pytest.raises(StorageError, match=f"{what}|out of order|a run is cut" if packed else what):
+            check_positions(reader, damaged, secret=SECRET)
 
 
-def test_sums_of_keys_know_no_order_and_differ_for_other_sets_and_secrets() -> None:
-    def sum_of(keys: list[bytes], secret: bytes = SECRET) -> KeySum:
-        made = KeySum(secret)
+def test_an_index_above_the_chain_is_not_judged(good: tuple[Ledger, Rows]) -> None:
+    ledger, all_rows = good
+    index = MemoryStore()
+    IndexFollower(index, LedgerReader(ledger.store, ledger.genesis)).follow(FRESH_BLOCKS)
+    above = MemoryStore()
+    above.write([*index.rows().items(), (REACHED_KEY, encode(Reached(Height(99), Hash(bytes(32)))))], sync=True)
+    check_positions(LedgerReader(changed(all_rows, b"z", None), ledger.genesis), above, secret=SECRET)
+    assert above.rows() != index.rows()
+
+
+def test_sums_of_entries_know_no_order_and_differ_for_other_sets_and_secrets() -> None:
+    def sum_of(keys: list[bytes], secret: bytes = SECRET) -> EntrySum:
+        made = EntrySum(secret)
         for key in keys:
             made.add(key)
         return made

@@ -11,8 +11,9 @@ from ledger.batches import build_batch, parse_batch
 from ledger.certificate_bodies import Accept, Apply, Grant, Product, Review, SiteCheck, Suspend, TypeTest
 from ledger.chain import Chain
 from ledger.events import Event
+from ledger.index_places import REACHED_KEY
 from ledger.index_reader import IndexReader
-from ledger.indexes import FRESH_BLOCKS, INDEX_FORMAT_KEY, REACHED_KEY, IndexFollower, index_rows
+from ledger.indexes import FRESH_BLOCKS, INDEX_FORMAT_KEY, IndexFollower, index_rows
 from ledger.packed_map import PackedMap, entries_in
 from ledger.payments import AgentRecord, AgentRole, AgentScheme, Channel, PaymentStatement, Side, Status
 from ledger.reader import LedgerReader
@@ -177,8 +178,11 @@ def test_granted_certificates_are_listed_with_the_events_of_their_application() 
     assert network.answers.certificates(holder=None, after=None, count=9, descending=False) == []
     for height in (6, 7):
         batches, rejected = network.reader.recorded_batches(height)
+        header = network.reader.header(height)
+        assert header is not None
+        ids = network.reader.log.leaf_hashes(header.first_index, header.first_index + header.event_count)
         assert rejected == {0}
-        network.index.write(index_rows(height, batches, frozenset()), sync=True)
+        network.index.write(index_rows(height, ids, batches, frozenset()), sync=True)
     listed = network.answers.certificates
     assert listed(holder="bank-a", after=None, count=9, descending=False) == [NUMBER, "FTP-2026-06-000002"]
     assert listed(holder=None, after=NUMBER, count=9, descending=False) == ["FTP-2026-06-000002"]
@@ -212,7 +216,9 @@ def test_blocks_that_are_handed_over_are_indexed_as_those_read_from_the_store(ne
         assert block is not None
         batches = [network.chain.get_batch(batch_hash) for batch_hash in block.batch_hashes]
         rejected = frozenset(index for index, _ in network.reader.rejected(height))
-        follower.offer(block.hash, [batch for batch in batches if batch is not None], rejected)
+        first = block.header.first_index
+        ids = network.reader.log.leaf_hashes(first, first + block.header.event_count)
+        follower.offer(block.hash, ids, [batch for batch in batches if batch is not None], rejected)
     while follower.follow():
         pass
     network.follow()

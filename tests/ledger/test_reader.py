@@ -9,6 +9,7 @@ import pytest
 from ledger.events import event_id
 from ledger.genesis import validator_set
 from ledger.handovers import first_span
+from ledger.indexes import IndexFollower
 from ledger.reader import CHECKPOINTS_KEPT, LedgerReader, checkpoint_rows
 from ledger.rows import checkpoint_key, state_row_key
 from ledger.smt import verify_state
@@ -253,10 +254,36 @@ def test_event_that_stands_twice_counts_where_it_was_applied(ledger: Ledger, rea
     assert first.outcomes[1].rule == "expires_too_late"
 
 
+def test_an_event_is_found_wherever_the_index_stands(ledger: Ledger, reader: LedgerReader) -> None:
+    expected: dict[bytes, list[tuple[int, int]]] = {}
+    for height in range(1, ledger.chain.height + 1):
+        header = reader.header(height)
+        assert header is not None
+        for index in range(header.event_count):
+            leaf = reader.log.leaf_hash(header.first_index + index)
+            expected.setdefault(leaf, []).append((height, index))
+        own_leaf = header.hash()
+        assert list(reader.positions(own_leaf)) == [], "a header is no event"
+    index = MemoryStore()
+    follower = IndexFollower(index, reader)
+    beside = LedgerReader(ledger.store, ledger.genesis, index)
+    while True:
+        for leaf, places in expected.items():
+            assert [(place.height, place.index) for place in beside.positions(leaf)] == places
+        assert list(beside.positions(bytes(32))) == []
+        if not follower.follow(1):
+            break
+    assert follower.height == ledger.chain.height
+
+
 def test_ids_that_share_their_first_bytes_are_told_apart(ledger: Ledger, reader: LedgerReader) -> None:
     view = reader.event_at(1, 0)
     assert view is not None
-    assert reader.event(view.id[:16] + bytes(16)) is None
+    index = MemoryStore()
+    IndexFollower(index, reader).follow()
+    for each in (reader, LedgerReader(ledger.store, ledger.genesis, index)):
+        assert each.event(view.id) == view
+        assert each.event(view.id[:16] + bytes(16)) is None
 
 
 def test_batch_of_an_event_is_at_hand_for_receipts(reader: LedgerReader) -> None:

@@ -13,7 +13,8 @@ from ledger.chain import Chain
 from ledger.completeness import verify_completeness
 from ledger.completeness_reading import make_completeness
 from ledger.handovers import spans_of
-from ledger.indexes import REACHED_KEY, IndexFollower, Reached
+from ledger.index_places import REACHED_KEY, Reached
+from ledger.indexes import IndexFollower
 from ledger.log_tiles import TileReader
 from ledger.reader import LedgerReader
 from ledger.receipts import make_receipt, verify

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger import rows
+from ledger import store_leveldb
 from ledger.rows import FORMAT_KEY
 from ledger.store import MERGED_ROWS_MAX, MemoryStore, StagedStore, Store, prefix_stop
 from ledger.store_leveldb import LevelDBStore
@@ -166,13 +166,14 @@ def test_store_of_a_format_that_no_release_names_is_refused(tmp_path: Path, name
 def test_store_of_an_older_format_that_is_read_becomes_one_of_the_newest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows, "FORMATS_READ", (0, 1))
+    monkeypatch.setattr(store_leveldb, "DROPPED_A_WRITE", 2)
     store = LevelDBStore(tmp_path / "db")
-    store.write([(FORMAT_KEY, b"chainnode-ledger/0"), (b"a", b"1")], sync=True)
+    dropped = [(b"p" + bytes([number]), b"") for number in range(5)]
+    store.write([(FORMAT_KEY, b"chainnode-ledger/1"), (b"a", b"1"), (b"q", b"2"), *dropped], sync=True)
     store.close()
     store = LevelDBStore(tmp_path / "db")
-    assert store.get(FORMAT_KEY) == b"chainnode-ledger/1"
-    assert store.get(b"a") == b"1"
+    held = {FORMAT_KEY: b"chainnode-ledger/2", b"a": b"1", b"q": b"2"}
+    assert dict(store.iterate(b"\0", b"\xff")) == held, "rows of kinds that are no more are gone"
     store.close()
 
 

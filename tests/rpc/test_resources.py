@@ -7,6 +7,7 @@ import json
 import pytest
 
 from ledger import rows
+from ledger.log_tiles import TileReader
 from primitives.encoding import encode
 from primitives.hashing import leaf_hash
 from primitives.ids import Height
@@ -125,6 +126,7 @@ async def test_a_tile_before_the_base_is_said_to_be_pruned(client, node) -> None
     height = int(node.chain.height)
     node.store.write([(rows.BASE_KEY, encode(rows.BaseRow(Height(height), Height(1))))], sync=True)
     node.store.write([(rows.tile_key(b"", 0, 0), None)], sync=True)
+    node.reader.log = TileReader(node.store)  # as after a restart
     status, body, _ = await client.get("/tile/0/000")
     assert status == 404
     assert json.loads(body)["error"]["data"]["reason"] == "pruned"
