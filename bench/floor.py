@@ -37,6 +37,9 @@ STAND_ALONE_BATCHES = 400
 STAND_ALONE_LONE = 20_000
 TILE = 256
 TAG = b"chainnode/v1/batch\0"
+RUN_ENTRIES = 16_384
+RUN_BLOCKS = 64
+ROW_ENTRIES = 170
 NUMBERED_BYTES_MIN = 4096
 
 Text = Annotated[str, Meta(min_length=1, max_length=64)]
@@ -230,8 +233,9 @@ class Stores:
             compression=None,
         )
         self.index: Any = plyvel.DB(  # Any: as above
-            f"{directory}.index", create_if_missing=True, write_buffer_size=8 << 20, compression=None
+            f"{directory}.index", create_if_missing=True, write_buffer_size=4 << 20, compression=None
         )
+        self.maps = (Packed(b"e"), Packed(b"u"))
 
     def settle(self) -> None:
         """Wait until compaction rests."""
@@ -242,6 +246,34 @@ class Stores:
         """Close both."""
         self.ledger.close()
         self.index.close()
+
+
+class Packed:
+    """A map from 16 bytes to places, kept as the node keeps it, but for the merging of its runs."""
+
+    def __init__(self, name: bytes) -> None:
+        self._name = name
+        self._fresh: list[bytes] = []
+        self._entries: list[bytes] = []
+        self._runs = 0
+
+    def rows(self, entries: list[bytes], place: bytes) -> list[tuple[bytes, bytes | None]]:
+        """Return a block's row; and where there is enough for a run, its rows and the end of those of the blocks."""
+        if not entries:
+            return []
+        entries.sort()
+        self._entries += entries
+        self._fresh.append(b"f" + self._name + place)
+        rows: list[tuple[bytes, bytes | None]] = [(self._fresh[-1], b"".join(entries))]
+        if len(self._entries) >= RUN_ENTRIES or len(self._fresh) >= RUN_BLOCKS:
+            self._entries.sort()
+            prefix = b"r" + self._name + self._runs.to_bytes(4, "big")
+            for start in range(0, len(self._entries), ROW_ENTRIES):
+                part = self._entries[start : start + ROW_ENTRIES]
+                rows.append((prefix + part[0], b"".join(part)))
+            rows += [(key, None) for key in self._fresh]
+            self._entries, self._fresh, self._runs = [], [], self._runs + 1
+        return rows
 
 
 class Block:
@@ -297,7 +329,7 @@ class Block:
         return True
 
     def write(self, stores: Stores, log: Log, height: int, steps: Steps) -> None:
-        """Grow the log and write all rows: bodies, then positions, tiles and the block, both synced; then the index."""
+        """Grow the log and write all rows: bodies, then tiles and the block, both synced; then the index."""
         with stores.ledger.write_batch(sync=stores.sync) as write:
             for index, (key, raw) in enumerate(zip(self.keys, self.raws, strict=True)):
                 if len(raw) < NUMBERED_BYTES_MIN:
@@ -311,26 +343,27 @@ class Block:
         root = log.root()
         steps.done("log_tree")
         place = height.to_bytes(6, "big")
-        places = [place + number.to_bytes(2, "big") for number in range(len(self.ids))]
-        rows = [b"p" + event_id[:16] + at for event_id, at in zip(self.ids, places, strict=True)]
-        steps.done("rows")
         with stores.ledger.write_batch(sync=stores.sync) as write:
-            put = write.put
-            for row in rows:
-                put(row, b"")
             for key, value in tiles:
-                put(key, value)
-            put(b"b" + height.to_bytes(8, "big"), root + b"".join(self.keys))
+                write.put(key, value)
+            write.put(b"b" + height.to_bytes(8, "big"), root + b"".join(self.keys))
         steps.done("write")
-        self._write_index(stores.index, places, steps)
+        self._write_index(stores, place, steps)
 
-    def _write_index(self, index: Any, places: list[bytes], steps: Steps) -> None:  # Any: plyvel, as above
-        """Write the rows by which a payment is found again; they can be made anew: nothing waits for the disk."""
-        rows = [b"u" + body.uetr + at for body, at in zip(self.bodies, places, strict=True) if body.uetr]
+    def _write_index(self, stores: Stores, place: bytes, steps: Steps) -> None:
+        """Write the rows by which events and payments are found again; as they can be made anew, nothing waits."""
+        places = [place + number.to_bytes(2, "big") for number in range(len(self.ids))]
+        ids, uetrs = stores.maps
+        rows = ids.rows([event_id[:16] + at for event_id, at in zip(self.ids, places, strict=True)], place)
+        pairs = zip(self.bodies, places, strict=True)
+        rows += uetrs.rows([body.uetr + at for body, at in pairs if body.uetr], place)
         steps.done("index_rows")
-        with index.write_batch() as write:
-            for row in rows:
-                write.put(row, b"")
+        with stores.index.write_batch() as write:
+            for key, value in rows:
+                if value is None:
+                    write.delete(key)
+                else:
+                    write.put(key, value)
         steps.done("index_write")
 
 

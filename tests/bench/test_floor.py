@@ -71,9 +71,19 @@ def test_every_row_of_a_block_is_written(source: BenchSource, tmp_path: Path) ->
     run(read_frames(tmp_path / "batches"), str(tmp_path / "store"), 2)
     with plyvel.DB(str(tmp_path / "store")) as ledger, plyvel.DB(str(tmp_path / "store.index")) as index:
         kinds = [key[:1] for key in ledger.iterator(include_value=False)]
-        assert (kinds.count(b"B"), kinds.count(b"p"), kinds.count(b"b")) == (3, 6, 2)
-        assert [key[-8:] for key in index.iterator(include_value=False)].count((1).to_bytes(6, "big") + bytes(2)) == 1
-        assert sum(1 for _ in index) == 6
+        assert (kinds.count(b"B"), kinds.count(b"b")) == (3, 2)
+        entries = {key: len(value) // 24 for key, value in index}
+        first, second = (height.to_bytes(6, "big") for height in (1, 2))
+        assert entries == {b"fe" + first: 5, b"fe" + second: 1, b"fu" + first: 5, b"fu" + second: 1}
+
+
+def test_enough_entries_become_a_run(monkeypatch: pytest.MonkeyPatch, source: BenchSource, tmp_path: Path) -> None:
+    monkeypatch.setattr("bench.floor.RUN_ENTRIES", 5)
+    write_frames(tmp_path / "batches", [source.batch(2), source.batch(3), source.batch(1)])
+    run(read_frames(tmp_path / "batches"), str(tmp_path / "store"), 2)
+    with plyvel.DB(str(tmp_path / "store.index")) as index:
+        entries = [(key[:2], len(value) // 24) for key, value in index]
+    assert entries == [(b"fe", 1), (b"fu", 1), (b"re", 5), (b"ru", 5)]
 
 
 def test_a_batch_whose_events_are_not_its_roots_stops_the_floor(source: BenchSource, tmp_path: Path) -> None:

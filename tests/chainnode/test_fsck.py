@@ -32,11 +32,12 @@ from ledger.event_json import body_from_json
 from ledger.events import Event
 from ledger.fsck import NoSuchStart
 from ledger.genesis import Genesis, validator_set
-from ledger.index_places import REACHED_KEY
+from ledger.index_places import EVENTS, REACHED_KEY, fresh_prefix
 from ledger.indexes import INDEX_FORMAT_KEY, IndexFollower
 from ledger.reader import LedgerReader, checkpoint_rows
 from ledger.receipts import assemble_checkpoint
 from ledger.rows import block_key, checkpoint_key, witness_key
+from ledger.store import prefix_stop
 from ledger.store_leveldb import LevelDBStore
 from primitives.encoding import Record, encode
 from primitives.errors import StorageError
@@ -356,6 +357,15 @@ def test_a_damaged_index_is_found_with_what_to_do(sound: Sound, index: Path) -> 
     report = sound.check()
     assert (report.problem, report.keys) == ("", 6)
     assert report.index_rows > 2 * BLOCKS
+    opened = LevelDBStore(index)
+    prefix = fresh_prefix(EVENTS)
+    key, value = next(opened.iterate(prefix, prefix_stop(prefix)))
+    opened.write([(key, None)], sync=True)
+    opened.close()
+    assert "the index is damaged, event" in sound.check().problem
+    opened = LevelDBStore(index)
+    opened.write([(key, value)], sync=True)
+    opened.close()
     (index / "CURRENT").write_bytes(b"x")
     assert "index.ldb: the store is damaged, CURRENT at offset 0" in sound.check().problem
     shutil.rmtree(index)
