@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -18,6 +19,7 @@ from ledger.batch_headers import BATCH_EVENTS_MAX
 from ledger.batches import BATCH_SIZE_MAX, DECODING_ERRORS
 from ledger.event_json import body_from_json
 from ledger.events import REFERENCE_SIZE
+from ledger.outcomes import APPLIED
 from ledger.payments import PAYMENT_STATEMENT
 from ledger.statements_json import STATEMENT_SCHEMA, StatementJson, bytes_of_hex, quick_bodies
 from ledger.times import parse_time
@@ -234,11 +236,23 @@ def _placed(error: InputError, place: str) -> RpcError:
 
 
 def _answer(services: Services, results: list[SubmitResult]) -> SubmitAnswer:
-    return SubmitAnswer([submitted(result) for result in results], int(tip_of(services).height))
+    return SubmitAnswer(submitted(results), int(tip_of(services).height))
 
 
-def submitted(result: SubmitResult) -> SubmittedResult:
-    """Return one event's standing as JSON has it."""
+def submitted(results: Sequence[SubmitResult]) -> list[SubmittedResult]:
+    """Return each event's standing as JSON has it; nearly all were applied, which is told without looking further."""
+    return [
+        SubmittedResult(result.event_id.hex(), result.status, _APPLIED, result.height, result.index, None, None, False)
+        if result.outcome is APPLIED
+        else _submitted(result)
+        for result in results
+    ]
+
+
+_APPLIED = outcome_result(APPLIED)
+
+
+def _submitted(result: SubmitResult) -> SubmittedResult:
     refusal = result.refusal
     return SubmittedResult(
         result.event_id.hex(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,13 @@ import pytest
 
 from ledger.batches import BATCH_EVENTS_MAX, check_event
 from ledger.event_json import event_to_json
+from ledger.outcomes import APPLIED, Outcome
 from primitives.encoding import decode, encode
+from primitives.ids import Hash, Height
+from rpc import jsonrpc
 from rpc.errors import Code, RpcError
+from rpc.methods.submit import submitted
+from rpc.ports import Refusal, SubmitResult, SubmitStatus
 
 REFERENCE = "00" * 16
 
@@ -215,3 +221,29 @@ async def test_a_refused_event_of_several_is_told_beside_the_others(client, node
     answer = await client.call("ledger_submit", {"events": [as_json(node, 0), expired]}, token=token)
     assert [event["outcome"]["applied"] for event in answer["events"]] == [True, False]
     assert answer["events"][1]["outcome"]["rule"] == "expired"
+
+
+def test_events_that_were_applied_are_answered_as_all_others_are() -> None:
+    same = Outcome(APPLIED.code, APPLIED.rule, APPLIED.detail)
+    broken = Outcome(1, "expired", "at noon")
+    results = [
+        SubmitResult(Hash(bytes([index] * 32)), SubmitStatus.COMMITTED, outcome, Height(9), index)
+        for index, outcome in enumerate([APPLIED, same, broken])
+    ]
+    refusal = Refusal("number_used", "taken", retryable=True)
+    results.append(SubmitResult(Hash(bytes(32)), SubmitStatus.REFUSED, refusal=refusal))
+    first, second, third, last = (json.loads(jsonrpc.encode(row)) for row in submitted(results))
+    applied = {"applied": True, "rule": None, "detail": None}
+    place = {
+        "status": "Committed",
+        "outcome": applied,
+        "height": 9,
+        "reason": None,
+        "message": None,
+        "retryable": False,
+    }
+    assert first == {"id": "00" * 32, "index": 0, **place}
+    assert second == {"id": "01" * 32, "index": 1, **place}
+    assert third["outcome"] == {"applied": False, "rule": "expired", "detail": "at noon"}
+    told = {"outcome": None, "height": None, "index": None, "reason": "number_used", "message": "taken"}
+    assert last == {"id": "00" * 32, "status": "Refused", "retryable": True, **told}
