@@ -17,7 +17,6 @@ may be lost when both change a word: the worker fills one of its own, which the 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from typing import Final
@@ -31,11 +30,11 @@ from ledger.seen import MEMORY_BYTES_MAX, Seen
 from primitives.errors import StorageError
 from primitives.ids import HASH_BYTES, EventId
 
-TILES_A_STEP: Final = 16
-"""About a millisecond of reading and adding."""
+TILES_A_STEP: Final = 8
+"""About half a millisecond of reading and adding, after which the loop goes on."""
 
-PAUSE_S: Final = 0.005
-"""Between two steps: they take a fifth of one core's time, 10 million events are read in about twenty seconds."""
+PAUSE_S: Final = 0.0025
+"""Between two steps: they take about a fifth of one core's time."""
 
 FILLED_BYTES_MAX: Final = MEMORY_BYTES_MAX // 2
 """The other half is left for what is committed from then on."""
@@ -106,5 +105,4 @@ class KnownEvents:
                 raise StorageError("hashes missing from a log", where=f"tile 0/{tile}", got=len(hashes))
             older.add_hashes(hashes)
             tile += 1
-            time.sleep(0)  # let the loop go on
         return tile

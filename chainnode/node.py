@@ -125,8 +125,7 @@ class Node:
             log.error("voting_key_without_its_log", hint="this node follows without a vote until it is re-admitted")
         if self.wal.torn_bytes:
             log.warning("torn_tail_cut", bytes=self.wal.torn_bytes)
-        self.index_store = LevelDBStore(home.index, write_buffer_bytes=INDEX_WRITE_BUFFER_BYTES, remedy=BUILD_AGAIN)
-        self.reader = LedgerReader(self._store, self.genesis, self.index_store)
+        self._open_index()
         self.core = NodeCore(
             name=config.node.name,
             chain=chain,
@@ -154,9 +153,6 @@ class Node:
         self._linked_for = self._link_terms()
         network = network_config(home, config, self.genesis, self.links)
         self.network = PeerNetwork(network, self, random=random.SystemRandom(), metrics=self.metrics)
-        reached = reached_of(self.index_store)
-        self._indexed = None if reached is None else reached.height
-        self.index = IndexFollower(self.index_store, self.reader)
         self.archive = ArchiveKeeper(
             store=database,
             reader=self.reader,
@@ -172,6 +168,16 @@ class Node:
         self.view = LiveNodeView(self)
         self._told_keys: list[KeyFault] = []
         self._tell_keys()
+
+    def _open_index(self) -> None:
+        """Open the index, and begin it anew where it is not of this chain, before anybody reads by it."""
+        self.index_store = LevelDBStore(
+            self.home.index, write_buffer_bytes=INDEX_WRITE_BUFFER_BYTES, remedy=BUILD_AGAIN
+        )
+        self.reader = LedgerReader(self._store, self.genesis, self.index_store)
+        reached = reached_of(self.index_store)
+        self._indexed = None if reached is None else reached.height
+        self.index = IndexFollower(self.index_store, self.reader)
 
     def _open_outbox(self) -> tuple[SourceOutbox | None, ChainError | None]:
         """Return the outbox of the gateway's key, or why there is none: no reason for a validator not to start."""

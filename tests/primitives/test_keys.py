@@ -233,8 +233,11 @@ def test_another_thread_runs_while_a_signature_is_verified() -> None:
     signature = key.sign(message)
     turns: list[int] = []
 
+    both = threading.Barrier(2)
+
     def verify_many(mine: int) -> None:
-        for _ in range(200):
+        both.wait()
+        for _ in range(1_000):
             verify(key.public, message, signature)
             turns.append(mine)
 
