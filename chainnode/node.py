@@ -68,7 +68,7 @@ INDEX_BLOCKS_A_STEP: Final = 8
 INDEX_GATHER_S: Final = 0.03
 ARCHIVE_RETRY_S: Final = 30.0
 # Its rows are tiny and random: a larger buffer costs more at each insertion, and seconds when it is read at a start.
-INDEX_WRITE_BUFFER_BYTES: Final = 4 * 1024 * 1024
+INDEX_WRITE_BUFFER_BYTES: Final = 16 * 1024 * 1024
 
 log = structlog.get_logger("node")
 
