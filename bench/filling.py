@@ -239,7 +239,7 @@ def wait_until_quiet(path: Path, quiet_s: float) -> None:
     began = since = time.monotonic()
     before = set[str]()
     while time.monotonic() - since < quiet_s and time.monotonic() - began < QUIET_TIMEOUT_S:
-        now = {file.name for file in path.glob("*.ldb")}
+        now = {str(file) for file in path.rglob("*.ldb")}
         if now != before:
             before, since = now, time.monotonic()
         time.sleep(POLL_S)
@@ -249,12 +249,13 @@ def copy_rows(source: Home, target: Home) -> None:
     """Give another home the same ledger and index. Tables never change once written, so links do for them."""
     for path, onto in ((ledger_of(source), ledger_of(target)), (source.index, target.index)):
         shutil.rmtree(onto, ignore_errors=True)
-        onto.mkdir(parents=True)
-        for file in path.iterdir():
+        for file in path.rglob("*"):
+            copy = onto / file.relative_to(path)
+            copy.parent.mkdir(parents=True, exist_ok=True)
             if file.suffix == ".ldb":
-                os.link(file, onto / file.name)
-            elif file.name != "LOCK":
-                shutil.copy2(file, onto / file.name)
+                os.link(file, copy)
+            elif file.is_file() and file.name != "LOCK":
+                shutil.copy2(file, copy)
 
 
 def ledger_of(home: Home) -> Path:

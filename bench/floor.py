@@ -232,6 +232,9 @@ class Stores:
             bloom_filter_bits=10,
             compression=None,
         )
+        self.bodies: Any = plyvel.DB(  # Any: as above
+            f"{directory}.bodies", create_if_missing=True, write_buffer_size=32 << 20, compression=None
+        )
         self.index: Any = plyvel.DB(  # Any: as above
             f"{directory}.index", create_if_missing=True, write_buffer_size=4 << 20, compression=None
         )
@@ -240,11 +243,13 @@ class Stores:
     def settle(self) -> None:
         """Wait until compaction rests."""
         settle(self.ledger)
+        settle(self.bodies)
         settle(self.index)
 
     def close(self) -> None:
         """Close both."""
         self.ledger.close()
+        self.bodies.close()
         self.index.close()
 
 
@@ -330,14 +335,16 @@ class Block:
 
     def write(self, stores: Stores, log: Log, height: int, steps: Steps) -> None:
         """Grow the log and write all rows: bodies, then tiles and the block, both synced; then the index."""
+        numbers = [(height << 16 | index).to_bytes(8, "big") for index in range(len(self.raws))]
+        large = [len(raw) >= NUMBERED_BYTES_MIN for raw in self.raws]
+        if any(large):  # in order of arrival, and apart, so that LevelDB need not merge them
+            with stores.bodies.write_batch(sync=stores.sync) as write:
+                for number, raw, is_large in zip(numbers, self.raws, large, strict=True):
+                    if is_large:
+                        write.put(b"d" + number, raw)
         with stores.ledger.write_batch(sync=stores.sync) as write:
-            for index, (key, raw) in enumerate(zip(self.keys, self.raws, strict=True)):
-                if len(raw) < NUMBERED_BYTES_MIN:
-                    write.put(b"B" + key, raw)
-                else:  # in order of arrival, which LevelDB need not merge
-                    number = (height << 16 | index).to_bytes(8, "big")
-                    write.put(b"B" + key, number)
-                    write.put(b"d" + number, raw)
+            for key, number, raw, is_large in zip(self.keys, numbers, self.raws, large, strict=True):
+                write.put(b"B" + key, number if is_large else raw)
         steps.done("write")
         tiles = log.extend(self.ids)
         root = log.root()

@@ -241,7 +241,7 @@ class Mover:
 def size_on_disk(path: Path) -> int:
     """Return the bytes that the files of a directory take on the disk, by the blocks that the file system gave them."""
     total = 0
-    for item in path.iterdir():
+    for item in path.rglob("*"):
         try:
             total += item.stat().st_blocks * 512
         except FileNotFoundError:

@@ -135,7 +135,7 @@ def checkpoint_note(genesis: Genesis, last: LastPart, log_key: SigningKey) -> st
 
 def _sync_all(path: Path) -> None:
     """Return when every file of a store is on the disk: most of its rows were written without waiting for it."""
-    for file in path.iterdir():
+    for file in path.rglob("*"):  # directories too
         fd = os.open(file, os.O_RDONLY)
         try:
             os.fsync(fd)

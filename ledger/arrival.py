@@ -3,7 +3,8 @@
 A batch is named by its hash, so its row would lie anywhere among all others, and LevelDB would write it anew with each
 merge of tables there, the more often the larger the store is. Numbered rows come in order: their tables are moved
 from level to level as they are. The row under the batch's hash then holds the number alone. Here: the two rows, and
-which is which. Pure; `ledger.store_leveldb` puts them in the place of one, and nobody above it sees them apart.
+which is which. Pure; `ledger.store_leveldb` keeps bodies in a LevelDB of their own, since a table that holds them with
+other rows spans all keys and is merged with all others; nobody above it sees them apart.
 """
 
 from __future__ import annotations

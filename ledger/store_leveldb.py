@@ -24,6 +24,9 @@ BLOOM_BITS_A_KEY = 10
 OPEN_FILES_MAX = 256
 FILE_SIZE_MAX = 16 << 20
 DROPPED_A_WRITE = 10_000
+BODIES = "bodies"
+"""The directory of the bodies, in that of the store."""
+
 SEARCHED_BYTES_MAX = 64 << 20  # for the place of damage: some seconds
 FETCH_AGAIN = "move the directory away and start: the node fetches the chain again from its peers and verifies it"
 
@@ -38,6 +41,15 @@ def _plyvel() -> Any:  # Any: plyvel has no type information
             hint="install it anew; where it has no wheel, a C++ compiler and the package libleveldb-dev are needed",
         ) from None
     return plyvel
+
+
+class _Bodies:
+    """What a write does to bodies: those that come and go, by number, and the numbers that batches have after it."""
+
+    def __init__(self) -> None:
+        self.put: list[tuple[bytes, bytes]] = []
+        self.gone: list[bytes] = []
+        self.given: dict[bytes, bytes | None] = {}
 
 
 class LevelDBStore:
@@ -57,14 +69,31 @@ class LevelDBStore:
         """Open or create it; `remedy` is what an operator can do where it is damaged."""
         self.path = Path(path)
         self._remedy = remedy
-        plyvel = _plyvel()
-        self._write_batch_errors = plyvel.Error
+        self._sizes = write_buffer_bytes, cache_bytes
+        self._bodies: Any = None  # as `_open` returns
+        self._db = self._open(self.path)
+        self._write_batch_errors = _plyvel().Error
         try:
-            _check_begun(self.path, remedy)
-            _check_frames(self.path, remedy)
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._db = plyvel.DB(
-                os.fspath(self.path),
+            found = check_format(self.get(FORMAT_KEY), where=str(self.path))
+            if (self.path / BODIES).exists():
+                self._open_bodies()
+            self._numbers = numbers(self._newest_body())
+        except StorageError:
+            self.close()
+            raise
+        if not found:
+            self._drop_old_rows()
+            self.write([(FORMAT_KEY, FORMAT_VERSION)], sync=True)
+
+    def _open(self, path: Path) -> Any:  # Any: plyvel has no type information
+        plyvel = _plyvel()
+        write_buffer_bytes, cache_bytes = self._sizes
+        try:
+            _check_begun(path, self._remedy)
+            _check_frames(path, self._remedy)
+            path.mkdir(parents=True, exist_ok=True)
+            return plyvel.DB(
+                os.fspath(path),
                 create_if_missing=True,
                 paranoid_checks=True,
                 write_buffer_size=write_buffer_bytes,
@@ -75,16 +104,16 @@ class LevelDBStore:
                 compression=None,  # digests do not shrink, and each merge of tables would compress them anew
             )
         except (plyvel.Error, OSError) as error:
-            raise _opening_error(self.path, error, plyvel, remedy) from None
-        try:
-            found = check_format(self.get(FORMAT_KEY), where=str(self.path))
-            self._numbers = numbers(self._newest_body())
-        except StorageError:
-            self.close()
-            raise
-        if not found:
-            self._drop_old_rows()
-            self.write([(FORMAT_KEY, FORMAT_VERSION)], sync=True)
+            raise _opening_error(path, error, plyvel, self._remedy) from None
+
+    def _open_bodies(self) -> Any:  # Any: as above
+        """Return the LevelDB of the bodies, opened where it is not: apart, so that no table holds them with other rows.
+
+        A table of both spans all keys: LevelDB would merge it, and so all bodies, with every other table.
+        """
+        if self._bodies is None:
+            self._bodies = self._open(self.path / BODIES)
+        return self._bodies
 
     def _drop_old_rows(self) -> None:
         for kind in KINDS_DROPPED:
@@ -97,7 +126,7 @@ class LevelDBStore:
             value: bytes | None = self._db.get(key, verify_checksums=True)
             if value is None or not is_number(key, value):
                 return value
-            body: bytes | None = self._db.get(body_key(value), verify_checksums=True)
+            body = self._body(value)
             # Another thread may have deleted both rows between the two readings.
             gone = body is None and self._db.get(key, verify_checksums=True) != value
         except (self._write_batch_errors, RuntimeError) as error:
@@ -115,54 +144,69 @@ class LevelDBStore:
                 return
             with self._db.snapshot() as moment:
                 found = _rows_of(moment, start, stop, reverse)
-                yield from self._joined(moment, found) if touches(start, stop) else found
+                yield from self._joined(found) if touches(start, stop) else found
         except (self._write_batch_errors, RuntimeError) as error:
             raise _damage(self.path, error, self._remedy) from None
 
-    def _joined(
-        self, moment: Any, rows: Iterable[tuple[bytes, bytes]]
-    ) -> Iterator[tuple[bytes, bytes]]:  # Any: plyvel has no type information
-        """Yield rows, each batch's with its body for the number: bodies themselves are no rows to anybody else."""
+    def _joined(self, rows: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+        """Yield rows, each batch's with its body for the number; a batch that was deleted meanwhile is left out."""
         for key, value in rows:
-            if key[:1] == BODY:
-                continue
-            whole = moment.get(body_key(value), verify_checksums=True) if is_number(key, value) else value
-            if whole is None:
+            whole = self._body(value) if is_number(key, value) else value
+            if whole is not None:
+                yield key, whole
+            elif self._db.get(key, verify_checksums=True) == value:
                 raise self._body_missing(key)
-            yield key, whole
+
+    def _body(self, number: bytes) -> bytes | None:
+        body: bytes | None = None if self._bodies is None else self._bodies.get(body_key(number), verify_checksums=True)
+        return body
 
     def _body_missing(self, key: bytes) -> StorageError:
         what = f"the store is damaged, the body of batch {key[1:].hex()} is missing"
         return StorageError(what, where=str(self.path), hint=self._remedy)
 
     def write(self, puts: Iterable[Put], *, sync: bool) -> None:
-        """Write all rows in one LevelDB batch; with `sync` its log is flushed to the disk before this returns."""
-        given: dict[bytes, bytes | None] = {}
+        """Write all rows in one LevelDB batch; with `sync` its log is flushed to the disk before this returns.
+
+        Bodies are on the disk before the rows that name them, and go after these: what a crash leaves between is a body
+        that no row names.
+        """
+        rows: list[Put] = []
+        bodies = _Bodies()
         try:
-            batch = self._db.write_batch(sync=sync)
-            put, delete = batch.put, batch.delete
             for key, value in puts:
+                rows.append((key, self._placed(bodies, key, value)) if key[:1] == BATCH else (key, value))
+            if bodies.put:
+                self._write_bodies(bodies.put)
+            batch = self._db.write_batch(sync=sync or bool(bodies.gone))
+            put, delete = batch.put, batch.delete
+            for key, value in rows:
                 if value is None:
                     delete(key)
-                elif len(value) < NUMBERED_BYTES_MIN or key[:1] != BATCH:
+                else:
                     put(key, value)
-                if key[:1] == BATCH:
-                    self._place_body(batch, given, key, value)
             batch.write()
+            for number in bodies.gone:
+                self._open_bodies().delete(body_key(number))
         except (self._write_batch_errors, RuntimeError) as error:
             raise _damage(self.path, error, self._remedy) from None
 
-    def _place_body(self, batch: Any, given: dict[bytes, bytes | None], key: bytes, value: bytes | None) -> None:
-        """Write the body of a batch under a number, or delete it with its batch; `given` are those of this write."""
-        number = given[key] if key in given else self._number_of(key)
+    def _write_bodies(self, bodies: list[tuple[bytes, bytes]]) -> None:
+        write = self._open_bodies().write_batch(sync=True)
+        for number, body in bodies:
+            write.put(body_key(number), body)
+        write.write()
+
+    def _placed(self, bodies: _Bodies, key: bytes, value: bytes | None) -> bytes | None:
+        """Return what stands under a batch's hash, a number where its body is large; note what becomes of bodies."""
+        number = bodies.given[key] if key in bodies.given else self._number_of(key)
+        if number is not None:
+            bodies.gone.append(number)
+        bodies.given[key] = number = None
         if value is not None and len(value) >= NUMBERED_BYTES_MIN:
-            number = number or next(self._numbers)
-            batch.put(key, number)
-            batch.put(body_key(number), value)
-        elif number is not None:
-            batch.delete(body_key(number))
-            number = None
-        given[key] = number
+            bodies.given[key] = number = next(self._numbers)
+            bodies.put.append((number, value))
+        return value if number is None else number
 
     def _number_of(self, key: bytes) -> bytes | None:
         held: bytes | None = self._db.get(key, verify_checksums=True)
@@ -170,8 +214,10 @@ class LevelDBStore:
 
     def _newest_body(self) -> bytes | None:
         """Return the key of the newest body, None where there is none."""
+        if self._bodies is None:
+            return None
         try:
-            with self._db.iterator(
+            with self._bodies.iterator(
                 start=BODY, stop=prefix_stop(BODY), reverse=True, include_value=False, verify_checksums=True
             ) as keys:
                 newest: bytes | None = next(keys, None)
@@ -185,13 +231,15 @@ class LevelDBStore:
             self._db.compact_range(start=start, stop=stop)
             if touches(start, stop):
                 first, last = bodies_between(start, stop, self._newest_body())
-                self._db.compact_range(start=first, stop=last)
+                self._open_bodies().compact_range(start=first, stop=last)
         except (self._write_batch_errors, RuntimeError) as error:
             raise _damage(self.path, error, self._remedy) from None
 
     def close(self) -> None:
         """Release the directory; closing twice is allowed."""
         self._db.close()
+        if self._bodies is not None:
+            self._bodies.close()
 
 
 def _rows_of(
@@ -293,7 +341,7 @@ def _damage(path: Path, error: Exception, remedy: str) -> StorageError:
         return StorageError(
             "the store cannot be written", where=str(path), got=text, hint="make room, then start again"
         )
-    place = find_damage(path) or _missing(path, text)
+    place = find_damage(path) or _missing(path, text) or find_damage(path / BODIES)
     what = "the store is damaged or unusable" if place is None else f"the store is damaged, {place}"
     return StorageError(what, where=str(path), got=text, hint=remedy)
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import plyvel
 import pytest
 
 from ledger.arrival import BATCH, BODY, NUMBERED_BYTES_MIN, bodies_between, body_key, numbers
 from ledger.store import MemoryStore
-from ledger.store_leveldb import LevelDBStore
+from ledger.store_leveldb import BODIES, LevelDBStore
 from primitives.errors import StorageError
 
 LARGE = bytes(NUMBERED_BYTES_MIN)
@@ -28,8 +30,8 @@ def store(tmp_path: Path) -> Iterator[LevelDBStore]:
 def laid(store: LevelDBStore) -> dict[bytes, bytes]:
     """Return the rows as they lie in the files."""
     store.close()
-    with plyvel.DB(str(store.path)) as database:
-        return {key: value for key, value in database if key[:1] in (BATCH, BODY)}
+    with plyvel.DB(str(store.path)) as rows, plyvel.DB(str(store.path / BODIES), create_if_missing=True) as bodies:
+        return {key: value for key, value in (*rows, *bodies) if key[:1] in (BATCH, BODY)}
 
 
 def number(value: int) -> bytes:
@@ -101,7 +103,7 @@ def test_whatever_is_written_reads_as_from_a_store_in_memory(store: LevelDBStore
 def test_a_body_that_is_gone_from_the_disk_is_damage_and_no_missing_batch(store: LevelDBStore) -> None:
     store.write([(FIRST, LARGE)], sync=False)
     store.close()
-    with plyvel.DB(str(store.path)) as database:
+    with plyvel.DB(str(store.path / BODIES)) as database:
         database.delete(body_key(number(0)))
     again = LevelDBStore(store.path)
     with pytest.raises(StorageError, match=f"the body of batch {FIRST[1:].hex()} is missing"):
@@ -122,12 +124,74 @@ def test_a_batch_that_goes_while_it_is_read_is_a_missing_batch_and_no_damage(
             found: bytes | None = database.get(key, **settings)
             if key == FIRST and found is not None:
                 database.delete(FIRST)
-                database.delete(body_key(found))
+                store._bodies.delete(body_key(found))
             return found
 
     monkeypatch.setattr(store, "_db", Overtaken())
     assert store.get(FIRST) is None
     monkeypatch.undo()
+
+
+class Watched:
+    """A database that notes what is written to it, and whether that is synced."""
+
+    def __init__(self, opened: Any, name: str, noted: list[tuple[str, str, bool]]) -> None:
+        self._opened, self._name, self._noted = opened, name, noted
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._opened, name)
+
+    def write_batch(self, *, sync: bool) -> Any:
+        batch = self._opened.write_batch(sync=sync)
+
+        def write() -> None:
+            self._noted.append((self._name, "write", sync))
+            batch.write()
+
+        return SimpleNamespace(put=batch.put, delete=batch.delete, write=write)
+
+    def delete(self, key: bytes) -> None:
+        self._noted.append((self._name, "delete", False))
+        self._opened.delete(key)
+
+
+@pytest.mark.parametrize("sync", [False, True])
+def test_a_body_is_on_the_disk_before_its_row_and_goes_only_after_it(
+    store: LevelDBStore, monkeypatch: pytest.MonkeyPatch, sync: bool
+) -> None:
+    store.write([(SECOND, LARGE)], sync=sync)
+    noted: list[tuple[str, str, bool]] = []
+    monkeypatch.setattr(store, "_db", Watched(store._db, "rows", noted))
+    monkeypatch.setattr(store, "_bodies", Watched(store._bodies, "bodies", noted))
+    store.write([(FIRST, LARGE)], sync=sync)
+    assert noted == [("bodies", "write", True), ("rows", "write", sync)]
+    noted.clear()
+    store.write([(FIRST, None)], sync=sync)
+    assert noted == [("rows", "write", True), ("bodies", "delete", False)]
+    monkeypatch.undo()
+
+
+def test_a_body_that_no_row_names_is_nothing_to_anybody(store: LevelDBStore) -> None:
+    """A crash between the two writes leaves one."""
+    store.write([(FIRST, LARGE)], sync=False)
+    store.close()
+    with plyvel.DB(str(store.path / BODIES)) as database:
+        database.put(body_key(number(7)), LARGE)
+    again = LevelDBStore(store.path)
+    assert dict(again.iterate(b"A", b"e")) == {FIRST: LARGE}
+    again.write([(SECOND, LARGE)], sync=False)
+    assert laid(again)[SECOND] == number(8)
+
+
+def test_damage_of_the_bodies_is_told_with_its_place(store: LevelDBStore) -> None:
+    store.write([(FIRST, LARGE * 20)], sync=True)
+    store.close()
+    (log,) = (store.path / BODIES).glob("*.log")
+    data = bytearray(log.read_bytes())
+    data[len(data) // 2] ^= 1
+    log.write_bytes(data)
+    with pytest.raises(StorageError, match=r"bodies.*damaged, \d+\.log at offset"):
+        LevelDBStore(store.path)
 
 
 def test_bodies_are_compacted_in_as_many_parts_as_their_batches() -> None:
