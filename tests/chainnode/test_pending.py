@@ -240,6 +240,21 @@ def test_a_call_for_one_event_of_a_batch_does_not_wait_for_the_others() -> None:
     run_with(main)
 
 
+def test_a_call_for_the_events_of_two_batches_is_not_answered_from_the_block_of_one() -> None:
+    def main(pending: PendingEvents, waiter_for: Callable[[Wait], Waiter]) -> None:
+        waiter, ids = waiter_for(Wait.COMMITTED), tuple(IDS[:4])
+        first, second = batch_of(0, IDS[:2]), batch_of(1, IDS[2:4])
+        pending.track(first, NOW)
+        pending.track(second, NOW)
+        pending.join(ids, waiter)
+        pending.committed(block_of(first, [APPLIED] * 2, 1), NOW)
+        pending.committed(block_of(second, [APPLIED] * 2, 2), NOW)
+        assert waiter.done.done()
+        assert pending.results(ids, waiter) is None
+
+    run_with(main)
+
+
 def test_an_event_that_was_ordered_before_is_never_answered_with_its_second_place() -> None:
     async def main() -> None:
         pending = PendingEvents(lambda ids: [BEFORE] if BEFORE in ids else [], Admission(1_000))

@@ -178,6 +178,20 @@ def test_cosignatures_of_different_logs_do_not_add_up(differ: str) -> None:
     assert stable(group, 3) == [1]
 
 
+def test_a_quorum_of_cosignatures_of_which_one_is_of_another_log_makes_nothing_stable() -> None:
+    group = Group()
+    group.drop = lambda letter: isinstance(letter.message, CheckpointVote)
+    group.offer(batch_of(0))
+    group.deliver()
+    head = group[3].checkpoints.head
+    assert head is not None
+    roots = {0: head.root, 1: head.root, 2: batch_of(9)}
+    for signer, root in roots.items():
+        group.give(Letter(signer, 3, checkpoint_vote_of(signer, 1, head.size, root)))
+    assert sum(1 in votes for votes in group[3].checkpoints.votes.values()) == len(roots)
+    assert stable(group, 3) == []
+
+
 def test_who_delivers_late_cosigns_the_same_blocks() -> None:
     group = Group()
     align(group)
