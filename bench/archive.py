@@ -32,6 +32,7 @@ from ledger.batches import parse_batch
 from ledger.chain import Chain
 from ledger.genesis import Genesis, validator_set
 from ledger.genesis_json import genesis_from_json
+from ledger.indexes import IndexFollower
 from ledger.reader import LedgerReader, checkpoint_rows
 from ledger.receipts import make_receipt
 from ledger.store_leveldb import LevelDBStore
@@ -74,8 +75,12 @@ def measure(directory: Path, events: int, say: Callable[[str], None]) -> dict[st
     store.close()
     store = LevelDBStore(home.resolve("data/ledger.ldb"))
     store.compact(b"\0", b"\xff")  # both figures are of tables that LevelDB has merged
+    index = LevelDBStore(home.index)
     archive = ArchiveDirectory.at(directory / "archive", genesis.chain_id)
-    reader = LedgerReader(ArchivedStore(store, Archives([archive])), genesis)
+    reader = LedgerReader(ArchivedStore(store, Archives([archive])), genesis, index)
+    follower = IndexFollower(index, reader)
+    while follower.follow():
+        pass
     tip = reader.tip()
     assert tip is not None
     upto = movable_height(reader, tip.height)
@@ -98,9 +103,10 @@ def measure(directory: Path, events: int, say: Callable[[str], None]) -> dict[st
             break
         longest = max(longest, time.perf_counter() - began)
     took = time.perf_counter() - started
-    reader = LedgerReader(ArchivedStore(store, Archives([archive])), genesis)
+    reader = LedgerReader(ArchivedStore(store, Archives([archive])), genesis, index)
     after, again = _prove(reader, picked)
     assert receipts == again, "a receipt of an archived event is what it was"
+    index.close()
     store.close()
     return {
         **mover.report.as_row(),

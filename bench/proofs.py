@@ -25,6 +25,7 @@ from unittest.mock import patch
 
 from bench.measure import disk_bytes, machine, percentile
 from bench.workload import statement_event
+from chainnode.node import INDEX_WRITE_BUFFER_BYTES
 from ledger import receipts, trust_policy
 from ledger.batches import build_batch, parse_batch, verify_batch
 from ledger.certificate_bodies import Product
@@ -34,6 +35,7 @@ from ledger.events import Event
 from ledger.fsck import verify_all
 from ledger.genesis import Genesis, validator_set
 from ledger.handovers import first_span
+from ledger.indexes import IndexFollower
 from ledger.kinds import ApplyContext, KindSpec, assemble
 from ledger.log_tiles import EMPTY_TIP, tile_rows
 from ledger.reader import LedgerReader, checkpoint_rows
@@ -117,15 +119,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         path = Path(scratch) / "ledger.ldb"
         store = LevelDBStore(path)
         made = fill(store, options.events, options.certificates, say)
+        say("the index")
+        index = LevelDBStore(Path(scratch) / "index.ldb", write_buffer_bytes=INDEX_WRITE_BUFFER_BYTES)
+        follower = IndexFollower(index, made.reader(store, index))
+        while follower.follow():
+            pass
         store.close()
         store = LevelDBStore(path)
         figures: Figures = {"machine": machine(), "events": options.events, "certificates": options.certificates}
         figures["store_bytes_per_event"] = round(disk_bytes(path) / options.events, 1)
-        figures["receipt"] = measure_receipts(made.reader(store), made.policy, options.proofs)
-        figures["status_proof"] = measure_status(made.reader(store), made.policy, options.certificates, options.proofs)
+        figures["receipt"] = measure_receipts(made.reader(store, index), made.policy, options.proofs)
+        figures["status_proof"] = measure_status(
+            made.reader(store, index), made.policy, options.certificates, options.proofs
+        )
         figures["log_us_per_event"] = measure_log()
         if options.fsck:
             figures["fsck"] = measure_fsck(store, made.genesis)
+        index.close()
         store.close()
     print(json.dumps(figures))
     return 0
@@ -156,9 +166,9 @@ class Made:
     genesis: Genesis
     policy: str
 
-    def reader(self, store: LevelDBStore) -> LedgerReader:
-        """Return a reader of the store."""
-        return LedgerReader(store, self.genesis)
+    def reader(self, store: LevelDBStore, index: LevelDBStore | None = None) -> LedgerReader:
+        """Return a reader of the store, which finds events by the index; without one, in the whole log."""
+        return LedgerReader(store, self.genesis, index)
 
 
 class _Source:

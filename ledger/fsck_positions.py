@@ -81,13 +81,19 @@ def _first_bad(reader: LedgerReader, index: Store, height_max: Height) -> str:
     for entry in _entries_of_log(reader, height_max):
         if entry[KEY_SIZE:] not in indexed_places(index, EVENTS, entry[:KEY_SIZE]):
             return f"the index is damaged, {_shown(entry)} is missing"
-    expected = set(_entries_of_log(reader, height_max))
-    seen: set[bytes] = set()
     for entry in _entries_of_index(index):
-        if entry not in expected or entry in seen:
+        once = indexed_places(index, EVENTS, entry[:KEY_SIZE]).count(entry[KEY_SIZE:]) == 1
+        if not once or not _is_of_log(reader, entry, height_max):
             return f"the index is damaged, {_shown(entry)} is one too many"
-        seen.add(entry)
     return "the index is damaged, its entries changed while they were read"
+
+
+def _is_of_log(reader: LedgerReader, entry: bytes, height_max: Height) -> bool:
+    height, index = rows.parse_position(entry[KEY_SIZE:])
+    header = reader.header(height) if reader.base() < height <= height_max else None
+    if header is None or index >= header.event_count:
+        return False
+    return reader.log.leaf_hash(header.first_index + index)[:KEY_SIZE] == entry[:KEY_SIZE]
 
 
 def _shown(entry: bytes) -> str:
