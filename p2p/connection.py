@@ -370,6 +370,10 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def eof_received(self) -> None:
+        """The other side has ended the stream: that is how it went, whatever becomes of our answer to it."""
+        self.close(self._reason_of_loss(None), farewell=False)
+
     def connection_lost(self, exc: BaseException | None) -> None:
         """The transport is gone."""
         if self._abort is not None:

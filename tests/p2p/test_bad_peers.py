@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
@@ -261,6 +263,17 @@ async def test_a_frame_cut_short_is_named_and_not_held_against_the_peer(consorti
         await alpha.seen.until(lambda: alpha.seen.disconnected)
         assert alpha.seen.disconnected == [("eve", "truncated")]
         assert alpha.seen.banned == []
+
+
+async def test_a_stream_that_ended_is_named_by_its_end_though_our_answer_meets_a_reset(consortium: Consortium) -> None:
+    async with alpha_and_a_good_peer(consortium) as alpha:
+        peer = await _linked_eve(consortium, alpha)
+        peer.writer.write(encode_frame(VOTE, b"cut short")[:-3])
+        peer.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.writer.close()  # TLS's own end leaves at once, and a reset before alpha can answer it
+        peer.close()
+        await alpha.seen.until(lambda: alpha.seen.disconnected)
+        assert alpha.seen.disconnected == [("eve", "truncated")]
 
 
 async def test_a_flood_is_held_back_first_and_then_disconnected_and_banned(consortium: Consortium) -> None:
