@@ -53,8 +53,8 @@ def test_what_few_targets_install_is_locked_with_hashes_and_admitted_by_the_proj
     assert lock.count("--hash=sha256:") >= len(pinned)
 
 
-def test_packages_of_the_javascript_verifier_are_locked_with_hashes_and_name_no_registry() -> None:
-    text = (ROOT / "web" / "verifier" / "package-lock.json").read_text("utf-8")
+def test_packages_of_javascript_are_locked_with_hashes_and_name_no_registry() -> None:
+    text = (ROOT / "web" / "package-lock.json").read_text("utf-8")
     packages = {name: package for name, package in json.loads(text)["packages"].items() if name}
     assert packages
     assert all(package["integrity"].startswith("sha512-") for package in packages.values())

@@ -85,4 +85,4 @@ def running_node() -> Iterator[Node]:
 
 def has_noble() -> bool:
     """Say whether the packages for the noble adapter are installed."""
-    return (VERIFIER / "node_modules" / "@noble" / "curves").is_dir()
+    return (ROOT / "web" / "node_modules" / "@noble" / "curves").is_dir()
