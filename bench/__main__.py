@@ -59,6 +59,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--runs", type=whole(1, RUNS_MAX), default=3, help="runs of each workload, of which medians are reported (3)"
     )
     parser.add_argument("--seconds", type=whole(1, 3_600), default=6, help="about how long each run lasts (6)")
+    parser.add_argument("--ws", action="store_true", help="send over WebSocket connections instead of by POST")
     parser.add_argument(
         "--batches", type=whole(1, REQUESTS_MAX), help="batches of 1,000 in each run, instead of as many as last"
     )
@@ -75,7 +76,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def measure(options: argparse.Namespace, scratch: Path, say: Say) -> Figures:
     """Return the figures of the workloads that were asked for; those of batches also stand at the top."""
-    figures: Figures = {"nodes": options.nodes, "runs": options.runs, "machine": machine()}
+    figures: Figures = {"nodes": options.nodes, "runs": options.runs, "websocket": options.ws, "machine": machine()}
     if set(options.only) & set(ON_THE_NETWORK):
         figures |= on_a_network(options, scratch, say)
     if "batches" in figures:
@@ -100,6 +101,7 @@ def on_a_network(options: argparse.Namespace, scratch: Path, say: Say) -> Figure
         only.add("batches")  # what the gateway's own work is compared with
     profiled = ["-m", "bench.profiled", str(options.profile.absolute())] if options.profile else []
     with network(options.nodes, run=profiled) as net:
+        net.over_websocket = options.ws
         bench = Bench(net, options.runs, options.seconds, say)
         bench.requests = {name: count for name in FLOORS if (count := getattr(options, name)) is not None}
         if "idle" in only:

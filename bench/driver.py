@@ -33,6 +33,7 @@ RETRY_S = 0.5
 NOT_COMMITTED = "not_committed"
 CONNECTION_LOST = "connection_lost"
 TOO_LATE = "too_late"
+OP_TEXT, OP_CLOSE, LENGTH_16 = 1, 8, 126
 _ERROR_CODE = re.compile(rb'"error":\{"code":(-?\d+)')
 _RETRY_AFTER = re.compile(rb'"retry_after_ms":(\d+)')
 
@@ -43,7 +44,8 @@ class Lane(msgspec.Struct):
     `due` has the seconds after the start at which each is to be sent; without it each follows the answer before.
     `connections` share the requests: whichever is free takes the next. With `retry`, a request that was refused because
     the node is full is sent again after the time that the node names. `counts` says how many events each request holds
-    where they differ; an empty request stands for a step in which a lane has nothing to say.
+    where they differ; an empty request stands for a step in which a lane has nothing to say. With an `upgrade`, sent
+    first, the connection is a WebSocket and the requests are frames.
     """
 
     host: str
@@ -54,6 +56,7 @@ class Lane(msgspec.Struct):
     connections: int = 1
     retry: bool = False
     counts: list[int] = []
+    upgrade: bytes = b""
 
 
 class Job(msgspec.Struct):
@@ -108,15 +111,35 @@ class Connection:
         if self._streams is None:
             opened = await asyncio.open_connection(self._lane.host, self._lane.port, limit=ANSWER_BYTES_MAX)
             self._streams = opened
+            if self._lane.upgrade:
+                opened[1].write(self._lane.upgrade)
+                head = await opened[0].readuntil(b"\r\n\r\n")
+                if b" 101 " not in head:
+                    raise OSError(f"not upgraded: {head[:100]!r}")
         reader, writer = self._streams
         writer.write(request)
         self._seen.bytes_sent += len(request)
+        if self._lane.upgrade:
+            return await self._message(reader)
         head = await reader.readuntil(b"\r\n\r\n")
         body = await reader.readexactly(content_length(head))
         self._seen.bytes_received += len(head) + len(body)
         if b"connection: close" in head.lower():
             self.close()
         return body
+
+    async def _message(self, reader: asyncio.StreamReader) -> bytes:
+        """Return the next text message; a node sends each in one frame."""
+        while True:
+            first, size = await reader.readexactly(2)
+            if size >= LENGTH_16:
+                size = int.from_bytes(await reader.readexactly(2 if size == LENGTH_16 else 8), "big")
+            body = await reader.readexactly(size)
+            if first & 0x0F == OP_CLOSE:
+                raise OSError(f"closed by the node: {body[2:]!r}")
+            if first & 0x0F == OP_TEXT:
+                self._seen.bytes_received += size + 4
+                return body
 
     def close(self) -> None:
         """Close it; the next request opens another."""

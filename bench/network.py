@@ -23,7 +23,7 @@ import msgspec
 from bench.certificates import Group
 from bench.driver import Job, Lane
 from bench.measure import Snapshot, snapshot
-from bench.workload import BenchSource, batch_body, http_request
+from bench.workload import BenchSource, batch_body, http_request, upgrade_request, websocket_frame
 from chainnode.founding import Json
 from chainnode.home import Home
 from chainnode.identity import new_key, read_token
@@ -43,6 +43,7 @@ class BenchNet(Localnet):
     def __init__(self, directory: Path, sources_a_bank: int = SOURCES_A_BANK) -> None:
         super().__init__(directory)
         self._sources_a_bank = sources_a_bank
+        self.over_websocket = False
         self._keys: list[tuple[int, str, SigningKey]] = []
         self._applicants: list[tuple[int, str, SigningKey]] = []
         self._desks: dict[str, list[tuple[str, SigningKey]]] = {}
@@ -108,6 +109,10 @@ class BenchNet(Localnet):
         host = node.rpc.removeprefix("http://").rstrip("/")
         token = read_token(Home(Path(node.home)).token)
         name, _, port = host.rpartition(":")
+        if self.over_websocket:
+            frames = [websocket_frame(body) if body else b"" for body in bodies]
+            upgrade = upgrade_request(token, host)
+            return Lane(name, int(port), frames, events, list(due), connections, upgrade=upgrade)
         requests = [http_request(body, token, host) if body else b"" for body in bodies]
         return Lane(name, int(port), requests, events, list(due), connections)
 

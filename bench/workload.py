@@ -164,6 +164,27 @@ def http_request(body: bytes, token: str, host: str) -> bytes:
     return head.encode() + body
 
 
+def upgrade_request(token: str, host: str) -> bytes:
+    """Return the HTTP request that makes a connection a WebSocket of JSON-RPC."""
+    key = base64.b64encode(os.urandom(16)).decode()
+    return (
+        f"GET /ws HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\nAuthorization: Bearer {token}\r\n\r\n"
+    ).encode()
+
+
+def websocket_frame(body: bytes) -> bytes:
+    """Return the frame that carries a JSON-RPC call; its mask is of zeros, so that making it costs nothing."""
+    size = len(body)
+    if size < 126:
+        head = bytes((0x81, 0x80 | size))
+    elif size < 1 << 16:
+        head = bytes((0x81, 0x80 | 126)) + size.to_bytes(2, "big")
+    else:
+        head = bytes((0x81, 0x80 | 127)) + size.to_bytes(8, "big")
+    return head + bytes(4) + body
+
+
 def write_frames(path: Path, items: Iterable[bytes]) -> None:
     """Write byte strings, each after its length in four bytes."""
     with path.open("wb") as file:

@@ -86,6 +86,8 @@ class RpcSection(Section, frozen=True):
     body_bytes_max: Bytes = 8 * 1024 * 1024
     connections_max: Count = 512
     requests_per_second_max: Count = 2_000
+    websockets_max: Count = 128
+    websocket_requests_max: Count = 64
     wait_timeout_ms: Milliseconds = 30_000
 
 

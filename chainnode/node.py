@@ -277,6 +277,8 @@ class Node:
             body_bytes_max=rpc.body_bytes_max,
             connections_max=rpc.connections_max,
             requests_per_second_max=rpc.requests_per_second_max,
+            websockets_max=rpc.websockets_max,
+            websocket_requests_max=rpc.websocket_requests_max,
         )
         ops_host, ops_port = split_address(ops.listen)
         return [

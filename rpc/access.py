@@ -1,4 +1,4 @@
-"""Who may knock: Host and Origin allow-lists, bearer tokens, and a rate for each client address.
+"""Who may knock: Host and Origin allow-lists, bearer tokens, a rate for each client address, and how many at a time.
 
 Here: pure decisions on header values; time is passed in. Not here: HTTP (`rpc.server`). Attacks met: a web page that
 posts to a node on loopback (Origin), a name that is re-bound to 127.0.0.1 (Host), guessing a token byte by byte
@@ -22,6 +22,7 @@ CLIENTS_MAX = 10_000
 NAMES_KEPT = 64
 TOKEN_BYTES_MAX = 512
 BURST_MS = 1_000
+BUSY_RETRY_MS = 1_000
 
 
 def token_hash(token: str) -> bytes:
@@ -180,3 +181,29 @@ class RateLimit:
                 retryable=True,
                 retry_after_ms=-(-(min(need, full) - left) // self._per_second),
             )
+
+
+class Running:
+    """The requests that are being answered, of all connections together: at most `requests_max`."""
+
+    def __init__(self, requests_max: int) -> None:
+        self._requests_max = requests_max
+        self._count = 0
+
+    def enter(self) -> None:
+        """Count a request that begins; raises -32005 where so many run already. `leave` belongs to it."""
+        if self._count >= self._requests_max:
+            raise RpcError(
+                Code.LIMIT_EXCEEDED,
+                "busy",
+                "too many requests at a time",
+                expected=f"at most {self._requests_max}",
+                got="one more",
+                retryable=True,
+                retry_after_ms=BUSY_RETRY_MS,
+            )
+        self._count += 1
+
+    def leave(self) -> None:
+        """Count a request that has ended."""
+        self._count -= 1

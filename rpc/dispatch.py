@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from inspect import isawaitable
 from typing import Any
@@ -20,7 +20,8 @@ from primitives.errors import ChainError, StorageError
 from rpc import jsonrpc
 from rpc.access import token_required
 from rpc.errors import Code, RpcError, from_chain_error, internal_error, shown, unavailable
-from rpc.jsonrpc import Call, Failure, Malformed, Request, Response, Success
+from rpc.jsonrpc import Call, Failure, Id, Malformed, Request, Response, Success
+from rpc.limits import PARSED_INLINE_BYTES_MAX
 from rpc.ports import CallObserver, Services
 from rpc.registry import Access, AnyMethod, Unsettled, Work
 
@@ -56,10 +57,14 @@ class Called:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The response's body, None where there were only notifications, and what was called."""
+    """The response's body, None where there were only notifications, and what was called.
+
+    `refused` is the reason for which none of the calls was read, empty where they were.
+    """
 
     body: bytes | None
     called: tuple[Called, ...]
+    refused: str = ""
 
 
 class Dispatcher:
@@ -83,10 +88,23 @@ class Dispatcher:
                     return Request((call,), False)
         return jsonrpc.parse(body)
 
-    def refuse(self, error: RpcError, caller: Caller) -> Answer:
-        """Return the answer to a request none of whose calls could be read."""
-        failure = Failure(error.object(caller.trace_id), None)
-        return Answer(jsonrpc.encode(failure), (Called(UNKNOWN_METHOD, int(error.code)),))
+    async def answer_body(self, body: bytes, caller: Caller, take: Callable[[int], None]) -> Answer:
+        """Return the answer to a request's body; `take` counts its calls beyond the first against the caller's rate."""
+        try:
+            if len(body) <= PARSED_INLINE_BYTES_MAX:
+                parsed = self.parse(body)
+            else:
+                parsed = await asyncio.to_thread(self.parse, body)
+            if len(parsed.calls) > 1:
+                take(len(parsed.calls) - 1)
+        except RpcError as error:
+            return self.refuse(error, caller)
+        return await self.answer(parsed, caller)
+
+    def refuse(self, error: RpcError, caller: Caller, call_id: Id = None) -> Answer:
+        """Return the answer to a request none of whose calls were read; `call_id` is its id where that is known."""
+        failure = Failure(error.object(caller.trace_id), call_id)
+        return Answer(jsonrpc.encode(failure), (Called(UNKNOWN_METHOD, int(error.code)),), error.reason)
 
     async def answer(self, request: Request, caller: Caller) -> Answer:
         """Return the answer to all calls; those that wait run side by side, reads one after another.

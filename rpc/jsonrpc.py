@@ -244,13 +244,14 @@ def _parse_call(data: bytes) -> Call | Malformed:
                 got=params[:40].decode(errors="replace"),
             )
     except RpcError as error:
-        return Malformed(_id_of(data), error)
+        return Malformed(id_of(data), error)
     if isinstance(wire.id, msgspec.UnsetType):
         return Call(wire.method, params, None, True)
     return Call(wire.method, params, wire.id, False)
 
 
-def _id_of(data: bytes) -> Id:
+def id_of(data: bytes) -> Id:
+    """Return the id of a request object of which nothing else is looked at; None where it has none, as a batch has."""
     try:
         return _decode_id(data).id
     except (msgspec.MsgspecError, RecursionError):

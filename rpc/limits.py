@@ -8,3 +8,10 @@ from __future__ import annotations
 BATCH_CALLS_MAX = 100
 READ_BODY_BYTES_MAX = 1024 * 1024
 BODY_BYTES_MAX = 8 * 1024 * 1024
+# Larger bodies take milliseconds to parse and are parsed beside the loop.
+PARSED_INLINE_BYTES_MAX = 128 * 1024
+# Larger bodies of callers with a token are submissions; whether there is room is asked before they are parsed.
+SUBMISSION_BYTES_MIN = 64 * 1024
+# WebSocket connections, and requests that one of them may have under way; its next ones wait unread.
+WEBSOCKETS_MAX = 128
+WEBSOCKET_REQUESTS_MAX = 64

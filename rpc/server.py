@@ -12,31 +12,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import re
 import secrets
 import ssl
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 from aiohttp import web
 
 from primitives.errors import ChainError, StorageError
-from rpc.access import Door, RateLimit
+from rpc.access import Door, RateLimit, Running
+from rpc.call_log import is_logged, log_call
 from rpc.connections import BoundedConnections
 from rpc.dispatch import Answer, Caller, Dispatcher
 from rpc.errors import Code, RpcError, from_chain_error, internal_error
-from rpc.limits import BODY_BYTES_MAX, READ_BODY_BYTES_MAX
+from rpc.limits import BODY_BYTES_MAX, READ_BODY_BYTES_MAX, SUBMISSION_BYTES_MIN, WEBSOCKET_REQUESTS_MAX, WEBSOCKETS_MAX
 from rpc.ports import CallObserver, Services
 from rpc.registry import AnyMethod
 from rpc.resources import add_resources
+from rpc.websocket import WEBSOCKET_PATH, WebSocketLimits, WebSockets
 
-# Larger bodies take milliseconds to parse and are parsed beside the loop.
-PARSED_INLINE_BYTES_MAX = 128 * 1024
-# Larger bodies of callers with a token are submissions; whether there is room is asked before they are read.
-SUBMISSION_BYTES_MIN = 64 * 1024
 BODY_TIMEOUT_S = 30
 KEEPALIVE_TIMEOUT_S = 60
 # How long a refused request's body is read and thrown away, so that its sender sees the refusal and no reset.
@@ -68,10 +66,11 @@ HTTP_STATUS: dict[str, int] = {
     "too_many_requests": 429,
     "busy": 503,
     "gateway_full": 503,
+    "not_a_websocket": 426,
+    "too_many_websockets": 503,
 }
 
 log = structlog.get_logger("rpc")
-_LEVELS = logging.getLogger("rpc")  # asked before a line is made that nobody reads
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 TRACE_ID: web.RequestKey[str] = web.RequestKey("trace_id", str)
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
@@ -94,6 +93,8 @@ class RpcSettings:
     connections_max: int = 512
     requests_max: int = 256
     requests_per_second_max: int = 2_000
+    websockets_max: int = WEBSOCKETS_MAX
+    websocket_requests_max: int = WEBSOCKET_REQUESTS_MAX
 
 
 class RpcServer:
@@ -119,13 +120,22 @@ class RpcServer:
             scheme=self._scheme,
         )
         self._rate = RateLimit(settings.requests_per_second_max)
-        self._requests = 0
+        self._running = Running(settings.requests_max)
+        self._websockets = WebSockets(
+            self._dispatcher,
+            services,
+            self._rate,
+            self._running,
+            WebSocketLimits(settings.body_bytes_max, settings.websockets_max, settings.websocket_requests_max),
+        )
         self._connections: BoundedConnections | None = None
 
     def application(self) -> web.Application:
-        """Return the aiohttp application: POST / and what plain GET serves."""
+        """Return the aiohttp application: POST /, the WebSocket /ws and what plain GET serves."""
         app = web.Application(middlewares=[self._guard])
+        app.on_shutdown.append(self._websockets.close)
         app.router.add_post("/", self._call)
+        app.router.add_get(WEBSOCKET_PATH, self._converse, allow_head=False)
         app.router.add_options("/", self._preflight)
         add_resources(app, self._services)
         return app
@@ -202,21 +212,13 @@ class RpcServer:
         may_submit = self._door.check_token(request.headers.getall("Authorization", []))
         request[CALLER] = Caller(request[TRACE_ID], may_submit)
         self._take(request, 1)
-        if self._requests >= self._settings.requests_max:
-            raise RpcError(
-                Code.LIMIT_EXCEEDED,
-                "busy",
-                "too many requests at a time",
-                expected=f"at most {self._settings.requests_max}",
-                got="one more",
-                retryable=True,
-                retry_after_ms=1_000,
-            )
-        self._requests += 1
+        if request.path == WEBSOCKET_PATH:  # its requests are counted, not the connection that brings them
+            return await handler(request)
+        self._running.enter()
         try:
             return await handler(request)
         finally:
-            self._requests -= 1
+            self._running.leave()
 
     def _take(self, request: web.Request, calls: int) -> None:
         self._rate.take(request.remote or "", calls, int(time.monotonic() * 1_000))
@@ -233,22 +235,17 @@ class RpcServer:
             body = await self._read_submission(request, limit, size)
         else:
             body = await _read_body(request, limit)
-        try:
-            if len(body) <= PARSED_INLINE_BYTES_MAX:
-                parsed = self._dispatcher.parse(body)
-            else:
-                parsed = await asyncio.to_thread(self._dispatcher.parse, body)
-            self._take(request, len(parsed.calls) - 1)
-        except RpcError as error:
-            answer = self._dispatcher.refuse(error, caller)
-            status = HTTP_STATUS.get(error.reason, 200)
-        else:
-            answer = await self._dispatcher.answer(parsed, caller)
-            status = 200
+        answer = await self._dispatcher.answer_body(body, caller, partial(self._take, request))
+        status = HTTP_STATUS.get(answer.refused, 200)
         request[ANSWER] = answer
         if answer.body is None:
             return web.Response(status=204)
         return web.Response(body=answer.body, status=status, content_type=JSON_TYPE)
+
+    async def _converse(self, request: web.Request) -> web.StreamResponse:
+        """Answer the requests of a WebSocket connection until it ends."""
+        headers = {**SECURITY_HEADERS, TRACE_HEADER: request[TRACE_ID]}
+        return await self._websockets.serve(request, request[CALLER], headers)
 
     async def _read_submission(self, request: web.Request, limit: int, size: int) -> bytes:
         """Return the body of what can only be a submission; one for which there is no room is not even parsed.
@@ -284,6 +281,8 @@ class RpcServer:
         code = status or HTTP_STATUS.get(error.reason) or GET_STATUS.get(error.code, 400)
         response = web.Response(body=answer.body, status=code, content_type=JSON_TYPE)
         response.headers["Cache-Control"] = "no-store"  # what is not there yet may be there in a moment
+        if code == 426:
+            response.headers["Upgrade"] = "websocket"
         if code == 401:
             response.headers["WWW-Authenticate"] = 'Bearer realm="chainnode"'
         if error.retry_after_ms is not None:
@@ -295,28 +294,15 @@ class RpcServer:
     def _log(self, request: web.Request, response: web.StreamResponse, seconds: float) -> None:
         """Write the access line: names and figures only, never parameters, tokens or results."""
         answer, refusal = request.get(ANSWER), request.get(REFUSAL)
-        refused = refusal is not None or (answer is not None and any(called.code for called in answer.called))
-        if not (refused or _LEVELS.isEnabledFor(logging.DEBUG)):
+        if not is_logged(answer, refusal):
             return
         fields: dict[str, object] = {
             "trace_id": request[TRACE_ID],
             "remote": request.remote,
             "http": request.method[:16],
             "status": response.status,
-            "ms": round(seconds * 1_000, 1),
         }
-        if answer is not None:
-            fields["methods"] = sorted({called.method for called in answer.called})
-            fields["codes"] = sorted({called.code for called in answer.called})
-        elif refusal is not None:
-            fields["codes"] = [int(refusal.code)]
-            fields["reason"] = refusal.reason
-        else:
-            fields["path"] = request.path[:100]
-        if refused:
-            log.info("rpc_refused", **fields)
-        else:
-            log.debug("rpc_answered", **fields)
+        log_call(answer, refusal, seconds, fields, path=request.path)
 
 
 # A refusal of a plain GET, by JSON-RPC code.

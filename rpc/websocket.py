@@ -1,0 +1,379 @@
+"""JSON-RPC over WebSocket at /ws: one connection, many requests under way at once, each answered under its id.
+
+Here: the upgrade, reading messages, answering them side by side, and how a connection ends. Not here: who may connect
+(`rpc.server` has checked Host, Origin and token before), what a message means (`rpc.dispatch`), frames (aiohttp).
+Source: RFC 6455; docs/api.md.
+
+A connection has the rights of the token that its upgrade carried, for as long as it lasts. What holds for a request by
+POST holds for a message: size, rate, number at a time. A caller with too many under way is not refused but not read
+from until one has ended. What is sent goes through `Conversation.send`, whoever says it: all that a turn of the loop
+brings leaves in one write, and who does not read it is cut off. Notifications of the node's own can take the same way.
+
+What was asked is done though the caller leaves: nobody is there to be answered, as with POST.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from rpc import jsonrpc
+from rpc.access import RateLimit, Running
+from rpc.call_log import is_logged, log_call
+from rpc.dispatch import WAIT_GRACE_S, Answer, Caller, Dispatcher
+from rpc.errors import Code, RpcError
+from rpc.limits import READ_BODY_BYTES_MAX, SUBMISSION_BYTES_MIN
+from rpc.ports import Services
+
+WEBSOCKET_PATH = "/ws"
+VERSION = "13"
+# After so long without a word from the other side it is asked for one, and has half as long again to answer.
+PING_S = 30
+# How long the other side's part of a closing is waited for, and running requests at shutdown.
+CLOSING_TIMEOUT_S = 1
+ENDING_TIMEOUT_S = 3
+# Who takes less than this of what waits for it in so long, or lets more than that wait, does not read.
+SLOW_READER_S = 10
+SLOW_READER_BYTES_MIN = 64 * 1024
+UNREAD_BYTES_MAX = 64 * 1024 * 1024
+# So much may wait to be sent before no more is read from that side.
+UNREAD_BYTES_PAUSE = 1024 * 1024
+# Messages that are begun before the loop has its turn.
+MESSAGES_A_TURN = 8
+_TEXT_FRAME = 0x81
+_LENGTH_16, _LENGTH_64 = 126, 127
+
+# Why a connection was closed: what the close frame says besides the code, at most 123 bytes.
+CLOSE_REASONS: dict[int, bytes] = {
+    WSCloseCode.GOING_AWAY: b"going_away: the node stops",
+    WSCloseCode.PROTOCOL_ERROR: b"protocol_error: frames as RFC 6455 has them are taken",
+    WSCloseCode.UNSUPPORTED_DATA: b"binary_message: JSON-RPC in text messages is taken",
+    WSCloseCode.INVALID_TEXT: b"not_utf8: a text message is UTF-8",
+    WSCloseCode.MESSAGE_TOO_BIG: b"message_too_large: send less at a time",
+}
+
+log = structlog.get_logger("rpc")
+Drain = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketLimits:
+    """The size of a message, how many connections there may be, and requests under way on one of them."""
+
+    body_bytes_max: int
+    websockets_max: int
+    websocket_requests_max: int
+
+
+class WebSockets:
+    """All WebSocket connections of a listener, and the tasks that answer their requests."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        services: Services,
+        rate: RateLimit,
+        running: Running,
+        limits: WebSocketLimits,
+    ) -> None:
+        self.dispatcher = dispatcher
+        self.services = services
+        self.rate = rate
+        self.running = running
+        self.limits = limits
+        self.tasks: set[asyncio.Task[None]] = set()
+        self._open: set[Conversation] = set()
+
+    async def serve(self, request: web.Request, caller: Caller, headers: dict[str, str]) -> web.StreamResponse:
+        """Upgrade a connection, with these headers, and answer its requests until it ends.
+
+        Raises `RpcError` where the request is no upgrade, or too many connections are open.
+        """
+        _check_upgrade(request)
+        if len(self._open) >= self.limits.websockets_max:
+            raise RpcError(
+                Code.LIMIT_EXCEEDED,
+                "too_many_websockets",
+                "too many WebSocket connections",
+                expected=f"at most {self.limits.websockets_max}",
+                got="one more",
+                hint="send several requests over one connection",
+                retryable=True,
+            )
+        size_max = self.limits.body_bytes_max
+        if not caller.may_submit:  # whoever may not submit has nothing large to say
+            size_max = min(size_max, READ_BODY_BYTES_MAX)
+        socket = _Socket(
+            timeout=CLOSING_TIMEOUT_S,
+            heartbeat=max(PING_S, self.services.wait_timeout_ms / 1_000 + WAIT_GRACE_S),
+            compress=False,  # messages are never inflated: a few kilobytes could become gigabytes
+            max_msg_size=size_max + 1,
+            decode_text=False,
+        )
+        socket.headers.update(headers)
+        writer = await socket.prepare(request)
+        assert writer is not None, "an upgrade writes its answer"
+        transport = request.transport
+        if transport is None:  # gone meanwhile
+            return socket
+        conversation = Conversation(self, socket, transport, caller, request.remote or "")
+        self._open.add(conversation)
+        try:
+            await conversation.run(writer.drain)
+        finally:
+            self._open.discard(conversation)
+        return socket
+
+    async def close(self, app: web.Application) -> None:
+        """Take no more requests, let those under way end for a few seconds, then close all connections."""
+        del app
+        for conversation in self._open:
+            conversation.stop_reading()
+        if self.tasks:
+            await asyncio.wait(self.tasks, timeout=ENDING_TIMEOUT_S)
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*(conversation.close(WSCloseCode.GOING_AWAY) for conversation in list(self._open)))
+
+
+class Conversation:
+    """One connection: reads messages, has them answered, sends what is to be sent. Lives on the loop."""
+
+    def __init__(
+        self, shared: WebSockets, socket: _Socket, transport: asyncio.Transport, caller: Caller, remote: str
+    ) -> None:
+        self._shared = shared
+        self._socket = socket
+        self._transport = transport
+        self._caller = caller
+        self._remote = remote
+        self._trace_prefix, self._asked = caller.trace_id[:24], secrets.randbelow(1 << 31)
+        self._under_way = 0
+        self._held_bytes = 0  # of the messages that are being answered
+        self._room: asyncio.Future[None] | None = None
+        self._out: list[bytes] = []
+        self._written = 0
+        self._slow_timer: asyncio.TimerHandle | None = None
+        self._reading = True
+        self._sending = True
+
+    async def run(self, drain: Drain) -> None:
+        """Read and begin to answer until either side closes the connection."""
+        log.debug("rpc_websocket_opened", trace_id=self._caller.trace_id, remote=self._remote)
+        try:
+            await self._read(drain)
+        except ConnectionError:
+            pass  # the other side went while it was written to
+        finally:
+            self._end()
+
+    async def _read(self, drain: Drain) -> None:
+        since_turn = 0
+        while True:
+            await self._wait_for_room(drain)
+            message = await self._socket.receive()
+            if message.type is WSMsgType.BINARY:
+                await self.close(WSCloseCode.UNSUPPORTED_DATA)
+                return
+            if message.type is not WSMsgType.TEXT:
+                return
+            if self._reading:
+                self._begin(message.data)
+            since_turn += 1
+            if since_turn == MESSAGES_A_TURN:
+                since_turn = 0
+                await asyncio.sleep(0)
+
+    def stop_reading(self) -> None:
+        """Begin to answer nothing more."""
+        self._reading = False
+
+    async def close(self, code: WSCloseCode) -> None:
+        """Send what is ready, then the close frame with its reason; nothing follows it."""
+        self._flush()
+        self._sending = False
+        try:
+            await self._socket.close(code=code)
+        except ConnectionError:
+            self._transport.abort()
+
+    def send(self, text: bytes) -> None:
+        """Send one message, with all others of this turn of the loop."""
+        if not self._sending:
+            return
+        if not self._out:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._out += (text_frame_head(len(text)), text)
+
+    # --- requests
+
+    async def _wait_for_room(self, drain: Drain) -> None:
+        """Return when this connection may bring another request."""
+        limits = self._shared.limits
+        while self._under_way >= limits.websocket_requests_max or self._held_bytes > limits.body_bytes_max:
+            self._room = asyncio.get_running_loop().create_future()
+            await self._room
+        if self._transport.get_write_buffer_size() > UNREAD_BYTES_PAUSE:
+            await drain()
+
+    def _begin(self, body: bytes) -> None:
+        """Have a message answered, or refuse it where it exceeds a limit of the caller's or the node's."""
+        self._asked += 1
+        trace_id = f"{self._trace_prefix}{self._asked & 0xFFFF_FFFF:08x}"
+        caller = Caller(trace_id, self._caller.may_submit)
+        try:
+            self._take(1)
+            self._shared.running.enter()
+        except RpcError as error:
+            self._answered(self._refused(error, body, caller), caller, time.perf_counter())
+            return
+        self._under_way += 1
+        self._held_bytes += len(body)
+        task = asyncio.get_running_loop().create_task(self._answer(body, caller))
+        self._shared.tasks.add(task)
+        task.add_done_callback(partial(self._done, len(body)))
+
+    async def _answer(self, body: bytes, caller: Caller) -> None:
+        """Answer one message."""
+        started = time.perf_counter()
+        try:
+            if caller.may_submit and len(body) >= SUBMISSION_BYTES_MIN:
+                self._shared.services.gateway.check_room()
+        except RpcError as error:
+            answer = self._refused(error, body, caller)
+        else:
+            answer = await self._shared.dispatcher.answer_body(body, caller, self._take)
+        self._answered(answer, caller, started)
+
+    def _answered(self, answer: Answer, caller: Caller, started: float) -> None:
+        if answer.refused == "not_utf8":
+            self._shared.tasks.add(closing := asyncio.create_task(self.close(WSCloseCode.INVALID_TEXT)))
+            closing.add_done_callback(self._shared.tasks.discard)
+        elif answer.body is not None:
+            self.send(answer.body)
+        if is_logged(answer, None):
+            fields: dict[str, object] = {"trace_id": caller.trace_id, "remote": self._remote, "http": "WS"}
+            log_call(answer, None, time.perf_counter() - started, fields, WEBSOCKET_PATH)
+
+    def _refused(self, error: RpcError, body: bytes, caller: Caller) -> Answer:
+        return self._shared.dispatcher.refuse(error, caller, jsonrpc.id_of(body))
+
+    def _done(self, size: int, task: asyncio.Task[None]) -> None:
+        """Give a request's place to the next one."""
+        self._shared.tasks.discard(task)
+        self._shared.running.leave()
+        self._under_way -= 1
+        self._held_bytes -= size
+        if self._room is not None:
+            if not self._room.done():
+                self._room.set_result(None)
+            self._room = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("rpc_request_failed", path=WEBSOCKET_PATH, trace_id=self._caller.trace_id, exc_info=error)
+            self._transport.abort()
+
+    def _take(self, calls: int) -> None:
+        self._shared.rate.take(self._remote, calls, int(time.monotonic() * 1_000))
+
+    # --- what goes out
+
+    def _flush(self) -> None:
+        """Write what was said since the last time."""
+        if not self._out:
+            return
+        data = b"".join(self._out)
+        self._out.clear()
+        if not self._sending or self._transport.is_closing():
+            return
+        self._transport.write(data)
+        self._written += len(data)
+        unread = self._transport.get_write_buffer_size()
+        if unread > UNREAD_BYTES_MAX:
+            self._cut_off(unread)
+        elif unread and self._slow_timer is None:
+            self._watch(self._written - unread)
+
+    def _watch(self, taken: int) -> None:
+        """See to it that the other side goes on reading: it has taken so many bytes up to now."""
+        self._slow_timer = asyncio.get_running_loop().call_later(SLOW_READER_S, self._check_reader, taken)
+
+    def _check_reader(self, taken_before: int) -> None:
+        self._slow_timer = None
+        unread = self._transport.get_write_buffer_size()
+        taken = self._written - unread
+        if not unread or self._transport.is_closing():
+            return
+        if taken - taken_before < SLOW_READER_BYTES_MIN:
+            self._cut_off(unread)
+        else:
+            self._watch(taken)
+
+    def _cut_off(self, unread: int) -> None:
+        """Close the connection of who does not read; no close frame would reach it either."""
+        log.info("rpc_slow_reader", trace_id=self._caller.trace_id, remote=self._remote, unread_bytes=unread)
+        self._sending = False
+        self._transport.abort()
+
+    def _end(self) -> None:
+        self._reading = self._sending = False
+        self._out.clear()
+        if self._slow_timer is not None:
+            self._slow_timer.cancel()
+        if not self._socket.closed:
+            self._transport.abort()
+        code = self._socket.said
+        fields = {"trace_id": self._caller.trace_id, "remote": self._remote, "code": int(code)}
+        if code in (WSCloseCode.OK, WSCloseCode.GOING_AWAY):
+            log.debug("rpc_websocket_closed", **fields)
+        else:
+            reason = CLOSE_REASONS.get(code, b"other").partition(b":")[0].decode()
+            log.info("rpc_websocket_refused", **fields, reason=reason)
+
+
+class _Socket(web.WebSocketResponse):
+    """aiohttp's, whose close frames say why; `said` is the code of the one that was sent, OK where none was."""
+
+    said: int = WSCloseCode.OK
+
+    async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True) -> bool:
+        if not self.closed:
+            self.said = code
+        return await super().close(code=code, message=message or CLOSE_REASONS.get(code, b""), drain=drain)
+
+
+def text_frame_head(size: int) -> bytes:
+    """Return what goes before a text message of so many bytes that a server sends whole (RFC 6455 section 5.2)."""
+    if size < _LENGTH_16:
+        return bytes((_TEXT_FRAME, size))
+    if size < 1 << 16:
+        return bytes((_TEXT_FRAME, _LENGTH_16)) + size.to_bytes(2, "big")
+    return bytes((_TEXT_FRAME, _LENGTH_64)) + size.to_bytes(8, "big")
+
+
+def _check_upgrade(request: web.Request) -> None:
+    """Refuse by name what is no upgrade to WebSocket, or asks for more than this API speaks."""
+    headers = request.headers
+    asked = headers.get("Upgrade", "none")
+    if asked.strip().lower() != "websocket" or headers.get("Sec-WebSocket-Version") != VERSION:
+        raise RpcError(
+            Code.INVALID_REQUEST,
+            "not_a_websocket",
+            "not an upgrade to WebSocket",
+            expected=f"Upgrade: websocket, Sec-WebSocket-Version: {VERSION}",
+            got=f"{asked}, {headers.get('Sec-WebSocket-Version', 'no version')}",
+        )
+    if "Sec-WebSocket-Protocol" in headers:
+        raise RpcError(
+            Code.INVALID_REQUEST,
+            "unknown_subprotocol",
+            "no subprotocol is spoken here",
+            expected="none",
+            got=headers["Sec-WebSocket-Protocol"],
+        )
