@@ -14,6 +14,7 @@ from primitives.ids import Hash, Height
 EVENTS = b"e"
 UETRS = b"u"
 PAIR_KEYS = b"k"
+HEIGHT_SIZE = 6
 MAPS = (EVENTS, PAIR_KEYS, UETRS)
 REACHED_KEY = b"m/reached"
 REACHED_SIZE_MAX = 1_024
@@ -46,7 +47,8 @@ def indexed_places(index: Store, name: bytes, key: bytes) -> list[bytes]:
     prefix = fresh_prefix(name)
     for _ in range(READS_MAX):
         before = manifest_of(index, name).height
-        fresh = index.iterate(prefix, prefix_stop(prefix))
+        # Behind the rows that became runs: LevelDB would read all of these, deleted as they are, until it merges them.
+        fresh = index.iterate(prefix + (before + 1).to_bytes(HEIGHT_SIZE, "big"), prefix_stop(prefix))
         added = [place for _, value in fresh for place in places_in(value, key)]
         height, found = places_of(index, name, key)
         if height == before:  # else a run was made of what blocks had added, between the two readings

@@ -3,8 +3,9 @@
 Here: the bits, and adding and asking many ids at a time. Not here: where the ids come from and who answers what may be
 there (`chainnode.known`). A blocked Bloom filter (Putze, Sanders, Singler 2007) in layers that double (Almeida et al.
 2007): an id is a SHA-256 hash, so parts of it serve as its hash functions. Its first 8 bytes, read as one number, name
-a word of 64 bits by their low end and by their high end one of 4,096 masks of four bits, which are set there. One
-place in memory an id, and one operation to set or ask all four: in CPython that counts, not the number of bits.
+a word of 64 bits by their low end and by their high end one of 4,096 masks of six bits, which are set there. One
+place in memory an id, and one operation to set or ask all six: in CPython that counts, not the number of bits. A wrong
+"maybe" costs a look into the store, a thousand times as much as asking here: it must be rarer than one in a thousand.
 """
 
 from array import array
@@ -14,16 +15,16 @@ from hashlib import sha256
 from primitives.ids import HASH_BYTES, EventId
 
 LAYER_EVENTS_MIN = 1 << 20
-EVENTS_A_WORD = 4
-"""16 bits an event; a full layer then says "maybe" of about 0.6 % of the ids that it does not hold."""
+EVENTS_A_WORD = 2
+"""32 bits an event; a full layer then says "maybe" of about 0.09 % of the ids that it does not hold."""
 
 WORDS_MIN = LAYER_EVENTS_MIN // EVENTS_A_WORD
 WORD_BYTES = 8
-MEMORY_BYTES_MAX = 64 << 20
+MEMORY_BYTES_MAX = 128 << 20
 """No layer is added beyond this, which about 30 million events take; the last one then fills further, and "maybe" is
 said more and more often: that is slower, never wrong."""
 
-MASK_BITS = 4
+MASK_BITS = 6
 MASKS = 1 << 12
 MASK_SHIFT = 64 - 12
 WORDS_MAX = 1 << 32
@@ -31,7 +32,7 @@ WORDS_MAX = 1 << 32
 
 
 def _masks() -> list[int]:
-    """Return words of four different bits each, chosen by hashing: the same in every process."""
+    """Return words of MASK_BITS different bits each, chosen by hashing: the same in every process."""
     found: list[int] = []
     for number in range(MASKS):
         digest = sha256(number.to_bytes(2, "big")).digest()

@@ -293,6 +293,27 @@ def test_payments_are_found_in_runs_and_in_what_blocks_added_since() -> None:
     assert at(answers.payment(pair_key("2"), start=0, count=blocks)) == expected
 
 
+def test_a_reader_passes_over_the_rows_that_became_a_run() -> None:
+    """LevelDB keeps what was deleted until it merges it, and whoever begins before it reads through all of it."""
+    network = Network()
+    for _ in range(FRESH_BLOCKS + 5):
+        network.commit(("bank-a", statement("1"), 32))
+        network.follow()
+    begun: list[bytes] = []
+
+    class Watched(MemoryStore):
+        def iterate(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+            begun.append(start)
+            return network.index.iterate(start, stop, reverse)
+
+        def get(self, key: bytes) -> bytes | None:
+            return network.index.get(key)
+
+    answers = IndexReader(network.reader, Watched())
+    assert len(answers.payment(pair_key("1"), start=0, count=2 * FRESH_BLOCKS)) == FRESH_BLOCKS + 5
+    assert [start for start in begun if start[:2] == b"fk"] == [b"fk" + (FRESH_BLOCKS + 1).to_bytes(6, "big")]
+
+
 def test_a_reader_that_a_run_overtakes_misses_nothing(network: Network) -> None:
     network.follow()
     key = pair_key("1")
