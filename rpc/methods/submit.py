@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from ledger.batch_headers import BATCH_EVENTS_MAX
 from ledger.batches import BATCH_SIZE_MAX, DECODING_ERRORS
@@ -152,6 +153,54 @@ class SubmitBatch(Params, frozen=True):
     wait: Wait = Wait.COMMITTED
 
 
+class ReadyBatch(msgspec.Struct, frozen=True):
+    """The parameters of a `ledger_submitBatch` whose text is decoded already."""
+
+    batch: bytes
+    wait: Wait
+
+
+class _QuickBatchParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    batch: Annotated[bytes, msgspec.Meta(min_length=1, max_length=BATCH_SIZE_MAX)]
+    wait: Wait | UnsetType = UNSET
+
+
+class _QuickBatchCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """The whole body of a call that submits a batch; what is left out stays out when it is encoded."""
+
+    jsonrpc: Literal["2.0"]
+    method: Literal["ledger_submitBatch"]
+    params: _QuickBatchParams
+    id: Id | UnsetType = UNSET
+
+
+_decode_quick_batch = msgspec.json.Decoder(_QuickBatchCall).decode
+
+
+def quick_batch(body: bytes) -> Call | None:
+    """Return the call that a body holds if it submits a batch; None settles nothing.
+
+    The body is read once, and its base64 straight into bytes: a text of 400 KB costs more to copy, search and check
+    than what is in it costs to verify. The rest is held to naming nothing twice without that text, which begins at
+    `rest` at the latest and, being the longer part, ends behind it.
+    """
+    try:
+        found = _decode_quick_batch(body)
+    except DECODING_ERRORS:
+        return None
+    length = -(-len(found.params.batch) // 3) * 4
+    rest = len(body) - length
+    if rest > length:
+        return None
+    start, stop = body.rfind(b'"', 0, rest) + 1, body.find(b'"', rest)
+    emptied = replace(found, params=replace(found.params, batch=b""))
+    if not repeats_nothing(body[:start] + body[stop:], emptied):
+        return None
+    call_id, is_notification = (None, True) if isinstance(found.id, UnsetType) else (found.id, False)
+    ready = ReadyBatch(found.params.batch, found.params.wait or Wait.COMMITTED)
+    return Call(found.method, b"", call_id, is_notification, ready)
+
+
 class SubmittedResult(Result, frozen=True, gc=False):
     """Where one event stands; outcome and place come with `Committed`, reason and message with `Refused`."""
 
@@ -198,11 +247,12 @@ async def submit(services: Services, params: Submit | ReadySubmit) -> SubmitAnsw
     result=SubmitAnswer,
     access=Access.SUBMIT,
     errors=(Code.UNAVAILABLE, Code.REJECTED),
+    quick=quick_batch,
 )
-async def submit_batch(services: Services, params: SubmitBatch) -> SubmitAnswer:
+async def submit_batch(services: Services, params: SubmitBatch | ReadyBatch) -> SubmitAnswer:
     """A batch that its source has signed itself: taken whole or refused whole."""
     services.gateway.check_room()
-    batch = base64_bytes(params.batch, "$.batch")
+    batch = params.batch if isinstance(params, ReadyBatch) else base64_bytes(params.batch, "$.batch")
     results = await services.gateway.submit_batch(batch, params.wait, services.wait_timeout_ms)
     return _answer(services, results)
 
