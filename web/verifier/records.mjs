@@ -72,7 +72,7 @@ const validator = record({ name: text(), member: text(), vote_key: bytes(), cosi
 
 export const validatorSet = record({ epoch: anyInt, validators: list(validator) });
 
-const handover = record({ header: blockHeader, certificate: quorumCertificate, validators: list(validator, 128) });
+export const handover = record({ header: blockHeader, certificate: quorumCertificate, validators: list(validator, 128) });
 const handovers = list(handover, HANDOVERS_MAX);
 
 const outcome = record({ code: int(0n, 1n), rule: text(0, 64), detail: text(0, 200) });

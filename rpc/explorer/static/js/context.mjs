@@ -1,0 +1,52 @@
+/**
+ * What all parts of a page share: its language, its node, what is pinned, and this browser's cryptography.
+ *
+ * @typedef {object} Context
+ * @property {(key: string, places?: object) => string} t
+ * @property {import('./node.mjs').Node} node
+ * @property {import('./pins.mjs').Pins} pins
+ * @property {() => Promise<import('./crypto.mjs').Cryptography>} cryptography
+ * @property {() => Promise<import('./trust.mjs').Trusted>} trusted
+ * @property {() => Promise<Uint8Array[]>} handovers  from the policy's last epoch to the present one
+ */
+
+import { parsePolicy } from '../verifier/policy.mjs';
+import { chooseCrypto } from './crypto.mjs';
+import { Node } from './node.mjs';
+import { passingStorage, Pins } from './pins.mjs';
+import { textsOf } from './texts.mjs';
+import { trustedPolicy } from './trust.mjs';
+
+/** @returns {Context} */
+export function contextOfPage() {
+  const context = {
+    t: textsOf(document.documentElement.lang || 'en'),
+    node: new Node(),
+    pins: new Pins(storage()),
+    cryptography: chooseCrypto,
+    trusted: once(() => trustedPolicy(context)),
+    handovers: once(() => handoversFor(context)),
+  };
+  return context;
+}
+
+/** Browsers may forbid storage; then what is pinned lasts as long as the page. */
+function storage() {
+  try {
+    globalThis.localStorage.getItem('');
+    return globalThis.localStorage;
+  } catch {
+    return passingStorage();
+  }
+}
+
+async function handoversFor({ trusted, cryptography, node }) {
+  const { text } = await trusted();
+  const { epochs } = await (await cryptography()).run((crypto) => parsePolicy(crypto, text));
+  return node.handovers(epochs.length ? epochs[epochs.length - 1].epoch : null);
+}
+
+function once(run) {
+  let promise;
+  return () => (promise ??= run());
+}

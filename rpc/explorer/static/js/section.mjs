@@ -1,0 +1,129 @@
+/**
+ * A section of a page that says why its content can be believed: fetches the proof, verifies it, and fills in for each
+ * step whether it holds. Words like "verified" are for a pinned policy alone.
+ */
+
+import { make } from './dom.mjs';
+import { examine, noteOf } from './engine.mjs';
+import { trustLine } from './trust.mjs';
+import { fits } from './watch.mjs';
+
+const MARKS = { holds: '\u2713', fails: '\u2717', open: '\u2013', warns: '!' };
+const PATHS = {
+  receipt: /^\/event\/([0-9a-f]{64})$/,
+  status: /^\/certificate\/([^/]+)$/,
+  history: /^\/certificate\/([^/]+)$/,
+  completeness: /^\/member\/([^/]+)$/,
+};
+const RECEIPT_URL = /^\/events\/([0-9a-f]{64})\.tlog-proof(?:\?|$)/;
+
+/**
+ * What the proof of a section must be of: by the address that the reader asked for, and only then by the section itself.
+ *
+ * @param {DOMStringMap} data
+ * @param {string} path
+ */
+export function askedBy(data, path) {
+  const kind = data.kind ?? 'receipt';
+  const match = PATHS[kind]?.exec(path);
+  const subject = match ? decodeURIComponent(match[1]) : (data.subject ?? RECEIPT_URL.exec(data.proofUrl ?? '')?.[1]);
+  const at = kind === 'status' && data.at ? data.at : undefined;
+  return { kind, subject, at, now: kind === 'status' && at === undefined };
+}
+
+/** What a page shows of what a kind of proof proves, by the marks in it: `data-claim="KIND.NAME"`. */
+export function claimsOf(root, kind) {
+  return [...root.querySelectorAll(`[data-claim^="${kind}."]`)].map((element) => ({
+    name: element.dataset.claim.slice(kind.length + 1),
+    value: element.dataset.value ?? element.textContent.trim(),
+    element,
+  }));
+}
+
+/**
+ * Verify the proof of one section and show the result in it.
+ *
+ * @param {import('./context.mjs').Context} context
+ * @param {HTMLElement} section
+ * @param {ParentNode} claimed  where the page shows what the proof is of
+ */
+export async function verifySection(context, section, claimed) {
+  const { t } = context;
+  const place = make('div', { class: 'proof-result', 'data-verdict': 'working' }, make('p', { role: 'status', class: 'proof-head' }, t('head.working')));
+  section.querySelector('.proof-result')?.remove();
+  section.append(place);
+  try {
+    const cryptography = await context.cryptography();
+    const [trusted, proof] = await Promise.all([context.trusted(), context.node.text(section.dataset.proofUrl)]);
+    const asked = askedBy(section.dataset, globalThis.location.pathname);
+    const claims = claimsOf(claimed, asked.kind);
+    const found = await examine({ cryptography, proof, policy: trusted.text, asked, claims, t });
+    const note = noteOf(proof);
+    if (found.verdict !== null && note !== null) found.steps.push(await fits(context, note));
+    found.holds = found.steps.every(({ state }) => state !== 'fails');
+    markLies(claims, found.lies, t);
+    fillSteps(section, place, found.steps, t);
+    showResult(context, place, found, trusted, cryptography);
+  } catch (error) {
+    place.dataset.verdict = 'unavailable';
+    const what = error instanceof Error ? error.message : String(error);
+    place.replaceChildren(make('p', { role: 'status', class: 'proof-head' }, t(error.step === 'crypto' ? 'head.off' : 'head.unavailable', { what })));
+  }
+}
+
+/** Write what is proved beside what the page shows instead of it. */
+function markLies(claims, lies, t) {
+  for (const lie of lies) {
+    for (const { element } of claims.filter(({ name, value }) => name === lie.name && value === lie.shown)) {
+      element.classList.add('lie');
+      element.append(' ', make('strong', { class: 'lie-proved' }, t('shown.proved', { proved: lie.proved })));
+    }
+  }
+}
+
+/** Put a mark and the reason to each step, in the page's own list where it has the step. */
+export function fillSteps(section, place, steps, t) {
+  let list = section.querySelector('ol.proof-steps');
+  for (const { name, state, what } of steps) {
+    let item = [...section.querySelectorAll('li[data-step]')].find(({ dataset }) => dataset.step === name);
+    if (!item) {
+      if (!list) {
+        list = make('ol', { class: 'proof-steps' });
+        place.before(list);
+      }
+      item = make('li', { 'data-step': name }, t(`step.${name}`));
+      list.append(item);
+    }
+    item.dataset.state = state;
+    item.querySelectorAll('.step-mark, .step-what, .unverified').forEach((old) => old.remove());
+    const mark = make('span', { class: 'step-mark' }, make('span', { 'aria-hidden': 'true' }, `${MARKS[state]} `), `${t(`state.${state}`)} `);
+    const title = item.querySelector('summary') ?? item;
+    title.prepend(mark);
+    if (what) item.append(make('p', { class: 'step-what' }, what));
+  }
+}
+
+/** The line that says how it ended: only a policy that somebody else vouches for makes a proof verified. */
+export function showResult(context, place, found, trusted, cryptography) {
+  const { t } = context;
+  const verdict = !found.holds ? 'refused' : trusted.pin === null ? 'provisional' : 'verified';
+  place.dataset.verdict = verdict;
+  place.dataset.ms = found.ms.toFixed(1);
+  place.dataset.crypto = cryptography.name;
+  const how = t('how', { ms: found.ms.toFixed(0), crypto: t(`crypto.${cryptography.name}`) });
+  place.replaceChildren(
+    make('p', { role: 'status', class: 'proof-head' }, t(`head.${verdict}`)),
+    trustLine(context, trusted),
+    ...(found.verdict === null ? [] : factsShown(found, t)),
+    make('p', { class: 'fine' }, `${how}. ${t('program')}`),
+  );
+}
+
+export function factsShown(found, t) {
+  const list = make('dl', { class: 'facts' });
+  for (const [name, value] of found.facts) list.append(make('dt', {}, name), make('dd', { 'data-proved': name }, value));
+  return [
+    make('p', { class: 'sentence', lang: 'en' }, found.verdict.sentence),
+    make('details', {}, make('summary', {}, t('facts')), list),
+  ];
+}
