@@ -14,7 +14,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup web demo test check lint types layers docs mutate model sim twins fuzz bench bench-floor guard e2e format lock
+.PHONY: help setup web demo test browser check lint types layers docs mutate model sim twins fuzz bench bench-floor guard e2e format lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -30,6 +30,10 @@ demo: setup ## run four banks on this machine, prove an answer offline, lose a b
 
 test: setup web ## run the tests (ARGS="tests/ledger -k name" for some of them)
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
+
+browser: setup web ## click through the pages in Chromium, against a real network and one that lies (installs Chromium as root)
+	@bash scripts/setup_browser.sh "$(VENV)"
+	@$(BIN)/python -m pytest -q -m browser $(or $(ARGS),tests/browser)
 
 check: COUNT ?= 5
 check: SEEDS ?= 500

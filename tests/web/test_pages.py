@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.web.node_fixtures import ROOT, node_program
 
 PAGES = Path(__file__).with_name("pages")
 SCRIPTS = ROOT / "rpc" / "explorer" / "static" / "js"
+STANDALONE = ROOT / "web" / "dist" / "chainnode-verifier.html"
 LINES_MAX = 250
 IMPORT = re.compile(r"""(?:^(?:import\b|export [{*])[^;'"]*?|\bimport\()['"]([^'"]+)['"]""", re.MULTILINE)
 HTML = re.compile(r"\b(?:innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval|Function)\b")
@@ -54,11 +56,19 @@ def test_a_fork_that_a_browser_reports_is_one_that_anybody_can_verify() -> None:
             verify_fork(bent, found["policy"])
 
 
+@pytest.mark.skipif(not STANDALONE.exists(), reason="`make web` could not make the standalone verifier")
+def test_the_standalone_verifier_is_the_one_whose_hash_is_published() -> None:
+    found = sha256(STANDALONE.read_bytes()).hexdigest()
+    assert f"`{STANDALONE.name}` | `{found}`" in (ROOT / "docs" / "proofs.md").read_text("utf-8"), f"publish {found}"
+
+
 @pytest.mark.parametrize("file", sorted(SCRIPTS.glob("*.mjs")), ids=lambda path: path.name)
 def test_a_script_of_a_page_is_small_imports_only_what_is_served_and_writes_no_html(file: Path) -> None:
     text = file.read_text("utf-8")
     assert text.startswith("/**")
     assert len(text.splitlines()) <= LINES_MAX
     for name in IMPORT.findall(text):
-        assert re.fullmatch(r"\./[a-z]+\.mjs|\.\./verifier/(adapters/)?[a-z0-9]+\.mjs|\.\./vendor/[a-z]+\.mjs", name), name
+        assert re.fullmatch(r"\./[a-z]+\.mjs|\.\./verifier/(adapters/)?[a-z0-9]+\.mjs|\.\./vendor/[a-z]+\.mjs", name), (
+            name
+        )
     assert HTML.findall(text) == []

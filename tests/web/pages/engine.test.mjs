@@ -103,12 +103,16 @@ test('every step at which the verifier refuses is a step of the page', () => {
 
 test('what was asked for is what the address says, not what the section says', () => {
   const other = 'cd'.repeat(32);
-  const data = { kind: 'receipt', subject: other, proofUrl: `/events/${other}.tlog-proof` };
-  assert.equal(askedBy(data, `/event/${EVENT}`).subject, EVENT);
-  assert.equal(askedBy(data, '/payment/abc').subject, other);
-  assert.equal(askedBy({ kind: 'receipt', proofUrl: `/events/${other}.tlog-proof` }, '/payment/abc').subject, other);
-  assert.equal(askedBy({ kind: 'status' }, '/certificate/FTP-2026-06-000001').now, true);
-  assert.equal(askedBy({ kind: 'status', at: '7' }, '/certificate/FTP-2026-06-000001').now, false);
+  const of = (pathname, search = '') => ({ pathname, search });
+  const data = { kind: 'receipt', event: other };
+  assert.equal(askedBy(data, of(`/event/${EVENT}`)).subject, EVENT);
+  assert.equal(askedBy(data, of('/payment/abc')).subject, other);
+  const number = 'FTP-2026-06-000001';
+  assert.deepEqual(askedBy({ kind: 'status', certificate: 'X' }, of(`/certificate/${number}`)), { kind: 'status', subject: number, at: undefined, height: undefined, now: true });
+  assert.equal(askedBy({ kind: 'status' }, of(`/certificate/${number}`, '?at=7')).height, '7');
+  assert.equal(askedBy({ kind: 'status' }, of(`/certificate/${number}`, '?at=2026-01-01T00%3A00%3A00Z')).at, '2026-01-01T00:00:00Z');
+  assert.equal(askedBy({ kind: 'completeness' }, of('/member/bank%20a')).subject, 'bank a');
+  assert.equal(askedBy({ kind: 'no such kind' }, of('/')).kind, 'receipt');
 });
 
 test('both languages have the same texts with the same places', () => {

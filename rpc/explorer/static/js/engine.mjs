@@ -30,7 +30,7 @@ const SUBJECT = { receipt: 'event_id', status: 'number', history: 'number', comp
  * @param {import('./crypto.mjs').Cryptography} given.cryptography
  * @param {string} given.proof
  * @param {string} given.policy
- * @param {{kind?: string, subject?: string, at?: string, now?: boolean}} given.asked
+ * @param {{kind?: string, subject?: string, at?: string, height?: string, now?: boolean}} given.asked
  *     which proof it must be; `now`: of a state at the present time
  * @param {{name: string, value: string}[]} [given.claims]  what the page shows
  * @param {bigint} [given.nowMs]
@@ -87,9 +87,10 @@ function optionsOf({ kind, subject, at }) {
 
 function askedWrongly(kind, facts, asked, t) {
   if (asked.kind && kind !== asked.kind) return t('asked.differs', { asked: asked.kind, got: kind });
-  const got = facts.get(SUBJECT[kind]);
-  if (!asked.subject || got === undefined || got === asked.subject) return '';
-  return t('asked.differs', { asked: asked.subject, got });
+  for (const [wanted, got] of [[asked.subject, facts.get(SUBJECT[kind])], [asked.height, facts.get('height')]]) {
+    if (wanted && got !== undefined && got !== wanted) return t('asked.differs', { asked: wanted, got });
+  }
+  return '';
 }
 
 function freshness(verdict, nowMs, t) {

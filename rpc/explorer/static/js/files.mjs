@@ -37,16 +37,21 @@ export function fileVerifier({ t, cryptography, context }) {
       if (name === 'policy' && text.length > POLICY_MAX) throw new Error(file.name);
       chosen[name] = { text, name: file.name };
     } catch {
-      return tell(t('files.large', { name: file.name }));
+      if (as) chosen[as] = null;
+      tell(t('files.bad', { name: file.name }));
+      return false;
     }
     loaded.replaceChildren(chosen.proof?.name ?? '', chosen.proof && chosen.policy ? ' · ' : '', chosen.policy?.name ?? '');
+    return true;
   };
   proof.addEventListener('change', () => proof.files[0] && take(proof.files[0], 'proof'));
   policy.addEventListener('change', () => policy.files[0] && take(policy.files[0], 'policy'));
 
   const go = async (event) => {
     event.preventDefault();
-    for (const [input, name] of [[proof, 'proof'], [policy, 'policy']]) if (input.files[0]) await take(input.files[0], name);
+    for (const [input, name] of [[proof, 'proof'], [policy, 'policy']]) {
+      if (input.files[0] && !(await take(input.files[0], name))) return undefined;
+    }
     if (chosen.proof === null) return tell(t('files.none'));
     const trusted = trustedOf(chosen.policy, context);
     if (trusted === null) return tell(t('files.nopolicy'));

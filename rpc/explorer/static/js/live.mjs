@@ -1,17 +1,18 @@
-/** Renews the parts of a page that change: `data-live="URL"` is asked for again every few seconds, while it is looked at. */
+/** Renews the parts of a page that change: `data-refresh-url` is asked for again while somebody looks. */
 
-const EVERY_MS = 5_000;
+const EVERY_MS_MIN = 1_000;
 
 export function keepLive(root = document) {
-  const parts = [...root.querySelectorAll('[data-live]')];
-  if (parts.length) setInterval(() => parts.forEach(renew), EVERY_MS);
+  for (const part of root.querySelectorAll('[data-refresh-url]')) {
+    setInterval(() => renew(part), Math.max(Number(part.dataset.refreshMs) || 0, EVERY_MS_MIN));
+  }
 }
 
 async function renew(part) {
   // Whoever reads or types in it is not to lose their place.
   if (document.hidden || part.contains(document.activeElement)) return;
   try {
-    const response = await fetch(part.dataset.live, { headers: { Accept: 'text/html' }, cache: 'no-store', redirect: 'error' });
+    const response = await fetch(part.dataset.refreshUrl, { headers: { Accept: 'text/html' }, cache: 'no-store', redirect: 'error' });
     if (!response.ok) return;
     const parsed = new DOMParser().parseFromString(await response.text(), 'text/html');
     part.replaceChildren(...parsed.body.childNodes);

@@ -9,26 +9,28 @@ import { trustLine } from './trust.mjs';
 import { fits } from './watch.mjs';
 
 const MARKS = { holds: '\u2713', fails: '\u2717', open: '\u2013', warns: '!' };
-const PATHS = {
-  receipt: /^\/event\/([0-9a-f]{64})$/,
-  status: /^\/certificate\/([^/]+)$/,
-  history: /^\/certificate\/([^/]+)$/,
-  completeness: /^\/member\/([^/]+)$/,
+// What the address of a page says, and the mark of a section that says it elsewhere, by kind of proof.
+const SUBJECTS = {
+  receipt: [/^\/event\/([0-9a-f]{64})$/, 'event'],
+  status: [/^\/certificate\/([^/]+)$/, 'certificate'],
+  history: [/^\/certificate\/([^/]+)$/, 'certificate'],
+  completeness: [/^\/member\/([^/]+)$/, 'member'],
 };
-const RECEIPT_URL = /^\/events\/([0-9a-f]{64})\.tlog-proof(?:\?|$)/;
+const RFC3339 = /^\d{4}-\d{2}-\d{2}T/;
 
 /**
  * What the proof of a section must be of: by the address that the reader asked for, and only then by the section itself.
  *
  * @param {DOMStringMap} data
- * @param {string} path
+ * @param {{pathname: string, search: string}} address
  */
-export function askedBy(data, path) {
-  const kind = data.kind ?? 'receipt';
-  const match = PATHS[kind]?.exec(path);
-  const subject = match ? decodeURIComponent(match[1]) : (data.subject ?? RECEIPT_URL.exec(data.proofUrl ?? '')?.[1]);
-  const at = kind === 'status' && data.at ? data.at : undefined;
-  return { kind, subject, at, now: kind === 'status' && at === undefined };
+export function askedBy(data, { pathname, search }) {
+  const kind = data.kind in SUBJECTS ? data.kind : 'receipt';
+  const [pattern, mark] = SUBJECTS[kind];
+  const match = pattern.exec(pathname);
+  const subject = match ? decodeURIComponent(match[1]) : data[mark];
+  const at = kind === 'status' ? new URLSearchParams(search).get('at') : null;
+  return { kind, subject, at: at && RFC3339.test(at) ? at : undefined, height: at && /^\d+$/.test(at) ? at : undefined, now: kind === 'status' && !at };
 }
 
 /** What a page shows of what a kind of proof proves, by the marks in it: `data-claim="KIND.NAME"`. */
@@ -49,13 +51,17 @@ export function claimsOf(root, kind) {
  */
 export async function verifySection(context, section, claimed) {
   const { t } = context;
-  const place = make('div', { class: 'proof-result', 'data-verdict': 'working' }, make('p', { role: 'status', class: 'proof-head' }, t('head.working')));
-  section.querySelector('.proof-result')?.remove();
-  section.append(place);
+  const place = make('div', { class: 'proof-result', 'data-verdict': 'working' });
+  const head = section.querySelector('.verdict') ?? make('p', { role: 'status' });
+  if (head.isConnected) head.replaceWith(place);
+  else section.append(place);
+  head.className = 'proof-head';
+  head.textContent = t('head.working');
+  place.append(head);
   try {
     const cryptography = await context.cryptography();
     const [trusted, proof] = await Promise.all([context.trusted(), context.node.text(section.dataset.proofUrl)]);
-    const asked = askedBy(section.dataset, globalThis.location.pathname);
+    const asked = askedBy(section.dataset, globalThis.location);
     const claims = claimsOf(claimed, asked.kind);
     const found = await examine({ cryptography, proof, policy: trusted.text, asked, claims, t });
     const note = noteOf(proof);
@@ -63,11 +69,11 @@ export async function verifySection(context, section, claimed) {
     found.holds = found.steps.every(({ state }) => state !== 'fails');
     markLies(claims, found.lies, t);
     fillSteps(section, place, found.steps, t);
-    showResult(context, place, found, trusted, cryptography);
+    showResult(context, place, head, found, trusted, cryptography);
   } catch (error) {
     place.dataset.verdict = 'unavailable';
     const what = error instanceof Error ? error.message : String(error);
-    place.replaceChildren(make('p', { role: 'status', class: 'proof-head' }, t(error.step === 'crypto' ? 'head.off' : 'head.unavailable', { what })));
+    head.textContent = t(error.step === 'crypto' ? 'head.off' : 'head.unavailable', { what });
   }
 }
 
@@ -83,36 +89,36 @@ function markLies(claims, lies, t) {
 
 /** Put a mark and the reason to each step, in the page's own list where it has the step. */
 export function fillSteps(section, place, steps, t) {
-  let list = section.querySelector('ol.proof-steps');
+  let list = section.querySelector('ol.steps');
   for (const { name, state, what } of steps) {
     let item = [...section.querySelectorAll('li[data-step]')].find(({ dataset }) => dataset.step === name);
     if (!item) {
       if (!list) {
-        list = make('ol', { class: 'proof-steps' });
+        list = make('ol', { class: 'steps' });
         place.before(list);
       }
-      item = make('li', { 'data-step': name }, t(`step.${name}`));
+      const [mark, said] = [make('span', { class: 'state', 'aria-hidden': 'true' }), make('span', { class: 'said' })];
+      item = make('li', { 'data-step': name }, mark, ' ', t(`step.${name}`), ' ', said);
       list.append(item);
     }
     item.dataset.state = state;
-    item.querySelectorAll('.step-mark, .step-what, .unverified').forEach((old) => old.remove());
-    const mark = make('span', { class: 'step-mark' }, make('span', { 'aria-hidden': 'true' }, `${MARKS[state]} `), `${t(`state.${state}`)} `);
-    const title = item.querySelector('summary') ?? item;
-    title.prepend(mark);
+    item.querySelector('.state').textContent = MARKS[state];
+    item.querySelector('.said').textContent = t(`state.${state}`);
+    item.querySelector('.step-what')?.remove();
     if (what) item.append(make('p', { class: 'step-what' }, what));
   }
 }
 
 /** The line that says how it ended: only a policy that somebody else vouches for makes a proof verified. */
-export function showResult(context, place, found, trusted, cryptography) {
+function showResult(context, place, head, found, trusted, cryptography) {
   const { t } = context;
   const verdict = !found.holds ? 'refused' : trusted.pin === null ? 'provisional' : 'verified';
   place.dataset.verdict = verdict;
   place.dataset.ms = found.ms.toFixed(1);
   place.dataset.crypto = cryptography.name;
   const how = t('how', { ms: found.ms.toFixed(0), crypto: t(`crypto.${cryptography.name}`) });
-  place.replaceChildren(
-    make('p', { role: 'status', class: 'proof-head' }, t(`head.${verdict}`)),
+  head.textContent = t(`head.${verdict}`);
+  place.append(
     trustLine(context, trusted),
     ...(found.verdict === null ? [] : factsShown(found, t)),
     make('p', { class: 'fine' }, `${how}. ${t('program')}`),

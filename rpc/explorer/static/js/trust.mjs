@@ -93,7 +93,7 @@ function fromFile(context) {
       const text = await textOfFile(file, POLICY_MAX);
       place.replaceChildren(make('p', {}, hashShown(hashOf(text))), pinForm(context, { text, from: file.name }));
     } catch {
-      place.replaceChildren(make('p', { class: 'bad', role: 'alert' }, t('files.large', { name: file.name })));
+      place.replaceChildren(make('p', { class: 'bad', role: 'alert' }, t('files.bad', { name: file.name })));
     }
   });
   return make('div', {}, labelled(t('trust.choose'), input), place);

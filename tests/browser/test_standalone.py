@@ -1,0 +1,125 @@
+"""The standalone verifier, opened from disk: it verifies, refuses, speaks both languages, and asks nobody."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.browser.conftest import violations
+from tests.web.node_fixtures import ROOT
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext, Page, Request
+
+FILE = ROOT / "web" / "dist" / "chainnode-verifier.html"
+SAMPLES = ROOT / "samples" / "proofs"
+MS_MAX = 50
+
+
+@pytest.fixture
+def opened(page: Page) -> Page:
+    page.goto(FILE.as_uri())
+    return page
+
+
+def give(page: Page, proof: bytes, policy: bytes | None = None, **demanded: str) -> str:
+    """Choose both files, verify, and return the verdict."""
+    page.set_input_files("input[name=proof]", {"name": "proof", "mimeType": "text/plain", "buffer": proof})
+    if policy is not None:
+        page.set_input_files("input[name=policy]", {"name": "policy", "mimeType": "text/plain", "buffer": policy})
+    if demanded:
+        page.locator("form details").evaluate("element => { element.open = true }")
+    for name, value in demanded.items():
+        page.fill(f"input[name={name}]", value)
+    page.locator(".proof-place").evaluate("place => place.replaceChildren()")
+    page.click("button[type=submit]")
+    page.wait_for_selector(".proof-place > *")
+    result = page.locator(".proof-result")
+    return str(result.get_attribute("data-verdict")) if result.count() else page.inner_text("[role=alert]")
+
+
+def sample(name: str) -> bytes:
+    return (SAMPLES / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["receipt.tlog-proof", "status.tlog-proof"])
+def test_a_good_proof_is_verified_step_by_step_under_the_policy_that_was_chosen(opened: Page, name: str) -> None:
+    assert give(opened, sample(name), sample("policy")) == "verified"
+    assert opened.locator("li[data-step]").count() >= 10
+    assert opened.locator("li[data-step]:not([data-state=holds])").count() == 0
+    assert opened.locator(".trust [data-hash]").get_attribute("data-hash") == sha256(sample("policy")).hexdigest()
+
+
+def test_a_receipt_takes_less_than_50_ms(opened: Page) -> None:
+    took = []
+    for _ in range(5):
+        assert give(opened, sample("receipt.tlog-proof"), sample("policy")) == "verified"
+        took.append(float(opened.locator(".proof-result").get_attribute("data-ms") or "inf"))
+    assert min(took) < MS_MAX, took
+
+
+def test_a_changed_proof_is_refused_by_the_step_that_fails(opened: Page) -> None:
+    text = sample("receipt.tlog-proof").decode()
+    top, _, note = text.partition("\n\n")
+    first_of_path = top.split("\n")[3]
+    assert give(opened, text.replace(first_of_path, note.split("\n")[2], 1).encode(), sample("policy")) == "refused"
+    assert opened.locator("li[data-state=fails]").get_attribute("data-step") == "event"
+
+
+def test_what_is_no_proof_or_too_little_is_told_in_words(opened: Page) -> None:
+    assert give(opened, b"hello", sample("policy")) == "refused"
+    assert "is no text" in give(opened, b"\xff\xfe", sample("policy"))
+    opened.reload()
+    assert "Choose a policy" in give(opened, sample("receipt.tlog-proof"))
+
+
+def test_a_proof_of_something_else_than_what_is_demanded_is_refused(opened: Page) -> None:
+    good = {"certificate": "FTP-2026-06-000001"}
+    assert give(opened, sample("status.tlog-proof"), sample("policy"), **good) == "verified"
+    assert give(opened, sample("status.tlog-proof"), sample("policy"), certificate="FTP-2026-06-000002") == "refused"
+    assert opened.locator("li[data-step=asked]").get_attribute("data-state") == "fails"
+    assert give(opened, sample("status.tlog-proof"), sample("policy"), certificate="", member="bank-a") == "refused"
+
+
+def test_files_can_be_dropped(opened: Page) -> None:
+    transfer = opened.evaluate_handle(
+        "texts => { const data = new DataTransfer(); for (const [name, text] of texts) "
+        "data.items.add(new File([text], name)); return data }",
+        [[name, sample(name).decode()] for name in ("policy", "status.tlog-proof")],
+    )
+    opened.dispatch_event("form.files", "drop", {"dataTransfer": transfer})
+    opened.wait_for_function("document.querySelector('.loaded').textContent.includes('status')")
+    opened.click("button[type=submit]")
+    assert opened.locator(".proof-result").get_attribute("data-verdict") == "verified"
+
+
+def test_it_asks_nobody(context: BrowserContext) -> None:
+    opened, asked = context.new_page(), list[str]()
+    opened.goto(FILE.as_uri())
+
+    def note(request: Request) -> None:
+        asked.append(request.url)
+
+    context.on("request", note)
+    assert give(opened, sample("receipt.tlog-proof"), sample("policy")) == "verified"
+    refused = opened.evaluate("fetch('http://127.0.0.1:9/').then(() => 'sent', error => error.name)")
+    assert refused == "TypeError"
+    assert [url for url in asked if not url.startswith("http://127.0.0.1:9/")] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_it_is_accessible_in_both_languages_light_and_dark(opened: Page, language: str, scheme: str) -> None:
+    opened.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    opened.click(f"button[lang={language}]")
+    for proof in (sample("receipt.tlog-proof"), b"hello"):
+        give(opened, proof, sample("policy"))
+        assert violations(opened) == []
+
+
+def test_it_fits_a_narrow_screen(opened: Page) -> None:
+    opened.set_viewport_size({"width": 320, "height": 700})
+    give(opened, sample("receipt.tlog-proof"), sample("policy"))
+    assert opened.evaluate("document.documentElement.scrollWidth") <= 320
