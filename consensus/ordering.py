@@ -255,10 +255,20 @@ def _propose(state: ReplicaState, now_ms: TimeMs) -> None:
 
 
 def _due(state: ReplicaState, in_flight: int, parent_hash: Hash, now_ms: TimeMs) -> bool:
-    """A block at once while none is in flight; behind others a full one, or any after the interval."""
-    if in_flight == 0 or now_ms - state.proposed_ms >= state.parameters.propose_interval_ms:
+    """While none is in flight a block once enough was gathered; behind others a full one, or any after the interval."""
+    wait_ms = state.parameters.propose_interval_ms if in_flight else _gather_ms(state)
+    if now_ms - state.proposed_ms >= wait_ms:
         return True
     return state.application.waiting_bytes(parent_hash) >= state.parameters.propose_bytes
+
+
+def _gather_ms(state: ReplicaState) -> int:
+    """Return how long after its last proposal a leader gathers batches: the more that one held, the more will come.
+
+    What votes and writes a block costs is shared by its batches. A lone batch waits for nobody.
+    """
+    parameters = state.parameters
+    return min(parameters.gather_ms * max(0, state.proposed_batches - 1), parameters.gather_ms_max)
 
 
 def _propose_chosen(state: ReplicaState, block: Block, parent_hash: Hash, parent_time: TimeMs, now_ms: TimeMs) -> None:
@@ -279,7 +289,7 @@ def _send_proposal(state: ReplicaState, block: Block, now_ms: TimeMs) -> None:
     slot.executed, slot.prepare, slot.voted_ms = True, vote, now_ms
     slot.keep(block_hash, block)
     evidence.count(state, slot, vote)
-    state.proposed_ms = now_ms
+    state.proposed_ms, state.proposed_batches = now_ms, len(block.batch_hashes)
     state.persist(Proposed(proposal))
     state.emit(Broadcast(proposal))
     state.moves += 1

@@ -42,7 +42,8 @@ class Parameters:
 
     `lag_ms`, `drift_ms` bound a fresh proposal's time against this node's clock; `timeout_base_ms` doubles up to
     `timeout_max_ms` while nothing commits; a leader waits until nothing is in flight, at most `propose_interval_ms`,
-    before it proposes a block that is not full of `propose_bytes`: under load blocks so grow by themselves.
+    before it proposes a block that is not full of `propose_bytes`: under load blocks so grow by themselves. For each
+    batch but one of its last block it lets `gather_ms` pass between two proposals, `gather_ms_max` at most.
     """
 
     timeout_base_ms: int = 2_000
@@ -53,6 +54,8 @@ class Parameters:
     fetch_timeout_ms: int = 1_000
     propose_interval_ms: int = 25
     propose_bytes: int = 256 * 1024
+    gather_ms: int = 2
+    gather_ms_max: int = 50
     checkpoint_slot_ms: int = 200
     checkpoint_quiet_ms: int = 500
     checkpoint_idle_ms: int = 60_000
@@ -192,6 +195,7 @@ class ReplicaState:
     attempts: int = 0
     deadline_ms: TimeMs | None = None
     proposed_ms: TimeMs = field(default_factory=lambda: TimeMs(0))
+    proposed_batches: int = 0
     progress_ms: TimeMs = field(default_factory=lambda: TimeMs(0))
     status_due_ms: TimeMs = field(default_factory=lambda: TimeMs(0))
     statuses: dict[str, Status] = field(default_factory=dict)

@@ -79,6 +79,10 @@ class NetworkLimits(msgspec.Struct, frozen=True, kw_only=True):
     """For flushing and the TLS closing alerts, then the connection is aborted."""
     consensus_queue_bytes_max: int = 16 * MIB
     bulk_queue_bytes_max: int = 64 * MIB
+    cork_ms: int = 3
+    """How long small messages of the bulk lane may wait for each other on a link that was just written to."""
+    cork_bytes: int = 16 * KIB
+    """What waits for so many bytes in the bulk lane is written without waiting for more."""
     write_ahead_bytes: int = 256 * KIB
     """Handed to the transport at once: what a vote may have to wait behind on our side."""
     unsent_bytes_max: int = 128 * KIB

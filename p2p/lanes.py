@@ -1,4 +1,4 @@
-"""What waits to be sent to one peer: two bounded lanes, of which the consensus lane always goes first.
+"""What waits to be sent to one peer: two bounded lanes, of which the consensus lane goes first.
 
 Here: the order and bounds of outgoing frames. Not here: writing them (connection). A message of the bulk lane is made
 of fragments, and consensus messages pass between them: a vote waits for one write, never for a 4 MiB batch.
@@ -45,15 +45,25 @@ class Outbox:
         self._bulk.append(fragments)
         return True
 
-    def take(self, budget: int) -> list[bytes]:
-        """Remove and return frames to write, consensus first, stopping once `budget` bytes are reached."""
+    def take(self, budget: int, *, small: int = 0) -> list[bytes]:
+        """Remove and return frames to write, consensus first, stopping once `budget` bytes are reached.
+
+        Where the bulk lane holds at most `small` bytes it goes first, lest a proposal overtake the batches it names.
+        """
         taken: list[bytes] = []
         left = budget
+        if self.queued_bytes[Lane.BULK] <= small:
+            left = self._take_bulk(taken, left)
         while self._consensus and left > 0:
             frame = self._consensus.popleft()
             self.queued_bytes[Lane.CONSENSUS] -= len(frame)
             left -= len(frame)
             taken.append(frame)
+        self._take_bulk(taken, left)
+        return taken
+
+    def _take_bulk(self, taken: list[bytes], left: int) -> int:
+        """Move fragments of the bulk lane to `taken` while `left` is above 0; return what is left then."""
         while self._bulk and left > 0:
             fragments = self._bulk[0]
             frame = fragments[self._bulk_sent]
@@ -64,7 +74,7 @@ class Outbox:
             self.queued_bytes[Lane.BULK] -= len(frame)
             left -= len(frame)
             taken.append(frame)
-        return taken
+        return left
 
     def rewind(self) -> None:
         """Start a half-sent bulk message from its beginning: another connection takes over."""

@@ -421,6 +421,33 @@ def test_blocks_behind_others_wait_for_the_interval_unless_they_are_full() -> No
     assert len(group[0].slots) == 2
 
 
+@pytest.mark.parametrize(
+    ("batches", "wait_ms"), [(0, 0), (1, 0), (2, 2), (11, 20), (1_000, 50)], ids=lambda value: str(value)
+)
+def test_a_leader_gathers_longer_the_more_its_last_block_held(batches: int, wait_ms: int) -> None:
+    group = Group(parameters=Parameters(propose_bytes=100_000_000))
+    group.offer(batch_of(1))
+    group.deliver()
+    assert group[0].tip.height == 1
+    assert group[0].proposed_batches == 1
+    group[0].proposed_batches = batches
+    group.offer(batch_of(2))
+    if wait_ms:
+        group.tick(group[0].proposed_ms + wait_ms - 1 - group.now)
+        assert not group[0].slots
+        group.tick(1)
+    assert len(group[0].slots) == 1
+
+
+def test_a_leader_proposes_a_full_block_without_gathering_more() -> None:
+    group = Group(parameters=Parameters(propose_bytes=1_000_000))
+    group.offer(batch_of(1))
+    group.deliver()
+    group[0].proposed_batches = 1_000
+    group.offer(batch_of(2))
+    assert len(group[0].slots) == 1
+
+
 def test_commits_wait_for_the_lowest_however_many_above_are_prepared() -> None:
     group = Group()
     blocks = chain_of(3)

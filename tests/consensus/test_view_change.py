@@ -427,8 +427,8 @@ def test_all_times_that_something_waits_for_go_back_with_the_clock() -> None:
 def test_the_figures_of_the_protocol_are_the_documented_ones() -> None:
     assert Parameters() == Parameters(
         timeout_base_ms=2_000, timeout_max_ms=60_000, lag_ms=10_000, drift_ms=5_000, status_interval_ms=1_000,
-        fetch_timeout_ms=1_000, propose_interval_ms=25, propose_bytes=262_144, checkpoint_slot_ms=200,
-        checkpoint_quiet_ms=500, checkpoint_idle_ms=60_000,
+        fetch_timeout_ms=1_000, propose_interval_ms=25, propose_bytes=262_144, gather_ms=2, gather_ms_max=50,
+        checkpoint_slot_ms=200, checkpoint_quiet_ms=500, checkpoint_idle_ms=60_000,
     )  # fmt: skip
     assert (WINDOW, BUFFER_HEIGHTS, BLOCKS_PER_FETCH_MAX) == (8, 16, 64)
 

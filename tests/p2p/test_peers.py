@@ -35,6 +35,47 @@ async def test_messages_of_both_lanes_arrive_whole_in_both_directions(consortium
         await beta.seen.until(lambda: beta.seen.disconnected == [("alpha", "remote_shutdown")])
 
 
+PATIENT = msgspec.structs.replace(QUICK, cork_ms=60_000, ping_every_ms=60_000)
+
+
+async def test_small_bulk_messages_wait_for_each_other_behind_a_write_and_leave_before_the_next_vote(
+    consortium: Consortium,
+) -> None:
+    alpha, beta = await pair(consortium, limits=PATIENT)
+    async with running(alpha, beta):
+        await beta.seen.until(lambda: beta.seen.connected == ["alpha"])
+        beta.network.send("alpha", BATCH, b"first")
+        await alpha.seen.until(lambda: alpha.seen.messages)  # nothing was written before: it did not wait
+        beta.network.send("alpha", BATCH, b"second")
+        beta.network.send("alpha", BATCH, b"third")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert beta.network.peers()[0].queue_bytes == len(b"secondthird") + 10, "their frames wait"
+        beta.network.send("alpha", VOTE, b"vote")
+        await alpha.seen.until(lambda: len(alpha.seen.messages) == 4)
+        assert [payload for _, _, payload in alpha.seen.messages] == [b"first", b"second", b"third", b"vote"]
+
+
+async def test_what_waits_in_the_bulk_lane_leaves_once_it_is_large(consortium: Consortium) -> None:
+    alpha, beta = await pair(consortium, limits=PATIENT)
+    async with running(alpha, beta):
+        await beta.seen.until(lambda: beta.seen.connected == ["alpha"])
+        beta.network.send("alpha", BATCH, b"first")
+        await alpha.seen.until(lambda: alpha.seen.messages)
+        for _ in range(4):
+            beta.network.send("alpha", BATCH, bytes(PATIENT.cork_bytes // 4))
+        await alpha.seen.until(lambda: len(alpha.seen.messages) == 5)
+
+
+async def test_small_bulk_messages_wait_no_longer_than_they_may(consortium: Consortium) -> None:
+    alpha, beta = await pair(consortium, limits=msgspec.structs.replace(PATIENT, cork_ms=20))
+    async with running(alpha, beta):
+        await beta.seen.until(lambda: beta.seen.connected == ["alpha"])
+        for number in range(3):
+            beta.network.send("alpha", BATCH, b"first")
+            await alpha.seen.until(lambda sent=number: len(alpha.seen.messages) > sent)
+
+
 async def test_peers_report_their_figures(consortium: Consortium) -> None:
     alpha, beta = await pair(consortium, status=b"validator")
     async with running(alpha, beta):

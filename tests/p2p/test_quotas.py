@@ -72,6 +72,16 @@ def test_consensus_frames_pass_between_the_fragments_of_a_bulk_message() -> None
     assert outbox.queued_bytes == [0, 0]
 
 
+def test_a_small_bulk_lane_goes_before_consensus_frames_and_a_large_one_after() -> None:
+    outbox = Outbox((100, 100))
+    outbox.put_bulk((b"batch",), 5)
+    outbox.put_consensus(b"names it")
+    assert outbox.take(100, small=5) == [b"batch", b"names it"]
+    outbox.put_bulk((b"larger",), 6)
+    outbox.put_consensus(b"vote")
+    assert outbox.take(100, small=5) == [b"vote", b"larger"]
+
+
 def test_a_full_lane_drops_whole_messages_and_leaves_the_other_alone() -> None:
     outbox = Outbox((10, 10))
     assert outbox.put_bulk((b"12345", b"67890"), 10)
