@@ -1,26 +1,35 @@
 """Connections of an HTTP listener, bounded: how many there are, and how long one may stay silent.
 
-Here: what a stranger can hold open. Not here: what requests are answered (`rpc.server`, `chainnode.witness_server`).
+Here: what a stranger can hold open, and which of two protocols has a connection. Not here: what requests are answered
+(`rpc.server`, `rpc.quick_http`, `chainnode.witness_server`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
+from typing import TypeVar, cast
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from rpc.quick_http import QuickConnection, Service
+
 HEADERS_TIMEOUT_S = 10
+ENDING_TIMEOUT_S = 3
 BACKLOG = 128
+Handler = TypeVar("Handler", RequestHandler, QuickConnection)
 
 
 class BoundedConnections:
     """Listens for an aiohttp application: refuses connections above a number, closes those that ask nothing."""
 
-    def __init__(self, runner: web.AppRunner, connections_max: int) -> None:
+    def __init__(self, runner: web.AppRunner, connections_max: int, quick: Service | None = None) -> None:
+        """Take the application's runner, and what answers ordinary requests the quick way where there is such a way."""
         self._runner = runner
         self._connections_max = connections_max
+        self._quick = quick
+        self._quick_open: set[QuickConnection] = set()
         # Connections whose first request has not come yet, with the timer that closes them.
         self._silent: dict[asyncio.BaseProtocol, asyncio.TimerHandle] = {}
         self._server: asyncio.Server | None = None
@@ -40,6 +49,14 @@ class BoundedConnections:
         for timer in self._silent.values():
             timer.cancel()
         self._silent.clear()
+        for connection in list(self._quick_open):
+            connection.stop()
+        if running := [task for connection in self._quick_open if (task := connection.busy) is not None]:
+            _, late = await asyncio.wait(running, timeout=ENDING_TIMEOUT_S)
+            for task in late:
+                task.cancel()
+        for connection in list(self._quick_open):
+            connection.abort()
         await self._runner.cleanup()
 
     @property
@@ -59,17 +76,43 @@ class BoundedConnections:
         """Make the protocol of a new connection: refused above the limit, closed if its first request never comes."""
         server = self._runner.server
         assert server is not None, "set up before listening"
-        if len(server.connections) >= self._connections_max:
+        if len(server.connections) + len(self._quick_open) >= self._connections_max:
             return _Refuse()
-        handler: RequestHandler = server()
+        if self._quick is None:
+            return self._timed(server())
+        connection = QuickConnection(self._quick, self)
+        self._quick_open.add(connection)
+        return self._timed(connection)
+
+    def _timed(self, handler: Handler) -> Handler:
         loop = asyncio.get_running_loop()
         self._silent[handler] = loop.call_later(HEADERS_TIMEOUT_S, self._close_silent, handler)
         return handler
 
-    def _close_silent(self, handler: RequestHandler) -> None:
+    def _close_silent(self, handler: Handler) -> None:
         self._silent.pop(handler, None)
         if handler.transport is not None:
             handler.transport.close()
+
+    # --- what a quick connection asks for
+
+    def hand_over(self, connection: QuickConnection, transport: asyncio.Transport, data: bytes) -> None:
+        """Let aiohttp have a connection, and read these bytes first."""
+        server = self._runner.server
+        if server is None or self._server is None:  # stopping
+            transport.close()
+            return
+        handler: RequestHandler = server()
+        if connection in self._silent:
+            self.asked(connection)
+            self._timed(handler)
+        transport.set_protocol(handler)
+        handler.connection_made(transport)
+        handler.data_received(data)
+
+    def left(self, connection: QuickConnection) -> None:
+        """Forget a quick connection that is gone or handed over."""
+        self._quick_open.discard(connection)
 
 
 class _Refuse(asyncio.Protocol):
@@ -77,6 +120,6 @@ class _Refuse(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Write the refusal at once."""
-        assert isinstance(transport, asyncio.WriteTransport), "a connection can be written to"
-        transport.write(b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
-        transport.close()
+        stream = cast(asyncio.WriteTransport, transport)  # uvloop's are none by their class
+        stream.write(b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        stream.close()

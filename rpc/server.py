@@ -31,6 +31,7 @@ from rpc.dispatch import Answer, Caller, Dispatcher
 from rpc.errors import Code, RpcError, from_chain_error, internal_error
 from rpc.limits import BODY_BYTES_MAX, READ_BODY_BYTES_MAX, SUBMISSION_BYTES_MIN, WEBSOCKET_REQUESTS_MAX, WEBSOCKETS_MAX
 from rpc.ports import CallObserver, Services
+from rpc.quick_http import Heads, Service
 from rpc.registry import AnyMethod
 from rpc.resources import add_resources
 from rpc.websocket import WEBSOCKET_PATH, WebSocketLimits, WebSockets
@@ -119,6 +120,7 @@ class RpcServer:
             on_loopback=settings.on_loopback,
             scheme=self._scheme,
         )
+        self._heads = Heads(self._door)
         self._rate = RateLimit(settings.requests_per_second_max)
         self._running = Running(settings.requests_max)
         self._websockets = WebSockets(
@@ -151,7 +153,16 @@ class RpcServer:
             lingering_time=LINGERING_TIME_S,
             shutdown_timeout=SHUTDOWN_TIMEOUT_S,
         )
-        self._connections = BoundedConnections(runner, self._settings.connections_max)
+        quick = Service(
+            self._dispatcher,
+            self._heads,
+            self._rate,
+            self._running,
+            lambda refused: HTTP_STATUS.get(refused, 200),
+            "".join(f"{name}: {value}\r\n" for name, value in SECURITY_HEADERS.items()).encode(),
+            KEEPALIVE_TIMEOUT_S,
+        )
+        self._connections = BoundedConnections(runner, self._settings.connections_max, quick)
         await self._connections.start(self._settings.host, self._settings.port, self._settings.tls)
         log.info("rpc_listening", address=self.address, tls=self._settings.tls is not None)
 
