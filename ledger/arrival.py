@@ -5,6 +5,10 @@ merge of tables there, the more often the larger the store is. Numbered rows com
 from level to level as they are. The row under the batch's hash then holds the number alone. Here: the two rows, and
 which is which. Pure; `ledger.store_leveldb` keeps bodies in a LevelDB of their own, since a table that holds them with
 other rows spans all keys and is merged with all others; nobody above it sees them apart.
+
+A body is written before the row that names it, and goes after it, so a crash may leave one that no row names. One that
+came is among the newest, and says itself which batch it is; one that was to go has a mark, with the batch's key, from
+before its row goes until it is gone.
 """
 
 from __future__ import annotations
@@ -12,8 +16,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from ledger.batches import DECODING_ERRORS, Batch
+from primitives.encoding import decoder_of
+
 BATCH: Final = b"B"
 BODY: Final = b"d"
+GOING: Final = b"g"
 NUMBER_BYTES: Final = 8
 NUMBERED_BYTES_MIN: Final = 4096
 """Smaller bodies stay under their hash: a second row would cost more than merging them does."""
@@ -29,6 +37,20 @@ def is_number(key: bytes, value: bytes) -> bool:
 def body_key(number: bytes) -> bytes:
     """Return the key of the body with this number."""
     return BODY + number
+
+
+def going_key(number: bytes) -> bytes:
+    """Return the key of the mark of a body that is to go."""
+    return GOING + number
+
+
+def batch_key_of(body: bytes) -> bytes | None:
+    """Return the key of the row that should name a body; None where it is no batch."""
+    try:
+        batch: Batch = decoder_of(Batch).decode(body)
+    except DECODING_ERRORS:
+        return None
+    return BATCH + batch.header.hash()
 
 
 def numbers(newest: bytes | None) -> Iterator[bytes]:

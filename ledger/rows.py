@@ -8,6 +8,7 @@ Keys start with one byte that names the kind of row; numbers in keys are big-end
     x  height                               digest of the execution: events per batch, rejected events
     B  batch hash                           a batch's bytes, written before PREPARE and only referred to later
     d  number                               the bytes of a large batch, whose B row then holds the number (`arrival`)
+    g  number                               key of the batch whose body is to go, beside the bodies
     W  batch hash                           a batch that no committed block holds yet
     A  batch hash                           height of an ordered batch whose bytes were moved to the archive
     a  first height                         what was moved to a segment of the archive, when and by whom

@@ -12,7 +12,19 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ledger.arrival import BATCH, BODY, NUMBERED_BYTES_MIN, bodies_between, body_key, is_number, numbers, touches
+from ledger.arrival import (
+    BATCH,
+    BODY,
+    GOING,
+    NUMBERED_BYTES_MIN,
+    batch_key_of,
+    bodies_between,
+    body_key,
+    going_key,
+    is_number,
+    numbers,
+    touches,
+)
 from ledger.leveldb_format import bad_block, bad_frame, needed_log
 from ledger.rows import FORMAT_KEY, FORMAT_VERSION, KINDS_DROPPED, all_of, check_format
 from ledger.store import Put, prefix_stop
@@ -26,6 +38,9 @@ FILE_SIZE_MAX = 16 << 20
 DROPPED_A_WRITE = 10_000
 BODIES = "bodies"
 """The directory of the bodies, in that of the store."""
+
+ORPHANS_A_START_MAX = 1_024
+"""Newest bodies that are looked at when a store is opened: a fifth of a second."""
 
 SEARCHED_BYTES_MAX = 64 << 20  # for the place of damage: some seconds
 FETCH_AGAIN = "move the directory away and start: the node fetches the chain again from its peers and verifies it"
@@ -48,7 +63,7 @@ class _Bodies:
 
     def __init__(self) -> None:
         self.put: list[tuple[bytes, bytes]] = []
-        self.gone: list[bytes] = []
+        self.gone: list[tuple[bytes, bytes]] = []  # with the batch's key
         self.given: dict[bytes, bytes | None] = {}
 
 
@@ -78,6 +93,7 @@ class LevelDBStore:
             if (self.path / BODIES).exists():
                 self._open_bodies()
             self._numbers = numbers(self._newest_body())
+            self._collect_orphans()
         except StorageError:
             self.close()
             raise
@@ -169,15 +185,15 @@ class LevelDBStore:
         """Write all rows in one LevelDB batch; with `sync` its log is flushed to the disk before this returns.
 
         Bodies are on the disk before the rows that name them, and go after these: what a crash leaves between is a body
-        that no row names.
+        that no row names, which the next opening deletes.
         """
         rows: list[Put] = []
         bodies = _Bodies()
         try:
             for key, value in puts:
                 rows.append((key, self._placed(bodies, key, value)) if key[:1] == BATCH else (key, value))
-            if bodies.put:
-                self._write_bodies(bodies.put)
+            if bodies.put or bodies.gone:
+                self._write_bodies(bodies)
             batch = self._db.write_batch(sync=sync or bool(bodies.gone))
             put, delete = batch.put, batch.delete
             for key, value in rows:
@@ -186,22 +202,63 @@ class LevelDBStore:
                 else:
                     put(key, value)
             batch.write()
-            for number in bodies.gone:
-                self._open_bodies().delete(body_key(number))
+            self._delete_bodies(number for number, _ in bodies.gone)
         except (self._write_batch_errors, RuntimeError) as error:
             raise _damage(self.path, error, self._remedy) from None
 
-    def _write_bodies(self, bodies: list[tuple[bytes, bytes]]) -> None:
+    def _write_bodies(self, bodies: _Bodies) -> None:
+        """Put those that come, and marks of those that are to go."""
         write = self._open_bodies().write_batch(sync=True)
-        for number, body in bodies:
+        for number, body in bodies.put:
             write.put(body_key(number), body)
+        for number, key in bodies.gone:
+            write.put(going_key(number), key)
         write.write()
+
+    def _delete_bodies(self, gone: Iterable[bytes]) -> None:
+        """Delete bodies of these numbers with their marks; not synced, since the next opening deletes them else."""
+        write = None
+        for number in gone:
+            write = write or self._open_bodies().write_batch(sync=False)
+            write.delete(body_key(number))
+            write.delete(going_key(number))
+        if write is not None:
+            write.write()
+
+    def _collect_orphans(self) -> None:
+        """Delete what crashes left: marked bodies whose row is gone, and the newest ones as long as no row names them.
+
+        A power failure may take the last of the unsynced rows, so that several of the newest bodies have none. A body
+        is deleted only if the row of its batch names another or is not there: whoever wrote it knew nothing more.
+        """
+        if self._bodies is None:
+            return
+        try:
+            with self._bodies.iterator(start=GOING, stop=prefix_stop(GOING), verify_checksums=True) as marks:
+                marked = [(mark[len(GOING) :], key) for mark, key in marks]
+            orphans = [number for number, key in marked if self._number_of(key) != number]
+            orphans += islice(self._newest_orphans(), ORPHANS_A_START_MAX)
+            self._delete_bodies(orphans)
+            for number, _ in marked:
+                self._bodies.delete(going_key(number))
+        except (self._write_batch_errors, RuntimeError) as error:
+            raise _damage(self.path, error, self._remedy) from None
+
+    def _newest_orphans(self) -> Iterator[bytes]:
+        """Yield the numbers of the newest bodies that no row names, down to the first that is named."""
+        with self._bodies.iterator(start=BODY, stop=prefix_stop(BODY), reverse=True, verify_checksums=True) as newest:
+            for key, body in newest:
+                number = key[len(BODY) :]
+                batch = batch_key_of(body)
+                if batch is None or self._number_of(batch) == number:
+                    return
+                yield number
 
     def _placed(self, bodies: _Bodies, key: bytes, value: bytes | None) -> bytes | None:
         """Return what stands under a batch's hash, a number where its body is large; note what becomes of bodies."""
         number = bodies.given[key] if key in bodies.given else self._number_of(key)
         if number is not None:
-            bodies.gone.append(number)
+            bodies.gone.append((number, key))
         bodies.given[key] = number = None
         if value is not None and len(value) >= NUMBERED_BYTES_MIN:
             bodies.given[key] = number = next(self._numbers)
