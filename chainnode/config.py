@@ -89,6 +89,7 @@ class RpcSection(Section, frozen=True):
     websockets_max: Count = 128
     websocket_requests_max: Count = 64
     wait_timeout_ms: Milliseconds = 30_000
+    explorer: bool = True
 
 
 class OpsSection(Section, frozen=True):

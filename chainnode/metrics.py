@@ -10,10 +10,14 @@ from __future__ import annotations
 import os
 import re
 import resource
+from collections.abc import Iterator, Sequence
+from math import inf
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
+
+from rpc.ports import Activity
 
 LABEL_VALUES_MAX = 256
 _SLUG = re.compile(r"[a-z][a-z0-9_]{0,47}")
@@ -237,9 +241,46 @@ class NodeMetrics:
         self.leader.set(is_leader)
         self.catching_up.set(catching_up)
 
+    def activity(self) -> Activity:
+        """Return what the explorer's first page tells of this process."""
+        buckets = list(_samples(self.submission_phase, phase="committed"))
+        count = int(buckets[-1][1]) if buckets else 0
+        quantiles = (_quantile(buckets, 0.5) * 1_000, _quantile(buckets, 0.95) * 1_000) if count else None
+        return Activity(
+            since_ms=int(_total(self.start_time) * 1_000),
+            view_changes=int(_total(self.view_changes)),
+            evidence_seen=int(_total(self.evidence) + _total(self.rivals)),
+            commit_ms=quantiles,
+            batches_submitted=count,
+        )
+
     def render(self) -> bytes:
         """Return the exposition in Prometheus' text format, for /metrics."""
         return generate_latest(self.registry)
+
+
+def _total(metric: Counter | Gauge) -> float:
+    """Return the sum over all labels."""
+    return sum(sample.value for family in metric.collect() for sample in family.samples)
+
+
+def _samples(metric: Histogram, **labels: str) -> Iterator[tuple[float, float]]:
+    """Yield upper bound and cumulative count of each bucket under these labels."""
+    for family in metric.collect():
+        for sample in family.samples:
+            fits = all(sample.labels.get(name) == value for name, value in labels.items())
+            if sample.name.endswith("_bucket") and fits:
+                yield float(sample.labels["le"]), sample.value
+
+
+def _quantile(buckets: Sequence[tuple[float, float]], share: float) -> float:
+    """Return the value below which a share of what was observed lies, straight within its bucket as Prometheus does."""
+    wanted, lower, below = share * buckets[-1][1], 0.0, 0.0
+    for bound, count in buckets:
+        if count >= wanted and count > below:
+            return lower if bound == inf else lower + (bound - lower) * (wanted - below) / (count - below)
+        lower, below = bound, count
+    return lower
 
 
 class ProcessUsage(Collector):

@@ -18,16 +18,16 @@ import structlog
 from chainnode.archive import size_on_disk
 from chainnode.archive_files import open_archives
 from chainnode.archive_keeper import ArchiveKeeper
-from chainnode.config import NodeConfig, is_loopback, split_address
+from chainnode.config import NodeConfig, split_address
 from chainnode.core import FREE_KINDS, WIRE_KINDS, NodeCore, Notice, Outgoing, RivalsFound, Turn
 from chainnode.founding import read_genesis
 from chainnode.gateway import NodeGateway
 from chainnode.home import Home
-from chainnode.identity import KeySigner, NodeKeys, load_node_keys, read_token
+from chainnode.identity import KeySigner, NodeKeys, load_node_keys
 from chainnode.links import Links, links_of, ties_to_leavers, usable
 from chainnode.logs import Position, on_loop_fault
 from chainnode.metrics import NodeMetrics
-from chainnode.node_settings import network_config, parameters, rpc_tls
+from chainnode.node_settings import network_config, parameters, rpc_settings
 from chainnode.opening import lost_blocks, must_follow, reached_record, told
 from chainnode.own_keys import KeyFault, key_faults
 from chainnode.readiness import Readiness
@@ -57,10 +57,9 @@ from ledger.store_leveldb import LevelDBStore
 from p2p.peers import PeerNetwork
 from primitives.errors import ChainError, StorageError, UsageError
 from primitives.ids import TimeMs
-from rpc.access import token_hash
 from rpc.ops import OpsServer, OpsSettings
 from rpc.ports import Services
-from rpc.server import RpcServer, RpcSettings
+from rpc.server import RpcServer
 
 TICK_S: Final = 0.02
 ROWS_HELD_S: Final = 0.05
@@ -253,8 +252,6 @@ class Node:
         from rpc.methods.catalogue import METHODS
 
         rpc, ops = self.config.rpc, self.config.ops
-        host, port = split_address(rpc.listen)
-        token = read_token(self.home.resolve(rpc.token_file))
         index = IndexReader(self.reader, self.index_store)
         services = Services(
             self.reader,
@@ -265,21 +262,9 @@ class Node:
             index=index,
             archive=self.archive,
             snapshots=self.snapshots,
+            activity=self.metrics.activity,
         )
-        settings = RpcSettings(
-            host=host,
-            port=port,
-            hosts=tuple(rpc.hosts),
-            origins=tuple(rpc.origins),
-            on_loopback=is_loopback(host),
-            token_hashes=(token_hash(token),),
-            tls=rpc_tls(self.home, self.config),
-            body_bytes_max=rpc.body_bytes_max,
-            connections_max=rpc.connections_max,
-            requests_per_second_max=rpc.requests_per_second_max,
-            websockets_max=rpc.websockets_max,
-            websocket_requests_max=rpc.websocket_requests_max,
-        )
+        settings = rpc_settings(self.home, self.config)
         ops_host, ops_port = split_address(ops.listen)
         return [
             RpcServer(settings, services, METHODS, self.metrics),

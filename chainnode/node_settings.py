@@ -10,9 +10,10 @@ import ssl
 
 import msgspec
 
-from chainnode.config import NodeConfig, P2PSection, split_address
+from chainnode.config import NodeConfig, P2PSection, is_loopback, split_address
 from chainnode.core import WIRE_KINDS
 from chainnode.home import Home
+from chainnode.identity import read_token
 from chainnode.links import Links
 from chainnode.version import VERSION
 from consensus.state import Parameters
@@ -21,6 +22,8 @@ from ledger.genesis import Genesis
 from p2p.config import KindSpec, NetworkConfig, NetworkLimits, TlsFiles
 from p2p.lanes import Lane
 from primitives.hashing import PROTOCOL_OLDEST, PROTOCOL_VERSION
+from rpc.access import token_hash
+from rpc.server import RpcSettings
 
 
 def parameters(config: NodeConfig, chain: Chain) -> Parameters:
@@ -71,6 +74,27 @@ def network_limits(settings: P2PSection) -> NetworkLimits:
         backoff_longest_ms=max(settings.reconnect_delay_ms_max, defaults.backoff_first_ms),
         bulk_queue_bytes_max=settings.queue_bytes_max,
         bulk_quota=msgspec.structs.replace(defaults.bulk_quota, bytes_per_second=rate, bytes_burst=rate),
+    )
+
+
+def rpc_settings(home: Home, config: NodeConfig) -> RpcSettings:
+    """Return what the RPC listener is set up with."""
+    rpc = config.rpc
+    host, port = split_address(rpc.listen)
+    return RpcSettings(
+        host=host,
+        port=port,
+        hosts=tuple(rpc.hosts),
+        origins=tuple(rpc.origins),
+        on_loopback=is_loopback(host),
+        token_hashes=(token_hash(read_token(home.resolve(rpc.token_file))),),
+        tls=rpc_tls(home, config),
+        body_bytes_max=rpc.body_bytes_max,
+        connections_max=rpc.connections_max,
+        requests_per_second_max=rpc.requests_per_second_max,
+        websockets_max=rpc.websockets_max,
+        websocket_requests_max=rpc.websocket_requests_max,
+        explorer=rpc.explorer,
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from ledger import rows
+from ledger.id_prefixes import ids_like
 from ledger.index_places import PAIR_KEYS, UETRS, indexed_places, reached_of
 from ledger.indexes import (
     PAYMENT_BLOCKS,
@@ -23,7 +24,7 @@ from ledger.payments import PAYMENT_STATEMENT, UETR_SIZE, PaymentStatement
 from ledger.reader import LedgerReader, Position
 from ledger.store import Store, prefix_stop
 from primitives.encoding import decoder_of
-from primitives.ids import Height
+from primitives.ids import EventId, Height
 
 HEIGHT_SIZE = 6
 
@@ -81,6 +82,10 @@ class IndexReader:
                     return found
                 found.append(place)
         return found
+
+    def event_ids(self, digits: str, count: int) -> list[EventId]:
+        """Return up to `count` ids of events that begin with these lower-case hex digits, 4 or more of them."""
+        return ids_like(self._reader, self._index, digits, count)
 
     def _payment_blocks(self, member: str | None, after: int | None, descending: bool) -> Iterator[int]:
         """Yield the heights of blocks with payment statements, from the block of log index `after` on."""

@@ -8,6 +8,7 @@ before the base of a store that was made from a snapshot NotHere.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from ledger import rows, smt
 from ledger.base import NotHere, before_the_base, read_base
@@ -485,6 +486,12 @@ class LedgerReader:
             view = checkpoint_view(data)
             return view if view.size >= size_min else None
         return None
+
+    def checkpoints(self, below: int | None, count: int) -> list[CheckpointView]:
+        """Return up to `count` stable checkpoints that are still kept, of sizes below one, the largest first."""
+        start, stop = rows.all_of(b"c")
+        stop = stop if below is None else rows.checkpoint_key(below)
+        return [checkpoint_view(data) for _, data in islice(self.store.iterate(start, stop, reverse=True), count)]
 
     def checkpoint_at(self, size: int) -> CheckpointView | None:
         """Return the stable checkpoint of exactly this size, if it is still kept."""

@@ -309,6 +309,24 @@ class IndexReads(Protocol):
         """Return up to `count` payment statements, those after log index `after`, of one member or of all."""
         ...
 
+    def event_ids(self, digits: str, count: int) -> Sequence[EventId]:
+        """Return up to `count` ids of events that begin with these lower-case hex digits, 4 or more of them."""
+        ...
+
+
+class Activity(msgspec.Struct, frozen=True):
+    """What this process counted since it started at `since_ms`.
+
+    `commit_ms` are the median and the 95th percentile of the time from a batch's submission here to its commit, None
+    where none was submitted; `evidence_seen` counts contradicting signed pairs, also those not recorded on the chain.
+    """
+
+    since_ms: int
+    view_changes: int
+    evidence_seen: int
+    commit_ms: tuple[float, float] | None = None
+    batches_submitted: int = 0
+
 
 class CallObserver(Protocol):
     """Counts calls, for metrics."""
@@ -324,7 +342,7 @@ class Services:
 
     `now_ms` is the node's clock; `wait_timeout_ms` bounds what a submission waits for; without an `index` the methods
     that list certificates and payments are unavailable, without an `archive` those that move bodies, and without
-    `snapshots` those that make a snapshot.
+    `snapshots` those that make a snapshot. `activity` is for the explorer's first page.
     """
 
     reads: LedgerReads
@@ -335,3 +353,4 @@ class Services:
     index: IndexReads | None = None
     archive: ArchiveControl | None = None
     snapshots: SnapshotMaker | None = None
+    activity: Callable[[], Activity] | None = None

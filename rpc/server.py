@@ -29,6 +29,7 @@ from rpc.call_log import is_logged, log_call
 from rpc.connections import BoundedConnections
 from rpc.dispatch import Answer, Caller, Dispatcher
 from rpc.errors import Code, RpcError, from_chain_error, internal_error
+from rpc.explorer.mount import Explorer
 from rpc.limits import BODY_BYTES_MAX, READ_BODY_BYTES_MAX, SUBMISSION_BYTES_MIN, WEBSOCKET_REQUESTS_MAX, WEBSOCKETS_MAX
 from rpc.ports import CallObserver, Services
 from rpc.quick_http import Heads, Service
@@ -45,7 +46,7 @@ TRACE_HEADER = "X-Trace-Id"
 JSON_TYPE = "application/json"
 _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
-# JSON and text only: nothing that this listener answers is ever to be run, framed or guessed at by a browser.
+# JSON and text: nothing of it is ever to be run, framed or guessed at by a browser. Pages have a policy of their own.
 SECURITY_HEADERS = {
     "Server": "chainnode",
     "X-Content-Type-Options": "nosniff",
@@ -63,6 +64,7 @@ HTTP_STATUS: dict[str, int] = {
     "wrong_content_type": 415,
     "wrong_content_encoding": 415,
     "body_too_large": 413,
+    "query_too_long": 414,
     "body_too_slow": 408,
     "too_many_requests": 429,
     "busy": 503,
@@ -96,6 +98,7 @@ class RpcSettings:
     requests_per_second_max: int = 2_000
     websockets_max: int = WEBSOCKETS_MAX
     websocket_requests_max: int = WEBSOCKET_REQUESTS_MAX
+    explorer: bool = True
 
 
 class RpcServer:
@@ -131,6 +134,7 @@ class RpcServer:
             WebSocketLimits(settings.body_bytes_max, settings.websockets_max, settings.websocket_requests_max),
         )
         self._connections: BoundedConnections | None = None
+        self._explorer = Explorer(services, observer) if settings.explorer else None
 
     def application(self) -> web.Application:
         """Return the aiohttp application: POST /, the WebSocket /ws and what plain GET serves."""
@@ -140,6 +144,8 @@ class RpcServer:
         app.router.add_get(WEBSOCKET_PATH, self._converse, allow_head=False)
         app.router.add_options("/", self._preflight)
         add_resources(app, self._services)
+        if self._explorer is not None:
+            self._explorer.add_to(app)
         return app
 
     async def start(self) -> None:
@@ -189,8 +195,11 @@ class RpcServer:
         allowed_origin: str | None = None
         try:
             self._door.check_host(request.headers.getall("Host", []))
+            followed = self._explorer is not None and self._explorer.is_link(request)
             allowed_origin = self._door.check_origin(
-                request.headers.getall("Origin", []), request.headers.get("Sec-Fetch-Site"), request.host
+                request.headers.getall("Origin", []),
+                None if followed else request.headers.get("Sec-Fetch-Site"),
+                request.host,
             )
             if request.method == "OPTIONS":  # a browser's preflight carries no token
                 response = await handler(request)
@@ -211,7 +220,8 @@ class RpcServer:
             response = self._refused(request, internal_error(), status=500)
         if not response.prepared:
             response.headers[TRACE_HEADER] = trace_id
-            response.headers.update(SECURITY_HEADERS)
+            for name, value in SECURITY_HEADERS.items():
+                response.headers.setdefault(name, value)  # pages say themselves what they may run
             if allowed_origin is not None:
                 response.headers["Access-Control-Allow-Origin"] = allowed_origin
                 response.headers["Vary"] = "Origin"
@@ -286,11 +296,14 @@ class RpcServer:
         )
 
     def _refused(self, request: web.Request, error: RpcError, status: int | None = None) -> web.StreamResponse:
-        """Return the refusal as a JSON-RPC error; the connection ends where its body was not read."""
+        """Return the refusal as a JSON-RPC error or a page; the connection ends where its body was not read."""
         request[REFUSAL] = error
-        answer = self._dispatcher.refuse(error, Caller(request[TRACE_ID], False))
         code = status or HTTP_STATUS.get(error.reason) or GET_STATUS.get(error.code, 400)
-        response = web.Response(body=answer.body, status=code, content_type=JSON_TYPE)
+        if self._explorer is not None and self._explorer.answers(request):
+            response = self._explorer.refusal(request, error, code, request[TRACE_ID])
+        else:
+            answer = self._dispatcher.refuse(error, Caller(request[TRACE_ID], False))
+            response = web.Response(body=answer.body, status=code, content_type=JSON_TYPE)
         response.headers["Cache-Control"] = "no-store"  # what is not there yet may be there in a moment
         if code == 426:
             response.headers["Upgrade"] = "websocket"

@@ -20,6 +20,7 @@ from rpc.methods import (
     net,
     payments,
     proofs,
+    search,
     snapshots,
     submit,
 )
@@ -40,6 +41,7 @@ METHODS: dict[str, AnyMethod] = table(
     events.METHODS,
     proofs.METHODS,
     audit.METHODS,
+    search.METHODS,
     submit.METHODS,
     capabilities.METHODS,
     certificates.METHODS,

@@ -10,11 +10,13 @@ from typing import Annotated
 
 import msgspec
 
+from ledger.catalogue import CATEGORY_MAX
 from ledger.certificate_bodies import NUMBER_PATTERN, Product
 from ledger.certificate_records import (
     Certificate,
     CertificateStatus,
     FiledEvidence,
+    Status,
     certificate_key,
     status_at,
 )
@@ -24,10 +26,11 @@ from primitives.encoding import decode
 from rpc.errors import Code, invalid_params, not_found
 from rpc.methods.events import EventResult, events_at
 from rpc.methods.heights import height_of, index_of, tip_of
-from rpc.ports import Services
+from rpc.ports import IndexReads, Services
 from rpc.registry import method
 from rpc.types import (
     LIMIT_DEFAULT,
+    LIMIT_MAX,
     Cursor,
     HeightParam,
     Limit,
@@ -41,6 +44,12 @@ from rpc.types import (
     read_cursor,
     time_text,
 )
+
+LOOKED_THROUGH_MAX = 20_000
+"""How many numbers a page by category or status looks through."""
+
+READ_MAX = 500
+"""How many of these certificates it reads."""
 
 CertificateNumber = Annotated[str, msgspec.Meta(pattern=NUMBER_PATTERN, description="SCHEME-YEAR-CATEGORY-SERIAL")]
 
@@ -236,12 +245,17 @@ def _time_or_none(time_ms: int | None) -> str | None:
 
 
 class ListCertificates(Params, frozen=True):
-    """Certificates, of one holder or of all, upwards by number unless `order` says otherwise."""
+    """Certificates, of one holder or of all, upwards by number unless `order` says otherwise.
+
+    `status` is their present one, `category` of their product.
+    """
 
     holder: Annotated[str, msgspec.Meta(max_length=64)] | None = None
     limit: Limit = LIMIT_DEFAULT
     order: Order | None = None
     cursor: Cursor | None = None
+    status: Status | None = None
+    category: Annotated[int, msgspec.Meta(ge=1, le=CATEGORY_MAX)] | None = None
 
 
 class ListedCertificate(Result, frozen=True):
@@ -257,7 +271,11 @@ class ListedCertificate(Result, frozen=True):
 
 
 class CertificatesResult(Result, frozen=True):
-    """Certificates with their status at the newest block; `cursor` asks for the next."""
+    """Certificates with their status at the newest block; `cursor` asks for the next.
+
+    By status or category a page may hold fewer than `limit`, or none, and yet have a cursor: only so many certificates
+    are looked through at a time.
+    """
 
     certificates: list[ListedCertificate]
     cursor: str | None
@@ -277,10 +295,36 @@ def list_certificates(services: Services, params: ListCertificates) -> Certifica
     if params.cursor is not None:
         after, given = read_cursor(params.cursor, "cert_list", tuple[str, Order])
         order = order_of_cursor(given, params.order)
-    numbers = index.certificates(holder=params.holder, after=after, count=params.limit, descending=order == "desc")
-    listed = [item for item in (_listed(services, number, as_of) for number in numbers) if item is not None]
-    cursor = make_cursor("cert_list", numbers[-1], order) if len(numbers) == params.limit else None
-    return CertificatesResult(listed, cursor, int(as_of))
+    found, cursor = _found(services, params, index, after, order == "desc")
+    return CertificatesResult(found, None if cursor is None else make_cursor("cert_list", cursor, order), int(as_of))
+
+
+def _found(
+    services: Services, params: ListCertificates, index: IndexReads, after: str | None, descending: bool
+) -> tuple[list[ListedCertificate], str | None]:
+    """Return a page of what was asked for, and the number to go on after; None at the end."""
+    found: list[ListedCertificate] = []
+    as_of, looked, read = index.height(), 0, 0
+    while looked < LOOKED_THROUGH_MAX and read < READ_MAX:
+        numbers = index.certificates(holder=params.holder, after=after, count=LIMIT_MAX, descending=descending)
+        for number in numbers:
+            if len(found) == params.limit:
+                return found, after
+            after, looked = number, looked + 1
+            if params.category is not None and category_of(number) != params.category:
+                continue
+            read += 1
+            item = _listed(services, number, as_of)
+            if item is not None and params.status in (None, item.status.status):
+                found.append(item)
+        if len(numbers) < LIMIT_MAX:
+            return found, None
+    return found, after
+
+
+def category_of(number: str) -> int:
+    """Return the category that a certificate's number names; grants are held to it."""
+    return int(number.split("-")[2])
 
 
 def _listed(services: Services, number: str, height: int) -> ListedCertificate | None:

@@ -1,15 +1,20 @@
-"""ledger_getEvent, ledger_getBlockEvents, ledger_getStatus: events as they were ordered, and where others stand."""
+"""ledger_getEvent, ledger_getStatus, events of a block or a member: as they were ordered, and where others stand."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
+
+from ledger.committed_state import CommittedState
 from ledger.event_json import body_to_json
+from ledger.member_batches import member_events
+from ledger.members import read_member
 from ledger.reader import EventView, Position
 from ledger.registry import KINDS
 from primitives.ids import EventId
-from rpc.errors import Code, invalid_params
+from rpc.errors import Code, invalid_params, not_found
 from rpc.methods.heights import height_of, tip_of
 from rpc.ports import Services, SubmitStatus
 from rpc.proofs import no_event
@@ -93,6 +98,51 @@ def get_block_events(services: Services, params: GetBlockEvents) -> BlockEventsR
     more = bool(events) and after < block.header.event_count
     cursor = make_cursor("ledger_getBlockEvents", height, after) if more else None
     return BlockEventsResult([event_result(view) for view in events], cursor, int(tip.height))
+
+
+class GetMemberEvents(Params, frozen=True):
+    """A member's events, the newest first."""
+
+    member: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    limit: Limit = LIMIT_DEFAULT
+    cursor: Cursor | None = None
+
+
+class MemberEventsResult(Result, frozen=True):
+    """Events of a member; `cursor` asks for older ones.
+
+    They are those of the blocks above `above_height`, where the history that this node holds begins (0: all of them).
+    """
+
+    member: str
+    events: list[EventResult]
+    cursor: str | None
+    above_height: int
+    as_of: int
+
+
+@method(
+    "ledger_getMemberEvents",
+    params=GetMemberEvents,
+    result=MemberEventsResult,
+    errors=(Code.NOT_FOUND,),
+    in_thread=True,
+)
+def get_member_events(services: Services, params: GetMemberEvents) -> MemberEventsResult:
+    """The events that a member submitted, the newest first; `audit_completeness` proves that none is left out."""
+    tip = tip_of(services)
+    start: tuple[int, int] | None = None
+    if params.cursor is not None:
+        of, batch, shown = read_cursor(params.cursor, "ledger_getMemberEvents", tuple[str, Offset, Offset])
+        if of != params.member:
+            raise invalid_params("the cursor is of another member", where="$.cursor", expected=params.member, got=of)
+        start = batch, shown
+    elif read_member(CommittedState(services.reads.store), params.member) is None:
+        raise not_found("no such member", where="$.member", got=params.member)
+    found = member_events(services.reads, params.member, start, params.limit)
+    cursor = None if found.after is None else make_cursor("ledger_getMemberEvents", params.member, *found.after)
+    events = [event_result(view) for view in found.events]
+    return MemberEventsResult(params.member, events, cursor, int(services.reads.base()), int(tip.height))
 
 
 class EventIdParams(Params, frozen=True):
@@ -188,4 +238,4 @@ def get_status(services: Services, params: EventIdParams) -> StatusResult:
     )
 
 
-METHODS = (get_event, get_block_events, get_status)
+METHODS = (get_event, get_block_events, get_member_events, get_status)

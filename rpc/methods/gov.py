@@ -6,6 +6,7 @@ Here: reading. Proposing and voting are events like any other (`ledger_submit`).
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 from ledger.committed_state import CommittedState
@@ -23,7 +24,7 @@ from ledger.governance_records import (
 )
 from ledger.governance_rules import check_action
 from ledger.kinds import RuleBroken
-from ledger.members import read_members, read_sources, read_validators
+from ledger.members import Member, read_members, read_sources, read_validators
 from primitives.validators import ValidatorSet
 from rpc.errors import Code, not_found
 from rpc.methods.heights import tip_of
@@ -209,14 +210,22 @@ def list_members(services: Services, params: ListMembers) -> MembersAnswer:
     state = CommittedState(services.reads.store)
     after = "" if params.cursor is None else read_cursor(params.cursor, "gov_listMembers", tuple[str])[0]
     page = list(itertools.islice((member for member in read_members(state) if member.id > after), params.limit))
-    sources: dict[str, list[SourceResult]] = {member.id: [] for member in page}
+    rows = described_members(services, page)
+    cursor = make_cursor("gov_listMembers", page[-1].id) if len(page) == params.limit else None
+    return MembersAnswer(rows, cursor, int(tip.height))
+
+
+def described_members(services: Services, members: Sequence[Member]) -> list[MemberResult]:
+    """Return members as JSON has them, with their sources and the validators of the present set."""
+    state = CommittedState(services.reads.store)
+    sources: dict[str, list[SourceResult]] = {member.id: [] for member in members}
     for key, row in read_sources(state):
         if row.member in sources:
             sources[row.member].append(SourceResult(key.hex(), list(row.roles), row.removed))
     validators: dict[str, list[str]] = {}
     for validator in read_validators(state).validators:
         validators.setdefault(validator.member, []).append(validator.name)
-    rows = [
+    return [
         MemberResult(
             member.id,
             member.name,
@@ -228,10 +237,8 @@ def list_members(services: Services, params: ListMembers) -> MembersAnswer:
             member.ca_certificate,
             member.excluded,
         )
-        for member in page
+        for member in members
     ]
-    cursor = make_cursor("gov_listMembers", page[-1].id) if len(page) == params.limit else None
-    return MembersAnswer(rows, cursor, int(tip.height))
 
 
 def proposals_under_way(services: Services) -> list[ProposalResult]:

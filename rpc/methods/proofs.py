@@ -5,6 +5,8 @@ Not here: the bytes of receipts (`ledger.receipts`).
 
 from __future__ import annotations
 
+from ledger.base import NotHere
+from ledger.reader import CheckpointView
 from primitives.ids import EventId
 from rpc.errors import Code, invalid_params, not_found, unavailable
 from rpc.methods.heights import tip_of
@@ -12,12 +14,18 @@ from rpc.ports import Services
 from rpc.proofs import receipt_text
 from rpc.registry import method
 from rpc.types import (
+    LIMIT_DEFAULT,
+    Cursor,
     EpochNumber,
     HashHex,
+    Limit,
     LogSize,
+    Offset,
     Params,
     Result,
     WitnessNames,
+    make_cursor,
+    read_cursor,
 )
 
 
@@ -54,6 +62,52 @@ def get_checkpoint(services: Services, params: GetCheckpoint) -> CheckpointResul
                 "no checkpoint of this size is kept", got=params.size, hint="ask without size for the newest"
             )
     return CheckpointResult(services.reads.origin, found.size, found.root.hex(), found.note, int(tip.height))
+
+
+class GetCheckpoints(Params, frozen=True):
+    """A page of the checkpoints that are kept."""
+
+    limit: Limit = LIMIT_DEFAULT
+    cursor: Cursor | None = None
+
+
+class ListedCheckpoint(Result, frozen=True):
+    """A checkpoint in a list, with the height of the block that its last leaf belongs to, None before the base."""
+
+    size: int
+    root: str
+    note: str
+    height: int | None
+
+
+class CheckpointsResult(Result, frozen=True):
+    """Checkpoints, the largest first; `cursor` asks for the ones before."""
+
+    origin: str
+    checkpoints: list[ListedCheckpoint]
+    cursor: str | None
+    as_of: int
+
+
+@method("ledger_getCheckpoints", params=GetCheckpoints, result=CheckpointsResult, in_thread=True)
+def get_checkpoints(services: Services, params: GetCheckpoints) -> CheckpointsResult:
+    """The stable checkpoints that this node still keeps, the newest first."""
+    tip = tip_of(services)
+    below = None
+    if params.cursor is not None:
+        (below,) = read_cursor(params.cursor, "ledger_getCheckpoints", tuple[Offset])
+    found = services.reads.checkpoints(below, params.limit)
+    listed = [ListedCheckpoint(view.size, view.root.hex(), view.note, _height_of(services, view)) for view in found]
+    cursor = make_cursor("ledger_getCheckpoints", found[-1].size) if len(found) == params.limit else None
+    return CheckpointsResult(services.reads.origin, listed, cursor, int(tip.height))
+
+
+def _height_of(services: Services, checkpoint: CheckpointView) -> int | None:
+    try:
+        height = services.reads.height_at_log_index(checkpoint.size - 1)
+    except NotHere:
+        return None
+    return None if height is None else int(height)
 
 
 class GetProof(Params, frozen=True):
@@ -133,4 +187,4 @@ def get_consistency(services: Services, params: GetConsistency) -> ConsistencyRe
     )
 
 
-METHODS = (get_checkpoint, get_proof, get_consistency)
+METHODS = (get_checkpoint, get_checkpoints, get_proof, get_consistency)

@@ -26,6 +26,7 @@ from rpc.methods import (
     net,
     payments,
     proofs,
+    search,
     snapshots,
     submit,
 )
@@ -47,6 +48,7 @@ MODULES = (
     net,
     payments,
     proofs,
+    search,
     snapshots,
     submit,
 )
@@ -74,6 +76,9 @@ NEEDED = {
     "net_validators",
     "net_evidence",
     "net_evidenceProof",
+    "audit_search",
+    "ledger_getCheckpoints",
+    "ledger_getMemberEvents",
     "rpc.discover",
 }
 

@@ -1,0 +1,59 @@
+"""What a member submitted, the newest first: its batch log read backwards, batch by batch.
+
+Pure; it only reads. Not here: the proof that nothing is missing (`ledger.completeness_reading`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ledger import rows
+from ledger.reader import EventView, LedgerReader
+from ledger.rows import BatchLeafRow, MemberLogRow
+
+
+@dataclass(frozen=True, slots=True)
+class MemberEvents:
+    """Events, the newest first, and where to go on: the batch's index in its member's log and how many of its events
+    were shown; None at the end."""
+
+    events: list[EventView]
+    after: tuple[int, int] | None
+
+
+def member_events(reader: LedgerReader, member: str, start: tuple[int, int] | None, count: int) -> MemberEvents:
+    """Return up to `count` events of a member, the newest first, from its newest batch or from `start` on.
+
+    Those of blocks that are here: where a store begins with a snapshot, the list ends there.
+    """
+    data = reader.store.get(rows.member_log_key(member))
+    if data is None:
+        return MemberEvents([], None)
+    size = rows.read_row(MemberLogRow, data, where=f"batch log of {member}").size
+    batch, shown = (size - 1, 0) if start is None else (min(start[0], size - 1), start[1])
+    found: list[EventView] = []
+    while batch >= 0 and len(found) < count:
+        leaf = _leaf(reader, member, batch)
+        if leaf is None:
+            return MemberEvents(found, None)
+        part = _part(reader, leaf, shown, count - len(found))
+        found += part
+        shown += len(part)
+        if shown >= leaf.header.count or not part:
+            batch, shown = batch - 1, 0
+    return MemberEvents(found, (batch, shown) if batch >= 0 and _leaf(reader, member, batch) is not None else None)
+
+
+def _part(reader: LedgerReader, leaf: BatchLeafRow, shown: int, count: int) -> list[EventView]:
+    """Return up to `count` events of a batch from its end, after the `shown` ones."""
+    header = reader.header(leaf.height)
+    assert header is not None, "a batch of the log has a block"
+    first = reader.batch_place(leaf.height, leaf.header.hash()) - header.first_index
+    stop = first + leaf.header.count - shown
+    start = max(first, stop - count)
+    return reader.block_events(leaf.height, start, stop - start)[::-1]
+
+
+def _leaf(reader: LedgerReader, member: str, index: int) -> BatchLeafRow | None:
+    data = reader.store.get(rows.batch_leaf_key(member, index))
+    return None if data is None else rows.read_row(BatchLeafRow, data, where=f"batch log of {member}, {index}")

@@ -1,0 +1,143 @@
+"""Pages of payments: the statements as they came, and one payment with all that both sides said of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from rpc.errors import invalid_params
+from rpc.explorer.asking import ROWS_A_PAGE, Asked, Page, Redirect, ask, path_to
+from rpc.explorer.people import members_of
+from rpc.methods.events import EventResult
+from rpc.methods.payments import get_payment, list_payments
+
+STATEMENTS_SHOWN = 50
+_UETR = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_PAIR_KEY = re.compile(r"[0-9a-f]{64}")
+# What both sides state in clear, where they do, and may disagree on.
+COMPARED = ("amount", "currency", "settlement_date", "status", "uetr")
+
+Row = dict[str, Any]  # Any: what a template shows
+
+
+def payments(asked: Asked) -> Page:
+    """Payment statements, the newest first, of one member or of all."""
+    member, cursor, order = asked.word("member"), asked.word("cursor"), asked.word("order")
+    found = ask(list_payments, asked.services, member=member, limit=ROWS_A_PAGE, order=order, cursor=cursor)
+    chosen = {"member": member, "order": order}
+    values = {
+        "statements": [statement_row(event) for event in found.statements],
+        "members": [item.id for item in members_of(asked.services)],
+        "chosen": chosen,
+        "above": found.above_height,
+        "first": path_to("payments", **chosen) if cursor else None,
+        "more": path_to("payments", **chosen, cursor=found.cursor) if found.cursor else None,
+    }
+    return Page("payments.html", "payments.title", values, as_of=found.as_of)
+
+
+def statement_row(event: EventResult) -> Row:
+    """Return what pages show of a statement; a schema of a later release is shown by its event alone."""
+    body = event.body
+    name = body.get("uetr") or body.get("pair_key")
+    return {
+        "event": event,
+        "known": "raw" not in body,
+        "body": body,
+        "name": name,
+        "side": body.get("side", ""),
+        "status": body.get("status", ""),
+        "amount": body.get("amount"),
+        "currency": body.get("currency"),
+        "agents": body.get("agents", []),
+        "tokens": body.get("tokens", {}),
+    }
+
+
+def payment(asked: Asked) -> Page | Redirect:
+    """One payment, by its UETR or by the pair key of two banks."""
+    name = asked.parts["name"]
+    if name != name.lower():
+        return Redirect(path_to("payment", name.lower()))
+    by_uetr = _UETR.fullmatch(name) is not None
+    if not by_uetr and not _PAIR_KEY.fullmatch(name):
+        raise invalid_params("not a payment", where="path", expected="a UETR, or a pair key of 64 hex digits", got=name)
+    cursor = asked.word("cursor")
+    key = {"uetr": name} if by_uetr else {"pair_key": name}
+    found = ask(get_payment, asked.services, **key, limit=STATEMENTS_SHOWN, cursor=cursor)
+    rows = [statement_row(event) for event in found.statements]
+    known = [row for row in rows if row["known"] and row["event"].outcome.applied]
+    values = {
+        "name": name,
+        "by_uetr": by_uetr,
+        "statements": rows,
+        "hops": hops(known),
+        "compared": compared(known),
+        "sides": sides(known),
+        "names": other_names(known, name),
+        "above": found.above_height,
+        "first": path_to("payment", name) if cursor else None,
+        "more": path_to("payment", name, cursor=found.cursor) if found.cursor else None,
+    }
+    title = {"name": name if by_uetr else f"{name[:12]}…"}
+    return Page("payment.html", "payment.title", values, title, as_of=found.as_of)
+
+
+def hops(rows: Sequence[Row]) -> list[Row]:
+    """Return the institutions that statements name, in the order of their roles, each with who names it."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        for agent in row["agents"]:
+            said = found.setdefault((agent["role"], agent["scheme"], agent["code"]), [])
+            if row["event"].member not in said:
+                said.append(row["event"].member)
+    ranked = sorted(found.items(), key=lambda item: ORDER.get(item[0][0], len(ORDER)))
+    return [{"role": role, "scheme": scheme, "code": code, "said": said} for (role, scheme, code), said in ranked]
+
+
+ORDER = {
+    role: place
+    for place, role in enumerate(
+        (
+            *("debtor-agent", "instructing-agent", "acquirer", "intermediary-1", "intermediary-2", "intermediary-3"),
+            *("instructed-agent", "issuer", "creditor-agent"),
+        )
+    )
+}
+
+
+def sides(rows: Sequence[Row]) -> list[Row]:
+    """Return the sides that spoke, with the newest statement of each member on it."""
+    newest: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        newest[row["side"], row["event"].member] = row
+    return [{"side": side, "member": member, "row": row} for (side, member), row in newest.items()]
+
+
+def compared(rows: Sequence[Row]) -> list[Row]:
+    """Return what the newest statements say of the same fields: in clear, and by tokens made with the shared secret.
+
+    `agree` is None where fewer than two said anything.
+    """
+    newest = [item["row"] for item in sides(rows)]
+    found = []
+    for name in COMPARED:
+        said = [(row["event"].member, row["side"], row["body"].get(name)) for row in newest]
+        found.append(_field(name, said, in_clear=True))
+    for name in sorted({name for row in newest for name in row["tokens"]}):
+        said = [(row["event"].member, row["side"], row["tokens"].get(name)) for row in newest]
+        found.append(_field(name, said, in_clear=False))
+    return [field for field in found if field["said"]]
+
+
+def _field(name: str, said: list[tuple[str, str, object]], *, in_clear: bool) -> Row:
+    given = [(member, side, value) for member, side, value in said if value]
+    agree = None if len(given) < 2 else len({value for _, _, value in given}) == 1
+    return {"name": name, "said": given, "agree": agree, "in_clear": in_clear}
+
+
+def other_names(rows: Sequence[Row], name: str) -> list[tuple[str, str]]:
+    """Return the other names by which statements of this payment go."""
+    found = {(kind, row["body"].get(kind)) for row in rows for kind in ("uetr", "pair_key")}
+    return sorted((kind, value) for kind, value in found if value and value != name)
