@@ -17,7 +17,7 @@ from msgspec import Struct, field
 from chainnode.allowance import Allowance
 from chainnode.application import LedgerApplication
 from chainnode.evidence import EvidenceBook, body_of, turn_of
-from chainnode.opening import check_log_owner, genesis_hash, previous_validators, replica_tip
+from chainnode.opening import check_log_owner, genesis_hash, previous_validators, replica_tip, timed_by
 from chainnode.readiness import Readiness, Submission, submission_of
 from chainnode.relevance import asks_for_a_new_view, is_certified, tells_something
 from consensus import messages as wire
@@ -188,6 +188,7 @@ class NodeCore:
         self._turn = Turn()
         self._arrived_ms: TimeMs | None = None
         self._stepped_ms = TimeMs(0)
+        self._policy = chain.policy_after(chain.tip_hash)
         validators = chain.validators_after(chain.tip_hash)
         checkpoint = reader.checkpoint()
         stable = chain.height if checkpoint is not None and checkpoint.size == chain.log_size else 0
@@ -298,12 +299,20 @@ class NodeCore:
             arrived_ms, self._arrived_ms = self._arrived_ms, None
             self._step(BatchesArrived(), TimeMs(max(arrived_ms, self._stepped_ms)))
         self._turn.commits.extend(self.application.take_commits())
+        self._follow_policy()
         rows = self.application.take_rows()
         self._turn.patient = bool(rows) and not (self._turn.rows or self._turn.records or self._turn.commits)
         self._turn.rows.extend(rows)
         self._allowance.turn_taken()
         turn, self._turn = self._turn, Turn()
         return turn
+
+    def _follow_policy(self) -> None:
+        """Let the replica go by the times of a policy that came into force with the newest block."""
+        policy = self.chain.policy_after(self.chain.tip_hash)
+        if policy is not self._policy:
+            self._policy = policy
+            self.replica.state.parameters = timed_by(self.replica.state.parameters, policy)
 
     def live_records(self) -> list[bytes]:
         """Return the records that a restart still needs: what the write-ahead log may be cut down to."""

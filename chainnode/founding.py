@@ -26,6 +26,7 @@ from chainnode.source_outbox import SourceOutbox
 from chainnode.wal import WriteAheadLog
 from ledger.genesis import GENESIS_SIZE_MAX, Genesis, GenesisError
 from ledger.genesis_json import genesis_from_json, genesis_to_json
+from ledger.rules import RULES_NEWEST
 from p2p.certificates import (
     certificate_pem,
     issue_node_certificate,
@@ -150,15 +151,19 @@ def read_entry(path: Path) -> Json:
 
 
 def assemble_genesis(
-    chain: str, entries: Sequence[Json], *, now_ms: TimeMs | int, policy: Mapping[str, int]
+    chain: str, entries: Sequence[Json], *, now_ms: TimeMs | int, policy: Mapping[str, int], rules: int = RULES_NEWEST
 ) -> Genesis:
-    """Return the genesis of these entries, in their order, judged by all its rules (`GenesisError`)."""
+    """Return the genesis of these entries, in their order, judged by all its rules (`GenesisError`).
+
+    `rules` is the version that its chain begins with.
+    """
     founding = {
         "chain": chain,
         "time_ms": int(now_ms),
         "members": [entry["member"] for entry in entries],
         "validators": [entry["validator"] for entry in entries if entry.get("validator")],
         "policy": dict(policy),
+        "rules": rules,
     }
     return genesis_from_json(json.dumps(founding).encode())
 

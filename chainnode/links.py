@@ -8,11 +8,12 @@ checkpoint, since their cosignatures are needed for the old one's. Not here: lin
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from chainnode.config import split_address
 from consensus.state import ReplicaState
 from ledger.genesis import parse_address
+from ledger.member_index import read_old_ca
 from ledger.members import read_members
 from ledger.nodes import listed_nodes
 from ledger.state import StateReader
@@ -22,10 +23,14 @@ from p2p.tls import usable_cas
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """The root CA of each member whose nodes may link, and the nodes that are expected, by name."""
+    """The root CA of each member whose nodes may link, and the nodes that are expected, by name.
+
+    `old_cas` are those that some members had before, by which their nodes may still be known.
+    """
 
     member_cas: dict[str, str]
     peers: tuple[PeerAddress, ...]
+    old_cas: dict[str, str] = field(default_factory=dict)
 
 
 def ties_to_leavers(state: ReplicaState) -> bool:
@@ -53,13 +58,19 @@ def links_of(ledger: StateReader, state: ReplicaState, extra: Iterable[str]) -> 
     validating = {node.member for node in listed_nodes(ledger, state.epoch, with_previous=True).values()}
     # Those of validators come first: a newcomer's CA must not push out one that order depends on.
     members.sort(key=lambda member: member.id not in validating)
-    return Links({member.id: member.ca_certificate for member in members}, tuple(peers.values()))
+    old = {member.id: pem for member in members if (pem := read_old_ca(ledger, member.id)) is not None}
+    return Links({member.id: member.ca_certificate for member in members}, tuple(peers.values()), old)
 
 
 def usable(links: Links) -> tuple[Links, list[str]]:
-    """Return the links without the CAs that cannot be used, and whose these are.
+    """Return the links without the CAs that cannot be used, and whose these are; old CAs are joined to present ones.
 
-    The chain judges a CA's form alone, and one member's CA must not keep a node from taking over all others'.
+    The chain judges a CA's form alone, and one member's CA must not keep a node from taking over all others'. So an old
+    one comes after all others': it never pushes out a present one.
     """
     taken = usable_cas(links.member_cas)
-    return replace(links, member_cas=taken), [member for member in links.member_cas if member not in taken]
+    unusable = [member for member in links.member_cas if member not in taken]
+    for member, pem in links.old_cas.items():
+        others = {name: held for name, held in taken.items() if name != member}
+        taken |= usable_cas({**others, member: taken.get(member, "") + pem})
+    return replace(links, member_cas=taken, old_cas={}), unusable

@@ -43,10 +43,10 @@ from chainnode.snapshot_restore import restore_home
 from chainnode.submission import GatewayDoor, NewEvent, send_within
 from ledger.event_json import record_from_json
 from ledger.governance import KIND_OF, SCHEMA
-from ledger.governance_bodies import CastVote, Propose, vote_statement
+from ledger.governance_actions import proposing_body
+from ledger.governance_bodies import CastVote, vote_statement
 from ledger.log_keys import DECLARE_LOG_KEY, DeclareLogKey
 from ledger.members import GOVERNANCE_ROLE
-from ledger.times import format_time
 from primitives.encoding import Record, encode
 from primitives.errors import UsageError
 from primitives.ids import Hash
@@ -181,8 +181,7 @@ def _vote_in(net: Localnet, proposer: LocalNode, action: Json) -> None:
     check_rules(check)
     waits_for = [action["name"]] if "name" in action else []
     check_outlook(outlook(client, check, waits_for, within_s=OUTLOOK_WITHIN_S))
-    expires = format_time(time.time_ns() // 1_000_000 + TERM_MS)
-    body = record_from_json(Propose, {"action": action, "expires": expires}, where="proposal")
+    body = proposing_body(action, time.time_ns() // 1_000_000 + TERM_MS, where="proposal")
     proposal_id = bytes.fromhex(_submit(client, proposer.member, body))
     chain_id = Hash(bytes.fromhex(client.call("net_status")["chain_id"]))
     for node in net.load().nodes:

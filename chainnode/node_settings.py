@@ -15,6 +15,7 @@ from chainnode.core import WIRE_KINDS
 from chainnode.home import Home
 from chainnode.identity import read_token
 from chainnode.links import Links
+from chainnode.opening import timed_by
 from chainnode.version import VERSION
 from consensus.state import Parameters
 from ledger.chain import Chain
@@ -28,17 +29,14 @@ from rpc.server import RpcSettings
 
 def parameters(config: NodeConfig, chain: Chain) -> Parameters:
     """Return the replica's parameters: its own time-outs, and the figures of the policy in force."""
-    policy = chain.policy_after(chain.tip_hash)
     settings = config.consensus
-    return Parameters(
+    own = Parameters(
         timeout_base_ms=settings.view_timeout_ms,
         timeout_max_ms=settings.view_timeout_ms_max,
-        lag_ms=policy.block_time_lag_ms_max,
-        drift_ms=policy.block_time_drift_ms_max,
         status_interval_ms=settings.status_interval_ms,
         propose_interval_ms=settings.proposal_interval_ms,
-        checkpoint_slot_ms=policy.checkpoint_slot_ms,
     )
+    return timed_by(own, chain.policy_after(chain.tip_hash))
 
 
 def network_config(home: Home, config: NodeConfig, genesis: Genesis, links: Links) -> NetworkConfig:

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 
 from chainnode.wal_format import PUT_BACK, LogDamaged
 from consensus.ordering import CERTIFICATES_KEPT, HASHES_KEPT
 from consensus.records import Reached, decode_record, encode_record, height_of, own_signer
 from consensus.restoring import delivered_height
-from consensus.state import Tip
+from consensus.state import Parameters, Tip
 from ledger.chain import Chain
 from ledger.committed_state import CommittedState
 from ledger.members import read_validators, read_validators_of
+from ledger.policy import Policy
 from ledger.reader import LedgerReader
 from ledger.state import StateReader
 from primitives.encoding import Record
@@ -129,3 +131,13 @@ def previous_validators(chain: Chain) -> ValidatorSet | None:
     if found is None or found.epoch != epoch - 1:
         raise StorageError("the validators of the epoch before", where=f"state after block {chain.height}")
     return found
+
+
+def timed_by(parameters: Parameters, policy: Policy) -> Parameters:
+    """Return a replica's parameters with the times of the policy in force."""
+    return replace(
+        parameters,
+        lag_ms=policy.block_time_lag_ms_max,
+        drift_ms=policy.block_time_drift_ms_max,
+        checkpoint_slot_ms=policy.checkpoint_slot_ms,
+    )

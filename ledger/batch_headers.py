@@ -16,6 +16,7 @@ from primitives.hashing import domain_hash, statement
 from primitives.ids import Hash
 
 BATCH_EVENTS_MAX = 1_024
+BATCH_BYTES_MAX = 4 << 20
 NUMBER_MAX = (1 << 63) - 1
 
 Bytes32 = Annotated[bytes, Meta(min_length=32, max_length=32)]

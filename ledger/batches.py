@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from ledger.batch_headers import BATCH_EVENTS_MAX, BatchHeader, Bytes64, batch_statement
+from ledger.batch_headers import BATCH_BYTES_MAX, BATCH_EVENTS_MAX, BatchHeader, Bytes64, batch_statement
 from ledger.events import EVENT_SIZE_MAX, KIND_BYTES, Event, check_event_size, event_id
 from ledger.kinds import KindSpec, QuickEvents
 from ledger.registry import KINDS
@@ -23,7 +23,7 @@ from primitives.hashing import SUITE
 from primitives.ids import EventId, Hash, TimeMs
 from primitives.keys import SigningKey, verify
 
-BATCH_SIZE_MAX = 4 << 20
+BATCH_SIZE_MAX = BATCH_BYTES_MAX
 DECODING_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct, field
 
+from ledger.amendment_rules import RULES_AMENDMENTS
 from ledger.batch_headers import BatchHeader
 from ledger.batch_logs import BatchLogs, MemberGrowth
 from ledger.batches import ParsedBatch
@@ -27,7 +28,7 @@ from ledger.outcomes import (
     outcomes_root,
     rejected,
 )
-from ledger.policy import POLICY_KEY, Policy, read_policy
+from ledger.policy import POLICY_KEY, Policy, read_policy, turn_policy
 from ledger.recent_blocks import note_block
 from ledger.references import forget_expired, remember
 from ledger.rules import RULES_KEY, RULES_SUPPORTED, Rules, missing_rules, read_rules
@@ -129,6 +130,8 @@ def execute(
     view = StateView(parent.state)
     note_block(view, parent.header.height, parent.hash)
     forget_expired(view, time_ms)
+    if rules >= RULES_AMENDMENTS:
+        turn_policy(view, height)
     outcomes: list[Outcome] = []
     leaves: list[EventId] = []
     dear: Counter[str] = Counter()

@@ -29,11 +29,12 @@ from ledger.members import (
 )
 from ledger.nodes import Address, NodeName, put_set
 from ledger.policy import POLICY_KEY, Policy, check_policy
+from ledger.rules import RULES_KEY, RULES_MAX, Rules
 from ledger.shape_errors import CHAIN_NAME_PATTERN
 from ledger.state import EmptyState, Transaction
 from primitives.encoding import Record, decode, encode
 from primitives.errors import EncodingError, InputError, SignatureError
-from primitives.hashing import domain_hash
+from primitives.hashing import RULES_FIRST, domain_hash
 from primitives.ids import Epoch, Hash, MemberId
 from primitives.keys import check_public_key
 from primitives.validators import VALIDATORS_MAX, Validator, ValidatorSet
@@ -43,6 +44,7 @@ MEMBERS_MAX = 1_024
 SOURCES_A_MEMBER_MAX = 64
 OFFICERS_A_MEMBER_MAX = 64
 AGENTS_A_MEMBER_MAX = 256
+_FIRST_FIELDS = b"\x96"  # MessagePack's array of six
 ChainName = Annotated[str, Meta(pattern=CHAIN_NAME_PATTERN)]
 GenesisTimeMs = Annotated[int, Meta(ge=0, le=253_402_300_799_999)]
 # A host name or IPv4 address, or an IPv6 address in brackets; then the port.
@@ -87,8 +89,8 @@ class GenesisValidator(Record):
     address: Address
 
 
-class Genesis(Record):
-    """All that the founding members agreed on; every field, addresses included, is part of the chain's id."""
+class FirstGenesis(Record):
+    """A genesis whose chain begins with the first rules, as it is hashed: it does not name them."""
 
     chain: ChainName
     time_ms: GenesisTimeMs
@@ -97,10 +99,26 @@ class Genesis(Record):
     policy: Policy
     catalogues: Annotated[tuple[Catalogue, ...], Meta(min_length=1, max_length=CATALOGUES_MAX)]
 
+
+class Genesis(Record):
+    """All that the founding members agreed on; every field, addresses included, is part of the chain's id.
+
+    `rules` is the version that the first block follows. The canonical bytes of a chain that begins with the first
+    rules lack it (`FirstGenesis`), so that chains founded before there were others keep their id.
+    """
+
+    chain: ChainName
+    time_ms: GenesisTimeMs
+    members: Annotated[tuple[GenesisMember, ...], Meta(min_length=1, max_length=MEMBERS_MAX)]
+    validators: Annotated[tuple[GenesisValidator, ...], Meta(min_length=1, max_length=VALIDATORS_MAX)]
+    policy: Policy
+    catalogues: Annotated[tuple[Catalogue, ...], Meta(min_length=1, max_length=CATALOGUES_MAX)]
+    rules: Annotated[int, Meta(ge=RULES_FIRST, le=RULES_MAX)] = RULES_FIRST
+
     @property
     def chain_id(self) -> Hash:
         """The chain's id: the domain hash of the canonical bytes."""
-        return domain_hash("genesis", encode(self))
+        return domain_hash("genesis", genesis_bytes(self))
 
     @property
     def origin(self) -> str:
@@ -110,12 +128,20 @@ class Genesis(Record):
 
 def genesis_bytes(genesis: Genesis) -> bytes:
     """Return the canonical bytes, whose hash is the chain's id."""
-    return encode(genesis)
+    if genesis.rules != RULES_FIRST:
+        return encode(genesis)
+    return encode(FirstGenesis(*(getattr(genesis, name) for name in FirstGenesis.__struct_fields__)))
 
 
 def parse_genesis(data: bytes) -> Genesis:
     """Return the genesis of canonical bytes; `EncodingError` where they are not, `GenesisError` where unsound."""
-    genesis = decode(Genesis, data, size_max=GENESIS_SIZE_MAX)
+    if data[:1] == _FIRST_FIELDS:
+        first = decode(FirstGenesis, data, size_max=GENESIS_SIZE_MAX)
+        genesis = Genesis(*(getattr(first, name) for name in FirstGenesis.__struct_fields__))
+    else:
+        genesis = decode(Genesis, data, size_max=GENESIS_SIZE_MAX)
+        if genesis.rules == RULES_FIRST:
+            raise EncodingError("not canonical", where="genesis", expected="the first rules left out")
     check_genesis(genesis)
     return genesis
 
@@ -138,6 +164,8 @@ def initial_state(genesis: Genesis) -> dict[bytes, bytes]:
         for source in member.sources:
             put_source(rows, source.key, Source(member.id, source.roles))
     rows.put(POLICY_KEY, genesis.policy)
+    if genesis.rules != RULES_FIRST:
+        rows.put(RULES_KEY, Rules(genesis.rules))
     for catalogue in genesis.catalogues:
         rows.put(catalogue_key(catalogue.version), catalogue)
     put_set(rows, validator_set(genesis), {v.name: v.address for v in genesis.validators})

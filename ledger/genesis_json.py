@@ -41,8 +41,10 @@ from ledger.genesis import (
 from ledger.members import Agent, CaCertificate, MemberName, Officer, OfficerRole, Role, Text
 from ledger.nodes import Address, NodeName
 from ledger.policy import Policy, policy_figures, policy_of
+from ledger.rules import RULES_MAX
 from ledger.shape_errors import KEY_HEX_PATTERN, expected_of, split_error, value_at
 from primitives.errors import InputError
+from primitives.hashing import RULES_FIRST
 from primitives.validators import VALIDATORS_MAX
 
 _Key = Annotated[str, Meta(pattern=KEY_HEX_PATTERN)]
@@ -103,6 +105,7 @@ class _Genesis(_File):
     validators: Annotated[list[_Validator], Meta(min_length=1, max_length=VALIDATORS_MAX)]
     policy: dict[str, int] = {}
     catalogues: Annotated[list[_Catalogue], Meta(min_length=1, max_length=CATALOGUES_MAX)] | None = None
+    rules: Annotated[int, Meta(ge=RULES_FIRST, le=RULES_MAX)] = RULES_FIRST
 
 
 def genesis_from_json(data: bytes) -> Genesis:
@@ -127,6 +130,7 @@ def genesis_from_json(data: bytes) -> Genesis:
         tuple(_validator(validator) for validator in file.validators),
         _policy(file.policy),
         PUBLISHED_CATALOGUES if file.catalogues is None else tuple(_catalogue(entry) for entry in file.catalogues),
+        file.rules,
     )
     check_genesis(genesis)
     return genesis
@@ -167,6 +171,8 @@ def genesis_to_object(genesis: Genesis) -> dict[str, Any]:  # Any: a JSON object
         ],
         "policy": policy_figures(genesis.policy),
         "catalogues": [_catalogue_object(catalogue) for catalogue in genesis.catalogues],
+        # A release from before there were other rules takes no file that names them.
+        **({} if genesis.rules == RULES_FIRST else {"rules": genesis.rules}),
     }
 
 

@@ -1,6 +1,6 @@
 """Governance: how the members change the validators and the rules of their chain, by events on it.
 
-Here: the kinds 80 to 84 and what each writes. A member proposes; the members with a validator vote, one vote each,
+Here: the kinds 80 to 85 and what each writes. A member proposes; the members with a validator vote, one vote each,
 signed by an officer; what passes takes effect in that block or, where a node has to catch up first, with its ready
 event. What may be changed is judged in `ledger.governance_rules`. Source: architecture §5 (Epochs), decision record 10.
 
@@ -12,21 +12,29 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from ledger.amendment_rules import RULES_AMENDMENTS, enact_amendment
 from ledger.governance_bodies import (
-    Action,
     ActivateRules,
+    AddCatalogue,
     AddMember,
     AddSource,
     AddValidator,
+    Amend,
+    AnyAction,
     CastVote,
+    ChangePolicy,
     ExcludeMember,
     Propose,
     Ready,
     RekeyValidator,
     RemoveSource,
     RemoveValidator,
+    ReplaceCa,
     RetireSource,
     SetOfficers,
+    SetRoles,
+    SetSourceRoles,
+    SetThreshold,
     Withdraw,
     ready_statement,
     retirement_statement,
@@ -35,8 +43,10 @@ from ledger.governance_bodies import (
 from ledger.governance_errors import NUMBERS, broken
 from ledger.governance_records import (
     PROPOSALS_A_MEMBER_MAX,
+    Electorate,
     Proposal,
     Stage,
+    electorate,
     proposal_key,
     put_closed,
     put_open,
@@ -65,12 +75,12 @@ from primitives.ids import Epoch, Hash
 from primitives.keys import verify
 from primitives.validators import ValidatorSet
 
-PROPOSE, VOTE, READY, WITHDRAW, RETIRE_SOURCE = 80, 81, 82, 83, 84
+PROPOSE, VOTE, READY, WITHDRAW, RETIRE_SOURCE, AMEND = 80, 81, 82, 83, 84, 85
 SCHEMA = 1
 assert READY_HEIGHTS_MAX <= RECENT_BLOCKS
 
 
-def _propose(context: ApplyContext, state: Transaction, body: Propose) -> None:
+def _propose(context: ApplyContext, state: Transaction, body: Propose | Amend) -> None:
     members = voters(state)
     if context.member not in members and context.member not in parties(state, body.action):
         raise broken("not_a_party", context.member)
@@ -91,8 +101,8 @@ def _vote(context: ApplyContext, state: Transaction, body: CastVote) -> None:
     proposal = _waiting(context, state, body.proposal)
     if proposal.stage is not Stage.OPEN:
         raise broken("proposal_closed", "its votes are decided")
-    members = voters(state)
-    voter = _voter(context, state, members, body.officer)
+    before = electorate(state)
+    voter = _voter(context, state, before.members, body.officer)
     if voter in proposal.approvals or voter in proposal.rejections:
         raise broken("already_voted", voter)
     if not verify(body.officer, vote_statement(context.chain_id, body.proposal, body.approve), body.signature):
@@ -100,8 +110,8 @@ def _vote(context: ApplyContext, state: Transaction, body: CastVote) -> None:
     side = "approvals" if body.approve else "rejections"
     proposal = replace(proposal, **{side: tuple(sorted((*getattr(proposal, side), voter)))})
     state.put(proposal_key(body.proposal), proposal)
-    _decide(context, state, body.proposal, proposal, members)
-    _tally_again(context, state, members)
+    _decide(context, state, body.proposal, proposal, before)
+    _tally_again(context, state, before)
 
 
 def _voter(context: ApplyContext, state: StateReader, members: tuple[str, ...], officer: bytes) -> str:
@@ -118,10 +128,10 @@ def _voter(context: ApplyContext, state: StateReader, members: tuple[str, ...], 
 
 
 def _decide(
-    context: ApplyContext, state: Transaction, proposal_id: bytes, proposal: Proposal, members: tuple[str, ...]
+    context: ApplyContext, state: Transaction, proposal_id: bytes, proposal: Proposal, present: Electorate
 ) -> bool:
     """Let an open proposal pass or end where the votes of these members decide it; say whether they do."""
-    verdict = verdict_of(proposal, members)
+    verdict = verdict_of(proposal, present)
     if verdict is Stage.APPROVED:
         _passed(context, state, proposal_id, proposal)
     elif verdict is Stage.REFUSED:
@@ -129,25 +139,25 @@ def _decide(
     return verdict is not Stage.OPEN
 
 
-def _tally_again(context: ApplyContext, state: Transaction, before: tuple[str, ...]) -> None:
-    """Where members lost their vote in this event or got one, count anew what is open, oldest first.
+def _tally_again(context: ApplyContext, state: Transaction, before: Electorate) -> None:
+    """Where members lost their vote in this event or got one, or fewer or more decide, count anew what is open.
 
-    Fewer voters may make votes that were cast enough, and so may one that comes back, whose votes count again; no later
-    event would look: another vote may never come. What passes may take the next voter away, and then all that is still
-    open is counted once more. Each round after the first but the last one loses a voter, and every decision ends or
-    approves a proposal, so there are no more rounds than voters and no more decisions than proposals under way.
+    Oldest first. Fewer voters may make votes that were cast enough, and so may one that comes back, whose votes count
+    again; no later event would look: another vote may never come. What passes may take the next voter away, and then
+    all that is still open is counted once more. Each round after the first but the last one ends a proposal, so there
+    are no more rounds than proposals under way.
     """
-    members = voters(state)
-    if before == members:
+    present = electorate(state)
+    if before == present:
         return
     waiting = [item for item in under_way(state, context.time_ms) if item[1].stage is Stage.OPEN]
-    counted: tuple[str, ...] = ()
-    while counted != members:
-        counted = members
+    counted: Electorate | None = None
+    while counted != present:
+        counted = present
         for item in list(waiting):
-            if _decide(context, state, *item, members):
+            if _decide(context, state, *item, present):
                 waiting.remove(item)
-                members = voters(state)
+                present = electorate(state)
 
 
 def _passed(context: ApplyContext, state: Transaction, proposal_id: bytes, proposal: Proposal) -> None:
@@ -164,11 +174,11 @@ def _passed(context: ApplyContext, state: Transaction, proposal_id: bytes, propo
 
 
 def _ready(context: ApplyContext, state: Transaction, body: Ready) -> None:
-    proposal, members = _waiting(context, state, body.proposal), voters(state)
+    proposal, before = _waiting(context, state, body.proposal), electorate(state)
     check_ready(context.chain_id, proposal, body, context.height, recent_hash(state, body.height))
     _enact(context, state, body.proposal, proposal.action)
     _close(context, state, body.proposal, proposal, Stage.ENACTED)
-    _tally_again(context, state, members)
+    _tally_again(context, state, before)
 
 
 def check_ready(chain_id: Hash, proposal: Proposal, body: Ready, height: int, held: Hash | None) -> None:
@@ -205,18 +215,18 @@ def _retire(context: ApplyContext, state: Transaction, body: RetireSource) -> No
     remove_source(state, body.source)
 
 
-def needs_readiness(action: Action) -> bool:
+def needs_readiness(action: AnyAction) -> bool:
     """Say whether an approved action waits until the node that it names has caught up."""
     return isinstance(action, AddValidator | RekeyValidator)
 
 
-def next_set(state: StateReader, chain_id: Hash, action: Action, height: int, epoch: Epoch) -> ValidatorSet | None:
+def next_set(state: StateReader, chain_id: Hash, action: AnyAction, height: int, epoch: Epoch) -> ValidatorSet | None:
     """Return the set of the epoch after `epoch` with this change, None where it changes none. Raises RuleBroken."""
     following = check_action(state, chain_id, action, height)
     return None if following is None else ValidatorSet(Epoch(epoch + 1), following.validators)
 
 
-def _enact(context: ApplyContext, state: Transaction, proposal_id: bytes, action: Action) -> None:
+def _enact(context: ApplyContext, state: Transaction, proposal_id: bytes, action: AnyAction) -> None:
     """Make a change; what else was approved for the same validator fails: it was approved for the one before."""
     following = next_set(state, context.chain_id, action, context.height, context.epoch)
     match action:
@@ -229,6 +239,9 @@ def _enact(context: ApplyContext, state: Transaction, proposal_id: bytes, action
             return
         case AddMember() | ExcludeMember() | AddSource() | RemoveSource() | SetOfficers():
             enact_member_action(state, action)
+            return
+        case SetRoles() | SetSourceRoles() | ReplaceCa() | ChangePolicy() | AddCatalogue() | SetThreshold():
+            enact_amendment(context, state, action)
             return
     assert following is not None, "every other action changes the set"
     put_set(state, following, addresses)
@@ -261,6 +274,7 @@ KIND_OF: dict[type[Record], int] = {
     Ready: READY,
     Withdraw: WITHDRAW,
     RetireSource: RETIRE_SOURCE,
+    Amend: AMEND,
 }
 
 GOVERNANCE_KINDS: tuple[KindSpec, ...] = (
@@ -275,5 +289,14 @@ GOVERNANCE_KINDS: tuple[KindSpec, ...] = (
         changes_state=True,
         apply=_retire,
         is_dear=True,
+    ),
+    KindSpec(
+        AMEND,
+        "governance.amend",
+        {SCHEMA: Amend},
+        changes_state=True,
+        apply=_propose,
+        is_dear=True,
+        rules_min=RULES_AMENDMENTS,
     ),
 )

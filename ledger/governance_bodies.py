@@ -11,20 +11,26 @@ from typing import Annotated, TypeAlias
 
 from msgspec import Meta
 
+from ledger.catalogue import CATEGORY_MAX, Category, VersionNumber
 from ledger.events import EventTimeMs
 from ledger.genesis import OFFICERS_A_MEMBER_MAX, GenesisMember
-from ledger.members import MemberName, Officer, PublicKey, Role
+from ledger.members import CaCertificate, MemberName, Officer, PublicKey, Role, Text
 from ledger.nodes import Address, NodeName
+from ledger.policy import FIGURES_MAX
+from ledger.rules import RULES_MAX
+from ledger.thresholds import Share
 from primitives.encoding import Record
 from primitives.hashing import statement
 from primitives.ids import HASH_BYTES, Hash
 
-RULES_VERSION_MAX = 65_535
 HEIGHT_MAX = 2**53
+ROLES_MAX = len(Role)
+SLUG_PATTERN = r"\A[a-z][a-z0-9_]{0,63}\Z"
 
 Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
 Hash32 = Annotated[bytes, Meta(min_length=HASH_BYTES, max_length=HASH_BYTES)]
 BlockHeight = Annotated[int, Meta(ge=0, le=HEIGHT_MAX)]
+Slug = Annotated[str, Meta(pattern=SLUG_PATTERN)]
 
 
 class ValidatorKeys(Record):
@@ -65,7 +71,7 @@ class RekeyValidator(Record, tag="rekey_validator"):
 class ActivateRules(Record, tag="activate_rules"):
     """Blocks from a height on follow another version of the rules."""
 
-    version: Annotated[int, Meta(ge=1, le=RULES_VERSION_MAX)]
+    version: Annotated[int, Meta(ge=1, le=RULES_MAX)]
     height: BlockHeight
 
 
@@ -117,10 +123,74 @@ Action: TypeAlias = (
 )
 
 
+class SetRoles(Record, tag="set_roles"):
+    """A member gets these roles in place of those that it has: what it is accredited for."""
+
+    member: MemberName
+    roles: Annotated[tuple[Role, ...], Meta(max_length=ROLES_MAX)]
+
+
+class SetSourceRoles(Record, tag="set_source_roles"):
+    """A member's signing key may act under these of the member's roles, in place of those that it has."""
+
+    key: PublicKey
+    roles: Annotated[tuple[Role, ...], Meta(max_length=ROLES_MAX)]
+
+
+class ReplaceCa(Record, tag="replace_ca"):
+    """A member's nodes are known by another root CA; with `keeps_old` by the one before as well, until said again."""
+
+    member: MemberName
+    ca_certificate: CaCertificate
+    keeps_old: bool
+
+
+class Figure(Record):
+    """A figure of the policy and the value that it shall have."""
+
+    name: Slug
+    value: Annotated[int, Meta(ge=0, le=HEIGHT_MAX)]
+
+
+class ChangePolicy(Record, tag="change_policy"):
+    """Blocks from a height on are judged by other figures; 0: from the block after the decision on."""
+
+    figures: Annotated[tuple[Figure, ...], Meta(min_length=1, max_length=FIGURES_MAX)]
+    height: BlockHeight
+
+
+class AddCatalogue(Record, tag="add_catalogue"):
+    """A further version of the catalogue, in force from a time on, at the earliest that of the decision's block."""
+
+    version: VersionNumber
+    effective_from_ms: EventTimeMs
+    source: Text
+    categories: Annotated[tuple[Category, ...], Meta(min_length=1, max_length=CATEGORY_MAX)]
+
+
+class SetThreshold(Record, tag="set_threshold"):
+    """Another share of the members with a validator decides on a kind of action, given by its type."""
+
+    action: Slug
+    share: Share
+
+
+Amendment: TypeAlias = SetRoles | SetSourceRoles | ReplaceCa | ChangePolicy | AddCatalogue | SetThreshold
+"""The actions that came with the second rules, and a kind of event of their own."""
+AnyAction: TypeAlias = Action | Amendment
+
+
 class Propose(Record):
     """A member proposes an action; whatever it still waits for must come by the block time `expires_ms`."""
 
     action: Action
+    expires_ms: EventTimeMs
+
+
+class Amend(Record):
+    """As `Propose`, for the actions that came with the second rules."""
+
+    action: Amendment
     expires_ms: EventTimeMs
 
 
@@ -179,3 +249,10 @@ def source_statement(chain_id: Hash, member: str, key: bytes) -> bytes:
 def retirement_statement(chain_id: Hash, source: bytes) -> bytes:
     """Return what an officer signs to stop a signing key of its member."""
     return statement("source-retirement", bytes(chain_id), source)
+
+
+def type_of(action: AnyAction) -> str:
+    """Return an action's type, such as `add_validator`."""
+    tag = action.__struct_config__.tag
+    assert isinstance(tag, str)
+    return tag

@@ -1,6 +1,7 @@
 """The rules that an event of governance can break, by name, with the sentence that people read.
 
-Here: words. What each rule asks is in `ledger.governance_rules`, `ledger.member_rules` and `ledger.governance`.
+Here: words. What each rule asks is in `ledger.governance_rules`, `ledger.member_rules`, `ledger.amendment_rules` and
+`ledger.governance`.
 """
 
 from __future__ import annotations
@@ -46,6 +47,19 @@ RULES = {
     "rules_pending": "Other rules are decided on already and not in force yet.",
     "rules_version": "The version of the rules is not later than the one in force.",
     "rules_height": "Other rules need more blocks of notice.",
+    "rules_needed": "The rules in force do not have this action yet.",
+    "bad_roles": "The roles are none, stand twice, or are not to be had.",
+    "policy_pending": "Another policy is decided on already and not in force yet.",
+    "policy_height": "The height from which the policy shall be in force has passed.",
+    "policy_figure": "The policy has no such figure, or it stands twice.",
+    "policy_range": "A figure of the policy is out of its range.",
+    "catalogue_version": "Versions of the catalogue follow each other without a gap.",
+    "too_many_catalogues": "The chain would have more versions of the catalogue than it may have.",
+    "catalogue_time": "The version would be in force before the one that precedes it.",
+    "bad_catalogue": "A category stands twice, or asks too little evidence or one kind twice.",
+    "category_taken": "A number or slug of a category stands for another one in an earlier version.",
+    "threshold_fixed": "What decides on this type of action is two thirds for good.",
+    "threshold_low": "Fewer may not decide on this type of action.",
     "superseded": "Another proposal that took effect changed the same.",
 }
 """Every rule that an event of governance can break, and why an approved proposal can fail, with what it says."""
@@ -90,6 +104,19 @@ NUMBERS = {
     "unknown_officer": 37,
     "stale_block": 38,
     "wrong_block": 39,
+    "rules_needed": 40,
+    "bad_roles": 41,
+    "policy_pending": 42,
+    "policy_height": 43,
+    "policy_figure": 44,
+    "policy_range": 45,
+    "catalogue_version": 46,
+    "too_many_catalogues": 47,
+    "catalogue_time": 48,
+    "bad_catalogue": 49,
+    "category_taken": 50,
+    "threshold_fixed": 51,
+    "threshold_low": 52,
 }
 """The number by which the state says why a proposal failed. It is part of the chain, so none is ever given anew."""
 

@@ -9,22 +9,30 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from ledger.governance_bodies import (
-    Action,
     ActivateRules,
+    AddCatalogue,
     AddMember,
     AddSource,
     AddValidator,
+    AnyAction,
+    ChangePolicy,
     ExcludeMember,
     RekeyValidator,
     RemoveSource,
     RemoveValidator,
+    ReplaceCa,
     SetOfficers,
+    SetRoles,
+    SetSourceRoles,
+    SetThreshold,
+    type_of,
 )
 from ledger.members import MemberName, read_validators
 from ledger.state import StateReader, Transaction
+from ledger.thresholds import Thresholds, passes, read_thresholds, votes_needed
 from primitives.encoding import Record
 from primitives.ids import Hash
 
@@ -59,7 +67,7 @@ class Proposal(Record):
     """
 
     member: MemberName
-    action: Action
+    action: AnyAction
     height: int
     expires_ms: int
     approvals: tuple[MemberName, ...] = ()
@@ -164,7 +172,7 @@ def _under_way_key(member: str) -> str:
     return f"{_UNDER_WAY_PREFIX}{member}"
 
 
-def subject_of(action: Action) -> str:
+def subject_of(action: AnyAction) -> str:
     """Return what an action changes: two of a member under way may not change the same."""
     match action:
         case AddValidator(name=name) | RemoveValidator(name=name) | RekeyValidator(name=name):
@@ -177,8 +185,20 @@ def subject_of(action: Action) -> str:
             return f"member {member}"
         case AddSource(key=key) | RemoveSource(key=key):
             return f"source {key.hex()}"
+        case SetSourceRoles(key=key):
+            return f"roles of source {key.hex()}"
         case SetOfficers(member=member):
             return f"officers of {member}"
+        case SetRoles(member=member):
+            return f"roles of {member}"
+        case ReplaceCa(member=member):
+            return f"root CA of {member}"
+        case ChangePolicy():
+            return "policy"
+        case AddCatalogue():
+            return "catalogue"
+        case SetThreshold(action=action_type):
+            return f"threshold of {action_type}"
         case _:
             assert_never(action)
 
@@ -188,28 +208,31 @@ def voters(state: StateReader) -> tuple[str, ...]:
     return tuple(sorted({str(validator.member) for validator in read_validators(state).validators}))
 
 
-def votes_needed(voters_count: int) -> int:
-    """Return the smallest number of approvals that passes a proposal."""
-    return 2 * voters_count // 3 + 1
+class Electorate(NamedTuple):
+    """Who votes, and which share of them decides on what."""
+
+    members: tuple[str, ...]
+    thresholds: Thresholds
+
+    def needed(self, action: AnyAction) -> int:
+        """Return how many approvals an action takes."""
+        return votes_needed(len(self.members), self.thresholds.share_of(type_of(action)))
 
 
-def passes(voters_count: int, approvals: int) -> bool:
-    """Say whether votes decide a proposal: more than two thirds of the voters.
-
-    Of m voters, f = floor((m-1)/3) may be malicious or gone. f votes never pass anything, as 3f < 2m; and f cannot keep
-    the others from passing it, as m >= 3f+1 gives 3(m-f) > 2m.
-    """
-    return 3 * approvals > 2 * voters_count
+def electorate(state: StateReader) -> Electorate:
+    """Return who votes at present, and how many decide."""
+    return Electorate(voters(state), read_thresholds(state))
 
 
-def verdict_of(proposal: Proposal, members: tuple[str, ...]) -> Stage:
+def verdict_of(proposal: Proposal, present: Electorate) -> Stage:
     """Return what the votes of these voters make of an open proposal: approved, refused, or open still.
 
     A vote of a member that has no validator any more does not count.
     """
-    present = frozenset(members)
-    approvals = len(present.intersection(proposal.approvals))
-    rejections = len(present.intersection(proposal.rejections))
-    if passes(len(members), approvals):
+    members = frozenset(present.members)
+    share = present.thresholds.share_of(type_of(proposal.action))
+    approvals = len(members.intersection(proposal.approvals))
+    rejections = len(members.intersection(proposal.rejections))
+    if passes(len(members), approvals, share):
         return Stage.APPROVED
-    return Stage.OPEN if passes(len(members), len(members) - rejections) else Stage.REFUSED
+    return Stage.OPEN if passes(len(members), len(members) - rejections, share) else Stage.REFUSED

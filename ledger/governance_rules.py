@@ -9,18 +9,25 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from ledger.amendment_rules import check_amendment
 from ledger.genesis import GenesisError, parse_address
 from ledger.governance_bodies import (
-    Action,
     ActivateRules,
+    AddCatalogue,
     AddMember,
     AddSource,
     AddValidator,
+    AnyAction,
+    ChangePolicy,
     ExcludeMember,
     RekeyValidator,
     RemoveSource,
     RemoveValidator,
+    ReplaceCa,
     SetOfficers,
+    SetRoles,
+    SetSourceRoles,
+    SetThreshold,
     ValidatorKeys,
     key_statement,
 )
@@ -43,7 +50,7 @@ READY_HEIGHTS_MAX = 256
 PROPOSAL_TERM_MS_MAX = 30 * 86_400_000
 
 
-def check_action(state: StateReader, chain_id: Hash, action: Action, height: int) -> ValidatorSet | None:
+def check_action(state: StateReader, chain_id: Hash, action: AnyAction, height: int) -> ValidatorSet | None:
     """Return the validators that the action would leave, None where it changes none; RuleBroken where it may not be.
 
     `height` is that of the block that would make the change. The epoch of the set returned is the next.
@@ -61,11 +68,14 @@ def check_action(state: StateReader, chain_id: Hash, action: Action, height: int
         case AddMember() | ExcludeMember() | AddSource() | RemoveSource() | SetOfficers():
             check_member_action(state, chain_id, action)
             return None
+        case SetRoles() | SetSourceRoles() | ReplaceCa() | ChangePolicy() | AddCatalogue() | SetThreshold():
+            check_amendment(state, action, height)
+            return None
         case _:
             assert_never(action)
 
 
-def parties(state: StateReader, action: Action) -> frozenset[str]:
+def parties(state: StateReader, action: AnyAction) -> frozenset[str]:
     """Return the members besides the voters that may propose an action: whose own matter it is."""
     match action:
         case AddValidator(member=member):
@@ -76,10 +86,12 @@ def parties(state: StateReader, action: Action) -> frozenset[str]:
             return frozenset() if index is None else frozenset({present.validators[index].member})
         case ExcludeMember(member=member) | AddSource(member=member) | SetOfficers(member=member):
             return frozenset({member})
-        case RemoveSource(key=key):
+        case SetRoles(member=member) | ReplaceCa(member=member):
+            return frozenset({member})
+        case RemoveSource(key=key) | SetSourceRoles(key=key):
             source = read_source(state, key)
             return frozenset() if source is None else frozenset({source.member})
-        case ActivateRules() | AddMember():
+        case ActivateRules() | AddMember() | ChangePolicy() | AddCatalogue() | SetThreshold():
             return frozenset()
         case _:
             assert_never(action)

@@ -2,7 +2,8 @@
 
 Here: the rows `officer/<hex>`, `agent/<code>`, `root-ca/<hex>`, `source-count/<member>` and `roster`, and the only two
 functions that write members and sources with them. They are part of the state like any other row, and say nothing that
-the rows of members and sources do not say. Not here: who may change what (`ledger.member_rules`). Source: domain §2.
+the rows of members and sources do not say. Also here: `old-ca/<member>`,
+the root CA before a member's present one. Not here: who may change what (`ledger.member_rules`). Source: domain §2.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from hashlib import sha256
 
 from ledger.members import (
     GOVERNANCE_ROLE,
+    CaCertificate,
     Member,
     MemberName,
     OfficerRole,
@@ -37,6 +39,12 @@ class Held(Record):
     """The member that has something only one may have: at `agent/<code>` a code, at `root-ca/<hex>` a root CA."""
 
     member: MemberName
+
+
+class OldCa(Record):
+    """The root CA that a member had before, at `old-ca/<member>`, while its nodes may still be known by it."""
+
+    ca_certificate: CaCertificate
 
 
 class SourceCount(Record):
@@ -91,6 +99,22 @@ def read_roster(state: StateReader) -> Roster:
     return state.get(ROSTER_KEY, Roster) or Roster()
 
 
+def read_old_ca(state: StateReader, member: str) -> str | None:
+    """Return the root CA before a member's present one where its nodes may still be known by it, as PEM."""
+    held = state.get(_old_ca_key(member), OldCa)
+    return None if held is None else held.ca_certificate
+
+
+def put_old_ca(state: Transaction, member: str, pem: str) -> None:
+    """Let a member's nodes be known by this root CA as well."""
+    state.put(_old_ca_key(member), OldCa(pem))
+
+
+def forget_old_ca(state: Transaction, member: str) -> None:
+    """Let a member's nodes be known by its present root CA alone."""
+    state.delete(_old_ca_key(member))
+
+
 def put_member(state: Transaction, member: Member) -> None:
     """Write a member's row, and what follows from it: its officers, codes, root CA, and its place in the roster."""
     before = read_member(state, member.id)
@@ -135,6 +159,10 @@ def _agent_key(code: str) -> str:
 
 def _ca_key(pem: str) -> str:
     return f"root-ca/{sha256(pem.encode()).hexdigest()}"
+
+
+def _old_ca_key(member: str) -> str:
+    return f"old-ca/{member}"
 
 
 def _count_key(member: str) -> str:

@@ -26,7 +26,6 @@ from ledger.governance_bodies import (
     source_statement,
 )
 from ledger.governance_errors import broken
-from ledger.governance_records import votes_needed
 from ledger.member_index import (
     holder_of_agent,
     holder_of_ca,
@@ -39,6 +38,7 @@ from ledger.member_index import (
 from ledger.members import GOVERNANCE_ROLE, Member, Source, read_member, read_source, read_validators
 from ledger.nodes import read_key_use
 from ledger.state import StateReader, Transaction
+from ledger.thresholds import votes_needed
 from primitives.errors import SignatureError
 from primitives.ids import Hash
 from primitives.keys import check_public_key, verify
@@ -55,7 +55,7 @@ def check_member_action(state: StateReader, chain_id: Hash, action: MemberAction
         case AddMember():
             _check_added(state, action)
         case ExcludeMember(member=member):
-            _present(state, member)
+            present_member(state, member)
             for validator in read_validators(state).validators:
                 if validator.member == member:
                     raise broken("has_validator", f"{validator.name} of {member}")
@@ -64,7 +64,7 @@ def check_member_action(state: StateReader, chain_id: Hash, action: MemberAction
         case RemoveSource(key=key):
             registered_source(state, key)
         case SetOfficers(member=member, officers=officers):
-            present = _present(state, member)
+            present = present_member(state, member)
             kept = {officer.key for officer in present.officers}
             check_fresh(state, [officer.key for officer in officers], but=kept)
             check_voters(state, read_validators(state), replace(present, officers=officers))
@@ -81,13 +81,13 @@ def enact_member_action(state: Transaction, action: MemberAction) -> None:
             for source in entry.sources:
                 put_source(state, source.key, Source(entry.id, source.roles))
         case ExcludeMember(member=member_id):
-            put_member(state, replace(_present(state, member_id), excluded=True))
+            put_member(state, replace(present_member(state, member_id), excluded=True))
         case AddSource(member=member_id, key=key, roles=roles):
             put_source(state, key, Source(member_id, roles))
         case RemoveSource(key=key):
             remove_source(state, key)
         case SetOfficers(member=member_id, officers=officers):
-            put_member(state, replace(_present(state, member_id), officers=officers))
+            put_member(state, replace(present_member(state, member_id), officers=officers))
         case _:
             assert_never(action)
 
@@ -196,7 +196,7 @@ def is_pem_certificate(text: str) -> bool:
 
 
 def _check_source_added(state: StateReader, chain_id: Hash, action: AddSource) -> None:
-    member = _present(state, action.member)
+    member = present_member(state, action.member)
     try:
         check_source_roles("roles", action.roles, member.roles)
     except GenesisError as error:
@@ -208,7 +208,8 @@ def _check_source_added(state: StateReader, chain_id: Hash, action: AddSource) -
         raise broken("bad_signature", "the proof of the source's key")
 
 
-def _present(state: StateReader, member_id: str) -> Member:
+def present_member(state: StateReader, member_id: str) -> Member:
+    """Return a member that may act; RuleBroken where there is none of this id, or it was excluded."""
     member = read_member(state, member_id)
     if member is None or member.excluded:
         raise broken("unknown_member", member_id)

@@ -12,12 +12,15 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from ledger.state import StateReader
+from ledger.state import StateReader, StateView, Transaction
 from primitives.encoding import Record, decode, encode
 from primitives.errors import EncodingError, InputError
 
 POLICY_KEY = "policy"
+PLANNED_KEY = "policy-planned"
 POLICY_SIZE_MAX = 4_096
+FIGURES_MAX = 32
+"""In one change of the policy."""
 
 DAY_MS = 86_400_000
 MIB = 1 << 20
@@ -49,6 +52,49 @@ class Policy(Record):
     certificate_renewal_window_days: Annotated[int, Meta(ge=1, le=1_000)] = 180
     certificate_suspension_days_max: Annotated[int, Meta(ge=1, le=1_000)] = 180
     appeal_window_days: Annotated[int, Meta(ge=0, le=1_000)] = 60
+
+
+class PlannedPolicy(Record):
+    """The row `policy-planned`: the policy by which blocks from `height` on are judged; absent where none follows."""
+
+    policy: Policy
+    height: int
+
+
+def policy_range(name: str) -> tuple[int, int] | None:
+    """Return the least and the greatest value that the format admits for a figure; None for a name that is none."""
+    return _RANGES.get(name)
+
+
+def _range_of(field: msgspec.structs.FieldInfo) -> tuple[int, int]:
+    meta = next(item for item in field.type.__metadata__ if isinstance(item, Meta))
+    assert isinstance(meta.ge, int), field.name
+    assert isinstance(meta.le, int), field.name
+    return meta.ge, meta.le
+
+
+_RANGES = {field.name: _range_of(field) for field in msgspec.structs.fields(Policy)}
+
+
+def read_planned(state: StateReader) -> PlannedPolicy | None:
+    """Return the policy that is decided on and not in force yet, None where there is none."""
+    return state.get(PLANNED_KEY, PlannedPolicy)
+
+
+def plan_policy(state: Transaction, policy: Policy, height: int, now_height: int) -> None:
+    """Write that blocks from `height` on, at the earliest the one after `now_height`, are judged by this policy."""
+    if height <= now_height + 1:
+        state.put(POLICY_KEY, policy)
+    else:
+        state.put(PLANNED_KEY, PlannedPolicy(policy, height))
+
+
+def turn_policy(view: StateView, height: int) -> None:
+    """In the block at `height`, the last one by the policy before, let the planned one take its place."""
+    planned = read_planned(view)
+    if planned is not None and planned.height <= height + 1:
+        view.changes[POLICY_KEY.encode()] = encode(planned.policy)
+        view.changes[PLANNED_KEY.encode()] = None
 
 
 def check_policy(policy: Policy) -> None:

@@ -16,8 +16,13 @@ from primitives.errors import UsageError
 from primitives.hashing import RULES_FIRST
 
 RULES_KEY = "rules"
-RULES_SUPPORTED: tuple[int, ...] = (RULES_FIRST,)
-"""Every version by whose rules this build can execute a block, ascending."""
+RULES_MAX = 65_535
+RULES_SUPPORTED: tuple[int, ...] = (RULES_FIRST, 2)
+"""Every version by whose rules this build can execute a block, ascending.
+
+2: roles, root CAs, the policy, the catalogue and thresholds change by governance (`ledger.amendment_rules`).
+"""
+RULES_NEWEST = RULES_SUPPORTED[-1]
 
 
 class Rules(Record):

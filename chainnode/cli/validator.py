@@ -84,10 +84,12 @@ def status(proposal: str | None) -> None:
 
 
 def _show_proposals(proposals: list[dict[str, Any]]) -> None:
+    from ledger.governance_actions import sentence_of
+
     rows = [
         {
             **row,
-            "what": _sentence(row["action"]),
+            "what": sentence_of(row["action"]),
             "approvals": ", ".join(row["approvals"]) or "none",
             "needed": row["votes_needed"],
             "rejections": ", ".join(row["rejections"]) or "none",
@@ -95,30 +97,6 @@ def _show_proposals(proposals: list[dict[str, Any]]) -> None:
         for row in proposals
     ]
     show_rows(rows, columns=PROPOSAL_COLUMNS, wrap="proposals")
-
-
-def _sentence(action: dict[str, Any]) -> str:
-    match action:
-        case {"type": "add_validator", "name": name, "member": member}:
-            return f"add {name} of {member}"
-        case {"type": "remove_validator", "name": name}:
-            return f"remove {name}"
-        case {"type": "rekey_validator", "name": name}:
-            return f"new keys for {name}"
-        case {"type": "activate_rules", "version": version, "height": height}:
-            return f"rules {version} from height {height}"
-        case {"type": "add_member", "member": {"id": name, "name": title}}:
-            return f"admit {name} ({title})"
-        case {"type": "exclude_member", "member": member}:
-            return f"exclude {member}"
-        case {"type": "add_source", "member": member, "key": key}:
-            return f"add source {key[:16]} of {member}"
-        case {"type": "remove_source", "key": key}:
-            return f"remove source {key[:16]}"
-        case {"type": "set_officers", "member": member}:
-            return f"other officers for {member}"
-        case _:
-            return str(action.get("type"))
 
 
 # --- what a node brings
@@ -236,9 +214,7 @@ def propose_action(
 ) -> int:
     """Ask whether the chain and the nodes would bear an action, and propose it; return the exit status."""
     from chainnode.joining import OUTLOOK_WITHIN_S, check_outlook, check_release, check_rules, outlook
-    from ledger.event_json import record_from_json
-    from ledger.governance_bodies import Propose
-    from ledger.times import format_time
+    from ledger.governance_actions import proposing_body, sentence_of
 
     client = settings().client(timeout_s=timeout_s, token=not dry_run)
     check = client.call("gov_checkAction", action=action)
@@ -251,11 +227,10 @@ def propose_action(
         check_outlook(found)
         check_release(client, action)
     if dry_run:
-        show({"would_send": _sentence(action), "present": check["present"], "following": check["following"]})
+        show({"would_send": sentence_of(action), "present": check["present"], "following": check["following"]})
         return 0
-    expires = format_time(time.time_ns() // 1_000_000 + int(days * DAY_MS))
-    body = record_from_json(Propose, {"action": action, "expires": expires}, where="proposal")
-    return send_event(client, body, f"proposal to {_sentence(action)}", wait, timeout_s)
+    body = proposing_body(action, time.time_ns() // 1_000_000 + int(days * DAY_MS), where="proposal")
+    return send_event(client, body, f"proposal to {sentence_of(action)}", wait, timeout_s)
 
 
 # --- voting
@@ -297,6 +272,7 @@ def withdraw(proposal: str, wait: str, timeout_s: float) -> int:
 def _vote(proposal: str, officer: Path, *, approve: bool, wait: str, timeout_s: float) -> int:
     from chainnode.identity import read_key
     from chainnode.joining import check_ca_of, check_release
+    from ledger.governance_actions import sentence_of
     from ledger.governance_bodies import CastVote, vote_statement
     from primitives.ids import Hash
 
@@ -307,7 +283,7 @@ def _vote(proposal: str, officer: Path, *, approve: bool, wait: str, timeout_s: 
     if approve:
         check_release(client, found["action"])
         check_ca_of(client, found["action"])
-    say(f"{'for' if approve else 'against'}: {_sentence(found['action'])}, proposed by {found['member']}")
+    say(f"{'for' if approve else 'against'}: {sentence_of(found['action'])}, proposed by {found['member']}")
     chain_id = Hash(bytes.fromhex(client.call("net_status")["chain_id"]))
     signature = key.signing_key.sign(vote_statement(chain_id, proposal_id, approve))
     return send_event(client, CastVote(proposal_id, approve, key.source, signature), "vote", wait, timeout_s)

@@ -10,17 +10,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from ledger.committed_state import CommittedState
-from ledger.event_json import record_from_json, record_to_json
-from ledger.governance_bodies import Propose
+from ledger.event_json import record_to_json
+from ledger.governance_actions import proposing_body
 from ledger.governance_errors import RULES, rule_of
 from ledger.governance_records import (
     ENDED_KEPT,
     Proposal,
     Stage,
+    electorate,
     read_proposal,
     under_way,
-    voters,
-    votes_needed,
 )
 from ledger.governance_rules import check_action
 from ledger.kinds import RuleBroken
@@ -191,8 +190,7 @@ def check(services: Services, params: CheckAction) -> CheckResult:
     """Whether the chain would take an action now, and the validators that it would leave."""
     tip = tip_of(services)
     state = CommittedState(services.reads.store)
-    body = record_from_json(Propose, {"action": params.action, "expires": time_text(0)}, where="$")
-    assert isinstance(body, Propose)
+    body = proposing_body(params.action, 0, where="$")
     broken, following = None, None
     try:
         following = check_action(state, services.reads.chain_id, body.action, int(tip.height) + 1)
@@ -250,7 +248,7 @@ def proposals_under_way(services: Services) -> list[ProposalResult]:
 
 def proposal_result(services: Services, proposal_id: str, proposal: Proposal) -> ProposalResult:
     """Return a proposal as JSON has it, at the newest block's time."""
-    members = voters(CommittedState(services.reads.store))
+    present = electorate(CommittedState(services.reads.store))
     stage = proposal.stage_at(_now_ms(services))
     waits_for = {Stage.OPEN: "votes", Stage.APPROVED: "its node to catch up"}.get(stage)
     return ProposalResult(
@@ -262,8 +260,8 @@ def proposal_result(services: Services, proposal_id: str, proposal: Proposal) ->
         expires=time_text(proposal.expires_ms),
         approvals=list(proposal.approvals),
         rejections=list(proposal.rejections),
-        voters=list(members),
-        votes_needed=votes_needed(len(members)),
+        voters=list(present.members),
+        votes_needed=present.needed(proposal.action),
         waits_for=waits_for,
         closed_height=proposal.closed_height or None,
         detail=failure_text(proposal.failure),

@@ -10,8 +10,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from ledger.governance_bodies import Action
-from ledger.governance_records import passes
 from ledger.policy import policy_figures, policy_of
+from ledger.thresholds import passes
 from primitives.errors import InputError
 from primitives.ids import EventId
 from sim.governance import addition, rekeying, removal, vote

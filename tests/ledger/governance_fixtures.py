@@ -14,8 +14,10 @@ from ledger.evidence_bodies import TYPES as EVIDENCE_TYPES
 from ledger.genesis import Genesis, GenesisMember, GenesisSource, GenesisValidator
 from ledger.governance import KIND_OF
 from ledger.governance_bodies import (
-    Action,
     AddValidator,
+    Amend,
+    Amendment,
+    AnyAction,
     CastVote,
     Propose,
     Ready,
@@ -46,6 +48,11 @@ DAY_MS = 86_400_000
 def key_of(name: str, use: str) -> SigningKey:
     """Return the key of a name and use, the same in every run."""
     return SigningKey(sha256(f"{use} {name}".encode()).digest())
+
+
+def proposing(action: AnyAction, expires_ms: int) -> Propose | Amend:
+    """Return the event's body by which an action is proposed."""
+    return Amend(action, expires_ms) if isinstance(action, Amendment) else Propose(action, expires_ms)
 
 
 def bank(number: int) -> str:
@@ -208,15 +215,15 @@ class Council:
         """Commit a block with one event and return the rule that it broke."""
         return self.say(member, body).rule
 
-    def propose(self, action: Action, member: str = "bank-0", term_ms: int = DAY_MS) -> Hash:
+    def propose(self, action: AnyAction, member: str = "bank-0", term_ms: int = DAY_MS) -> Hash:
         """Propose and return the proposal's id; the event must be applied."""
-        result = self.block((member, Propose(action, self.now_ms + term_ms)))
+        result = self.block((member, proposing(action, self.now_ms + term_ms)))
         assert result.outcomes[0].applied, result.outcomes[0]
         return Hash(result.event_ids[0])
 
-    def refused(self, action: Action, member: str = "bank-0") -> str:
+    def refused(self, action: AnyAction, member: str = "bank-0") -> str:
         """Propose and return the rule that this breaks."""
-        return self.rule(member, Propose(action, self.now_ms + DAY_MS))
+        return self.rule(member, proposing(action, self.now_ms + DAY_MS))
 
     def ballot(self, member: str, proposal: bytes, approve: bool = True, use: str = "officer") -> CastVote:
         """Return a member's vote, signed by its officer."""
