@@ -113,6 +113,7 @@ INSIDE = {
     "ledger.certificate_records.read_application": "a row of the state, which execution wrote",
     "ledger.certificate_records.read_certificate": "a row of the state, which execution wrote",
     "ledger.governance_records.read_proposal": "a row of the state, which execution wrote",
+    "ledger.member_index.read_old_ca": "a row of the state, which execution wrote",
     "ledger.member_index.read_officer": "a row of the state, which execution wrote",
     "ledger.members.read_member": "a row of the state, which execution wrote",
     "ledger.members.read_source": "a row of the state, which execution wrote",

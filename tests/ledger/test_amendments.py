@@ -42,7 +42,7 @@ from ledger.kinds import RuleBroken
 from ledger.member_index import holder_of_ca, read_old_ca
 from ledger.members import Role, read_member, source_grant
 from ledger.policy import Policy, policy_range, read_planned, read_policy
-from ledger.thresholds import LOWEST, Share, passes, read_thresholds, votes_needed
+from ledger.thresholds import LOWEST, Share, Threshold, Thresholds, passes, read_thresholds, votes_needed
 from p2p.certificates import certificate_pem, make_member_ca
 from primitives.errors import InputError
 from primitives.ids import Hash
@@ -413,6 +413,12 @@ def test_what_changes_who_decides_is_decided_by_two_thirds_for_good() -> None:
         assert found.refused(SetThreshold(type_, Share.TWO_THIRDS)) == "threshold_fixed", type_
     assert found.refused(SetThreshold("no_such_action", Share.MAJORITY)) == "threshold_fixed"
     assert {"set_threshold", "activate_rules", "set_officers", "change_policy", "replace_ca"}.isdisjoint(LOWEST)
+
+
+def test_a_share_in_the_row_counts_for_no_type_whose_share_is_fixed() -> None:
+    row = Thresholds((Threshold("remove_validator", Share.THIRD), Threshold("set_roles", Share.MAJORITY)))
+    assert row.share_of("remove_validator") is Share.TWO_THIRDS
+    assert row.share_of("set_roles") is Share.MAJORITY
 
 
 def test_no_share_is_set_below_the_least_of_its_type() -> None:

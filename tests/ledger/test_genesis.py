@@ -163,12 +163,24 @@ def test_canonical_bytes_are_judged_too() -> None:
     with pytest.raises(EncodingError):
         parse_genesis(genesis_bytes(small_genesis()) + b"\0")
     with pytest.raises(GenesisError):
-        parse_genesis(encode(with_member(1, id="bank-a")(small_genesis())))
+        parse_genesis(genesis_bytes(with_member(1, id="bank-a")(small_genesis())))
+    with pytest.raises(EncodingError, match="the first rules left out"):
+        parse_genesis(encode(small_genesis()))
+
+
+def test_a_genesis_of_the_first_rules_has_the_id_that_it_had_before_there_were_others() -> None:
+    genesis = small_genesis()
+    fields = [getattr(genesis, name) for name in genesis.__struct_fields__[:6]]
+    assert genesis_bytes(genesis) == encode(fields)
+    later = replace(genesis, rules=2)
+    assert genesis_bytes(later) == encode(later)
+    assert parse_genesis(genesis_bytes(later)) == later
+    assert later.chain_id != genesis.chain_id
 
 
 def test_the_chain_id_is_the_hash_of_everything_agreed() -> None:
     genesis = small_genesis()
-    assert genesis.chain_id == domain_hash("genesis", encode(genesis))
+    assert genesis.chain_id == domain_hash("genesis", genesis_bytes(genesis))
     assert genesis.origin == f"test-net/{genesis.chain_id.hex()}"
     others = [
         replace(genesis, time_ms=genesis.time_ms + 1),
