@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from msgspec.structs import replace
 
@@ -436,3 +439,18 @@ def test_a_decision_on_a_member_that_was_excluded_meanwhile_fails() -> None:
     held = found.proposal(proposal)
     assert (held.stage, rule_of(held.failure)) == (Stage.FAILED, "unknown_member")
     assert found.set.epoch == 0, "none of these touches the set"
+
+
+def test_the_tables_of_the_protocol_are_those_of_the_code() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs/protocol.md").read_text("utf-8")
+    shown = re.findall(r"^\| `([a-z_]+)` \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| ", text, re.MULTILINE)
+    held = []
+    for name in Policy.__struct_fields__:
+        found = policy_range(name)
+        assert found is not None
+        held.append((name, *(f"{n:,}" for n in (getattr(Policy(), name), max(found[0], LEAST.get(name, 0)), found[1]))))
+    assert shown == held
+    words = {Share.THIRD: "a third", Share.MAJORITY: "a half", Share.TWO_THIRDS: "two thirds"}
+    rows = re.findall(r"^\| (`[a-z_`, ]+`) \| (a third|a half|two thirds) \| (.+?) \|$", text, re.MULTILINE)
+    listed = {name: row[1:] for row in rows for name in re.findall(r"`(\w+)`", row[0])}
+    assert listed == {name: (words[Thresholds().share_of(name)], words[least]) for name, least in LOWEST.items()}
