@@ -36,6 +36,8 @@ ENTRY_KEYS = ("name", "member", "address", "keys")
 OUTLOOK_WITHIN_S = 4.0
 """Several times the interval at which peers say where they stand."""
 POLL_S = 0.1
+CA_ENTRY_KEYS = ("member", "ca_certificate")
+CATALOGUE_KEYS = ("version", "effective_from", "source", "categories")
 SOURCE_ENTRY_KEYS = ("member", "key", "roles", "proof")
 LOG_KEY_ENTRY_KEYS = ("name", "member", "key", "proof")
 
@@ -112,6 +114,21 @@ def source_entry(home: Home, *, member: str, roles: Iterable[str]) -> Json:
 def read_source_entry(path: Path) -> Json:
     """Return the content of such a file. Raises `InputError` where it is none."""
     return _read_entry(path, SOURCE_ENTRY_KEYS, "a source's entry", "chainnode keys rotate")
+
+
+def ca_entry_path(home: Home) -> Path:
+    """Return where a home keeps what it brings to have its member's new root CA admitted."""
+    return home.config.parent / "ca.json"
+
+
+def read_ca_entry(path: Path) -> Json:
+    """Return the content of such a file. Raises `InputError` where it is none."""
+    return _read_entry(path, CA_ENTRY_KEYS, "a root CA's entry", "chainnode keys rotate-ca")
+
+
+def read_catalogue_entry(path: Path) -> Json:
+    """Return the content of a file with a version of the catalogue. Raises `InputError` where it is none."""
+    return _read_entry(path, CATALOGUE_KEYS, "a version of the catalogue", "chainnode member catalogue --edit")
 
 
 def log_key_entry_path(home: Home) -> Path:
@@ -252,13 +269,16 @@ def check_rules(check: Mapping[str, Any]) -> None:
 
 
 def check_ca_of(client: NodeClient, action: Mapping[str, Any]) -> None:
-    """Raise `InputError` where an action admits a member whose root CA nodes could not use.
+    """Raise `InputError` where an action brings a root CA that nodes could not use.
 
     The chain judges the CA's form alone, so whoever proposes or approves has to ask here.
     """
-    if action["type"] != "add_member" or not action["member"].get("ca_certificate"):
+    if action["type"] == "replace_ca":
+        entry = {"id": action["member"], "ca_certificate": action["ca_certificate"]}
+    elif action["type"] == "add_member" and action["member"].get("ca_certificate"):
+        entry = action["member"]
+    else:
         return
-    entry = action["member"]
     check_ca(f"member {entry['id']}", entry["ca_certificate"])
     present = {row["id"]: row["ca_certificate"] for row in client.members() if not row["excluded"]}
     present = {member: pem for member, pem in present.items() if pem and member != entry["id"]}

@@ -35,7 +35,7 @@ def create(
     from ledger.genesis_json import genesis_to_json
     from ledger.times import parse_time
 
-    policy = dict(map(_figure, figures))
+    policy = dict(map(figure_of, figures))
     now_ms = time.time_ns() // 1_000_000 if time_text is None else int(parse_time(time_text, where="--time"))
     made = assemble_genesis(chain, [read_entry(path) for path in entries], now_ms=now_ms, policy=policy)
     write_file(target, genesis_to_json(made), replace=False)
@@ -43,7 +43,8 @@ def create(
     show({"file": str(target), "chain": made.chain, "chain_id": made.chain_id.hex()})
 
 
-def _figure(text: str) -> tuple[str, int]:
+def figure_of(text: str) -> tuple[str, int]:
+    """Return name and value of a figure of the policy that is given as FIGURE=N."""
     name, found, value = text.partition("=")
     if not found or not value.strip().isascii() or not value.strip().isdigit():
         raise UsageError("not a figure of the policy", expected="FIGURE=N, such as checkpoint_slot_ms=200", got=text)

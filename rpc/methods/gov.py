@@ -242,14 +242,14 @@ def described_members(services: Services, members: Sequence[Member]) -> list[Mem
 def proposals_under_way(services: Services) -> list[ProposalResult]:
     """Return the proposals that wait for votes or for their node at the newest block's time."""
     state = CommittedState(services.reads.store)
-    found = under_way(state, _now_ms(services))
+    found = under_way(state, now_ms(services))
     return [proposal_result(services, proposal_id.hex(), proposal) for proposal_id, proposal in found]
 
 
 def proposal_result(services: Services, proposal_id: str, proposal: Proposal) -> ProposalResult:
     """Return a proposal as JSON has it, at the newest block's time."""
     present = electorate(CommittedState(services.reads.store))
-    stage = proposal.stage_at(_now_ms(services))
+    stage = proposal.stage_at(now_ms(services))
     waits_for = {Stage.OPEN: "votes", Stage.APPROVED: "its node to catch up"}.get(stage)
     return ProposalResult(
         id=proposal_id,
@@ -276,7 +276,8 @@ def failure_text(number: int) -> str | None:
     return f"{rule}: {RULES[rule]}" if rule in RULES else f"a rule that this release does not know, number {number}"
 
 
-def _now_ms(services: Services) -> int:
+def now_ms(services: Services) -> int:
+    """Return the newest block's time, 0 before there is one."""
     tip = services.reads.tip()
     header = None if tip is None else services.reads.header(tip.height)
     return 0 if header is None else int(header.time_ms)

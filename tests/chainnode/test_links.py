@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from chainnode.links import Links, links_of, ties_to_leavers, usable
-from ledger.governance_bodies import RemoveValidator
+from ledger.governance_bodies import RemoveValidator, ReplaceCa
 from p2p.certificates import certificate_pem, make_member_ca
-from tests.ledger.governance_fixtures import START_MS, Council
+from tests.ledger.governance_fixtures import START_MS, Council, Founded
 
 
 def state_of(epoch: int, *, stable: int = 0, barrier: int = 0, name: str = "node-0") -> Any:  # Any: part of a state
@@ -79,3 +79,21 @@ def test_the_cas_of_validators_come_before_those_of_others() -> None:
     links = links_of(Council(2, outsiders=9).state, state_of(0), ())
     assert list(links.member_cas)[:2] == ["bank-0", "bank-1"]
     assert list(links.member_cas)[2:] == sorted(f"bank-{i}" for i in range(2, 11))
+
+
+def test_a_members_nodes_are_known_by_its_old_ca_as_well_while_the_chain_says_so() -> None:
+    council = Founded(4, rules=(1, 2))
+    old, new = (certificate_pem(make_member_ca("bank-1", START_MS + i)[1]) for i in range(2))
+    for pem in (old, new):
+        council.vote(council.propose(ReplaceCa("bank-1", pem, True)), 0, 1, 2)
+    links, _ = usable(links_of(council.state, state_of(0), ()))
+    assert links.member_cas["bank-1"] == new + old
+    council.vote(council.propose(ReplaceCa("bank-1", new, False)), 0, 1, 2)
+    links, _ = usable(links_of(council.state, state_of(0), ()))
+    assert links.member_cas["bank-1"] == new
+
+
+def test_an_old_ca_pushes_out_nobodys_and_one_that_cannot_be_used_costs_the_new_one_nothing() -> None:
+    first, second = (certificate_pem(make_member_ca(name, START_MS)[1]) for name in ("bank-a", "bank-b"))
+    links = Links({"bank-a": first, "bank-b": second}, (), {"bank-a": second, "bank-b": "no CA"})
+    assert usable(links)[0].member_cas == {"bank-a": first, "bank-b": second}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from chainnode.core import NodeCore
 from consensus.messages import Blocks, PrePrepare, Vote, encode_message, kind_of
 from consensus.state import Parameters
 from ledger.chain import Chain
-from ledger.governance_bodies import ActivateRules
+from ledger.governance_bodies import ActivateRules, ChangePolicy, Figure
 from ledger.pool import Pool
 from ledger.reader import LedgerReader
 from ledger.rules import RulesUnknown
@@ -17,7 +19,7 @@ from primitives.block import Block, CommittedBlock
 from primitives.ids import TimeMs, View
 from primitives.votes import PREPARE, vote_statement
 from tests.chainnode.test_readiness import Signer
-from tests.ledger.governance_fixtures import Council, key_of
+from tests.ledger.governance_fixtures import Council, Founded, key_of
 
 
 def decided() -> tuple[Council, int]:
@@ -106,10 +108,10 @@ def test_a_build_without_the_rules_votes_for_no_block_by_them() -> None:
 def test_a_block_with_another_version_than_its_height_asks_for_gets_no_vote() -> None:
     council = Council(4, rules=(1, 2))
     block = council.chain.build(council.chain.tip_hash, time_ms=council.now_ms + 10, epoch=0, proposer=0, batches=[])
-    from msgspec.structs import replace
+    from msgspec import structs
 
     core = core_of(council, MemoryStore(), (1, 2))
-    forged = Block(replace(block.header, version=2), ())
+    forged = Block(structs.replace(block.header, version=2), ())
     core.on_message("node-0", *proposed(council, forged), TimeMs(forged.header.time_ms))
     assert not [item for item in core.take_turn().outgoing if item.kind == kind_of_vote()]
     assert core.replica.state.slots[forged.header.height].refused
@@ -127,3 +129,14 @@ def proposed(council: Council, block: Block) -> tuple[int, bytes]:
     signed = vote_statement(PREPARE, council.chain_id, header.epoch, View(0), header.height, header.hash())
     message = PrePrepare(header.epoch, View(0), block, key_of("node-0", "vote").sign(signed))
     return kind_of(message), encode_message(message)
+
+
+def test_the_replica_goes_by_the_times_of_a_policy_from_its_height_on() -> None:
+    council = Founded(4, rules=(1, 2))
+    store = MemoryStore()
+    core = core_of(council, store, (1, 2))
+    figures = (Figure("checkpoint_slot_ms", 500), Figure("block_time_lag_ms_max", 20_000))
+    council.vote(council.propose(ChangePolicy((*figures, Figure("block_time_drift_ms_max", 3_000)), 0)), 0, 1, 2)
+    before = core.replica.state.parameters
+    assert follow(core, council, store) is None
+    assert core.replica.state.parameters == replace(before, checkpoint_slot_ms=500, lag_ms=20_000, drift_ms=3_000)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
-from click.testing import CliRunner
 
-from chainnode.cli.context import Settings
-from chainnode.cli.main import root
 from chainnode.client import CallRefused
 from chainnode.home import Home
 from chainnode.localnet import planned
+from tests.e2e.governance_fixtures import pass_it, run
 from tests.e2e.network_fixtures import NAMES, Json, Network, free_ports, network, until
 from tests.e2e.traffic_fixtures import Answers, Submitter, row, traffic
 
@@ -28,23 +25,6 @@ FIFTH = "bank-e"
 def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     with network(tmp_path_factory.mktemp("members")) as running:
         yield running
-
-
-def run(home: Path, *arguments: str) -> Json:
-    """Run a command with a home and return what it prints to stdout; it must end with status 0."""
-    words = ["--home", str(home), "-o", "json", *arguments]
-    result = CliRunner().invoke(root, words, obj=Settings(), standalone_mode=False, catch_exceptions=False)
-    assert (result.exit_code, result.return_value or 0) == (0, 0), (arguments, result.stdout, result.stderr)
-    found: Json = json.loads(result.stdout) if result.stdout else {}
-    return found
-
-
-def pass_it(net: Network, *arguments: str, voters: tuple[str, ...] = NAMES[:3]) -> None:
-    """Propose through the first bank and let others approve, each through its own node."""
-    proposal = str(run(net.home("bank-a").root, *arguments)["id"])
-    for name in voters:
-        officer = net.net.keys / f"{name}-governance.key"
-        run(net.home(name).root, "member", "approve", proposal, "--officer", str(officer))
 
 
 def submit(net: Network, name: str) -> Json:

@@ -364,6 +364,8 @@ FILES: tuple[Callable[[Path], object], ...] = (
     founding.read_entry,
     joining.read_validator_entry,
     joining.read_source_entry,
+    joining.read_ca_entry,
+    joining.read_catalogue_entry,
     joining.read_log_key_entry,
     identity.read_key,
     identity.read_pairs,

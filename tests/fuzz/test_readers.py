@@ -48,6 +48,8 @@ READERS = {
     "chainnode.identity.read_token": "file",
     "chainnode.joining.read_log_key_entry": "file",
     "chainnode.joining.read_source_entry": "file",
+    "chainnode.joining.read_ca_entry": "file",
+    "chainnode.joining.read_catalogue_entry": "file",
     "chainnode.joining.read_validator_entry": "file",
     "chainnode.ingest.csv_rows.parse_csv": "samples",
     "chainnode.ingest.emvqr.parse_objects": "samples",

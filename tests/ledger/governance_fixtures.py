@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+from msgspec.structs import replace
+
 from ledger.batches import build_batch, parse_batch
+from ledger.catalogue import CATALOGUE_1, CATALOGUE_2
 from ledger.certificates import ROWS
 from ledger.chain import Chain, CommitResult
 from ledger.events import Event
@@ -274,3 +277,12 @@ class Council:
     def rekeying(self, number: int, turn: int = 1, address: str = "") -> RekeyValidator:
         """Return the action that gives a bank's validator new keys."""
         return RekeyValidator(f"node-{number}", self.keys(f"node-{number}", bank(number), turn), address)
+
+
+@dataclass
+class Founded(Council):
+    """A council whose chain begins with the second rules, and with a catalogue."""
+
+    def founded(self) -> Genesis:
+        plain = genesis_of(self.validators + self.outsiders, self.validators)
+        return replace(plain, catalogues=(CATALOGUE_1, CATALOGUE_2), rules=2)

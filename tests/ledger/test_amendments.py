@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from ledger.amendment_rules import LEAST
 from ledger.catalogue import (
     ALWAYS_NEEDED,
-    CATALOGUE_1,
     CATALOGUE_2,
     Catalogue,
     Category,
@@ -49,19 +48,11 @@ from ledger.thresholds import LOWEST, Share, Threshold, Thresholds, passes, read
 from p2p.certificates import certificate_pem, make_member_ca
 from primitives.errors import InputError
 from primitives.ids import Hash
-from tests.ledger.governance_fixtures import DAY_MS, START_MS, Council, genesis_of, key_of
+from tests.ledger.governance_fixtures import DAY_MS, START_MS, Council, Founded, key_of
 
 LABORATORY = (Role.BANK, Role.LABORATORY)
 FIRST_CA, SECOND_CA = (certificate_pem(make_member_ca("bank-1", START_MS + i)[1]) for i in range(2))
 CATEGORIES = CATALOGUE_2.categories
-
-
-class Founded(Council):
-    """A council whose chain begins with the second rules, and with a catalogue."""
-
-    def founded(self) -> Genesis:
-        plain = genesis_of(self.validators + self.outsiders, self.validators)
-        return replace(plain, catalogues=(CATALOGUE_1, CATALOGUE_2), rules=2)
 
 
 def council(validators: int = 4) -> Founded:

@@ -10,7 +10,15 @@ import pytest
 
 from ledger.event_json import body_from_json, body_to_json, record_to_json
 from ledger.governance import PROPOSE
-from ledger.governance_bodies import ActivateRules, ExcludeMember, Propose, RemoveSource, RemoveValidator
+from ledger.governance_bodies import (
+    ActivateRules,
+    ChangePolicy,
+    ExcludeMember,
+    Figure,
+    Propose,
+    RemoveSource,
+    RemoveValidator,
+)
 from ledger.reader import LedgerReader
 from primitives.encoding import encode
 from primitives.errors import InputError
@@ -18,7 +26,7 @@ from rpc.errors import RpcError
 from rpc.methods.catalogue import METHODS
 from rpc.methods.gov import failure_text
 from rpc.ports import NodeStatus, Services
-from tests.ledger.governance_fixtures import Council, key_of
+from tests.ledger.governance_fixtures import Council, Founded, key_of
 
 
 def ask(council: Council, name: str, **params: Any) -> Any:  # Any: JSON in, JSON out
@@ -138,3 +146,42 @@ def test_why_a_proposal_failed_is_said_in_words_by_the_number_in_the_state() -> 
     assert failure_text(0) is None
     assert failure_text(21) == "no_safe_quorum: Too few validators would be left to bear a fault."
     assert failure_text(999) == "a rule that this release does not know, number 999"
+
+
+def test_the_policy_is_shown_with_what_votes_may_make_of_it() -> None:
+    council = Council(7)
+    found = ask(council, "gov_getPolicy")
+    assert (found["rules"], found["planned_height"], found["as_of"]) == (1, None, 0)
+    figures = {row["name"]: row for row in found["figures"]}
+    assert figures["appeal_window_days"] == {
+        "name": "appeal_window_days",
+        "value": 60,
+        "least": 0,
+        "most": 1_000,
+        "planned": None,
+    }
+    assert figures["block_events_max"]["least"] == 1_024, "room for any batch"
+    shares = {row["action"]: (row["share"], row["least"], row["votes_needed"]) for row in found["thresholds"]}
+    assert shares["remove_validator"] == ("two_thirds", "two_thirds", 5)
+    assert shares["remove_source"] == ("two_thirds", "third", 5)
+    assert shares["add_catalogue"] == ("majority", "majority", 4)
+    assert found["catalogues"] == []
+
+
+def test_planned_figures_and_the_catalogue_in_force_are_shown() -> None:
+    council = Founded(4, rules=(1, 2))
+    height = council.chain.height + 50
+    proposal = council.propose(ChangePolicy((Figure("appeal_window_days", 7),), height))
+    council.vote(proposal, 0, 1, 2)
+    found = ask(council, "gov_getPolicy")
+    assert (found["rules"], found["planned_height"]) == (2, height)
+    row = next(row for row in found["figures"] if row["name"] == "appeal_window_days")
+    assert (row["value"], row["planned"]) == (60, 7)
+    assert [(item["version"], item["in_force"]) for item in found["catalogues"]] == [(1, False), (2, True)]
+    assert len(found["catalogues"][1]["categories"]) == 14
+
+
+def test_an_action_that_came_with_later_rules_is_judged_by_those_in_force() -> None:
+    action = {"type": "set_roles", "member": "bank-1", "roles": ["bank", "laboratory"]}
+    assert ask(Council(4), "gov_checkAction", action=action)["broken"]["rule"] == "rules_needed"
+    assert ask(Founded(4, rules=(1, 2)), "gov_checkAction", action=action)["broken"] is None
