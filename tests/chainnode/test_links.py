@@ -95,5 +95,6 @@ def test_a_members_nodes_are_known_by_its_old_ca_as_well_while_the_chain_says_so
 
 def test_an_old_ca_pushes_out_nobodys_and_one_that_cannot_be_used_costs_the_new_one_nothing() -> None:
     first, second = (certificate_pem(make_member_ca(name, START_MS)[1]) for name in ("bank-a", "bank-b"))
-    links = Links({"bank-a": first, "bank-b": second}, (), {"bank-a": second, "bank-b": "no CA"})
+    broken = "-----BEGIN CERTIFICATE-----\nMAAA\n-----END CERTIFICATE-----\n"
+    links = Links({"bank-a": first, "bank-b": second}, (), {"bank-a": second, "bank-b": broken})
     assert usable(links)[0].member_cas == {"bank-a": first, "bank-b": second}
