@@ -14,7 +14,8 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup web demo test browser check lint types layers docs mutate model sim twins fuzz bench bench-floor guard e2e format lock
+.PHONY: help setup web demo test browser check lint types layers docs mutate model sim twins fuzz bench bench-floor profile guard e2e \
+	format lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -84,6 +85,9 @@ bench: setup ## measure throughput and latency of four nodes (JSON=1 for one JSO
 
 bench-floor: setup ## measure what an event must cost at least (JSON=1 for one JSON object)
 	@$(BIN)/python -m bench.floor $(if $(JSON),--json) $(ARGS)
+
+profile: setup ## sample a node under load: folded stacks, flame graphs and tables (ARGS="lone --seconds 20" for some)
+	@$(BIN)/python -m bench.profile $(ARGS)
 
 guard: setup ## fail where the node takes 15 % more processor time over the floor than recorded (RECORD=1 to record)
 	@$(BIN)/python -m bench.guard $(if $(RECORD),--record) $(ARGS)

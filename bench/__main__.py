@@ -70,7 +70,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--restart-events", type=whole(1, EVENTS_MAX), default=1_000_000, help="events of the restarted node (1000000)"
     )
     parser.add_argument("--plot", type=Path, metavar="DIRECTORY", help="draw the figures as SVG into this directory")
-    parser.add_argument("--profile", type=Path, help="write the profile of the first node's loop to this file")
     return parser.parse_args(arguments)
 
 
@@ -99,8 +98,7 @@ def on_a_network(options: argparse.Namespace, scratch: Path, say: Say) -> Figure
     only = set(options.only)
     if "rpc-batch" in only:
         only.add("batches")  # what the gateway's own work is compared with
-    profiled = ["-m", "bench.profiled", str(options.profile.absolute())] if options.profile else []
-    with network(options.nodes, run=profiled) as net:
+    with network(options.nodes) as net:
         net.over_websocket = options.ws
         bench = Bench(net, options.runs, options.seconds, say)
         bench.requests = {name: count for name in FLOORS if (count := getattr(options, name)) is not None}

@@ -5,6 +5,7 @@ Here: reading and subtracting, and percentiles. Not here: the network (`bench.ne
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
@@ -87,6 +88,18 @@ def cpu_seconds(stat: str) -> float:
     """Return user and system time of a process or thread from its /proc stat line."""
     fields = stat.rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
+
+
+def thread_cpu_us(pid: int) -> dict[int, float]:
+    """Return the microseconds of processor time of each thread of a process; threads that end meanwhile are left out.
+
+    `schedstat` counts nanoseconds, where `stat` counts ticks of ten milliseconds.
+    """
+    found: dict[int, float] = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found[int(task.name)] = int((task / "schedstat").read_text().split()[0]) / 1_000
+    return found
 
 
 def peak_memory(status: str) -> int:

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--events", type=whole(1, EVENTS_MAX), default=300_000, help="events that the node missed (300000)"
     )
     parser.add_argument("--lone", type=whole(2, LONE_MAX), default=400, help="lone events in each run (400)")
-    parser.add_argument("--profile", help="catch-up: write the profile of the node's loop to this file")
+    parser.add_argument("--profile", help="catch-up: write the folded stacks of the node to this file")
     options = parser.parse_args(arguments)
 
     def say(text: str) -> None:
@@ -106,7 +106,7 @@ def _time_catch_up(net: BenchNet, node: LocalNode, target: int, profile: str | N
     """Start the node; return the events a second between its first block and its last, and the seconds in all."""
     client = NodeClient(node.rpc, timeout_s=30.0)
     began = time.perf_counter()
-    start(net, ["-m", "bench.profiled", profile] if profile else [])
+    start(net, ["-m", "bench.sampling", profile] if profile else [])
     first: tuple[float, int] | None = None
     base: int | None = None
     while True:
