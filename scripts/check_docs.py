@@ -35,6 +35,9 @@ TREE_PATH = re.compile(r"^\.?[A-Za-z0-9_-]+(?:/[A-Za-z0-9_.-]+)*/?(?:::[A-Za-z0-
 MODULE = re.compile(rf"^(?:{'|'.join(PACKAGES)})(?:\.[a-z_][a-z0-9_]*)+$")
 MAKE = re.compile(r"^(?:\$ )?make((?:\s+[^\s#]+)*)")
 COMMAND = re.compile(rf"^(?:\$ )?(?:\.venv/bin/)?{PROGRAM}\s+(.+)$")
+WRITTEN = {"var", "build", "dist"}
+"""Directories that are no part of the tree, but what its programs write: they need not hold what a document names."""
+
 SHELL_ENDS = {"|", ">", ">>", "&&", ";", "&", "<"}
 
 
@@ -130,7 +133,10 @@ def check_named(code: str) -> str | None:
             return None
         parts = code.split(".")
         return None if module_exists(parts[0], parts[1]) else f"{code}: no such module"
-    if "/" not in code or not TREE_PATH.match(code) or not (ROOT / code.split("/")[0]).exists():
+    if "/" not in code or not TREE_PATH.match(code):
+        return None
+    top = code.split("/")[0]
+    if top in WRITTEN or not (ROOT / top).exists():
         return None
     name, _, test = code.partition("::")
     path = ROOT / name
