@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from math import inf
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from rpc.ports import Activity
@@ -41,11 +41,13 @@ class NodeMetrics:
     def __init__(self, *, node: str = "", member: str = "", version: str = "", start_time_s: float = 0.0) -> None:
         self.registry = CollectorRegistry()
         self._labels: dict[str, set[str]] = {}
-        self._of_message: dict[tuple[str, str], tuple[Counter, Counter]] = {}
+        self._of_fsync: dict[str, tuple[Counter, Histogram]] = {}
         self._of_call: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._consensus()
         self._traffic()
         self._ledger()
+        self._messages = MessageTally()
+        self.registry.register(self._messages)
         self._process = ProcessUsage()
         self.registry.register(self._process)
         info = self._gauge(
@@ -117,10 +119,6 @@ class NodeMetrics:
 
     def _traffic(self) -> None:
         self.peers = self._gauge("chainnode_peers", "Connected peers.")
-        self.messages = self._counter(
-            "chainnode_messages_total", "Messages, by direction and kind.", "direction", "kind"
-        )
-        self.message_bytes = self._counter("chainnode_message_bytes_total", "Payload bytes, by direction.", "direction")
         self.dropped = self._counter(
             "chainnode_messages_dropped_total", "Messages refused or dropped, by reason.", "reason"
         )
@@ -183,13 +181,8 @@ class NodeMetrics:
         self.dropped.labels(self.reason_label(reason, of="dropped")).inc(count)
 
     def count_messages(self, direction: str, kind: str, count: int, size: int) -> None:
-        """Count messages of `size` bytes of payload that came `in`, or were queued to go `out`."""
-        found = self._of_message.get((direction, kind))
-        if found is None:  # looking a label up takes longer than counting
-            found = self.messages.labels(direction, kind), self.message_bytes.labels(direction)
-            self._of_message[direction, kind] = found
-        found[0].inc(count)
-        found[1].inc(count * size)
+        """Count messages of `size` bytes of payload that came `in`, or were queued to go `out`; on one thread."""
+        self._messages.count(direction, kind, count, size)
 
     def count_disconnect(self, reason: str) -> None:
         """Count a link that ended."""
@@ -230,8 +223,11 @@ class NodeMetrics:
 
     def observe_fsync(self, file: str, seconds: float) -> None:
         """Count one synced write and its time."""
-        self.fsyncs.labels(file).inc()
-        self.fsync_seconds.labels(file).observe(seconds)
+        found = self._of_fsync.get(file)
+        if found is None:
+            found = self._of_fsync[file] = self.fsyncs.labels(file), self.fsync_seconds.labels(file)
+        found[0].inc()
+        found[1].observe(seconds)
 
     def position(self, *, height: int, view: int, epoch: int, is_leader: bool, catching_up: bool) -> None:
         """Set where the replica stands."""
@@ -281,6 +277,40 @@ def _quantile(buckets: Sequence[tuple[float, float]], share: float) -> float:
             return lower if bound == inf else lower + (bound - lower) * (wanted - below) / (count - below)
         lower, below = bound, count
     return lower
+
+
+class MessageTally(Collector):
+    """Messages and bytes since the start: plain numbers, since counters with locks cost more than handling a frame.
+
+    One thread counts, any may read: totals only grow.
+    """
+
+    def __init__(self) -> None:
+        self._totals: dict[tuple[str, str], list[int]] = {}
+
+    def count(self, direction: str, kind: str, count: int, size: int) -> None:
+        """Add messages of `size` bytes each."""
+        found = self._totals.get((direction, kind))
+        if found is None:
+            found = self._totals[direction, kind] = [0, 0]
+        found[0] += count
+        found[1] += count * size
+
+    def collect(self) -> list[CounterMetricFamily]:
+        """Return the current values."""
+        messages = CounterMetricFamily(
+            "chainnode_messages_total", "Messages, by direction and kind.", labels=("direction", "kind")
+        )
+        sizes = CounterMetricFamily(
+            "chainnode_message_bytes_total", "Payload bytes, by direction.", labels=("direction",)
+        )
+        bytes_of: dict[str, int] = {}
+        for (direction, kind), (count, size) in list(self._totals.items()):
+            messages.add_metric((direction, kind), count)
+            bytes_of[direction] = bytes_of.get(direction, 0) + size
+        for direction, size in bytes_of.items():
+            sizes.add_metric((direction,), size)
+        return [messages, sizes]
 
 
 class ProcessUsage(Collector):

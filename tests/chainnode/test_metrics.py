@@ -46,6 +46,26 @@ def test_promised_metrics_are_there() -> None:
     assert "chainnode_process_cpu_seconds" in text
 
 
+def test_messages_and_their_bytes_are_counted_by_direction() -> None:
+    metrics = NodeMetrics()
+    metrics.count_messages("in", "Vote", 1, 100)
+    metrics.count_messages("out", "Vote", 3, 100)
+    metrics.count_messages("out", "Batch", 3, 1_000)
+    metrics.count_messages("out", "Vote", 2, 10)
+    metrics.render()  # looking changes nothing
+    text = metrics.render().decode()
+    assert text.count("chainnode_messages_total{") == 3
+    for line in (
+        'chainnode_messages_total{direction="in",kind="Vote"} 1.0',
+        'chainnode_messages_total{direction="out",kind="Vote"} 5.0',
+        'chainnode_messages_total{direction="out",kind="Batch"} 3.0',
+        'chainnode_message_bytes_total{direction="in"} 100.0',
+        'chainnode_message_bytes_total{direction="out"} 3320.0',
+        "# TYPE chainnode_messages_total counter",
+    ):
+        assert line in text.splitlines()
+
+
 def test_peer_cannot_grow_the_registry_with_its_reasons() -> None:
     metrics = NodeMetrics()
     for number in range(1_000):
