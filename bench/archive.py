@@ -32,6 +32,7 @@ from ledger.batches import parse_batch
 from ledger.chain import Chain
 from ledger.genesis import Genesis, validator_set
 from ledger.genesis_json import genesis_from_json
+from ledger.index_places import Index
 from ledger.indexes import IndexFollower
 from ledger.reader import LedgerReader, checkpoint_rows
 from ledger.receipts import make_receipt
@@ -76,9 +77,10 @@ def measure(directory: Path, events: int, say: Callable[[str], None]) -> dict[st
     store = LevelDBStore(home.resolve("data/ledger.ldb"))
     store.compact(b"\0", b"\xff")  # both figures are of tables that LevelDB has merged
     index = LevelDBStore(home.index)
+    places = Index(index)
     archive = ArchiveDirectory.at(directory / "archive", genesis.chain_id)
-    reader = LedgerReader(ArchivedStore(store, Archives([archive])), genesis, index)
-    follower = IndexFollower(index, reader)
+    reader = LedgerReader(ArchivedStore(store, Archives([archive])), genesis, places)
+    follower = IndexFollower(places, reader)
     while follower.follow():
         pass
     tip = reader.tip()
@@ -103,7 +105,7 @@ def measure(directory: Path, events: int, say: Callable[[str], None]) -> dict[st
             break
         longest = max(longest, time.perf_counter() - began)
     took = time.perf_counter() - started
-    reader = LedgerReader(ArchivedStore(store, Archives([archive])), genesis, index)
+    reader = LedgerReader(ArchivedStore(store, Archives([archive])), genesis, places)
     after, again = _prove(reader, picked)
     assert receipts == again, "a receipt of an archived event is what it was"
     index.close()

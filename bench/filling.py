@@ -29,6 +29,7 @@ from ledger.certificates import CERTIFICATE_KINDS
 from ledger.chain import Chain
 from ledger.events import Event
 from ledger.genesis_json import genesis_from_json
+from ledger.index_places import Index
 from ledger.indexes import IndexFollower
 from ledger.reader import LedgerReader, checkpoint_rows
 from ledger.receipts import assemble_checkpoint
@@ -211,9 +212,10 @@ class Filler:
 
     def _index(self) -> None:
         store = LevelDBStore(self.home.index, write_buffer_bytes=INDEX_WRITE_BUFFER_BYTES)
-        follower = IndexFollower(store, self.reader())
+        follower = IndexFollower(Index(store), self.reader())
         while follower.follow():
             pass
+        follower.close()
         wait_until_quiet(store.path, self._quiet_s)
         store.close()
 

@@ -35,6 +35,7 @@ from ledger.events import Event
 from ledger.fsck import verify_all
 from ledger.genesis import Genesis, validator_set
 from ledger.handovers import first_span
+from ledger.index_places import Index
 from ledger.indexes import IndexFollower
 from ledger.kinds import ApplyContext, KindSpec, assemble
 from ledger.log_tiles import EMPTY_TIP, tile_rows
@@ -121,16 +122,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         made = fill(store, options.events, options.certificates, say)
         say("the index")
         index = LevelDBStore(Path(scratch) / "index.ldb", write_buffer_bytes=INDEX_WRITE_BUFFER_BYTES)
-        follower = IndexFollower(index, made.reader(store, index))
+        places = Index(index)
+        follower = IndexFollower(places, made.reader(store, places))
         while follower.follow():
             pass
         store.close()
         store = LevelDBStore(path)
         figures: Figures = {"machine": machine(), "events": options.events, "certificates": options.certificates}
         figures["store_bytes_per_event"] = round(disk_bytes(path) / options.events, 1)
-        figures["receipt"] = measure_receipts(made.reader(store, index), made.policy, options.proofs)
+        figures["receipt"] = measure_receipts(made.reader(store, places), made.policy, options.proofs)
         figures["status_proof"] = measure_status(
-            made.reader(store, index), made.policy, options.certificates, options.proofs
+            made.reader(store, places), made.policy, options.certificates, options.proofs
         )
         figures["log_us_per_event"] = measure_log()
         if options.fsck:
@@ -166,7 +168,7 @@ class Made:
     genesis: Genesis
     policy: str
 
-    def reader(self, store: LevelDBStore, index: LevelDBStore | None = None) -> LedgerReader:
+    def reader(self, store: LevelDBStore, index: Index | None = None) -> LedgerReader:
         """Return a reader of the store, which finds events by the index; without one, in the whole log."""
         return LedgerReader(store, self.genesis, index)
 

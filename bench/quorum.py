@@ -22,6 +22,7 @@ from consensus.state import Parameters
 from ledger.batches import ParsedBatch, parse_batch, verify_batch
 from ledger.chain import Chain
 from ledger.genesis import Genesis
+from ledger.index_places import Index
 from ledger.indexes import IndexFollower
 from ledger.pool import Pool
 from ledger.reader import LedgerReader
@@ -91,7 +92,7 @@ class Member:
         chain, reader = Chain(self._store, genesis), LedgerReader(self._store, genesis)
         self._wal = WriteAheadLog(directory / "consensus.wal", genesis.chain_id, opener=UnsyncedFile)
         self.synced_writes = 0
-        self._index = IndexFollower(self._index_store, reader)
+        self._index = IndexFollower(Index(self._index_store), reader)
         self.core = NodeCore(
             name=name,
             chain=chain,

@@ -29,6 +29,7 @@ from chainnode.node import INDEX_WRITE_BUFFER_BYTES
 from ledger.batches import parse_batch
 from ledger.chain import Chain
 from ledger.genesis_json import genesis_from_json
+from ledger.index_places import Index
 from ledger.indexes import IndexFollower
 from ledger.reader import LedgerReader
 from ledger.store_leveldb import LevelDBStore
@@ -92,9 +93,10 @@ def fill(net: BenchNet, node: LocalNode, events: int, say: Callable[[str], None]
         chain.written(chain.ticket)
     say(f"filled {chain.log_size:,} leaves in {chain.height:,} blocks")
     index_store = LevelDBStore(home.index, write_buffer_bytes=INDEX_WRITE_BUFFER_BYTES)
-    follower = IndexFollower(index_store, LedgerReader(store, genesis))
+    follower = IndexFollower(Index(index_store), LedgerReader(store, genesis))
     while follower.follow():
         pass
+    follower.close()
     index_store.close()
     store.write([], sync=True)
     store.close()

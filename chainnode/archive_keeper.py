@@ -43,8 +43,8 @@ class Indexed(Protocol):
     """The index, which reads bodies once."""
 
     @property
-    def height(self) -> int | None:
-        """The height that it has reached."""
+    def kept_height(self) -> int | None:
+        """The height up to which it reads no body again, not even after a crash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class ArchiveKeeper:
         """
         if self._order is not None:
             raise UsageError("bodies are being moved already", got=f"up to block {self._order.upto}")
-        upto = order_height(self._reader, self._index.height, height, older_than_days, self._now_ms())
+        upto = order_height(self._reader, self._index.kept_height, height, older_than_days, self._now_ms())
         self._order = _Order(upto, "operator")
         self._ordered.set()
         return upto
@@ -130,7 +130,7 @@ class ArchiveKeeper:
             archived_height=self._moved,
             missing_height=self._missing,
             minimum_index=self.minimum_index,
-            floor_height=int(movable_height(self._reader, self._index.height)),
+            floor_height=int(movable_height(self._reader, self._index.kept_height)),
             running=self._order is not None,
             doing="" if step is None else step.doing,
             height=0 if step is None else step.height,
@@ -201,7 +201,7 @@ class ArchiveKeeper:
     def _due(self) -> _Order | None:
         """Return the pass that the node's settings ask for now."""
         days, blocks = self._settings.keep_bodies_days, self._settings.keep_bodies_blocks
-        floor = movable_height(self._reader, self._index.height)
+        floor = movable_height(self._reader, self._index.kept_height)
         upto = reachable_height(self._reader, floor, keep_blocks=blocks, keep_days=days, now_ms=self._now_ms())
         tip = self._reader.tip()
         if tip is None or upto - self._moved < max(1, (tip.height - self._moved) // PASS_PART):

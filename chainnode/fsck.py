@@ -38,10 +38,11 @@ from ledger.fsck import Damaged, NoSuchStart, verify_all
 from ledger.fsck_positions import SECRET_BYTES, check_positions
 from ledger.genesis import Genesis, validator_set
 from ledger.handovers import spans_of
-from ledger.index_places import BUILD_AGAIN, reached_of
+from ledger.index_places import reached_of
 from ledger.indexes import is_begun
 from ledger.log_keys import declared_log_keys
 from ledger.members import read_validators
+from ledger.packed_map import BUILD_AGAIN
 from ledger.reader import LedgerReader
 from ledger.state import StateReader
 from ledger.store import Store

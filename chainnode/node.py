@@ -45,10 +45,11 @@ from consensus.records import decode_record
 from ledger.archive_store import ArchivedStore, Pruned
 from ledger.chain import Chain, CommitResult
 from ledger.evidence import recorded_count
-from ledger.index_places import BUILD_AGAIN, reached_of
+from ledger.index_places import Index, reached_of
 from ledger.index_reader import IndexReader
 from ledger.indexes import IndexFollower
 from ledger.members import read_validators_of
+from ledger.packed_map import BUILD_AGAIN
 from ledger.pool import Pool
 from ledger.reader import LedgerReader
 from ledger.receipts import assemble_checkpoint
@@ -173,10 +174,11 @@ class Node:
         self.index_store = LevelDBStore(
             self.home.index, write_buffer_bytes=INDEX_WRITE_BUFFER_BYTES, remedy=BUILD_AGAIN
         )
-        self.reader = LedgerReader(self._store, self.genesis, self.index_store)
+        self.places = Index(self.index_store)
+        self.reader = LedgerReader(self._store, self.genesis, self.places)
         reached = reached_of(self.index_store)
         self._indexed = None if reached is None else reached.height
-        self.index = IndexFollower(self.index_store, self.reader)
+        self.index = IndexFollower(self.places, self.reader)
 
     def _open_outbox(self) -> tuple[SourceOutbox | None, ChainError | None]:
         """Return the outbox of the gateway's key, or why there is none: no reason for a validator not to start."""
@@ -252,7 +254,7 @@ class Node:
         from rpc.methods.catalogue import METHODS
 
         rpc, ops = self.config.rpc, self.config.ops
-        index = IndexReader(self.reader, self.index_store)
+        index = IndexReader(self.reader, self.places)
         services = Services(
             self.reader,
             self.gateway,
@@ -301,6 +303,8 @@ class Node:
         self._index_io.shutdown(wait=True)
         self.archive.close()
         self.snapshots.close()
+        if self._fault is None:
+            self._keep_index()
         self.index_store.close()
         if self._fault is None:
             self._write_held()
@@ -309,6 +313,12 @@ class Node:
         if self.outbox is not None:
             self.outbox.close()
         self._store.close()
+
+    def _keep_index(self) -> None:
+        try:
+            self.index.close()
+        except ChainError as error:  # the next start indexes the newest blocks again
+            log.warning("newest_index_entries_not_written", error=str(error))
 
     def _write_held(self) -> None:
         if self._held_rows:

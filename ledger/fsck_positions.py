@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from hashlib import blake2b
 
 from ledger import rows
-from ledger.index_places import BUILD_AGAIN, EVENTS, fresh_prefix, indexed_places, reached_of
-from ledger.packed_map import KEY_SIZE, all_entries, entries_in
+from ledger.index_places import EVENTS, packed_of
+from ledger.packed_map import BUILD_AGAIN, KEY_SIZE, PackedReader, all_entries
 from ledger.reader import LedgerReader
-from ledger.store import Store, prefix_stop
+from ledger.store import Store
 from primitives.errors import StorageError
 from primitives.ids import Height
 
@@ -43,17 +43,17 @@ class EntrySum:
 
 
 def check_positions(reader: LedgerReader, index: Store, *, secret: bytes) -> None:
-    """Raise StorageError unless an index holds the place of every event up to its height, and no other.
+    """Raise StorageError unless the runs of an index hold the place of every event up to their height, and no other.
 
-    The log was verified, so what stands in its leaves is right. An index that reaches above it is not judged here.
+    The log was verified, so what stands in its leaves is right. Runs that reach above it are not judged here.
     """
-    reached, tip = reached_of(index), reader.tip()
+    reached, tip = packed_of(index), reader.tip()
     if reached is None or tip is None or reached.height > tip.height:
         return
     expected, found = EntrySum(secret), EntrySum(secret)
     for entry in _entries_of_log(reader, reached.height):
         expected.add(entry)
-    for entry in _entries_of_index(index):
+    for entry in all_entries(index, EVENTS):
         found.add(entry)
     if not found.equals(expected):
         raise StorageError(_first_bad(reader, index, reached.height), where="index.ldb", hint=BUILD_AGAIN)
@@ -69,20 +69,14 @@ def _entries_of_log(reader: LedgerReader, height_max: Height) -> Iterator[bytes]
             yield event_id[:KEY_SIZE] + rows.position_bytes(height, index)
 
 
-def _entries_of_index(index: Store) -> Iterator[bytes]:
-    yield from all_entries(index, EVENTS)
-    prefix = fresh_prefix(EVENTS)
-    for _, value in index.iterate(prefix, prefix_stop(prefix)):
-        yield from entries_in(value)
-
-
 def _first_bad(reader: LedgerReader, index: Store, height_max: Height) -> str:
     """Return which event the index misses first, or else which entry of it is one too many."""
+    places = PackedReader(index, EVENTS).places
     for entry in _entries_of_log(reader, height_max):
-        if entry[KEY_SIZE:] not in indexed_places(index, EVENTS, entry[:KEY_SIZE]):
+        if entry[KEY_SIZE:] not in places(entry[:KEY_SIZE]):
             return f"the index is damaged, {_shown(entry)} is missing"
-    for entry in _entries_of_index(index):
-        once = indexed_places(index, EVENTS, entry[:KEY_SIZE]).count(entry[KEY_SIZE:]) == 1
+    for entry in all_entries(index, EVENTS):
+        once = places(entry[:KEY_SIZE]).count(entry[KEY_SIZE:]) == 1
         if not once or not _is_of_log(reader, entry, height_max):
             return f"the index is damaged, {_shown(entry)} is one too many"
     return "the index is damaged, its entries changed while they were read"

@@ -6,24 +6,20 @@ and may run beside the follower that writes the index. Not here: an event by its
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
 from ledger import rows
-from ledger.index_places import EVENTS, fresh_prefix, reached_of
+from ledger.index_places import EVENTS, Index
 from ledger.log_tiles import TILE_WIDTH
-from ledger.packed_map import ENTRY_SIZE, KEY_SIZE, entries_in, manifest_of, run_prefix
+from ledger.packed_map import KEY_SIZE
 from ledger.reader import LedgerReader
-from ledger.store import Store, prefix_stop
 from primitives.ids import HASH_BYTES, EventId
 
 PREFIX_DIGITS_MIN: Final = 4
-_PAST: Final = b"\xff" * (ENTRY_SIZE + 1)
 
 
-def ids_like(reader: LedgerReader, index: Store, digits: str, most: int) -> list[EventId]:
+def ids_like(reader: LedgerReader, index: Index, digits: str, most: int) -> list[EventId]:
     """Return up to `most` ids of events of the log that begin with these lower-case hex digits, ascending.
 
     At least PREFIX_DIGITS_MIN digits and at most all 64 of them.
@@ -31,43 +27,19 @@ def ids_like(reader: LedgerReader, index: Store, digits: str, most: int) -> list
     assert PREFIX_DIGITS_MIN <= len(digits) <= 2 * HASH_BYTES, digits
     low = bytes.fromhex(digits.ljust(2 * HASH_BYTES, "0"))
     high = bytes.fromhex(digits.ljust(2 * HASH_BYTES, "f"))
-    reached = reached_of(index)
+    reached = index.reached
     above = 0
     found: set[EventId] = set()
     if reached is not None:
         header = reader.header(reached.height)
         assert header is not None, "the index never reaches above the log"
         above = header.first_index + header.event_count + 1
-        for place in islice(_places(index, low[:KEY_SIZE], high[:KEY_SIZE]), 2 * most):
+        for place in islice(index.places_between(EVENTS, low[:KEY_SIZE], high[:KEY_SIZE]), 2 * most):
             event_id = _id_at(reader, place)
             if event_id is not None and low <= event_id <= high:
                 found.add(event_id)
     found |= _newest(reader, above, low, high)
     return sorted(found)[:most]
-
-
-def _places(index: Store, low: bytes, high: bytes) -> Iterator[bytes]:
-    """Yield places of entries whose keys lie between two keys: what blocks added since the newest run, then the runs.
-
-    A merge that ends meanwhile takes rows away that others hold: what is read twice does no harm, and what is missed is
-    found by asking again.
-    """
-    fresh = fresh_prefix(EVENTS)
-    for _, value in index.iterate(fresh, prefix_stop(fresh)):
-        yield from _within(value, low, high)
-    for run in manifest_of(index, EVENTS).runs:
-        prefix = run_prefix(EVENTS, run.number)
-        below = next(index.iterate(prefix, prefix + low, reverse=True), None)
-        for _, value in index.iterate(prefix + low if below is None else below[0], prefix + high + _PAST):
-            yield from _within(value, low, high)
-
-
-def _within(value: bytes, low: bytes, high: bytes) -> Iterator[bytes]:
-    entries = entries_in(value)
-    for entry in entries[bisect_left(entries, low) :]:
-        if entry[:KEY_SIZE] > high:
-            return
-        yield entry[KEY_SIZE:]
 
 
 def _id_at(reader: LedgerReader, place: bytes) -> EventId | None:

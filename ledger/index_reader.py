@@ -11,7 +11,7 @@ from itertools import islice
 
 from ledger import rows
 from ledger.id_prefixes import ids_like
-from ledger.index_places import PAIR_KEYS, UETRS, indexed_places, reached_of
+from ledger.index_places import PAIR_KEYS, UETRS, Index
 from ledger.indexes import (
     PAYMENT_BLOCKS,
     certificate_row_key,
@@ -22,7 +22,7 @@ from ledger.indexes import (
 from ledger.packed_map import KEY_SIZE
 from ledger.payments import PAYMENT_STATEMENT, UETR_SIZE, PaymentStatement
 from ledger.reader import LedgerReader, Position
-from ledger.store import Store, prefix_stop
+from ledger.store import prefix_stop
 from primitives.encoding import decoder_of
 from primitives.ids import EventId, Height
 
@@ -30,15 +30,15 @@ HEIGHT_SIZE = 6
 
 
 class IndexReader:
-    """Answers out of an index store, beside its follower; `reader` reads the ledger that it belongs to."""
+    """Answers out of an index, beside its follower; `reader` reads the ledger that it belongs to."""
 
-    def __init__(self, reader: LedgerReader, index: Store) -> None:
+    def __init__(self, reader: LedgerReader, index: Index) -> None:
         self._reader = reader
         self._index = index
 
     def height(self) -> Height:
         """Return the height that the index has reached, 0 before it began."""
-        reached = reached_of(self._index)
+        reached = self._index.reached
         return Height(0) if reached is None else reached.height
 
     def certificates(self, *, holder: str | None, after: str | None, count: int, descending: bool) -> list[str]:
@@ -48,12 +48,12 @@ class IndexReader:
         if after is not None:
             beyond = prefix + after.encode()
             start, stop = (start, beyond) if descending else (beyond + b"\0", stop)
-        found = islice(self._index.iterate(start, stop, reverse=descending), count)
+        found = islice(self._index.store.iterate(start, stop, reverse=descending), count)
         return [key[len(prefix) :].decode() for key, _ in found]
 
     def certificate_events(self, number: str, *, start: int, count: int) -> list[Position]:
         """Return events `start` up to `start + count` of a certificate and of the application that led to it."""
-        application = self._index.get(certificate_row_key(number))
+        application = self._index.store.get(certificate_row_key(number))
         places = set(self._places(subject_prefix(number)))
         if application is not None:
             places |= set(self._places(subject_prefix(application.decode())))
@@ -62,9 +62,9 @@ class IndexReader:
     def payment(self, key: bytes, *, start: int, count: int) -> list[Position]:
         """Return statements `start` up to `start + count` of the payment with this pair key (32 bytes) or UETR (16)."""
         if len(key) == UETR_SIZE:
-            found: Iterable[tuple[int, int]] = map(rows.parse_position, indexed_places(self._index, UETRS, key))
+            found: Iterable[tuple[int, int]] = map(rows.parse_position, self._index.places(UETRS, key))
         else:
-            places = map(rows.parse_position, indexed_places(self._index, PAIR_KEYS, key[:KEY_SIZE]))
+            places = map(rows.parse_position, self._index.places(PAIR_KEYS, key[:KEY_SIZE]))
             found = (place for place in places if self._has_pair_key(place, key))
         return [self._position(*place) for place in islice(found, start, start + count)]
 
@@ -97,12 +97,12 @@ class IndexReader:
                 return
             low, high = (low, height) if descending else (height, high)
         start, stop = prefix + low.to_bytes(HEIGHT_SIZE, "big"), prefix + (high + 1).to_bytes(HEIGHT_SIZE, "big")
-        for key, _ in self._index.iterate(start, stop, reverse=descending):
+        for key, _ in self._index.store.iterate(start, stop, reverse=descending):
             yield int.from_bytes(key[-HEIGHT_SIZE:], "big")
 
     def _places(self, prefix: bytes) -> Iterator[tuple[int, int]]:
         stop = prefix + b"\xff" * (rows.POSITION_SIZE + 1)
-        for key, _ in self._index.iterate(prefix, stop):
+        for key, _ in self._index.store.iterate(prefix, stop):
             if len(key) == len(prefix) + rows.POSITION_SIZE:
                 yield rows.parse_position(key[len(prefix) :])
 

@@ -5,18 +5,21 @@ on from there after a restart, and is rebuilt from the log at any time (architec
 pure function, and the follower that writes them. Not here: reading (`ledger.index_reader`, `ledger.index_places`).
 
 Three packed maps (`ledger.packed_map`) lead to the places of events: `e` from the first 16 bytes of their ids, `k` and
-`u` to payment statements from the first 16 bytes of the pair key and from the UETR. What a block adds to one stands in
-a row of its own until there is enough for a run. Rows; values empty unless named:
+`u` to payment statements from the first 16 bytes of the pair key and from the UETR. What blocks add to them is in
+memory until there is enough for a run (`ledger.index_places`). Rows; values empty unless named:
 
-    r  name, run, first entry                entries of a packed map
+    P  run, name, row                        entries of a packed map, and fences
     R  name                                  its manifest
-    f  name, height                          what a block adds to it: its entries, ascending
     b  height                                blocks that hold payment statements
     a  member, 0, height                     blocks that hold payment statements of a member
     s  subject, 0, position                  certificate events by application id and certificate number
     c  certificate number                    granted certificates; value: the application
     h  holder, 0, certificate number         granted certificates by holder
     m  reached                               height and hash of the last block that is indexed
+    m  packed                                the same of the last block whose entries are in runs
+
+Runs of all maps and the block that they reach are written at once. Blocks above it are indexed again after a restart;
+but for entries that writes the rows that are there.
 """
 
 from __future__ import annotations
@@ -32,42 +35,43 @@ from ledger.certificates import CERTIFICATE_KINDS
 from ledger.committed_state import CommittedState
 from ledger.events import Event
 from ledger.index_places import (
-    BUILD_AGAIN,
     EVENTS,
     MAPS,
+    PACKED_KEY,
     PAIR_KEYS,
     REACHED_KEY,
     UETRS,
+    Index,
     Reached,
-    fresh_prefix,
+    packed_of,
     reached_of,
 )
 from ledger.kinds import QuickEvents
-from ledger.packed_map import ENTRY_SIZE, KEY_SIZE, ROW_ENTRIES, ROWS_A_STEP, PackedMap, entries_in
+from ledger.packed_map import BUILD_AGAIN, KEY_SIZE
+from ledger.packed_merging import PackedMap
 from ledger.payment_events import quick_statements
 from ledger.payments import PAYMENT_STATEMENT, PaymentStatement
-from ledger.reader import LedgerReader
-from ledger.store import Put, Store, prefix_stop
+from ledger.reader import BlockView, LedgerReader
+from ledger.store import Put, Store
 from primitives.encoding import decoder_of, encode
 from primitives.errors import StorageError
 from primitives.ids import Hash, Height
 
 INDEX_FORMAT_KEY = b"m/index-format"
-INDEX_FORMAT = b"chainnode-index/2"
-INDEX_FORMATS_OLD = (b"chainnode-index/1",)
+INDEX_FORMAT = b"chainnode-index/3"
+INDEX_FORMATS_OLD = (b"chainnode-index/1", b"chainnode-index/2")
 """Indexes of these formats are built anew from the log."""
 
 PAYMENT_BLOCKS = b"b"
 BLOCKS_A_WRITE = 64
 CLEARED_A_WRITE = 10_000
 OFFERED_BLOCKS_MAX = 16
-FRESH_ENTRIES = 16_384
-FRESH_BLOCKS = 64
-"""A run is made of as many entries, or of what as many blocks added."""
-ENTRIES_A_STEP = ROWS_A_STEP * ROW_ENTRIES
-MERGES_OF_AN_ENTRY = 4
-"""More often than an entry is merged up to 16**5 runs, so that merging keeps up with what comes."""
+FRESH_ENTRIES = 65_536
+FRESH_BLOCKS = 256
+"""Runs are made of so many entries of a map, or of what so many blocks added: as much is in memory, and what one
+block adds, and as much is indexed again after a crash. Bodies of as many blocks are kept from the archive anyway."""
 
+_INDEXES = tuple(index.to_bytes(2, "big") for index in range(1 << 16))
 _CERTIFICATE_BODIES = {(spec.kind, number): body for spec in CERTIFICATE_KINDS for number, body in spec.schemas.items()}
 Recorded = tuple[Sequence[bytes], Sequence[Batch] | Sequence[ParsedBatch], Container[int]]
 """The ids of a block's events, its batches, and the indexes of its events that were not applied."""
@@ -93,10 +97,17 @@ def holder_prefix(holder: str) -> bytes:
     return b"h" + holder.encode() + b"\0"
 
 
+Entries = dict[bytes, list[bytes]]
+"""What a block adds to the maps, by their names, in the order of the log."""
+
+
 def index_rows(
     height: int, ids: Sequence[bytes], batches: Iterable[Batch | ParsedBatch], rejected: Container[int]
-) -> list[Put]:
-    """Return the rows of a block's batches; `rejected` holds the block's indexes of events that were not applied."""
+) -> tuple[list[Put], Entries]:
+    """Return the rows of a block's batches, and what they add to the maps.
+
+    `rejected` holds the block's indexes of events that were not applied.
+    """
     block = _BlockRows(height, ids)
     first = 0
     for batch in batches:
@@ -107,7 +118,7 @@ def index_rows(
         else:
             block.add_each(first, batch.events if isinstance(batch, Batch) else batch.event_bytes, rejected)
         first += batch.header.count
-    return block.rows()
+    return block.rows(), block.entries
 
 
 class _BlockRows:
@@ -118,16 +129,17 @@ class _BlockRows:
         self._number = number = height.to_bytes(6, "big")
         self._puts: list[Put] = []
         self._payers: set[str] = set()
-        self._entries: dict[bytes, list[bytes]] = {name: [] for name in MAPS}
-        self._entries[EVENTS] = [id_[:KEY_SIZE] + number + index.to_bytes(2, "big") for index, id_ in enumerate(ids)]
+        self._places = [number + index for index in _INDEXES[: len(ids)]]
+        self.entries: Entries = {name: [] for name in MAPS}
+        self.entries[EVENTS] = [id_[:KEY_SIZE] + place for id_, place in zip(ids, self._places, strict=True)]
 
     def add_statements(self, member: str, first: int, quick: QuickEvents) -> None:
         """Take a member's statements, the first at an index of the block."""
-        number = self._number
         self._payers.add(member)
-        pairs, uetrs = enumerate(quick.pair_keys, first), enumerate(quick.uetrs, first)
-        self._entries[UETRS] += [uetr + number + index.to_bytes(2, "big") for index, uetr in uetrs if uetr]
-        self._entries[PAIR_KEYS] += [key[:KEY_SIZE] + number + index.to_bytes(2, "big") for index, key in pairs if key]
+        places = self._places[first : first + len(quick.uetrs)]
+        self.entries[UETRS] += [uetr + place for uetr, place in zip(quick.uetrs, places, strict=True) if uetr]
+        pairs = zip(quick.pair_keys, places, strict=True)
+        self.entries[PAIR_KEYS] += [key[:KEY_SIZE] + place for key, place in pairs if key]
 
     def add_each(self, first: int, events: Sequence[bytes], rejected: Container[int]) -> None:
         """Take events of any kind, each decoded."""
@@ -147,9 +159,6 @@ class _BlockRows:
     def rows(self) -> list[Put]:
         """Return the rows of all that was taken."""
         puts = list(self._puts)
-        for name, entries in self._entries.items():
-            if entries:
-                puts.append((fresh_prefix(name) + self._number, b"".join(sorted(entries))))
         for member in sorted(self._payers):
             puts += [(PAYMENT_BLOCKS + self._number, b""), (member_prefix(member) + self._number, b"")]
         return puts
@@ -168,14 +177,15 @@ def _granted_rows(number: str, application: str) -> list[Put]:
 
 
 class IndexFollower:
-    """Brings an index store up to the log, some blocks at a time. One follower writes an index store."""
+    """Brings an index up to the log, some blocks at a time. One follower writes an index."""
 
-    def __init__(self, store: Store, reader: LedgerReader) -> None:
+    def __init__(self, index: Index, reader: LedgerReader) -> None:
         """Open the index; one that belongs to another chain, or reaches above this one, begins anew.
 
         Raises StorageError where a later version wrote it.
         """
-        self._store = store
+        self._index = index
+        self._store = store = index.store
         self._reader = reader
         self._offered: dict[Hash, Recorded] = {}
         begun = is_begun(store)
@@ -193,8 +203,12 @@ class IndexFollower:
     @property
     def height(self) -> Height | None:
         """The height that the index has reached; None before the first block."""
-        reached = reached_of(self._store)
-        return None if reached is None else reached.height
+        return None if self._index.reached is None else self._index.reached.height
+
+    @property
+    def kept_height(self) -> Height | None:
+        """The height above which blocks are read again after a crash; None before the first."""
+        return self._kept_height
 
     def offer(
         self, block_hash: Hash, ids: Sequence[bytes], batches: Sequence[ParsedBatch], rejected: Container[int]
@@ -207,54 +221,64 @@ class IndexFollower:
             self._offered[block_hash] = ids, batches, rejected
 
     def follow(self, blocks_max: int = BLOCKS_A_WRITE) -> int:
-        """Index up to `blocks_max` further blocks in one write and return how many there were."""
+        """Index up to `blocks_max` further blocks and return how many there were."""
         height = self.height
         if height is None and self._reader.base():
             height = self._begin_at_base()
-        puts: list[Put] = []
-        count = 0
-        for block in self._reader.blocks(0 if height is None else height + 1, blocks_max):
-            recorded = self._offered.pop(block.hash, None)
-            if recorded is None:
-                first, count_of_events = block.header.first_index, block.header.event_count
-                ids = self._reader.log.leaf_hashes(first, first + count_of_events)
-                recorded = ids, *self._reader.recorded_batches(block.header.height)
-            puts += index_rows(block.header.height, *recorded)
+        blocks = self._reader.blocks(0 if height is None else height + 1, blocks_max)
+        # All of it first: where a body cannot be read, nothing has changed.
+        found = [(block, *index_rows(block.header.height, *self._recorded(block))) for block in blocks]
+        if found:
+            self._take(found)
+        return len(found)
+
+    def _take(self, found: Sequence[tuple[BlockView, list[Put], Entries]]) -> None:
+        """Add what blocks added, make runs where it is enough by now, and go on with the merging of runs."""
+        index, puts, came = self._index, list[Put](), dict.fromkeys(MAPS, 0)
+        for block, added, entries in found:
+            puts += added
+            for name in MAPS:
+                index.fresh[name].add(entries[name])
+                came[name] += len(entries[name])
             reached = Reached(block.header.height, block.hash)
-            count += 1
-        if count:
-            # Not synced: what a crash takes is indexed again, since the rows and the height go in one write.
-            self._store.write([*puts, (REACHED_KEY, encode(reached))], sync=False)
-            self._pack(puts, reached.height)
-        return count
+            self._fresh_blocks += 1
+            if self._fresh_blocks >= FRESH_BLOCKS or any(f.count >= FRESH_ENTRIES for f in index.fresh.values()):
+                self._make_runs(puts, reached)
+                puts = []
+        # Not synced: what a crash takes is indexed again.
+        self._store.write([*puts, (REACHED_KEY, encode(reached))], sync=False)
+        index.reached = reached
+        for name, packed in self._maps.items():
+            packed.step(came[name])
+
+    def _recorded(self, block: BlockView) -> Recorded:
+        """Return what was offered of a block, or what the ledger has of it."""
+        recorded = self._offered.pop(block.hash, None)
+        if recorded is not None:
+            return recorded
+        first, count = block.header.first_index, block.header.event_count
+        return self._reader.log.leaf_hashes(first, first + count), *self._reader.recorded_batches(block.header.height)
+
+    def close(self) -> None:
+        """Write what is in memory only, so that nothing is read again at the next start."""
+        if self._fresh_blocks and self._index.reached is not None:
+            self._make_runs([], self._index.reached)
+
+    def _make_runs(self, puts: list[Put], reached: Reached) -> None:
+        """Write what is in memory as runs, with these rows, in one write."""
+        fresh = self._index.fresh
+        made = [put for name, packed in self._maps.items() for put in packed.add(fresh[name].parts())]
+        self._store.write([*puts, *made, *_reached_rows(reached)], sync=False)
+        self._begin_fresh(reached)
 
     def _begin_maps(self) -> None:
         self._maps = {name: PackedMap(self._store, name) for name in MAPS}
-        self._fresh: dict[bytes, list[bytes]] = {name: [] for name in MAPS}
-        self._fresh_entries = dict.fromkeys(MAPS, 0)
-        for name in MAPS:
-            prefix = fresh_prefix(name)
-            for key, value in self._store.iterate(prefix, prefix_stop(prefix)):
-                self._note_fresh(name, key, value)
+        self._begin_fresh(packed_of(self._store))
 
-    def _note_fresh(self, name: bytes, key: bytes, value: bytes) -> None:
-        self._fresh[name].append(key)
-        self._fresh_entries[name] += len(value) // ENTRY_SIZE
-
-    def _pack(self, puts: list[Put], height: Height) -> None:
-        """Make runs of what blocks added, where that is enough by now, and go on with the merging of runs."""
-        for key, value in puts:
-            if key[:1] == b"f" and value is not None:
-                self._note_fresh(key[1:2], key, value)
-        for name, packed in self._maps.items():
-            keys, count = self._fresh[name], self._fresh_entries[name]
-            if count >= FRESH_ENTRIES or len(keys) >= FRESH_BLOCKS:
-                entries = sorted(item for key in keys for item in entries_in(self._store.get(key) or b""))
-                self._store.write([*packed.add(entries, height), *((key, None) for key in keys)], sync=False)
-                self._fresh[name], self._fresh_entries[name] = [], 0
-            steps = 1 + MERGES_OF_AN_ENTRY * count // ENTRIES_A_STEP
-            while steps and packed.step():
-                steps -= 1
+    def _begin_fresh(self, reached: Reached | None) -> None:
+        self._index.begin_fresh(reached)
+        self._fresh_blocks = 0
+        self._kept_height = None if reached is None else reached.height
 
     def _begin_at_base(self) -> Height:
         """Begin where a snapshot did, and return its height.
@@ -270,7 +294,9 @@ class IndexFollower:
                 puts = []
         block_hash = _hash_at(self._reader, base)
         assert block_hash is not None, "the block of the base is in the store"
-        self._store.write([*puts, (REACHED_KEY, encode(Reached(base, block_hash)))], sync=False)
+        reached = Reached(base, block_hash)
+        self._store.write([*puts, *_reached_rows(reached)], sync=False)
+        self._begin_fresh(reached)
         return base
 
     def clear(self) -> None:
@@ -279,14 +305,18 @@ class IndexFollower:
         self._begin_maps()
 
     def _remove_rows(self) -> None:
-        self._store.write([(REACHED_KEY, None)], sync=True)
-        for kind in (b"k", b"u", b"r", b"R", b"f", b"b", b"a", b"s", b"c", b"h"):
+        self._store.write([(REACHED_KEY, None), (PACKED_KEY, None)], sync=True)
+        for kind in (b"P", b"k", b"u", b"r", b"R", b"f", b"b", b"a", b"s", b"c", b"h"):
             start, stop = rows.all_of(kind)
             while True:
                 keys = [key for key, _ in islice(self._store.iterate(start, stop), CLEARED_A_WRITE)]
                 if not keys:
                     break
                 self._store.write([(key, None) for key in keys], sync=False)
+
+
+def _reached_rows(reached: Reached) -> list[Put]:
+    return [(key, encode(reached)) for key in (REACHED_KEY, PACKED_KEY)]
 
 
 def _hash_at(reader: LedgerReader, height: int) -> Hash | None:

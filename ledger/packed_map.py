@@ -2,34 +2,34 @@
 
 What LevelDB charges for is rows: one of 24 bytes for every event costs more, in its memory table and in every merge of
 its tables, than the event's own bytes do. So entries are kept in runs: sorted, cut into rows of ROW_ENTRIES, a level's
-RUNS_MERGED runs merged into one of the next level, a few rows a step. Each entry is written once a level, and there are
-log(n) of these. Looking a key up reads a row or two of each run.
+oldest runs merged into one of the next level. Each entry is written once a level, and there are log(n) of these. Here:
+the rows, and reading them. Not here: who writes and merges runs (`ledger.packed_merging`).
 
 An entry is a key and its place, 24 bytes. Several may have one key. Rows, for a map of a name of one byte:
 
-    R  name                                    the manifest: which runs there are, and up to which height they reach
-    r  name, number of the run, first entry    up to ROW_ENTRIES entries, ascending
+    R  name                                    the manifest: which runs there are, and which merges are under way
+    P  number of the run, name, row            ROW_ENTRIES entries, ascending; the last row of a run has the rest
+    P  number of the run, name, FENCES + row   fences: the keys of the first entries of the rows from that one on
 
-The rows of a merge are written before the manifest names its run, those of the runs that it replaces are deleted
-afterwards: after a crash at any point, what the manifest does not name is deleted and the merge begins again. Whoever
-reads beside the writer reads the manifest again at the end. What lies above the manifest's height is not here; whoever
-uses the map finds it otherwise.
+Numbers rise and stand before the name, and no other row of the index lies below `P`: so new rows come behind all old
+ones, and LevelDB moves the tables of those from level to level as they are instead of merging them with every new one.
+
+Looking a key up takes a search in the fences of each run, which a reader remembers, and a row. Whoever reads beside the
+writer reads the manifest again at the end.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import chain, islice
+from struct import Struct
 from typing import Annotated, Final
 
 from msgspec import Meta
-from msgspec.structs import replace
 
 from ledger.store import Put, Store
-from primitives.encoding import Record, decode, encode
+from primitives.encoding import Record, decode
 from primitives.errors import EncodingError, StorageError
-from primitives.ids import Height
 
 KEY_SIZE: Final = 16
 PLACE_SIZE: Final = 8
@@ -37,34 +37,52 @@ ENTRY_SIZE: Final = KEY_SIZE + PLACE_SIZE
 ROW_ENTRIES: Final = 170
 """About 4 KB, a block of LevelDB's tables."""
 
-RUNS_MERGED: Final = 16
-ROWS_A_STEP: Final = 32
+FENCES: Final = 1 << 31
+"""Rows of entries are numbered below it."""
+
 READS_MAX: Final = 64
 """How often a reader begins again because merges went on beside it."""
+
+FENCES_BYTES_MAX: Final = 32 << 20
+"""What a reader of a map remembers of fences, 16 bytes a row: those of 350,000,000 entries. Beyond, it reads them."""
 
 MANIFEST_SIZE_MAX: Final = 1 << 16
 LEVELS_MAX: Final = 16
 PLACES_MAX: Final = 65_536
-_PAST_PLACES: Final = b"\xff" * (PLACE_SIZE + 1)
+BUILD_AGAIN: Final = "move the index's directory away and start: the node builds its indexes again from the store"
+_FULL_ROW: Final = Struct(f"{ENTRY_SIZE}s" * ROW_ENTRIES)
+Number = Annotated[int, Meta(ge=0, lt=1 << 32)]
 
 
 class Run(Record):
-    """A sorted run of so many entries; each level's runs are made of RUNS_MERGED runs of the level below."""
+    """A sorted run of so many entries; those of a level above 0 are made of runs of the level below."""
 
-    number: Annotated[int, Meta(ge=0, lt=1 << 32)]
+    number: Number
     level: Annotated[int, Meta(ge=0, le=LEVELS_MAX)]
     entries: Annotated[int, Meta(ge=1)]
 
+    @property
+    def row_count(self) -> int:
+        """The number of its rows of entries: all are full but the last."""
+        return -(-self.entries // ROW_ENTRIES)
+
+
+class Merge(Record):
+    """A merge that is under way: the number of the run that it makes, and those of the runs that it merges."""
+
+    number: Number
+    merged: tuple[Number, ...]
+
 
 class Manifest(Record):
-    """The runs of a map, the oldest first. The entries of all blocks up to `height` are in them; 0 before the first."""
+    """The runs of a map, the oldest first, and the merges of it."""
 
-    height: Height
-    next_number: Annotated[int, Meta(ge=0, lt=1 << 32)]
+    next_number: Number
     runs: tuple[Run, ...]
+    merges: tuple[Merge, ...]
 
 
-EMPTY: Final = Manifest(Height(0), 0, ())
+EMPTY: Final = Manifest(0, (), ())
 
 
 def manifest_key(name: bytes) -> bytes:
@@ -74,37 +92,49 @@ def manifest_key(name: bytes) -> bytes:
 
 def run_prefix(name: bytes, number: int) -> bytes:
     """Return the prefix of the rows of a run."""
-    return b"r" + name + number.to_bytes(4, "big")
+    return b"P" + number.to_bytes(4, "big") + name
+
+
+def row_key(prefix: bytes, row: int) -> bytes:
+    """Return the key of a row of a run: of entries, or from FENCES on of fences."""
+    return prefix + row.to_bytes(4, "big")
+
+
+def run_rows(name: bytes, number: int, first: int, entries: Sequence[bytes]) -> list[Put]:
+    """Return the rows of sorted entries, the first with this number in its run, and the row of their fences."""
+    prefix = run_prefix(name, number)
+    starts = range(0, len(entries), ROW_ENTRIES)
+    puts: list[Put] = [
+        (row_key(prefix, row), b"".join(entries[start : start + ROW_ENTRIES]))
+        for row, start in enumerate(starts, first)
+    ]
+    fences = b"".join([entries[start][:KEY_SIZE] for start in starts])
+    return [*puts, (row_key(prefix, FENCES + first), fences)]
+
+
+def rows_between(store: Store, name: bytes, number: int, start: int, stop: int) -> list[bytes]:
+    """Return the values of a run's rows of these numbers."""
+    prefix = run_prefix(name, number)
+    return [value for _, value in store.iterate(row_key(prefix, start), row_key(prefix, stop))]
+
+
+def fences_of(store: Store, name: bytes, number: int) -> bytes:
+    """Return the keys of the first entries of the rows of a run, joined."""
+    return b"".join(rows_between(store, name, number, FENCES, 2 * FENCES - 1))
+
+
+def _manifest_in(data: bytes | None, name: bytes) -> Manifest:
+    try:
+        return EMPTY if data is None else decode(Manifest, data, size_max=MANIFEST_SIZE_MAX)
+    except EncodingError as error:
+        raise StorageError(
+            "the index is damaged, a map's manifest", where=name.decode(), got=error, hint=BUILD_AGAIN
+        ) from None
 
 
 def manifest_of(store: Store, name: bytes) -> Manifest:
     """Return a map's manifest; an empty one before the first run. StorageError where it is damaged."""
-    data = store.get(manifest_key(name))
-    try:
-        return EMPTY if data is None else decode(Manifest, data, size_max=MANIFEST_SIZE_MAX)
-    except EncodingError as error:
-        raise StorageError("the store is damaged, a map's manifest", where=name.decode(), got=error) from None
-
-
-def places_of(store: Store, name: bytes, key: bytes, most: int = PLACES_MAX) -> tuple[Height, list[bytes]]:
-    """Return up to which height the map reaches, and the places of a key in it, ascending; the first `most` of them.
-
-    May run beside the writer. StorageError where the manifest is damaged, or changes without end.
-    """
-    for _ in range(READS_MAX):
-        manifest = manifest_of(store, name)
-        prefixes = (run_prefix(name, run.number) for run in manifest.runs)
-        found = list(islice(chain.from_iterable(_places_in(store, prefix, key) for prefix in prefixes), most))
-        if manifest_of(store, name) == manifest:
-            return manifest.height, found
-    raise StorageError("a map of the store changes without end", where=name.decode(), expected="one writer")
-
-
-def _places_in(store: Store, prefix: bytes, key: bytes) -> Iterator[bytes]:
-    """Yield the places of a key in a run: from the last row that begins below the key on."""
-    below = next(store.iterate(prefix, prefix + key, reverse=True), None)
-    for _, value in store.iterate(prefix + key if below is None else below[0], prefix + key + _PAST_PLACES):
-        yield from places_in(value, key)
+    return _manifest_in(store.get(manifest_key(name)), name)
 
 
 def places_in(value: bytes, key: bytes) -> Iterator[bytes]:
@@ -116,146 +146,119 @@ def places_in(value: bytes, key: bytes) -> Iterator[bytes]:
         start = value.find(key, start + 1)
 
 
+def places_within(entries: Sequence[bytes], low: bytes, high: bytes) -> Iterator[bytes]:
+    """Yield the places of keys from `low` to `high` among sorted entries."""
+    for entry in entries[bisect_left(entries, low) :]:
+        if entry[:KEY_SIZE] > high:
+            return
+        yield entry[KEY_SIZE:]
+
+
 def entries_in(value: bytes) -> list[bytes]:
     """Return the entries of a row."""
+    if len(value) == _FULL_ROW.size:  # a fifth of the time that slices take
+        return list(_FULL_ROW.unpack(value))
     return [value[start : start + ENTRY_SIZE] for start in range(0, len(value), ENTRY_SIZE)]
+
+
+class PackedReader:
+    """Looks keys up in a map, beside its writer too. It remembers the newest manifest and fences, for all threads."""
+
+    def __init__(self, store: Store, name: bytes) -> None:
+        self._store = store
+        self._name = name
+        self._seen: tuple[bytes | None, Manifest, dict[int, bytes]] = (None, EMPTY, {})
+
+    def places(self, key: bytes, most: int = PLACES_MAX) -> list[bytes]:
+        """Return the places of a key, ascending; the first `most` of them.
+
+        StorageError where the map is damaged, or changes without end.
+        """
+        manifest_row = manifest_key(self._name)
+        for _ in range(READS_MAX):
+            data = self._store.get(manifest_row)
+            manifest, fences = self._view(data)
+            found: list[bytes] = []
+            whole = True
+            for run in manifest.runs:
+                whole = self._add_places(run, fences, key, found) and whole
+                if len(found) >= most:
+                    break
+            if self._store.get(manifest_row) == data:  # else runs may have gone while they were read
+                if not whole:
+                    raise StorageError(
+                        "the index is damaged, rows of a run are missing", where=self._name.decode(), hint=BUILD_AGAIN
+                    )
+                return found[:most]
+        raise StorageError("a map of the store changes without end", where=self._name.decode(), expected="one writer")
+
+    def places_between(self, low: bytes, high: bytes) -> Iterator[bytes]:
+        """Yield places of keys from `low` to `high`, run by run.
+
+        A merge that ends meanwhile takes rows away that others hold: what is missed is found by asking again.
+        """
+        manifest, _ = self._view(self._store.get(manifest_key(self._name)))
+        for run in manifest.runs:
+            rows = rows_with(fences_of(self._store, self._name, run.number), low, high)
+            for value in rows_between(self._store, self._name, run.number, rows.start, rows.stop):
+                yield from places_within(entries_in(value), low, high)
+
+    def _view(self, data: bytes | None) -> tuple[Manifest, dict[int, bytes]]:
+        """Return what a manifest's row says, with the fences that are remembered of its runs."""
+        seen, manifest, fences = self._seen
+        if seen != data:
+            manifest = _manifest_in(data, self._name)
+            fences = {run.number: fences[run.number] for run in manifest.runs if run.number in fences}
+            self._seen = data, manifest, fences
+        return manifest, fences
+
+    def _add_places(self, run: Run, remembered: dict[int, bytes], key: bytes, found: list[bytes]) -> bool:
+        """Add the places of a key in a run to those found; say whether all rows that may hold it were there."""
+        fences = remembered.get(run.number)
+        if fences is None:
+            fences = fences_of(self._store, self._name, run.number)
+            if len(fences) != run.row_count * KEY_SIZE:
+                return False
+            if sum(map(len, list(remembered.values()))) + len(fences) <= FENCES_BYTES_MAX:
+                remembered[run.number] = fences
+        prefix = run_prefix(self._name, run.number)
+        for row in rows_with(fences, key, key):
+            value = self._store.get(row_key(prefix, row))
+            if value is None:
+                return False
+            found += places_in(value, key)
+        return True
+
+
+def rows_with(fences: bytes, low: bytes, high: bytes) -> range:
+    """Return which rows may hold entries of keys from `low` to `high`: the one that begins below, and those within."""
+
+    def fence(row: int) -> bytes:
+        return fences[row * KEY_SIZE : (row + 1) * KEY_SIZE]
+
+    rows = range(len(fences) // KEY_SIZE)
+    first = bisect_left(rows, low, key=fence)
+    return range(max(first - 1, 0), bisect_right(rows, high, lo=first, key=fence))
 
 
 def all_entries(store: Store, name: bytes) -> Iterator[bytes]:
     """Yield every entry of a map, run by run; not beside a writer. StorageError where a run is damaged."""
     for run in manifest_of(store, name).runs:
-        count, last = 0, b""
-        for _, value in _rows(store, name, run.number):
+        where = f"index.ldb, run {run.number} of map {name.decode()}"
+        prefix = run_prefix(name, run.number)
+        fences, count, last = fences_of(store, name, run.number), 0, b""
+        for row, (key, value) in enumerate(store.iterate(row_key(prefix, 0), row_key(prefix, FENCES))):
             entries = entries_in(value)
             if len(value) % ENTRY_SIZE or entries != sorted(entries) or not last < entries[0]:
-                raise StorageError("the store is damaged, entries out of order", where=f"run {run.number} of {name!r}")
+                raise StorageError("the index is damaged, entries out of order", where=where, hint=BUILD_AGAIN)
+            fence = fences[row * KEY_SIZE : (row + 1) * KEY_SIZE]
+            if key != row_key(prefix, row) or not value.startswith(fence) or len(fence) != KEY_SIZE:
+                raise StorageError(
+                    "the index is damaged, a row that its fences do not name", where=where, hint=BUILD_AGAIN
+                )
             count, last = count + len(entries), entries[-1]
             yield from entries
-        if count != run.entries:
-            where = f"run {run.number} of {name!r}"
-            raise StorageError("the store is damaged, a run is cut", where=where, expected=run.entries, got=count)
-
-
-class PackedMap:
-    """The writer of a map: takes runs in and merges them. One writes a map, and nobody else its rows."""
-
-    def __init__(self, store: Store, name: bytes) -> None:
-        """Go on where the store stands. StorageError where the manifest is damaged."""
-        self._store = store
-        self._name = name
-        self._manifest = manifest_of(store, name)
-        self._merge: Iterator[None] | None = None
-        self._clear_orphans()
-
-    @property
-    def height(self) -> Height:
-        """The height up to which the entries of all blocks are here."""
-        return self._manifest.height
-
-    def add(self, entries: Sequence[bytes], height: Height) -> list[Put]:
-        """Return the rows of a new run of sorted entries, those of all blocks up to `height` that were not here yet.
-
-        They are to be written in one write; `add` and `step` may go on only after that.
-        """
-        manifest = replace(self._manifest, height=height)
-        puts: list[Put] = []
-        if entries:
-            run = Run(manifest.next_number, 0, len(entries))
-            puts += _run_rows(self._name, run.number, entries)
-            manifest = replace(manifest, next_number=run.number + 1, runs=(*manifest.runs, run))
-        return [*puts, self._put(manifest)]
-
-    def step(self) -> bool:
-        """Do a part of a merge that is due, at most ROWS_A_STEP rows or so; say whether there was anything to do."""
-        if self._merge is None:
-            due = self._due()
-            if not due:
-                return False
-            self._merge = self._merging(due)
-        if next(self._merge, self) is self:
-            self._merge = None
-        return True
-
-    def _due(self) -> tuple[Run, ...]:
-        for level in range(LEVELS_MAX):
-            runs = tuple(run for run in self._manifest.runs if run.level == level)
-            if len(runs) >= RUNS_MERGED:
-                return runs[:RUNS_MERGED]
-        return ()
-
-    def _merging(self, merged: tuple[Run, ...]) -> Iterator[None]:
-        """Merge runs into one of the next level, yielding now and then.
-
-        Its number is taken from the manifest at once, since runs are added meanwhile; nobody reads it before the end.
-        """
-        number = self._manifest.next_number
-        self._store.write([self._put(replace(self._manifest, next_number=number + 1))], sync=False)
-        parts = _merged([_entries_of_rows(_rows(self._store, self._name, run.number)) for run in merged])
-        entries = chain.from_iterable(parts)
-        while part := list(islice(entries, ROWS_A_STEP * ROW_ENTRIES)):
-            self._store.write(_run_rows(self._name, number, part), sync=False)
-            yield
-        run = Run(number, merged[0].level + 1, sum(each.entries for each in merged))
-        # In place of those, so that runs stay in the order of the log: the oldest, of the highest level, first.
-        place = self._manifest.runs.index(merged[0])
-        runs = (*self._manifest.runs[:place], run, *self._manifest.runs[place + len(merged) :])
-        self._store.write([self._put(replace(self._manifest, runs=runs))], sync=False)
-        yield
-        for old in merged:
-            yield from self._delete(old.number)
-
-    def _delete(self, number: int) -> Iterator[None]:
-        """Delete the rows of a run, some a step."""
-        while keys := [key for key, _ in islice(_rows(self._store, self._name, number), ROWS_A_STEP)]:
-            self._store.write([(key, None) for key in keys], sync=False)
-            yield
-
-    def _clear_orphans(self) -> None:
-        """Delete the rows of runs that the manifest does not name: a crash cut their merge short, or their deletion."""
-        named = {run.number for run in self._manifest.runs}
-        number = 0
-        while (found := self._next_number(number)) is not None:
-            if found not in named:
-                for _ in self._delete(found):
-                    pass
-            number = found + 1
-
-    def _next_number(self, number: int) -> int | None:
-        """Return the least number, from this one on, of which there is a row."""
-        rows = self._store.iterate(run_prefix(self._name, number), b"r" + self._name + b"\xff" * 5)
-        key = next((key for key, _ in rows), None)
-        return None if key is None else int.from_bytes(key[2:6], "big")
-
-    def _put(self, manifest: Manifest) -> Put:
-        self._manifest = manifest
-        return manifest_key(self._name), encode(manifest)
-
-
-def _rows(store: Store, name: bytes, number: int) -> Iterator[tuple[bytes, bytes]]:
-    prefix = run_prefix(name, number)
-    return store.iterate(prefix, prefix + b"\xff" * (ENTRY_SIZE + 1))
-
-
-def _run_rows(name: bytes, number: int, entries: Sequence[bytes]) -> list[Put]:
-    prefix = run_prefix(name, number)
-    cut = [entries[start : start + ROW_ENTRIES] for start in range(0, len(entries), ROW_ENTRIES)]
-    return [(prefix + part[0], b"".join(part)) for part in cut]
-
-
-def _entries_of_rows(rows: Iterator[tuple[bytes, bytes]]) -> Iterator[list[bytes]]:
-    return (entries_in(value) for _, value in rows)
-
-
-def _merged(runs: Sequence[Iterator[list[bytes]]]) -> Iterator[list[bytes]]:
-    """Yield the entries of sorted runs in order, in parts: all that is surely below what has not been read yet."""
-    held = [next(run, []) for run in runs]
-    while any(held):
-        bound = min(entries[-1] for entries in held if entries)
-        part: list[bytes] = []
-        for place, entries in enumerate(held):
-            if entries:
-                split = bisect_right(entries, bound)
-                part += entries[:split]
-                held[place] = entries[split:] or next(runs[place], [])
-        part.sort()
-        yield part
+        if count != run.entries or len(fences) != run.row_count * KEY_SIZE:
+            raise StorageError(
+                "the index is damaged, a run is cut", where=where, expected=run.entries, got=count, hint=BUILD_AGAIN
+            )

@@ -16,7 +16,7 @@ from ledger.batch_headers import BatchHeader
 from ledger.batches import Batch
 from ledger.events import Event, event_id, event_leaf
 from ledger.genesis import Genesis
-from ledger.index_places import EVENTS, indexed_places, reached_of
+from ledger.index_places import EVENTS, Index
 from ledger.log_tiles import TILE_WIDTH, TileReader, check_size
 from ledger.outcomes import APPLIED, Outcome, OutcomeProof, prove_outcome
 from ledger.packed_map import KEY_SIZE
@@ -141,7 +141,7 @@ class BatchEvidence:
 class LedgerReader:
     """Typed reading over the store of one chain."""
 
-    def __init__(self, store: Store | StagedStore, genesis: Genesis, index: Store | None = None) -> None:
+    def __init__(self, store: Store | StagedStore, genesis: Genesis, index: Index | None = None) -> None:
         """Read a store; without its `index` an event is looked for in the whole log."""
         self.store = store
         self._index = index
@@ -274,10 +274,10 @@ class LedgerReader:
 
     def positions(self, event_id: bytes) -> Iterator[Position]:
         """Yield every place at which this event was ordered, the first first."""
-        reached = None if self._index is None else reached_of(self._index)
+        reached = None if self._index is None else self._index.reached
         above = self.first_index() if reached is None else self._size_after(reached.height)
         if self._index is not None:
-            for place in indexed_places(self._index, EVENTS, event_id[:KEY_SIZE]):
+            for place in self._index.places(EVENTS, event_id[:KEY_SIZE]):
                 height, index = rows.parse_position(place)
                 log_index = self._header(height).first_index + index
                 # Two ids may begin alike; and while this reads on, the index goes on above what it had reached.

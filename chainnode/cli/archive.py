@@ -74,7 +74,8 @@ def _move_here(home: Home, config: NodeConfig, height: int | None, days: int | N
     from chainnode.archive_keeper import order_height
     from chainnode.founding import read_genesis
     from ledger.archive_store import ArchivedStore
-    from ledger.index_places import BUILD_AGAIN, reached_of
+    from ledger.index_places import packed_of
+    from ledger.packed_map import BUILD_AGAIN
     from ledger.reader import LedgerReader
     from ledger.store_leveldb import LevelDBStore
 
@@ -85,7 +86,7 @@ def _move_here(home: Home, config: NodeConfig, height: int | None, days: int | N
         if home.index.is_dir():
             index = LevelDBStore(home.index, remedy=BUILD_AGAIN)
             try:
-                reached = reached_of(index)
+                reached = packed_of(index)
             finally:
                 index.close()
         reader = LedgerReader(ArchivedStore(store, archives), genesis)

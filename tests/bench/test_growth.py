@@ -18,6 +18,7 @@ from ledger.committed_state import CommittedState
 from ledger.fsck import verify_all
 from ledger.genesis_json import genesis_from_json
 from ledger.handovers import first_span
+from ledger.index_places import Index
 from ledger.index_reader import IndexReader
 from ledger.reader import LedgerReader
 from ledger.receipts import make_receipt, verify
@@ -59,7 +60,7 @@ def test_a_filled_store_verifies_from_end_to_end_and_so_does_its_copy(homes: lis
 def test_what_is_drawn_is_found_by_every_name_and_proved(homes: list[Home]) -> None:
     store, index_store = LevelDBStore(ledger_of(homes[-1])), LevelDBStore(homes[-1].index)
     reader = _reader(homes[-1], store)
-    index = IndexReader(reader, index_store)
+    index = IndexReader(reader, Index(index_store))
     drawn = draw(reader, 5, CERTIFICATES)
     assert [len(read.of(drawn)) for read in READS.values()] == [5] * len(READS)
     policy = policy_text(reader.genesis, (first_span(reader.genesis),))

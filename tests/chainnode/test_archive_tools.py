@@ -329,7 +329,7 @@ class Index:
     """An index at a height."""
 
     def __init__(self, height: int | None) -> None:
-        self.height = height
+        self.kept_height = height
 
 
 def keeper_of(machine: Machine, height: int, **settings: Any) -> ArchiveKeeper:

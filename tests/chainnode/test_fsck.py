@@ -32,8 +32,9 @@ from ledger.event_json import body_from_json
 from ledger.events import Event
 from ledger.fsck import NoSuchStart
 from ledger.genesis import Genesis, validator_set
-from ledger.index_places import EVENTS, REACHED_KEY, fresh_prefix
+from ledger.index_places import EVENTS, REACHED_KEY, Index
 from ledger.indexes import INDEX_FORMAT_KEY, IndexFollower
+from ledger.packed_map import run_prefix
 from ledger.reader import LedgerReader, checkpoint_rows
 from ledger.receipts import assemble_checkpoint
 from ledger.rows import block_key, checkpoint_key, witness_key
@@ -346,7 +347,9 @@ def index(sound: Sound) -> Iterator[Path]:
     """Give the node the index of its log, of two tables."""
     for _ in range(2):
         ledger, index = LevelDBStore(sound.home.data / "ledger.ldb"), LevelDBStore(sound.home.index)
-        IndexFollower(index, LedgerReader(ledger, sound.genesis)).follow(2)
+        follower = IndexFollower(Index(index), LedgerReader(ledger, sound.genesis))
+        follower.follow(2)
+        follower.close()
         ledger.close()
         index.close()
     yield sound.home.index
@@ -358,11 +361,12 @@ def test_a_damaged_index_is_found_with_what_to_do(sound: Sound, index: Path) -> 
     assert (report.problem, report.keys) == ("", 6)
     assert report.index_rows > 2 * BLOCKS
     opened = LevelDBStore(index)
-    prefix = fresh_prefix(EVENTS)
+    prefix = run_prefix(EVENTS, 0)
     key, value = next(opened.iterate(prefix, prefix_stop(prefix)))
     opened.write([(key, None)], sync=True)
     opened.close()
-    assert "the index is damaged, event" in sound.check().problem
+    said = sound.check().problem
+    assert said.startswith("index.ldb, run 0 of map e: the index is damaged, a run is cut: expected 2, got 0; move the")
     opened = LevelDBStore(index)
     opened.write([(key, value)], sync=True)
     opened.close()

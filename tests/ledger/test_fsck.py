@@ -9,10 +9,12 @@ from ledger.batches import Batch
 from ledger.evidence_bodies import EVIDENCE_VOTES, SignedVote, VotesEvidence, accused_bytes
 from ledger.fsck import COUNTED, Damaged, Shadow, verify_all
 from ledger.fsck_positions import EntrySum, check_positions
-from ledger.index_places import EVENTS, REACHED_KEY, Reached, fresh_prefix
-from ledger.indexes import FRESH_BLOCKS, IndexFollower
+from ledger.index_places import EVENTS, PACKED_KEY, Index, Reached
+from ledger.indexes import IndexFollower
+from ledger.packed_map import FENCES, all_entries, row_key, run_prefix
+from ledger.packed_merging import PackedMap
 from ledger.reader import LedgerReader, checkpoint_rows
-from ledger.store import MemoryStore, prefix_stop
+from ledger.store import MemoryStore
 from primitives.block import CommittedBlock
 from primitives.encoding import decode, encode
 from primitives.errors import StorageError
@@ -301,39 +303,62 @@ def test_block_of_another_place_is_found(good: tuple[Ledger, Rows]) -> None:
     assert (found.height, "does not follow" in str(found)) == (2, True)
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_a_place_in_the_index_that_is_missing_moved_or_too_many_is_named(
-    packed: bool, good: tuple[Ledger, Rows], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_place_in_the_index_that_is_missing_moved_or_too_many_is_named(good: tuple[Ledger, Rows]) -> None:
     ledger, _ = good
-    if packed:
-        monkeypatch.setattr("ledger.indexes.FRESH_BLOCKS", 1)
-    reader, index = LedgerReader(ledger.store, ledger.genesis), MemoryStore()
-    IndexFollower(index, reader).follow(FRESH_BLOCKS)
+    reader, index = LedgerReader(ledger.store, ledger.genesis), indexed(ledger)
     check_positions(reader, index, secret=SECRET)
-    kind = b"re" if packed else fresh_prefix(EVENTS)
-    key, value = max(index.iterate(kind, prefix_stop(kind)))
-    first = value[:24]
+    kept = sorted(all_entries(index, EVENTS))
+    first = kept[0]
     moved = first[:-2] + (int.from_bytes(first[-2:], "big") ^ 1).to_bytes(2, "big")
     beyond = first[:-8] + rows.position_bytes(99, 0)
-    for change, what in (
-        (value[24:], "is missing"),
-        (moved + value[24:], "is missing"),
-        (first + beyond + value[24:], "is one too many"),
-        (first + value, "is one too many"),
+    for entries, what in (
+        (kept[1:], "is missing"),
+        ([moved, *kept[1:]], "is missing"),
+        ([first, beyond, *kept[1:]], "is one too many"),
+        ([first, *kept], "is one too many"),
     ):
         damaged = MemoryStore()
-        damaged.write([*index.rows().items(), (key, change or None)], sync=True)
-        with pytest.raises(StorageError, match=f"{what}|out of order|a run is cut" if packed else what):
+        rows_of = PackedMap(damaged, EVENTS).add(iter([entries]))
+        damaged.write([*index.rows().items(), *rows_of], sync=True)
+        with pytest.raises(StorageError, match=f"{what}|out of order"):
             check_positions(reader, damaged, secret=SECRET)
+
+
+@pytest.mark.parametrize("change", ["cut", "swapped", "gone", "fences", "no fences"])
+def test_damage_of_the_rows_of_a_map_is_found_with_what_to_do(change: str, good: tuple[Ledger, Rows]) -> None:
+    ledger, _ = good
+    damaged = indexed(ledger)
+    prefix = run_prefix(EVENTS, 0)
+    row, fences = row_key(prefix, 0), row_key(prefix, FENCES)
+    value = damaged.rows()[row]
+    swapped = value[24:48] + value[:24] + value[48:]
+    key, changed = {
+        "cut": (row, value[:-24]),
+        "swapped": (row, swapped),
+        "gone": (row, None),
+        "fences": (fences, bytes(16) + damaged.rows()[fences][16:]),
+        "no fences": (fences, None),
+    }[change]
+    damaged.write([(key, changed)], sync=True)
+    with pytest.raises(StorageError, match=r"the index is damaged.*builds its indexes again"):
+        check_positions(LedgerReader(ledger.store, ledger.genesis), damaged, secret=SECRET)
+
+
+def indexed(ledger: Ledger) -> MemoryStore:
+    """Return an index of all of a ledger, its entries in runs."""
+    store = MemoryStore()
+    follower = IndexFollower(Index(store), LedgerReader(ledger.store, ledger.genesis))
+    while follower.follow():
+        pass
+    follower.close()
+    return store
 
 
 def test_an_index_above_the_chain_is_not_judged(good: tuple[Ledger, Rows]) -> None:
     ledger, all_rows = good
-    index = MemoryStore()
-    IndexFollower(index, LedgerReader(ledger.store, ledger.genesis)).follow(FRESH_BLOCKS)
+    index = indexed(ledger)
     above = MemoryStore()
-    above.write([*index.rows().items(), (REACHED_KEY, encode(Reached(Height(99), Hash(bytes(32)))))], sync=True)
+    above.write([*index.rows().items(), (PACKED_KEY, encode(Reached(Height(99), Hash(bytes(32)))))], sync=True)
     check_positions(LedgerReader(changed(all_rows, b"z", None), ledger.genesis), above, secret=SECRET)
     assert above.rows() != index.rows()
 

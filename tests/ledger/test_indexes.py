@@ -1,27 +1,26 @@
 """The index that follows the log: what it finds, that it can be rebuilt, and that it never runs ahead."""
 
-from collections import Counter
-from collections.abc import Iterator
 from hashlib import sha256
 from uuid import UUID
 
 import pytest
 
+from ledger import indexes
 from ledger.batches import build_batch, parse_batch
 from ledger.certificate_bodies import Accept, Apply, Grant, Product, Review, SiteCheck, Suspend, TypeTest
 from ledger.chain import Chain
 from ledger.events import Event
-from ledger.index_places import REACHED_KEY
+from ledger.index_places import EVENTS, MAPS, PAIR_KEYS, REACHED_KEY, UETRS, Index, packed_of
 from ledger.index_reader import IndexReader
 from ledger.indexes import FRESH_BLOCKS, INDEX_FORMAT_KEY, IndexFollower, index_rows
-from ledger.packed_map import PackedMap, entries_in
+from ledger.packed_map import PackedReader, all_entries, manifest_of
 from ledger.payments import AgentRecord, AgentRole, AgentScheme, Channel, PaymentStatement, Side, Status
 from ledger.reader import LedgerReader
 from ledger.registry import KINDS
 from ledger.store import MemoryStore
 from primitives.encoding import Record, encode
 from primitives.errors import StorageError
-from primitives.ids import Height, TimeMs
+from primitives.ids import TimeMs
 from tests.ledger.certificate_fixtures import CATEGORY, DOCUMENTS, EXAMINATION, INSPECTION, REPORT
 from tests.ledger.chain_fixtures import START_MS, Bank, certificate_of, genesis
 
@@ -67,8 +66,7 @@ class Network:
         self.store, self.index = MemoryStore(), MemoryStore()
         self.chain = Chain(self.store, self.genesis, KINDS)
         self.reader = LedgerReader(self.store, self.genesis)
-        self.follower = IndexFollower(self.index, self.reader)
-        self.answers = IndexReader(self.reader, self.index)
+        self.begin()
         self.banks = {name: Bank(name, self.genesis.chain_id) for name in ("bank-a", "bank-b")}
         self.count = 0
 
@@ -88,6 +86,12 @@ class Network:
         result = self.chain.commit(block.header.hash(), certificate_of(block, self.genesis))
         self.store.write(result.puts, sync=True)
         self.chain.written(result.ticket)
+
+    def begin(self) -> None:
+        """Open the index, as a start does."""
+        self.places = Index(self.index)
+        self.follower = IndexFollower(self.places, self.reader)
+        self.answers = IndexReader(self.reader, self.places)
 
     def follow(self) -> None:
         """Bring the index up to the log."""
@@ -182,7 +186,7 @@ def test_granted_certificates_are_listed_with_the_events_of_their_application() 
         assert header is not None
         ids = network.reader.log.leaf_hashes(header.first_index, header.first_index + header.event_count)
         assert rejected == {0}
-        network.index.write(index_rows(height, ids, batches, frozenset()), sync=True)
+        network.index.write(index_rows(height, ids, batches, frozenset())[0], sync=True)
     listed = network.answers.certificates
     assert listed(holder="bank-a", after=None, count=9, descending=False) == [NUMBER, "FTP-2026-06-000002"]
     assert listed(holder=None, after=NUMBER, count=9, descending=False) == ["FTP-2026-06-000002"]
@@ -196,21 +200,83 @@ def test_granted_certificates_are_listed_with_the_events_of_their_application() 
 def test_index_goes_on_after_a_restart_where_it_stood(network: Network) -> None:
     assert network.follower.follow(2) == 2
     assert network.answers.height() == 1
-    again = IndexFollower(network.index, network.reader)
-    assert again.height == 1
-    while again.follow():
-        pass
+    network.follower.close()
+    network.begin()
+    assert network.follower.height == network.answers.height() == 1
     network.follow()
-    assert again.height == network.chain.height == 5
-    assert again.follow() == 0
+    network.follower.close()
+    assert network.follower.height == network.chain.height == 5
+    assert network.follower.follow() == 0
     at_once = MemoryStore()
-    IndexFollower(at_once, network.reader).follow()
-    assert network.index.rows() == at_once.rows(), "no block was left out or taken twice"
+    follower = IndexFollower(Index(at_once), network.reader)
+    follower.follow()
+    follower.close()
+    for name in MAPS:
+        entries = sorted(all_entries(network.index, name))
+        assert entries == sorted(all_entries(at_once, name)), "no block was left out or taken twice"
+        assert name == UETRS or len(entries) > 3
+    assert small(network.index) == small(at_once)
+
+
+def small(store: MemoryStore) -> dict[bytes, bytes]:
+    """Return the rows of an index without those of its maps."""
+    return {key: value for key, value in store.rows().items() if key[:1] not in b"PR"}
+
+
+def test_what_a_crash_takes_is_indexed_again_and_nothing_twice(network: Network) -> None:
+    network.follower.follow(2)
+    network.follower.close()
+    assert network.follower.kept_height == 1
+    network.follow()
+    assert network.follower.kept_height == 1, "what follows is in memory"
+    assert network.answers.height() == network.chain.height
+    expected = network.answers.payment(UETR, start=0, count=9)
+    rows = small(network.index)
+    network.begin()
+    assert network.answers.height() == 1
+    assert at(network.answers.payment(UETR, start=0, count=9)) == [(1, 0)]
+    network.follow()
+    assert network.answers.payment(UETR, start=0, count=9) == expected
+    assert small(network.index) == rows
+    network.follower.close()
+    entries = list(all_entries(network.index, EVENTS))
+    assert len(entries) == len(set(entries)) == 7
+
+
+def test_what_cannot_be_read_changes_nothing(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(height: int) -> None:
+        if height == 3:
+            raise StorageError("the body is not here")
+
+    read = LedgerReader.recorded_batches
+    with monkeypatch.context() as patched:
+        patched.setattr(LedgerReader, "recorded_batches", lambda self, height: gone(height) or read(self, height))
+        for _ in range(2):
+            with pytest.raises(StorageError, match="not here"):
+                network.follower.follow()
+    network.follow()
+    network.follower.close()
+    entries = list(all_entries(network.index, EVENTS))
+    assert len(entries) == len(set(entries)) == 7
+
+
+def test_runs_are_made_of_so_many_entries_and_those_of_all_maps_at_once(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexes, "FRESH_ENTRIES", 4)
+    network.follow()
+    assert [sum(1 for _ in all_entries(network.index, name)) for name in MAPS] == [4, 3, 1]
+    packed = packed_of(network.index)
+    assert packed is not None
+    assert packed.height == network.follower.kept_height == 3
+    assert network.answers.height() == 5
+    network.begin()
+    assert network.follower.height == 3
 
 
 def test_blocks_that_are_handed_over_are_indexed_as_those_read_from_the_store(network: Network) -> None:
     handed = MemoryStore()
-    follower = IndexFollower(handed, network.reader)
+    follower = IndexFollower(Index(handed), network.reader)
     for height in range(1, network.chain.height + 1):
         block = network.reader.block(height)
         assert block is not None
@@ -221,52 +287,64 @@ def test_blocks_that_are_handed_over_are_indexed_as_those_read_from_the_store(ne
         follower.offer(block.hash, ids, [batch for batch in batches if batch is not None], rejected)
     while follower.follow():
         pass
+    follower.close()
     network.follow()
+    network.follower.close()
     assert handed.rows() == network.index.rows()
 
 
 def test_rebuilt_index_has_the_same_rows(network: Network) -> None:
     network.follow()
+    network.follower.close()
     rows = network.index.rows()
     network.follower.clear()
     assert network.follower.height is None
     assert set(network.index.rows()) == {INDEX_FORMAT_KEY}
     network.follow()
+    network.follower.close()
     assert network.index.rows() == rows
 
 
-def test_index_of_another_history_begins_anew(network: Network) -> None:
+@pytest.mark.parametrize("packed", [False, True])
+def test_index_of_another_history_begins_anew(network: Network, packed: bool) -> None:
     network.follow()
+    if packed:
+        network.follower.close()
     other = Network()
     for _ in range(5):
         other.commit(("bank-a", statement("other"), 32))
-    follower = IndexFollower(network.index, other.reader)
+    places = Index(network.index)
+    follower = IndexFollower(places, other.reader)
     assert follower.height is None
+    assert small(network.index).keys() == {INDEX_FORMAT_KEY}
     while follower.follow():
         pass
-    answers = IndexReader(other.reader, network.index)
+    answers = IndexReader(other.reader, places)
     assert at(answers.payment(pair_key("other"), start=0, count=9)) == [(h, 0) for h in range(1, 6)]
     assert answers.payment(pair_key("1"), start=0, count=9) == []
 
 
 def test_index_of_a_later_format_is_refused_by_name(network: Network) -> None:
     network.index.write([(INDEX_FORMAT_KEY, b"chainnode-index/9")], sync=True)
-    with pytest.raises(StorageError, match=r"chainnode-index/2.*chainnode-index/9"):
-        IndexFollower(network.index, network.reader)
+    with pytest.raises(StorageError, match=r"chainnode-index/3.*chainnode-index/9"):
+        IndexFollower(Index(network.index), network.reader)
 
 
-def test_index_of_an_older_format_is_built_anew(network: Network) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_index_of_an_older_format_is_built_anew(network: Network, version: int) -> None:
     network.follow()
+    network.follower.close()
     rows = network.index.rows()
     old = MemoryStore()
     reached = (REACHED_KEY, rows[REACHED_KEY])
-    old.write(
-        [(INDEX_FORMAT_KEY, b"chainnode-index/1"), reached, (b"u" + bytes(24), b""), (b"b" + bytes(6), b"")], sync=True
-    )
-    follower = IndexFollower(old, network.reader)
+    of_maps = [(kind + b"e" + bytes(28), bytes(24)) for kind in (b"r", b"f", b"u", b"k", b"P")]
+    older = (INDEX_FORMAT_KEY, b"chainnode-index/%d" % version)
+    old.write([older, reached, *of_maps, (b"Re", b"of old"), (b"b" + bytes(6), b"")], sync=True)
+    follower = IndexFollower(Index(old), network.reader)
     assert follower.height is None
     while follower.follow():
         pass
+    follower.close()
     assert old.rows() == rows
 
 
@@ -276,16 +354,16 @@ def test_payments_are_found_in_runs_and_in_what_blocks_added_since() -> None:
     for height in range(1, blocks + 1):
         network.commit(("bank-a", statement("1" if height % 3 else "2"), 32))
         network.follow()
-        if height % 40 == 0:  # as after a restart
-            network.follower = IndexFollower(network.index, network.reader)
+        if height % 40 == 0:  # as after a crash
+            network.begin()
+            network.follow()
     expected = [(height, 0) for height in range(1, blocks + 1) if height % 3 == 0]
     assert at(network.answers.payment(pair_key("2"), start=0, count=blocks)) == expected
     assert at(network.answers.payment(pair_key("2"), start=40, count=3)) == expected[40:43]
-    kinds = Counter(key[:2] for key in network.index.rows())
-    assert kinds[b"fk"] == 5, "the rest is in runs"
-    assert kinds[b"Rk"] == 1
+    assert network.follower.kept_height == 2 * FRESH_BLOCKS - 1, "the rest is in memory"
+    assert len(manifest_of(network.index, PAIR_KEYS).runs) == 2
     assert network.follower.follow() == 0
-    rebuilt = MemoryStore()
+    rebuilt = Index(MemoryStore())
     follower = IndexFollower(rebuilt, network.reader)
     while follower.follow():
         pass
@@ -293,53 +371,29 @@ def test_payments_are_found_in_runs_and_in_what_blocks_added_since() -> None:
     assert at(answers.payment(pair_key("2"), start=0, count=blocks)) == expected
 
 
-def test_a_reader_passes_over_the_rows_that_became_a_run() -> None:
-    """LevelDB keeps what was deleted until it merges it, and whoever begins before it reads through all of it."""
-    network = Network()
-    for _ in range(FRESH_BLOCKS + 5):
-        network.commit(("bank-a", statement("1"), 32))
-        network.follow()
-    begun: list[bytes] = []
-
-    class Watched(MemoryStore):
-        def iterate(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-            begun.append(start)
-            return network.index.iterate(start, stop, reverse)
-
-        def get(self, key: bytes) -> bytes | None:
-            return network.index.get(key)
-
-    answers = IndexReader(network.reader, Watched())
-    assert len(answers.payment(pair_key("1"), start=0, count=2 * FRESH_BLOCKS)) == FRESH_BLOCKS + 5
-    assert [start for start in begun if start[:2] == b"fk"] == [b"fk" + (FRESH_BLOCKS + 1).to_bytes(6, "big")]
-
-
-def test_a_reader_that_a_run_overtakes_misses_nothing(network: Network) -> None:
+@pytest.mark.parametrize("when", ["before the runs are read", "after they were read"])
+def test_a_reader_that_a_run_overtakes_misses_nothing_and_sees_nothing_twice(
+    network: Network, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run is made of what blocks added, and that is forgotten, while a reader looks for a key."""
     network.follow()
     key = pair_key("1")
     expected = at(network.answers.payment(key, start=0, count=9))
     assert expected
+    places = PackedReader.places
 
-    class Overtaken(MemoryStore):
-        """Makes a run of what blocks added once that was read."""
+    def overtaken(reader: PackedReader, key: bytes) -> list[bytes]:
+        if when == "before the runs are read":
+            network.follower.close()
+        found = places(reader, key)
+        network.follower.close()
+        return found
 
-        def iterate(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-            found = network.index.iterate(start, stop, reverse)
-            if start[:2] == b"fk":
-                follower = IndexFollower(network.index, network.reader)
-                rows = list(network.index.iterate(start, stop))
-                entries = sorted(entry for _, value in rows for entry in entries_in(value))
-                if entries:
-                    added = PackedMap(network.index, b"k").add(entries, follower.height or Height(0))
-                    network.index.write([*added, *((row, None) for row, _ in rows)], sync=True)
-            return found
-
-        def get(self, key: bytes) -> bytes | None:
-            return network.index.get(key)
-
-    answers = IndexReader(network.reader, Overtaken())
-    assert at(answers.payment(key, start=0, count=9)) == expected
-    assert at(answers.payment(key, start=0, count=9)) == expected, "now it is in the run alone"
+    with monkeypatch.context() as patched:
+        patched.setattr(PackedReader, "places", overtaken)
+        assert at(network.answers.payment(key, start=0, count=9)) == expected
+    assert network.places.fresh[PAIR_KEYS].count == 0
+    assert at(network.answers.payment(key, start=0, count=9)) == expected, "now it is in the run alone"
 
 
 def test_index_before_its_first_block_is_at_height_0() -> None:

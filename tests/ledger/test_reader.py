@@ -9,6 +9,7 @@ import pytest
 from ledger.events import event_id
 from ledger.genesis import validator_set
 from ledger.handovers import first_span
+from ledger.index_places import Index
 from ledger.indexes import IndexFollower
 from ledger.reader import CHECKPOINTS_KEPT, LedgerReader, checkpoint_rows
 from ledger.rows import checkpoint_key, state_row_key
@@ -264,7 +265,7 @@ def test_an_event_is_found_wherever_the_index_stands(ledger: Ledger, reader: Led
             expected.setdefault(leaf, []).append((height, index))
         own_leaf = header.hash()
         assert list(reader.positions(own_leaf)) == [], "a header is no event"
-    index = MemoryStore()
+    index = Index(MemoryStore())
     follower = IndexFollower(index, reader)
     beside = LedgerReader(ledger.store, ledger.genesis, index)
     while True:
@@ -279,7 +280,7 @@ def test_an_event_is_found_wherever_the_index_stands(ledger: Ledger, reader: Led
 def test_ids_that_share_their_first_bytes_are_told_apart(ledger: Ledger, reader: LedgerReader) -> None:
     view = reader.event_at(1, 0)
     assert view is not None
-    index = MemoryStore()
+    index = Index(MemoryStore())
     IndexFollower(index, reader).follow()
     for each in (reader, LedgerReader(ledger.store, ledger.genesis, index)):
         assert each.event(view.id) == view

@@ -13,7 +13,7 @@ from ledger.chain import Chain
 from ledger.completeness import verify_completeness
 from ledger.completeness_reading import make_completeness
 from ledger.handovers import spans_of
-from ledger.index_places import REACHED_KEY, Reached
+from ledger.index_places import REACHED_KEY, Index, Reached
 from ledger.indexes import IndexFollower
 from ledger.log_tiles import TileReader
 from ledger.reader import LedgerReader
@@ -251,20 +251,21 @@ def test_an_index_begins_at_the_base_with_the_certificates_that_the_state_has() 
         MemoryStore(),
     )
     reader, whole = LedgerReader(store, node.genesis), LedgerReader(node.store, node.genesis)
-    follower = IndexFollower(index, reader)
+    follower = IndexFollower(Index(index), reader)
     assert follower.follow() == 0
     assert follower.height == node.chain.height
-    while IndexFollower(whole_index, whole).follow():
+    whole_follower = IndexFollower(Index(whole_index), whole)
+    while whole_follower.follow():
         pass
     found = {key: value for key, value in index.rows().items() if key[:1] in b"ch"}
     assert found == {key: value for key, value in whole_index.rows().items() if key[:1] in b"ch"}
     assert len(found) == 32
     before = index.rows()
-    IndexFollower(index, reader)
+    IndexFollower(Index(index), reader)
     assert index.rows() == before, "it goes on from there"
-    IndexFollower(index, whole).follow()
+    IndexFollower(Index(index), whole).follow()
     index.write([(REACHED_KEY, encode(Reached(Height(3), whole.block(3).hash)))], sync=True)  # type: ignore[union-attr]  # there
-    follower = IndexFollower(index, reader)
+    follower = IndexFollower(Index(index), reader)
     assert follower.height is None, "one that lies before the base begins anew"
     follower.follow()
     assert index.rows() == before

@@ -17,6 +17,7 @@ from ledger.catalogue import PUBLISHED_CATALOGUES
 from ledger.chain import Chain
 from ledger.events import Event
 from ledger.genesis import Genesis, GenesisMember, GenesisSource, GenesisValidator, validator_set
+from ledger.index_places import Index
 from ledger.index_reader import IndexReader
 from ledger.indexes import IndexFollower
 from ledger.members import Role
@@ -141,8 +142,8 @@ class MemoryNode:
     def __post_init__(self) -> None:
         self.chain = Chain(self.store, self.genesis)
         self.reader = LedgerReader(self.store, self.genesis)
-        self.index_store = MemoryStore()
-        self.index = IndexFollower(self.index_store, self.reader)
+        self.places = Index(MemoryStore())
+        self.index = IndexFollower(self.places, self.reader)
         self.waiting: list[bytes] = []
         self.known: dict[EventId, SubmitStatus] = {}
         self.references = 0
@@ -405,9 +406,7 @@ def node() -> MemoryNode:
 
 @pytest.fixture
 def services(node: MemoryNode) -> Services:
-    return Services(
-        node.reader, MemoryGateway(node), node, node.now_ms, 2_000, IndexReader(node.reader, node.index_store)
-    )
+    return Services(node.reader, MemoryGateway(node), node, node.now_ms, 2_000, IndexReader(node.reader, node.places))
 
 
 @pytest.fixture(scope="module")
@@ -416,9 +415,7 @@ def living() -> Services:
     node = MemoryNode()
     node.commit_events(3)
     node.checkpoint()
-    return Services(
-        node.reader, MemoryGateway(node), node, node.now_ms, 200, IndexReader(node.reader, node.index_store)
-    )
+    return Services(node.reader, MemoryGateway(node), node, node.now_ms, 200, IndexReader(node.reader, node.places))
 
 
 @pytest.fixture

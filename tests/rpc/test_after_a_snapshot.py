@@ -9,6 +9,7 @@ import pytest
 
 from ledger.chain import Chain
 from ledger.committed_state import CommittedState
+from ledger.index_places import Index
 from ledger.index_reader import IndexReader
 from ledger.indexes import IndexFollower
 from ledger.reader import LedgerReader
@@ -48,8 +49,9 @@ class Joined:
         self.services = self.services_of(self.reader)
 
     def services_of(self, reader: LedgerReader) -> Services:
-        index = MemoryStore()
-        while IndexFollower(index, reader).follow():
+        index = Index(MemoryStore())
+        follower = IndexFollower(index, reader)
+        while follower.follow():
             pass
         return Services(reader, self, self, lambda: TimeMs(self.now_ms), 200, IndexReader(reader, index))
 
