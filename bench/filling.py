@@ -21,7 +21,7 @@ from bench.network import BenchNet
 from bench.workload import BATCH_EVENTS, EVENT_LIFETIME_MS, BenchSource, statement_event
 from chainnode.home import Home
 from chainnode.identity import NodeKeys, load_node_keys, read_key
-from chainnode.node import INDEX_WRITE_BUFFER_BYTES
+from chainnode.node_index import INDEX_WRITE_BUFFER_BYTES
 from ledger.batches import ParsedBatch, parse_batch, verify_batch
 from ledger.catalogue import EvidenceKind
 from ledger.certificate_bodies import Accept, Apply, Body, Evidence, Grant, Product, Review, SiteCheck, TypeTest

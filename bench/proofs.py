@@ -25,7 +25,7 @@ from unittest.mock import patch
 
 from bench.measure import disk_bytes, machine, percentile
 from bench.workload import statement_event
-from chainnode.node import INDEX_WRITE_BUFFER_BYTES
+from chainnode.node_index import INDEX_WRITE_BUFFER_BYTES
 from ledger import receipts, trust_policy
 from ledger.batches import build_batch, parse_batch, verify_batch
 from ledger.certificate_bodies import Product

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench.workload import BenchSource
 from chainnode.core import NodeCore, Turn
-from chainnode.node import INDEX_WRITE_BUFFER_BYTES
+from chainnode.node_index import INDEX_WRITE_BUFFER_BYTES
 from chainnode.wal import WriteAheadLog
 from consensus.state import Parameters
 from ledger.batches import ParsedBatch, parse_batch, verify_batch

@@ -25,7 +25,7 @@ from bench.workload import BATCH_EVENTS
 from chainnode.home import Home
 from chainnode.identity import load_node_keys
 from chainnode.localnet import LocalNode
-from chainnode.node import INDEX_WRITE_BUFFER_BYTES
+from chainnode.node_index import INDEX_WRITE_BUFFER_BYTES
 from ledger.batches import parse_batch
 from ledger.chain import Chain
 from ledger.genesis_json import genesis_from_json

@@ -27,6 +27,7 @@ from chainnode.identity import KeySigner, NodeKeys, load_node_keys
 from chainnode.links import Links, links_of, ties_to_leavers, usable
 from chainnode.logs import Position, on_loop_fault
 from chainnode.metrics import NodeMetrics
+from chainnode.node_index import NodeIndex
 from chainnode.node_settings import network_config, parameters, rpc_settings
 from chainnode.opening import lost_blocks, must_follow, reached_record, told
 from chainnode.own_keys import KeyFault, key_faults
@@ -45,13 +46,8 @@ from consensus.records import decode_record
 from ledger.archive_store import ArchivedStore, Pruned
 from ledger.chain import Chain, CommitResult
 from ledger.evidence import recorded_count
-from ledger.index_places import Index, reached_of
-from ledger.index_reader import IndexReader
-from ledger.indexes import IndexFollower
 from ledger.members import read_validators_of
-from ledger.packed_map import BUILD_AGAIN
 from ledger.pool import Pool
-from ledger.reader import LedgerReader
 from ledger.receipts import assemble_checkpoint
 from ledger.store import Put
 from ledger.store_leveldb import LevelDBStore
@@ -67,8 +63,6 @@ ROWS_HELD_S: Final = 0.05
 INDEX_BLOCKS_A_STEP: Final = 8
 INDEX_GATHER_S: Final = 0.03
 ARCHIVE_RETRY_S: Final = 30.0
-# Its rows are tiny and random: a larger buffer costs more at each insertion, and seconds when it is read at a start.
-INDEX_WRITE_BUFFER_BYTES: Final = 16 * 1024 * 1024
 
 log = structlog.get_logger("node")
 
@@ -125,7 +119,8 @@ class Node:
             log.error("voting_key_without_its_log", hint="this node follows without a vote until it is re-admitted")
         if self.wal.torn_bytes:
             log.warning("torn_tail_cut", bytes=self.wal.torn_bytes)
-        self._open_index()
+        self._index = NodeIndex(home.index, self._store, self.genesis)
+        self.reader, self.index = self._index.reader, self._index.follower
         self.core = NodeCore(
             name=config.node.name,
             chain=chain,
@@ -168,17 +163,6 @@ class Node:
         self.view = LiveNodeView(self)
         self._told_keys: list[KeyFault] = []
         self._tell_keys()
-
-    def _open_index(self) -> None:
-        """Open the index, and begin it anew where it is not of this chain, before anybody reads by it."""
-        self.index_store = LevelDBStore(
-            self.home.index, write_buffer_bytes=INDEX_WRITE_BUFFER_BYTES, remedy=BUILD_AGAIN
-        )
-        self.places = Index(self.index_store)
-        self.reader = LedgerReader(self._store, self.genesis, self.places)
-        reached = reached_of(self.index_store)
-        self._indexed = None if reached is None else reached.height
-        self.index = IndexFollower(self.places, self.reader)
 
     def _open_outbox(self) -> tuple[SourceOutbox | None, ChainError | None]:
         """Return the outbox of the gateway's key, or why there is none: no reason for a validator not to start."""
@@ -237,7 +221,7 @@ class Node:
         records = self.wal.replay()
         self.core.restore(records, wall_clock_ms(), where=str(self.wal.path))
         held, where = map(decode_record, records), str(self.home.resolve(self.config.ledger.path))
-        lost = lost_blocks(self.reader, held, indexed=self._indexed, where=where)
+        lost = lost_blocks(self.reader, held, indexed=self._index.height_found, where=where)
         if lost is not None:
             log.error("ledger_lost_blocks", error=str(lost), hint="they are fetched again; no vote before")
 
@@ -254,14 +238,13 @@ class Node:
         from rpc.methods.catalogue import METHODS
 
         rpc, ops = self.config.rpc, self.config.ops
-        index = IndexReader(self.reader, self.places)
         services = Services(
             self.reader,
             self.gateway,
             self.view,
             wall_clock_ms,
             wait_timeout_ms=rpc.wait_timeout_ms,
-            index=index,
+            index=self._index.answers,
             archive=self.archive,
             snapshots=self.snapshots,
             activity=self.metrics.activity,
@@ -303,9 +286,7 @@ class Node:
         self._index_io.shutdown(wait=True)
         self.archive.close()
         self.snapshots.close()
-        if self._fault is None:
-            self._keep_index()
-        self.index_store.close()
+        self._index.close(whole=self._fault is None)
         if self._fault is None:
             self._write_held()
             self._note_reached()
@@ -313,12 +294,6 @@ class Node:
         if self.outbox is not None:
             self.outbox.close()
         self._store.close()
-
-    def _keep_index(self) -> None:
-        try:
-            self.index.close()
-        except ChainError as error:  # the next start indexes the newest blocks again
-            log.warning("newest_index_entries_not_written", error=str(error))
 
     def _write_held(self) -> None:
         if self._held_rows:
