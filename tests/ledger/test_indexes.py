@@ -396,6 +396,20 @@ def test_a_reader_that_a_run_overtakes_misses_nothing_and_sees_nothing_twice(
     assert at(network.answers.payment(key, start=0, count=9)) == expected, "now it is in the run alone"
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_events_are_found_by_the_first_digits_of_their_ids_wherever_they_stand(network: Network, packed: bool) -> None:
+    network.follower.follow(3)
+    if packed:
+        network.follower.close()
+    assert network.answers.height() == 2, "the newest are in the log alone"
+    ids = [view.id for height in range(1, 6) for view in network.reader.block_events(height)]
+    for event_id in ids:
+        for digits in (event_id.hex(), event_id.hex()[:5]):
+            like = sorted(other for other in ids if other.hex().startswith(digits))
+            assert network.answers.event_ids(digits, 9) == like
+    assert network.answers.event_ids(bytes(8).hex(), 9) == []
+
+
 def test_index_before_its_first_block_is_at_height_0() -> None:
     network = Network()
     assert network.answers.height() == 0
