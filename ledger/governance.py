@@ -66,12 +66,14 @@ from ledger.governance_rules import (
 from ledger.kinds import ApplyContext, KindSpec, RuleBroken
 from ledger.member_index import voter_of
 from ledger.member_rules import enact_member_action, registered_source, remove_source
+from ledger.members import read_validators
 from ledger.nodes import put_set
+from ledger.policy import read_policy
 from ledger.recent_blocks import RECENT_BLOCKS, recent_hash
-from ledger.rules import schedule_rules
-from ledger.state import StateReader, Transaction
+from ledger.rules import read_rules, schedule_rules
+from ledger.state import StateReader, StateSource, Transaction
 from primitives.encoding import Record
-from primitives.ids import Epoch, Hash
+from primitives.ids import Epoch, EventId, Hash, Height, MemberId, SourceKey, TimeMs
 from primitives.keys import verify
 from primitives.validators import ValidatorSet
 
@@ -249,6 +251,30 @@ def _enact(context: ApplyContext, state: Transaction, proposal_id: bytes, action
         same = other_id != proposal_id and subject_of(other.action) == subject_of(action)
         if same and other.stage is Stage.APPROVED:
             _close(context, state, other_id, other, Stage.FAILED, NUMBERS["superseded"])
+
+
+def preview(source: StateSource, chain_id: Hash, action: AnyAction, height: int, time_ms: int) -> Transaction:
+    """Return the state after an action that is decided on in the block at `height`. Raises RuleBroken.
+
+    An approved action that waits for its node is taken as if that were ready.
+    """
+    state = Transaction(source)
+    context = ApplyContext(
+        chain_id=chain_id,
+        epoch=read_validators(state).epoch,
+        rules=read_rules(state).at(height),
+        member=MemberId(""),
+        source=SourceKey(b""),
+        roles=frozenset(),
+        source_roles=frozenset(),
+        event_id=EventId(b""),
+        reference=b"",
+        height=Height(height),
+        time_ms=TimeMs(time_ms),
+        policy=read_policy(state),
+    )
+    _enact(context, state, b"", action)
+    return state
 
 
 def _waiting(context: ApplyContext, state: StateReader, proposal_id: bytes) -> Proposal:

@@ -1,7 +1,7 @@
 """Builds of the project from which nodes run: this tree, and a later release made of it.
 
 The later release is a copy of this tree with a few lines replaced: it calls itself 9.0.0, also speaks protocol 2, also
-knows rules 2 and writes store format 2. Not here: which node runs from which, and since when (`nodes`, tests/e2e).
+knows rules 3 and writes store format 3. Not here: which node runs from which, and since when (`nodes`, tests/e2e).
 """
 
 from __future__ import annotations
