@@ -142,11 +142,15 @@ class NodeClient:
 
     def members(self) -> list[dict[str, Any]]:  # Any: JSON
         """Return all members of the chain, page by page."""
+        return self.pages("gov_listMembers", "members")
+
+    def pages(self, method: str, key: str, **params: Any) -> list[dict[str, Any]]:  # Any: JSON
+        """Return all rows of a list, page by page; `key` names them in the answers."""
         rows: list[dict[str, Any]] = []
         cursor: str | None = None
         while True:
-            page = self.call("gov_listMembers", limit=BATCH_CALLS, **({} if cursor is None else {"cursor": cursor}))
-            rows += page["members"]
+            page = self.call(method, limit=BATCH_CALLS, **params, **({} if cursor is None else {"cursor": cursor}))
+            rows += page[key]
             cursor = page["cursor"]
             if cursor is None:
                 return rows

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import platform
+import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from chainnode.expiry import ca_endings, file_ending, own_warnings
 from chainnode.version import VERSION
+from ledger.committed_state import CommittedState
 from ledger.rows import FORMAT_VERSION
 from primitives.hashing import PROTOCOL_VERSION
-from rpc.ports import Check, NodeStatus, PeerStatus, Version
+from rpc.ports import Check, Ending, NodeStatus, PeerStatus, Version
 
 if TYPE_CHECKING:
     from chainnode.node import Node
+
+
+ENDINGS_KEPT_S: Final = 30.0
 
 
 class LiveNodeView:
@@ -20,6 +26,8 @@ class LiveNodeView:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self._endings: list[Ending] | None = None
+        self._looked_s = 0.0
 
     def status(self) -> NodeStatus:
         """Return the node's position and role."""
@@ -42,7 +50,7 @@ class LiveNodeView:
             checkpoint_size=0 if checkpoint is None else checkpoint.size,
             archived_height=node.archive.archived_height,
             base_height=int(node.reader.base()),
-            warnings=[*(fault.sentence() for fault in node.key_faults()), *self._unserved()],
+            warnings=[*(fault.sentence() for fault in node.key_faults()), *self._unserved(), *self._ending()],
         )
 
     def peers(self) -> Sequence[PeerStatus]:
@@ -82,6 +90,33 @@ class LiveNodeView:
     def version(self) -> Version:
         """Return what runs."""
         return Version(VERSION, PROTOCOL_VERSION, FORMAT_VERSION.decode(), platform.python_version())
+
+    def endings(self) -> Sequence[Ending]:
+        """Return when certificates of this node, of its linked peers and the members' root CAs end.
+
+        Looked at again after ENDINGS_KEPT_S: statuses are asked for often, and a member's row holds its CA.
+        """
+        now_s = time.monotonic()
+        if self._endings is None or now_s - self._looked_s >= ENDINGS_KEPT_S:
+            self._endings, self._looked_s = self._endings_now(), now_s
+        return self._endings
+
+    def _endings_now(self) -> list[Ending]:
+        node = self._node
+        own, rpc = node.config.node, node.config.rpc
+        found = file_ending("node_certificate", own.name, own.member, node.home.tls_certificate)
+        if rpc.tls_certificate_file:
+            path = node.home.resolve(rpc.tls_certificate_file)
+            found += file_ending("rpc_certificate", own.name, own.member, path)
+        found += [
+            Ending("node_certificate", peer.name, peer.member, peer.certificate_ends_ms, "link")
+            for peer in node.network.peers()
+        ]
+        return found + ca_endings(CommittedState(node.reader.store))
+
+    def _ending(self) -> list[str]:
+        own = self._node.config.node
+        return own_warnings(self.endings(), own.name, own.member, time.time_ns() // 1_000_000)
 
     def _unserved(self) -> list[str]:
         """Say that no linked node holds the next block, where all said so: only a snapshot or another node helps."""

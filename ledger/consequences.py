@@ -38,7 +38,7 @@ from ledger.thresholds import THRESHOLDS_KEY, Thresholds, votes_needed
 from primitives.ids import Hash
 from primitives.validators import ValidatorSet
 
-SCANNED_MAX: Final = 20_000
+SCANNED_MAX: Final = 5_000
 """Certificates and applications that are looked at for one action, each."""
 _LIVE: Final = frozenset({State.ACTIVE, State.SUSPENDED})
 _WAITING: Final = frozenset({State.ACCEPTED, State.TYPE_TESTED, State.SITE_CHECKED, State.REVIEWED, State.GRANTED})

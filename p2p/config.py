@@ -175,6 +175,7 @@ class PeerInfo(msgspec.Struct, frozen=True):
     protocol: int
     software: str
     status: bytes
+    certificate_ends_ms: int = 0
 
 
 class Handler(Protocol):

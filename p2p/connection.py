@@ -445,4 +445,5 @@ class Connection(asyncio.BufferedProtocol):
             protocol=min(self.hello.protocol, self._owner.own_hello().protocol),
             software=self.hello.software,
             status=self.hello.status,
+            certificate_ends_ms=self.identity.not_after_ms,
         )

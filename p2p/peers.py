@@ -169,8 +169,8 @@ class PeerNetwork:
             link.close(reason, held_against=ban)
 
     def peers(self) -> list[PeerInfo]:
-        """Return the figures of every linked peer, by name."""
-        return [self._links[name].info() for name in sorted(self._links)]
+        """Return the figures of every linked peer, by name; from any thread, since the links are copied at once."""
+        return [link.info() for _, link in sorted(self._links.items())]
 
     def is_linked(self, peer: str) -> bool:
         """Say whether messages to this peer are queued rather than refused."""

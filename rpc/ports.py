@@ -154,6 +154,16 @@ class PeerStatus(msgspec.Struct, frozen=True):
     votes: bool | None = None
 
 
+class Ending(msgspec.Struct, frozen=True):
+    """Something that ends at a time; `kind` and `where` as `net_expiry` tells them, `name` a node, member or number."""
+
+    kind: str
+    name: str
+    member: str
+    ends_ms: int
+    where: str
+
+
 class ArchivedSegment(msgspec.Struct, frozen=True):
     """Bodies that were moved to one segment of the archive, when and by whom; `segment` is its SHA-256 in hex."""
 
@@ -279,6 +289,10 @@ class NodeView(Protocol):
 
     def version(self) -> Version:
         """Return what runs."""
+        ...
+
+    def endings(self) -> Sequence[Ending]:
+        """Return when the TLS certificates that this node sees, and the members' root CAs, end."""
         ...
 
 

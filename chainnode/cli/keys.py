@@ -103,6 +103,24 @@ def declare_log(file: Path, wait: str, timeout_s: float) -> int:
         return send_all(client, door, [event], out, wait=wait, timeout_s=timeout_s)
 
 
+@keys.command()
+@click.option("--within-days", type=click.IntRange(0, 36_500), default=90, show_default=True, help="How far ahead.")
+def expiry(within_days: int) -> int:
+    """Show what ends by itself: TLS certificates, root CAs, products' certificates. Status 5 where a week or less is left.
+
+    Certificates of products count for the list alone: their holders renew them.
+    """
+    from chainnode.cli.context import settings
+    from chainnode.cli.output import show_rows
+
+    rows = settings().client().pages("net_expiry", "ends", within_days=within_days)
+    show_rows(rows, columns=("ends", "days_left", "level", "kind", "name", "member", "where"), wrap="ends")
+    late = [row for row in rows if row["level"] in ("ended", "urgent") and row["kind"] != "product_certificate"]
+    for row in late:
+        say(f"{row['kind'].replace('_', ' ')} of {row['name']}: {row['level']}, {row['days_left']} days left")
+    return 5 if late else 0
+
+
 @keys.command("show")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 def show_keys(files: tuple[Path, ...]) -> None:

@@ -221,16 +221,30 @@ def propose_action(
     check_rules(check)
     joins = action["type"] in ("add_validator", "rekey_validator")
     found = outlook(client, check, [action["name"]] if joins else [], within_s=OUTLOOK_WITHIN_S)
+    tell_check(check)
     if found is not None:
         say(found.sentence())
     if not force:
         check_outlook(found)
         check_release(client, action)
     if dry_run:
-        show({"would_send": sentence_of(action), "present": check["present"], "following": check["following"]})
+        show(
+            {"would_send": sentence_of(action), **check} if settings().machine else f"would send: {sentence_of(action)}"
+        )
         return 0
     body = proposing_body(action, time.time_ns() // 1_000_000 + int(days * DAY_MS), where="proposal")
     return send_event(client, body, f"proposal to {sentence_of(action)}", wait, timeout_s)
+
+
+def tell_check(check: dict[str, Any]) -> None:
+    """Say what an action would do: the quorum before and after, who is up, what changes, what to know of it.
+
+    To stderr, but on stdout with `--dry-run` that is all there is to see; programs get it as JSON.
+    """
+    from chainnode.consequences import sentences
+
+    for line in sentences(check):
+        say(line)
 
 
 # --- voting
@@ -239,11 +253,12 @@ def propose_action(
 @validator.command()
 @click.argument("proposal")
 @officer_option
+@dry_run_option
 @wait_option
 @timeout_option
-def approve(proposal: str, officer: Path, wait: str, timeout_s: float) -> int:
-    """Vote for PROPOSAL, whatever it is about."""
-    return _vote(proposal, officer, approve=True, wait=wait, timeout_s=timeout_s)
+def approve(proposal: str, officer: Path, dry_run: bool, wait: str, timeout_s: float) -> int:
+    """Vote for PROPOSAL, whatever it is about; says first what it would do."""
+    return _vote(proposal, officer, approve=True, dry_run=dry_run, wait=wait, timeout_s=timeout_s)
 
 
 @validator.command()
@@ -253,7 +268,7 @@ def approve(proposal: str, officer: Path, wait: str, timeout_s: float) -> int:
 @timeout_option
 def reject(proposal: str, officer: Path, wait: str, timeout_s: float) -> int:
     """Vote against PROPOSAL."""
-    return _vote(proposal, officer, approve=False, wait=wait, timeout_s=timeout_s)
+    return _vote(proposal, officer, approve=False, dry_run=False, wait=wait, timeout_s=timeout_s)
 
 
 @validator.command()
@@ -269,7 +284,7 @@ def withdraw(proposal: str, wait: str, timeout_s: float) -> int:
     return send_event(client, body, "withdrawal", wait, timeout_s)
 
 
-def _vote(proposal: str, officer: Path, *, approve: bool, wait: str, timeout_s: float) -> int:
+def _vote(proposal: str, officer: Path, *, approve: bool, dry_run: bool, wait: str, timeout_s: float) -> int:
     from chainnode.identity import read_key
     from chainnode.joining import check_ca_of, check_release
     from ledger.governance_actions import sentence_of
@@ -278,12 +293,19 @@ def _vote(proposal: str, officer: Path, *, approve: bool, wait: str, timeout_s: 
 
     proposal_id = bytes.fromhex(hash_of(proposal, "a proposal's id"))
     key = read_key(officer, "officer")
-    client = settings().client(timeout_s=timeout_s, token=True)
+    client = settings().client(timeout_s=timeout_s, token=not dry_run)
     found = client.call("gov_getProposal", id=proposal_id.hex())["proposal"]
     if approve:
         check_release(client, found["action"])
         check_ca_of(client, found["action"])
-    say(f"{'for' if approve else 'against'}: {sentence_of(found['action'])}, proposed by {found['member']}")
+    what = f"{'for' if approve else 'against'}: {sentence_of(found['action'])}, proposed by {found['member']}"
+    if approve:
+        check = client.call("gov_checkAction", action=found["action"])
+        tell_check(check)
+        if dry_run:
+            show({"would_vote": what, **check} if settings().machine else f"would vote {what}")
+            return 0
+    say(what)
     chain_id = Hash(bytes.fromhex(client.call("net_status")["chain_id"]))
     signature = key.signing_key.sign(vote_statement(chain_id, proposal_id, approve))
     return send_event(client, CastVote(proposal_id, approve, key.source, signature), "vote", wait, timeout_s)

@@ -1,6 +1,7 @@
-"""gov_*: what the members propose, how they voted, and whether an action could be taken now.
+"""gov_*: what the members propose, how they voted, and who they are.
 
-Here: reading. Proposing and voting are events like any other (`ledger_submit`). Source: docs/protocol.md, "Governance".
+Here: reading. Whether an action could be taken now is in `rpc.methods.gov_check`. Proposing and voting are events like
+any other (`ledger_submit`). Source: docs/protocol.md, "Governance".
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from typing import Any
 
 from ledger.committed_state import CommittedState
 from ledger.event_json import record_to_json
-from ledger.governance_actions import proposing_body
 from ledger.governance_errors import RULES, rule_of
 from ledger.governance_records import (
     ENDED_KEPT,
@@ -21,10 +21,7 @@ from ledger.governance_records import (
     read_proposal,
     under_way,
 )
-from ledger.governance_rules import check_action
-from ledger.kinds import RuleBroken
 from ledger.members import Member, read_members, read_sources, read_validators
-from primitives.validators import ValidatorSet
 from rpc.errors import Code, not_found
 from rpc.methods.heights import tip_of
 from rpc.ports import Services
@@ -50,12 +47,6 @@ class GetProposal(Params, frozen=True):
     """A proposal, by the id of the event that made it."""
 
     id: HashHex
-
-
-class CheckAction(Params, frozen=True):
-    """An action as a proposal's body has it: `type`, and its fields."""
-
-    action: Json
 
 
 class ListMembers(Params, frozen=True):
@@ -134,33 +125,6 @@ class ProposalsAnswer(Result, frozen=True):
     as_of: int
 
 
-class Figures(Result, frozen=True):
-    """A set of validators in figures: n of them bear f faulty ones, and `quorum` decide."""
-
-    epoch: int
-    n: int
-    f: int
-    quorum: int
-    validators: list[str]
-
-
-class BrokenRule(Result, frozen=True):
-    """The rule that an action would break."""
-
-    rule: str
-    meaning: str
-    detail: str
-
-
-class CheckResult(Result, frozen=True):
-    """What an action would do in the next block: `broken` where it may not be, `following` where it changes the set."""
-
-    broken: BrokenRule | None
-    present: Figures
-    following: Figures | None
-    as_of: int
-
-
 @method("gov_getProposal", params=GetProposal, result=ProposalAnswer, errors=(Code.NOT_FOUND, Code.UNAVAILABLE))
 def get_proposal(services: Services, params: GetProposal) -> ProposalAnswer:
     """A proposal with its votes, also one that has ended."""
@@ -183,22 +147,6 @@ def list_proposals(services: Services, params: NoParams) -> ProposalsAnswer:
     del params
     tip = tip_of(services)
     return ProposalsAnswer(proposals_under_way(services), int(tip.height))
-
-
-@method("gov_checkAction", params=CheckAction, result=CheckResult, errors=(Code.UNAVAILABLE,))
-def check(services: Services, params: CheckAction) -> CheckResult:
-    """Whether the chain would take an action now, and the validators that it would leave."""
-    tip = tip_of(services)
-    state = CommittedState(services.reads.store)
-    body = proposing_body(params.action, 0, where="$")
-    broken, following = None, None
-    try:
-        following = check_action(state, services.reads.chain_id, body.action, int(tip.height) + 1)
-    except RuleBroken as refusal:
-        broken = BrokenRule(refusal.rule, RULES.get(refusal.rule, ""), refusal.detail)
-    return CheckResult(
-        broken, _figures(read_validators(state)), None if following is None else _figures(following), int(tip.height)
-    )
 
 
 @method("gov_listMembers", params=ListMembers, result=MembersAnswer, errors=(Code.UNAVAILABLE,))
@@ -283,9 +231,4 @@ def now_ms(services: Services) -> int:
     return 0 if header is None else int(header.time_ms)
 
 
-def _figures(validators: ValidatorSet) -> Figures:
-    names = [validator.name for validator in validators.validators]
-    return Figures(int(validators.epoch), validators.n, validators.f, validators.quorum, names)
-
-
-METHODS = (get_proposal, list_proposals, list_members, check)
+METHODS = (get_proposal, list_proposals, list_members)

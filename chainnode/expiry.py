@@ -1,0 +1,82 @@
+"""What of this consortium's links ends by itself, and when: TLS certificates of nodes and listeners, and root CAs.
+
+Keys of validators, sources and officers have no end; certificates of products are on the chain
+(`ledger.certificate_ends`). Here: reading ends out of certificates, and the words of a warning. A file is read anew
+each time, since an operator replaces it while the node runs. Not here: making certificates (`p2p.certificates`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+
+from ledger.member_index import read_old_ca
+from ledger.members import read_members
+from ledger.state import StateReader
+from rpc.ports import Ending
+
+DAY_MS: Final = 86_400_000
+WARN_DAYS: Final = 30
+"""An end that is nearer is told in the status and worth an alert: time for a vote, where one is needed."""
+FILE_BYTES_MAX: Final = 64 * 1024
+_MEND: Final = {
+    "node_certificate": "`chainnode keys renew-tls`",
+    "rpc_certificate": "put another one in its place and start the node again",
+    "root_ca": "`chainnode keys rotate-ca` and have it approved",
+}
+
+
+@lru_cache(maxsize=4_096)
+def end_of(pem: bytes) -> int | None:
+    """Return when the first of the certificates in a PEM ends, in milliseconds; None where it cannot be read."""
+    try:
+        found = x509.load_pem_x509_certificates(pem)
+    except ValueError:
+        return None
+    return min(int(item.not_valid_after_utc.timestamp() * 1_000) for item in found)
+
+
+def file_ending(kind: str, name: str, member: str, path: Path) -> list[Ending]:
+    """Return when the certificate in a file ends; nothing where there is no such file or it is none."""
+    try:
+        with path.open("rb") as file:
+            pem = file.read(FILE_BYTES_MAX)
+    except OSError:
+        return []
+    ends_ms = end_of(pem)
+    return [] if ends_ms is None else [Ending(kind, name, member, ends_ms, path.name)]
+
+
+def ca_endings(state: StateReader) -> list[Ending]:
+    """Return when the members' root CAs end, also those before the present ones while they count."""
+    found = []
+    for member in read_members(state):
+        held = ((member.ca_certificate, "chain"), (read_old_ca(state, member.id), "chain, the one before"))
+        for pem, where in held:
+            ends_ms = None if member.excluded or not pem else end_of(pem.encode())
+            if ends_ms is not None:
+                found.append(Ending("root_ca", member.id, member.id, ends_ms, where))
+    return found
+
+
+def own_warnings(endings: Iterable[Ending], node: str, member: str, now_ms: int) -> list[str]:
+    """Return a sentence for each certificate of this node and its member that ends within WARN_DAYS, or has ended."""
+    return [
+        warning_of(item, now_ms)
+        for item in endings
+        if item.ends_ms - now_ms < WARN_DAYS * DAY_MS
+        and item.member == member
+        and (item.kind == "root_ca" or item.name == node)
+    ]
+
+
+def warning_of(item: Ending, now_ms: int) -> str:
+    """Return what ends when, and what to do about it."""
+    days = (item.ends_ms - now_ms) // DAY_MS
+    what = f"{item.kind.replace('_', ' ')} of {item.name} ({item.where})"
+    when = f"ends in {days} days" if item.ends_ms > now_ms else "has ended"
+    return f"the {what} {when}: {_MEND[item.kind]}"
