@@ -14,9 +14,12 @@ from typing import Final
 
 from cryptography import x509
 
+from ledger.certificate_ends import ending_certificates
+from ledger.committed_state import CommittedState
 from ledger.member_index import read_old_ca
 from ledger.members import read_members
 from ledger.state import StateReader
+from ledger.store import StagedStore, Store
 from rpc.ports import Ending
 
 DAY_MS: Final = 86_400_000
@@ -61,6 +64,11 @@ def ca_endings(state: StateReader) -> list[Ending]:
             if ends_ms is not None:
                 found.append(Ending("root_ca", member.id, member.id, ends_ms, where))
     return found
+
+
+def ending_products(store: Store | StagedStore, now_ms: int) -> int:
+    """Return how many certificates of products end within WARN_DAYS."""
+    return len(ending_certificates(CommittedState(store), now_ms, now_ms + WARN_DAYS * DAY_MS)[0])
 
 
 def own_warnings(endings: Iterable[Ending], node: str, member: str, now_ms: int) -> list[str]:

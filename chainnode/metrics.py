@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from rpc.ports import Activity
+from rpc.ports import Activity, Ending
 
 LABEL_VALUES_MAX = 256
 _SLUG = re.compile(r"[a-z][a-z0-9_]{0,47}")
@@ -149,6 +149,12 @@ class NodeMetrics:
             "chainnode_archive_missing_height",
             "Highest block whose archived bodies are in no archive here; 0 for none.",
         )
+        self.expiry = self._gauge(
+            "chainnode_expiry_timestamp_seconds", "When a TLS certificate or root CA ends, Unix time.", "kind", "name"
+        )
+        self.products_ending = self._gauge(
+            "chainnode_product_certificates_ending", "Certificates of products that end within 30 days."
+        )
         self.pool_batches = self._gauge("chainnode_pool_batches", "Batches waiting for a block.")
         self.pool_bytes = self._gauge("chainnode_pool_bytes", "Bytes of the batches waiting for a block.")
         self.gateway_pending = self._gauge("chainnode_gateway_pending_events", "Own events waiting to be committed.")
@@ -165,6 +171,13 @@ class NodeMetrics:
         )
         self.wal_bytes = self._gauge("chainnode_wal_bytes", "Size of the write-ahead log.")
         self.loop_lag = self._histogram("chainnode_loop_lag_seconds", "How late the node's loop ran.", FSYNC_SECONDS)
+
+    def ends(self, endings: Sequence[Ending]) -> None:
+        """Take over what ends when; of several of a kind and name the first to end, of very many the first ones."""
+        self.expiry.clear()
+        first = {(item.kind, item.name): item for item in sorted(endings, key=lambda item: -item.ends_ms)}
+        for item in sorted(first.values(), key=lambda item: item.ends_ms)[:LABEL_VALUES_MAX]:
+            self.expiry.labels(item.kind, item.name).set(item.ends_ms / 1_000)
 
     def reason_label(self, reason: str, *, of: str = "reason") -> str:
         """Return a label value that is surely one of few: the slug itself, or `other`."""

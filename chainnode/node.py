@@ -20,6 +20,7 @@ from chainnode.archive_files import open_archives
 from chainnode.archive_keeper import ArchiveKeeper
 from chainnode.config import NodeConfig, split_address
 from chainnode.core import FREE_KINDS, WIRE_KINDS, NodeCore, Notice, Outgoing, RivalsFound, Turn
+from chainnode.expiry import ending_products
 from chainnode.founding import read_genesis
 from chainnode.gateway import NodeGateway
 from chainnode.home import Home
@@ -59,6 +60,7 @@ from rpc.ports import Services
 from rpc.server import RpcServer
 
 TICK_S: Final = 0.02
+FORECAST_S: Final = 600.0
 ROWS_HELD_S: Final = 0.05
 INDEX_BLOCKS_A_STEP: Final = 8
 INDEX_GATHER_S: Final = 0.03
@@ -199,6 +201,7 @@ class Node:
                     tasks.create_task(self.gateway.run(), name="gateway"),
                     tasks.create_task(self._index_forever(), name="index"),
                     tasks.create_task(self.gateway.fill_known(self._index_io), name="known"),
+                    tasks.create_task(self._forecast_forever(), name="forecast"),
                     tasks.create_task(self.archive.run(), name="archive"),
                     tasks.create_task(self.witnesses.run(), name="witnesses"),
                 ]
@@ -265,6 +268,7 @@ class Node:
         self.metrics.archived_height.set(self.archive.archived_height)
         self.metrics.archive_missing.set(self.archive.missing_height)
         self.metrics.evidence_recorded.set(recorded_count(self.core.chain.state_after(self.core.chain.tip_hash)))
+        self.metrics.ends(self.view.endings())
         self.metrics.pool_batches.set(len(pool))
         self.metrics.pool_bytes.set(pool.size_bytes)
         self.metrics.wal_bytes.set(self.wal.size_bytes)
@@ -368,6 +372,14 @@ class Node:
             except Pruned as error:  # an index that is built anew reads all bodies; a validator votes without it
                 log.error("index_waits_for_the_archive", error=str(error))
                 loop.call_later(ARCHIVE_RETRY_S, self._unindexed.set)  # it may be put back while no block is committed
+
+    async def _forecast_forever(self) -> None:
+        """Count now and then which certificates of products end soon."""
+        loop = asyncio.get_running_loop()
+        while True:
+            count = await loop.run_in_executor(self._index_io, ending_products, self.reader.store, wall_clock_ms())
+            self.metrics.products_ending.set(count)
+            await asyncio.sleep(FORECAST_S)
 
     def _rows_due(self, now: float) -> bool:
         """Say whether rows that were held back must be written now: somebody waits for it, or they waited enough."""

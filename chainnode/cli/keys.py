@@ -106,7 +106,7 @@ def declare_log(file: Path, wait: str, timeout_s: float) -> int:
 @keys.command()
 @click.option("--within-days", type=click.IntRange(0, 36_500), default=90, show_default=True, help="How far ahead.")
 def expiry(within_days: int) -> int:
-    """Show what ends by itself: TLS certificates, root CAs, products' certificates. Status 5 where a week or less is left.
+    """Show what ends by itself: TLS certificates, root CAs, products. Status 5 where a link has a week left or less.
 
     Certificates of products count for the list alone: their holders renew them.
     """

@@ -25,15 +25,15 @@ from primitives.errors import InputError
 from rpc.errors import RpcError
 from rpc.methods.catalogue import METHODS
 from rpc.methods.gov import failure_text
-from rpc.ports import NodeStatus, Services
+from rpc.ports import Ending, NodeStatus, PeerStatus, Services
 from tests.ledger.governance_fixtures import Council, Founded, key_of
 
 
 def ask(council: Council, name: str, **params: Any) -> Any:  # Any: JSON in, JSON out
     status = NodeStatus("", "node-0", "bank-0", "validator", 0, 0, 0, "node-1", 3, False, "")
     unused: Any = None
-    node: Any = SimpleNamespace(status=lambda: status)
-    services = Services(LedgerReader(council.store, council.genesis), unused, node, unused)
+    node: Any = SimpleNamespace(status=lambda: status, peers=list, endings=list)
+    services = Services(LedgerReader(council.store, council.genesis), unused, node, lambda: council.now_ms)
     item = METHODS[name]
     answer = item.answer(services, msgspec.convert(params, item.params))
     return msgspec.to_builtins(answer)
@@ -185,3 +185,94 @@ def test_an_action_that_came_with_later_rules_is_judged_by_those_in_force() -> N
     action = {"type": "set_roles", "member": "bank-1", "roles": ["bank", "laboratory"]}
     assert ask(Council(4), "gov_checkAction", action=action)["broken"]["rule"] == "rules_needed"
     assert ask(Founded(4, rules=(1, 2)), "gov_checkAction", action=action)["broken"] is None
+
+
+def judged(council: Council, action: dict[str, Any], *, ends: tuple[Ending, ...] = (), **told: PeerStatus) -> Any:
+    """Return what node-0 says of an action where its peers told it this; whoever is not named is up."""
+    names = [item.name for item in council.set.validators]
+    up = {name: PeerStatus(name, "", "", True, council.chain.height, votes=True) for name in names}
+    status = NodeStatus("", "node-0", "bank-0", "validator", council.chain.height, 0, 0, "node-1", 3, False, "")
+    peers = {**up, **{key.replace("_", "-"): value for key, value in told.items()}}
+    node: Any = SimpleNamespace(status=lambda: status, peers=lambda: list(peers.values()), endings=lambda: list(ends))
+    unused: Any = None
+    services = Services(LedgerReader(council.store, council.genesis), unused, node, lambda: council.now_ms)
+    item = METHODS["gov_checkAction"]
+    return msgspec.to_builtins(item.answer(services, msgspec.convert({"action": action}, item.params)))
+
+
+REMOVAL = {"type": "remove_validator", "name": "node-4", "fewer_faults": False}
+
+
+def test_a_change_is_shown_with_the_quorum_before_and_after_and_who_decides_on_it() -> None:
+    found = judged(Founded(5, rules=(1, 2)), REMOVAL)
+    assert [found[key]["n"] for key in ("present", "following")] == [5, 4]
+    assert [found[key]["quorum"] for key in ("present", "following")] == [4, 3]
+    assert (found["votes"]["share"], found["votes"]["votes_needed"], len(found["votes"]["voters"])) == (
+        "two_thirds",
+        4,
+        5,
+    )
+    assert (found["liveness"]["safe"], found["warnings"]) == (True, [])
+    assert [item["what"] for item in found["changes"]] == ["validator node-4"]
+
+
+def test_a_change_that_leaves_no_quorum_that_is_up_is_warned_of_with_the_reasons() -> None:
+    council = Founded(5, rules=(1, 2))
+    while council.chain.height < 20:
+        council.block()
+    gone = PeerStatus("node-1", "", "", False)
+    behind = PeerStatus("node-2", "", "", True, council.chain.height - 9, votes=True)
+    found = judged(council, REMOVAL, node_1=gone, node_2=behind)
+    assert found["liveness"]["silent"] == [
+        {"name": "node-1", "why": "not linked"},
+        {"name": "node-2", "why": "behind, at height 11"},
+    ]
+    assert (found["liveness"]["up"], found["liveness"]["safe"]) == (["node-0", "node-3"], False)
+    assert [item["code"] for item in found["warnings"]] == ["no_quorum_up"]
+    learner = PeerStatus("node-1", "", "", True, council.chain.height, votes=False)
+    near = PeerStatus("node-2", "", "", True, council.chain.height - 8, votes=True)
+    found = judged(council, REMOVAL, node_1=learner, node_2=near)
+    assert found["liveness"]["silent"] == [{"name": "node-1", "why": "it has no vote"}]
+    assert found["liveness"]["safe"]
+
+
+def test_a_node_that_a_change_waits_for_counts_as_up() -> None:
+    council = Founded(4, rules=(1, 2))
+    found = judged(council, record_to_json(council.addition()))
+    assert "node-4" in found["liveness"]["up"]
+    dead = PeerStatus("node-3", "", "", False)
+    found = judged(council, record_to_json(council.rekeying(3)), node_3=dead)
+    assert found["liveness"]["silent"] == []
+
+
+def test_what_ends_soon_of_the_next_validators_is_shown() -> None:
+    council = Founded(5, rules=(1, 2))
+    day = 86_400_000
+    ends = (
+        Ending("node_certificate", "node-1", "bank-1", council.now_ms + 5 * day, "link"),
+        Ending("root_ca", "bank-2", "bank-2", council.now_ms - 1, "chain"),
+        Ending("root_ca", "bank-5", "bank-5", council.now_ms, "chain"),
+        Ending("root_ca", "bank-3", "bank-3", council.now_ms + 30 * day, "chain"),
+    )
+    found = judged(council, REMOVAL, ends=ends)["ending"]
+    assert [(item["name"], item["level"], item["days_left"]) for item in found] == [
+        ("bank-2", "ended", -1),
+        ("node-1", "urgent", 5),
+    ]
+
+
+def test_what_ends_is_listed_page_by_page_the_first_to_end_first() -> None:
+    council, day = Founded(4, rules=(1, 2)), 86_400_000
+    ends = [Ending("root_ca", f"bank-{i}", f"bank-{i}", council.now_ms + i * 40 * day, "chain") for i in range(4)]
+    unused: Any = None
+    node: Any = SimpleNamespace(endings=lambda: ends)
+    services = Services(LedgerReader(council.store, council.genesis), unused, node, lambda: council.now_ms)
+    item, rows, cursor = METHODS["net_expiry"], [], None
+    for _ in range(3):
+        params = {"limit": 1, "within_days": 90, **({} if cursor is None else {"cursor": cursor})}
+        page = msgspec.to_builtins(item.answer(services, msgspec.convert(params, item.params)))
+        rows += page["ends"]
+        cursor = page["cursor"]
+    assert cursor is None
+    assert [(row["name"], row["level"]) for row in rows] == [("bank-0", "ended"), ("bank-1", "ok"), ("bank-2", "ok")]
+    assert page["complete"]
