@@ -30,11 +30,12 @@ from chainnode.identity import NodeKeys, load_node_keys
 from ledger.archive_store import ArchivedStore, movable_height
 from ledger.batches import parse_batch
 from ledger.chain import Chain
+from ledger.checkpoint_rows import checkpoint_rows
 from ledger.genesis import Genesis, validator_set
 from ledger.genesis_json import genesis_from_json
 from ledger.index_places import Index
 from ledger.indexes import IndexFollower
-from ledger.reader import LedgerReader, checkpoint_rows
+from ledger.reader import LedgerReader
 from ledger.receipts import make_receipt
 from ledger.store_leveldb import LevelDBStore
 from ledger.trust_policy import assemble_checkpoint

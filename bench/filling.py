@@ -27,11 +27,12 @@ from ledger.catalogue import EvidenceKind
 from ledger.certificate_bodies import Accept, Apply, Body, Evidence, Grant, Product, Review, SiteCheck, TypeTest
 from ledger.certificates import CERTIFICATE_KINDS
 from ledger.chain import Chain
+from ledger.checkpoint_rows import checkpoint_rows
 from ledger.events import Event
 from ledger.genesis_json import genesis_from_json
 from ledger.index_places import Index
 from ledger.indexes import IndexFollower
-from ledger.reader import LedgerReader, checkpoint_rows
+from ledger.reader import LedgerReader
 from ledger.receipts import assemble_checkpoint
 from ledger.store_leveldb import LevelDBStore
 from primitives.block import Block

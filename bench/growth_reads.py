@@ -17,7 +17,8 @@ from bench.filling import number_of
 from bench.measure import cpu_seconds, percentile
 from chainnode.client import NodeClient
 from ledger.payments import PAYMENT_STATEMENT, PaymentStatement
-from ledger.reader import EventView, LedgerReader
+from ledger.reader import LedgerReader
+from ledger.views import EventView
 from primitives.encoding import decoder_of
 
 GOAL_P99_MS = 10.0

@@ -31,6 +31,7 @@ from ledger.batches import build_batch, parse_batch, verify_batch
 from ledger.certificate_bodies import Product
 from ledger.certificate_records import NO_HISTORY, Certificate, State, certificate_key
 from ledger.chain import Chain
+from ledger.checkpoint_rows import checkpoint_rows
 from ledger.events import Event
 from ledger.fsck import verify_all
 from ledger.genesis import Genesis, validator_set
@@ -39,7 +40,7 @@ from ledger.index_places import Index
 from ledger.indexes import IndexFollower
 from ledger.kinds import ApplyContext, KindSpec, assemble
 from ledger.log_tiles import EMPTY_TIP, tile_rows
-from ledger.reader import LedgerReader, checkpoint_rows
+from ledger.reader import LedgerReader
 from ledger.receipts import Receipt, make_receipt, verify
 from ledger.registry import KINDS
 from ledger.state import Transaction

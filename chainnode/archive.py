@@ -16,8 +16,9 @@ from typing import Any, Final
 
 from chainnode.archive_files import UNFINISHED, ArchiveDirectory, Judge
 from ledger import rows
-from ledger.archive import Anchor, ArchiveDamaged, SegmentContent, SegmentEntry, SegmentWriter, judge_signature
+from ledger.archive import Anchor, ArchiveDamaged, SegmentContent, SegmentEntry, judge_signature
 from ledger.archive_store import archived_rows, moved_height, moving_rows
+from ledger.archive_writer import SegmentWriter
 from ledger.base import NotHere
 from ledger.reader import LedgerReader
 from ledger.store import Store

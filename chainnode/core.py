@@ -60,12 +60,13 @@ from consensus.state import Parameters, ReplicaState
 from consensus.verify import Verified, Verifier, WrongEpoch, verify, verify_committed
 from ledger.batches import BATCH_SIZE_MAX, ParsedBatch, parse_batch, verify_batch
 from ledger.chain import Chain, CommitResult
+from ledger.checkpoint_rows import checkpoint_rows
 from ledger.evidence_bodies import BatchesEvidence, EvidenceBody
 from ledger.execution import BlockRefused
 from ledger.governance_bodies import Ready
 from ledger.kinds import RuleBroken
 from ledger.pool import NumberTaken, Pool, PoolFull
-from ledger.reader import LedgerReader, checkpoint_rows
+from ledger.reader import LedgerReader
 from ledger.store import Put
 from p2p.gossip import Action, Announce, Gossip, Push, Want
 from primitives.block import CommittedBlock

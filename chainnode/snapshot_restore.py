@@ -20,8 +20,8 @@ from chainnode.home import Home
 from chainnode.identity import load_node_keys
 from chainnode.snapshot_file import LastPart, SnapshotFile, Step
 from ledger.chain import Chain
+from ledger.checkpoint_rows import checkpoint_rows
 from ledger.genesis import Genesis
-from ledger.reader import checkpoint_rows
 from ledger.store import Put
 from ledger.store_leveldb import LevelDBStore
 from ledger.trust_policy import assemble_checkpoint

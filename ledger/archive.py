@@ -4,14 +4,14 @@ A segment is: the magic; frames, each the zlib stream of consecutive bodies; one
 name them; the index; a trailer with the index's size and SHA-256. A body is read by unpacking one frame. What makes a
 segment believable is in it: every body hashes to what its block names, each block names the one before it, and the
 anchor proves the last of them in the log of a signed checkpoint. Layout: docs/formats.md, "The archive". Pure: bytes
-in, bytes out. Not here: the list of segments (`ledger.archive_manifest`), files (`chainnode.archive_files`), what is
-moved and when (`chainnode.archive`).
+in, bytes out. Not here: the list of segments (`ledger.archive_manifest`), writing one
+(`ledger.archive_writer`), files (`chainnode.archive_files`), what is moved and when (`chainnode.archive`).
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -22,7 +22,7 @@ from ledger.batch_headers import batch_statement
 from ledger.batches import BATCH_SIZE_MAX, DECODING_ERRORS, Batch
 from ledger.events import KIND_BYTES, Event
 from primitives.block import Block, BlockHeader, batches_root
-from primitives.encoding import Record, decode, decoder_of, encode
+from primitives.encoding import Record, decode, decoder_of
 from primitives.errors import ChainError, EncodingError, StorageError
 from primitives.ids import Hash, Height
 from primitives.keys import verify
@@ -30,7 +30,6 @@ from primitives.merkle import root_of
 
 MAGIC: Final = b"CNARCH1\n"
 TRAILER_BYTES: Final = 8 + 32
-ZLIB_LEVEL: Final = 6
 
 FRAME_BYTES: Final = 256 << 10
 """A frame ends with the body that reaches this size; what reading one body unpacks at least."""
@@ -112,91 +111,6 @@ class SegmentContent:
 
     index: SegmentIndex
     blocks: tuple[Block, ...]
-
-
-class SegmentWriter:
-    """Makes one segment: `add` and `finish` return the bytes to append to its file, in order."""
-
-    def __init__(self, chain_id: Hash) -> None:
-        self._chain_id = chain_id
-        self._hash = sha256()
-        self._offset = 0
-        self._begun: list[bytes] = []  # bodies of the frame that is not closed yet
-        self._begun_bytes = 0
-        self._frames: list[Frame] = []
-        self._places: list[BodyPlace] = []
-        self._blocks: list[Block] = []
-        self.body_bytes = 0
-
-    @property
-    def full(self) -> bool:
-        """Whether the segment should be finished before another block."""
-        return (
-            self.body_bytes >= SEGMENT_BYTES
-            or len(self._blocks) >= SEGMENT_BLOCKS_MAX
-            or len(self._places) >= SEGMENT_BATCHES_MAX
-        )
-
-    @property
-    def blocks(self) -> int:
-        """The number of blocks that were added."""
-        return len(self._blocks)
-
-    def add(self, block: Block, bodies: Sequence[bytes]) -> bytes:
-        """Add the next block with all of its bodies, in order."""
-        assert len(bodies) == len(block.batch_hashes), "a block is added with all of its bodies"
-        assert not self._blocks or block.header.height == self._blocks[-1].header.height + 1, "blocks are consecutive"
-        out = b"" if self._offset else self._append(MAGIC)
-        self._blocks.append(block)
-        for batch_hash, body in zip(block.batch_hashes, bodies, strict=True):
-            self._places.append(BodyPlace(batch_hash, len(self._frames), self._begun_bytes, len(body)))
-            self._begun.append(body)
-            self._begun_bytes += len(body)
-            self.body_bytes += len(body)
-            if self._begun_bytes >= FRAME_BYTES:
-                out += self._close_frame()
-        return out
-
-    def finish(self, anchor: Anchor | None) -> tuple[bytes, SegmentEntry]:
-        """Return the last bytes and the entry for the manifest."""
-        assert self._blocks, "a segment holds a block"
-        out = self._close_frame() if self._begun else b""
-        stream, blocks = self._stream(encode(self._blocks))
-        first, last = self._blocks[0].header, self._blocks[-1].header
-        index = SegmentIndex(
-            self._chain_id, first.height, last.height, tuple(self._frames), blocks, tuple(self._places), anchor
-        )
-        data = encode(index)
-        out += stream + self._append(data) + self._append(len(data).to_bytes(8, "big") + sha256(data).digest())
-        digest = self._hash.hexdigest()
-        return out, SegmentEntry(
-            name=segment_name(first.height, last.height, digest),
-            first_height=first.height,
-            last_height=last.height,
-            first_index=first.first_index,
-            end_index=last.first_index + last.event_count + 1,
-            batches=len(self._places),
-            events=sum(block.header.event_count for block in self._blocks),
-            body_bytes=self.body_bytes,
-            size=self._offset,
-            sha256=digest,
-        )
-
-    def _close_frame(self) -> bytes:
-        stream, frame = self._stream(b"".join(self._begun))
-        self._frames.append(frame)
-        self._begun, self._begun_bytes = [], 0
-        return stream
-
-    def _stream(self, raw: bytes) -> tuple[bytes, Frame]:
-        stream = zlib.compress(raw, ZLIB_LEVEL)
-        frame = Frame(self._offset, len(stream), len(raw), Hash(sha256(stream).digest()))
-        return self._append(stream), frame
-
-    def _append(self, data: bytes) -> bytes:
-        self._hash.update(data)
-        self._offset += len(data)
-        return data
 
 
 def segment_name(first_height: int, last_height: int, sha256_hex: str) -> str:

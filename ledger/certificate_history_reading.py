@@ -31,10 +31,11 @@ from ledger.certificate_records import (
 )
 from ledger.certificates import CERTIFICATE_KINDS
 from ledger.events import Event, event_id
-from ledger.reader import CheckpointView, LedgerReader
+from ledger.reader import LedgerReader
 from ledger.state import STATE_VALUE_SIZE_MAX
 from ledger.status_proofs import status_proof_at
 from ledger.tlog_proofs import TlogProof
+from ledger.views import CheckpointView
 from primitives.encoding import Record, decode, decoder_of, encode
 from primitives.errors import ProofError, StorageError
 from primitives.ids import ZERO_HASH, EventId, Height

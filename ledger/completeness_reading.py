@@ -23,10 +23,11 @@ from ledger.completeness import (
     HeadPart,
 )
 from ledger.log_tiles import TileReader
-from ledger.reader import CheckpointView, LedgerReader
+from ledger.reader import LedgerReader
 from ledger.receipts import handovers_to
 from ledger.rows import BatchLeafRow, MemberLogRow, SourceTip
 from ledger.tlog_proofs import TlogProof
+from ledger.views import CheckpointView
 from ledger.witnessed import checkpoint_for_proof
 from primitives import merkle
 from primitives.encoding import encode

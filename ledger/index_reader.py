@@ -21,8 +21,9 @@ from ledger.indexes import (
 )
 from ledger.packed_map import KEY_SIZE
 from ledger.payments import PAYMENT_STATEMENT, UETR_SIZE, PaymentStatement
-from ledger.reader import LedgerReader, Position
+from ledger.reader import LedgerReader
 from ledger.store import prefix_stop
+from ledger.views import Position
 from primitives.encoding import decoder_of
 from primitives.ids import EventId, Height
 

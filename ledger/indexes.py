@@ -51,8 +51,9 @@ from ledger.packed_map import BUILD_AGAIN, KEY_SIZE
 from ledger.packed_merging import PackedMap
 from ledger.payment_events import quick_statements
 from ledger.payments import PAYMENT_STATEMENT, PaymentStatement
-from ledger.reader import BlockView, LedgerReader
+from ledger.reader import LedgerReader
 from ledger.store import Put, Store
+from ledger.views import BlockView
 from primitives.encoding import decoder_of, encode
 from primitives.errors import StorageError
 from primitives.ids import Hash, Height

@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ledger import rows
-from ledger.reader import EventView, LedgerReader
+from ledger.reader import LedgerReader
 from ledger.rows import BatchLeafRow, MemberLogRow
+from ledger.views import EventView
 
 
 @dataclass(frozen=True, slots=True)

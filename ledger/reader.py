@@ -7,135 +7,37 @@ before the base of a store that was made from a snapshot NotHere.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 
 from ledger import rows, smt
 from ledger.base import NotHere, before_the_base, read_base
-from ledger.batch_headers import BatchHeader
 from ledger.batches import Batch
-from ledger.events import Event, event_id, event_leaf
+from ledger.checkpoint_rows import checkpoint_view
+from ledger.events import Event
 from ledger.genesis import Genesis
 from ledger.index_places import EVENTS, Index
 from ledger.log_tiles import TILE_WIDTH, TileReader, check_size
 from ledger.outcomes import APPLIED, Outcome, OutcomeProof, prove_outcome
 from ledger.packed_map import KEY_SIZE
-from ledger.smt import StateProof
-from ledger.store import Put, StagedStore, Store
+from ledger.store import StagedStore, Store
+from ledger.views import (
+    BatchEvidence,
+    BlockView,
+    CheckpointView,
+    ConsistencyView,
+    EventView,
+    InclusionView,
+    Position,
+    StateValue,
+    Tip,
+    event_view,
+)
 from primitives.block import BlockHeader, CommittedBlock
 from primitives.encoding import decoder_of
-from primitives.errors import ProofError, StorageError
-from primitives.ids import HASH_BYTES, Epoch, EventId, Hash, Height, SourceKey, TimeMs
-from primitives.notes import parse_checkpoint, parse_note
-from primitives.votes import QuorumCertificate
+from primitives.errors import StorageError
+from primitives.ids import HASH_BYTES, Epoch, Hash, Height
 
-CHECKPOINTS_KEPT = 128
 EPOCHS_CACHED = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Tip:
-    """Where the committed chain stands; `log_size` includes the block's own header leaf."""
-
-    height: Height
-    block_hash: Hash
-    log_size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Where an event stands: block, 0-based index in the block, 0-based index in the log."""
-
-    height: Height
-    index: int
-    log_index: int
-
-
-@dataclass(frozen=True, slots=True)
-class EventView:
-    """An event as it was ordered, with what became of it."""
-
-    id: EventId
-    event: Event
-    event_bytes: bytes
-    position: Position
-    time_ms: TimeMs
-    outcome: Outcome
-    source: SourceKey
-    batch_hash: Hash
-
-    @property
-    def leaf(self) -> bytes:
-        """The event's leaf in the log."""
-        return event_leaf(self.event_bytes, self.event.kind)
-
-
-@dataclass(frozen=True, slots=True)
-class BlockView:
-    """A committed block; `certificate` is None for height 0 only. `log_index` is that of the header's leaf."""
-
-    header: BlockHeader
-    hash: Hash
-    batch_hashes: tuple[Hash, ...]
-    certificate: QuorumCertificate | None
-    rejected_count: int
-
-    @property
-    def log_index(self) -> int:
-        """The log index of the header's own leaf."""
-        return self.header.first_index + self.header.event_count
-
-
-@dataclass(frozen=True, slots=True)
-class InclusionView:
-    """The proof that leaf `index` stands in the log of `size` leaves with `root`."""
-
-    index: int
-    size: int
-    root: Hash
-    leaf_hash: Hash
-    path: tuple[Hash, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ConsistencyView:
-    """The proof that the log of `new_size` leaves extends that of `old_size`."""
-
-    old_size: int
-    old_root: Hash
-    new_size: int
-    new_root: Hash
-    path: tuple[Hash, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class CheckpointView:
-    """A stable checkpoint: log size, root and the whole signed note."""
-
-    size: int
-    root: Hash
-    note: str
-
-
-@dataclass(frozen=True, slots=True)
-class StateValue:
-    """A state key's canonical value at a height (None: it is absent), proved against that block's state root."""
-
-    key: bytes
-    value: bytes | None
-    proof: StateProof
-    header: BlockHeader
-
-
-@dataclass(frozen=True, slots=True)
-class BatchEvidence:
-    """What a receipt says of an event and its batch: the event's bytes and index in it, and the ids of all events."""
-
-    header: BatchHeader
-    signature: bytes
-    event: bytes
-    index: int
-    ids: tuple[EventId, ...]
 
 
 class LedgerReader:
@@ -325,10 +227,10 @@ class LedgerReader:
         if committed is None or not 0 <= index < committed.block.header.event_count:
             return None
         execution = self._execution(height)
-        number, offset = _locate(execution.event_counts, index)
+        number, offset = execution.locate(index)
         batch_hash = committed.block.batch_hashes[number]
         batch = self._batch(batch_hash)
-        return _event_view(committed.block.header, batch_hash, batch, index, offset, dict(execution.rejected))
+        return event_view(committed.block.header, batch_hash, batch, index, offset, dict(execution.rejected))
 
     def block_events(self, height: int, start: int = 0, count: int | None = None) -> list[EventView]:
         """Return events `start` up to `start + count` of the block at `height`, in order."""
@@ -345,7 +247,7 @@ class LedgerReader:
             if offsets:
                 batch = self._batch(batch_hash)
                 found.extend(
-                    _event_view(committed.block.header, batch_hash, batch, first + offset, offset, rejected)
+                    event_view(committed.block.header, batch_hash, batch, first + offset, offset, rejected)
                     for offset in offsets
                 )
             first += length
@@ -402,11 +304,11 @@ class LedgerReader:
         committed = self.committed_block(height)
         if committed is None:
             raise StorageError("block missing", where=f"height {height}")
-        counts = self._execution(height).event_counts
-        number, offset = _locate(counts, index)
+        execution = self._execution(height)
+        number, offset = execution.locate(index)
         batch = self._batch(committed.block.batch_hashes[number])
         first = committed.block.header.first_index + index - offset
-        ids = tuple(self.log.leaf_hashes(first, first + counts[number]))
+        ids = tuple(self.log.leaf_hashes(first, first + execution.event_counts[number]))
         return BatchEvidence(batch.header, batch.signature, batch.events[offset], offset, ids)
 
     # -- the log
@@ -543,47 +445,3 @@ class LedgerReader:
         if raw is None:
             raise StorageError("batch missing", where=f"batch {batch_hash.hex()}", hint="run `chainnode fsck`")
         return rows.read_row(Batch, raw, where=f"batch {batch_hash.hex()}")
-
-
-def _locate(event_counts: tuple[int, ...], index: int) -> tuple[int, int]:
-    """Return the number of the batch that holds event `index` of a block, and its index in that batch."""
-    for number, count in enumerate(event_counts):
-        if index < count:
-            return number, index
-        index -= count
-    raise StorageError("event outside of its block", got=index)
-
-
-def _event_view(
-    header: BlockHeader, batch_hash: Hash, batch: Batch, index: int, offset: int, rejected: dict[int, Outcome]
-) -> EventView:
-    data = batch.events[offset]
-    event: Event = decoder_of(Event).decode(data)
-    position = Position(header.height, index, header.first_index + index)
-    outcome = rejected.get(index, APPLIED)
-    source = SourceKey(batch.header.source)
-    return EventView(event_id(data, event.kind), event, data, position, header.time_ms, outcome, source, batch_hash)
-
-
-def checkpoint_view(data: bytes) -> CheckpointView:
-    """Return a checkpoint's row; StorageError where the disk gave back other bytes than were written."""
-    try:
-        text = data.decode()
-        checkpoint = parse_checkpoint(parse_note(text).text)
-    except (UnicodeDecodeError, ProofError) as error:
-        raise StorageError(
-            "row of the store damaged",
-            where="checkpoint",
-            got=error,
-            hint="run `chainnode fsck`, then restore or catch up",
-        ) from None
-    return CheckpointView(checkpoint.size, checkpoint.root, text)
-
-
-def checkpoint_rows(store: Store | StagedStore, note: str) -> list[Put]:
-    """Return the rows that store a stable checkpoint (the whole note) and drop the oldest beyond CHECKPOINTS_KEPT."""
-    size = parse_checkpoint(parse_note(note).text).size
-    start, stop = rows.all_of(b"c")
-    kept = [key for key, _ in store.iterate(start, stop)]
-    excess = max(0, len(kept) + 1 - CHECKPOINTS_KEPT)
-    return [(rows.checkpoint_key(size), note.encode()), *((key, None) for key in kept[:excess])]

@@ -115,6 +115,14 @@ class ExecutionRow(Record):
     event_counts: tuple[int, ...]
     rejected: tuple[tuple[int, Outcome], ...]
 
+    def locate(self, index: int) -> tuple[int, int]:
+        """Return the number of the batch that holds event `index` of the block, and its index in that batch."""
+        for number, count in enumerate(self.event_counts):
+            if index < count:
+                return number, index
+            index -= count
+        raise StorageError("event outside of its block", got=index)
+
 
 class WaitingRow(Record):
     """A batch that is held but not ordered: its place and its size in bytes."""

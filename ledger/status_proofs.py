@@ -18,13 +18,14 @@ from ledger.certificate_records import Certificate, CertificateStatus, certifica
 from ledger.events import TIME_MS_MAX
 from ledger.handovers import HANDOVERS_MAX, Handover
 from ledger.proof_steps import EXTRA, HEADER, NEXT_HEADER, RECORD, STATE, TIME, step
-from ledger.reader import CheckpointView, LedgerReader
+from ledger.reader import LedgerReader
 from ledger.receipts import check_header, check_place, handovers_to
 from ledger.smt import StateProof, verify_state
 from ledger.state import STATE_KEY_SIZE_MAX, STATE_VALUE_SIZE_MAX
 from ledger.times import format_time
 from ledger.tlog_proofs import PROOF_SIZE_MAX, TlogProof, parse_tlog_proof
 from ledger.trust_policy import CheckedCheckpoint, parse_policy
+from ledger.views import CheckpointView
 from ledger.witnessed import checkpoint_for_proof
 from primitives.block import BlockHeader
 from primitives.encoding import Record, decode, encode

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 
 from ledger import rows
-from ledger.reader import CheckpointView, LedgerReader, checkpoint_view
+from ledger.checkpoint_rows import checkpoint_view
+from ledger.reader import LedgerReader
 from ledger.store import Put, StagedStore, Store
+from ledger.views import CheckpointView
 from primitives.notes import Note, NoteKey, parse_checkpoint, parse_note
 
 WITNESSES_MAX = 8

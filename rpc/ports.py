@@ -17,7 +17,8 @@ from typing import Protocol
 import msgspec
 
 from ledger.outcomes import Outcome
-from ledger.reader import LedgerReader, Position
+from ledger.reader import LedgerReader
+from ledger.views import Position
 from primitives.ids import EventId, Hash, Height, SourceKey, TimeMs
 
 WAIT_TIMEOUT_MS = 30_000

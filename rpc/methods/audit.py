@@ -10,8 +10,8 @@ from typing import Annotated
 import msgspec
 
 from ledger.completeness_reading import covered_height, make_completeness
-from ledger.reader import Tip
 from ledger.times import parse_time
+from ledger.views import Tip
 from ledger.witnessed import checkpoint_for_proof
 from rpc.errors import Code, invalid_params, not_found
 from rpc.methods.heights import tip_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ledger.reader import BlockView, Tip
+from ledger.views import BlockView, Tip
 from primitives.votes import QuorumCertificate
 from rpc.errors import Code, invalid_params, not_found
 from rpc.methods.heights import height_of, tip_of

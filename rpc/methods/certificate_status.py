@@ -14,9 +14,9 @@ from typing import Final
 import msgspec
 
 from ledger.certificate_records import Certificate, CertificateStatus, certificate_key, status_at
-from ledger.reader import CheckpointView, StateValue, Tip
 from ledger.status_proofs import make_status_proof, proved_until
 from ledger.times import parse_time
+from ledger.views import CheckpointView, StateValue, Tip
 from ledger.witnessed import checkpoint_for_proof
 from primitives.errors import InputError
 from rpc.errors import Code, invalid_params, not_found

@@ -20,8 +20,8 @@ from ledger.certificate_records import (
     certificate_key,
     status_at,
 )
-from ledger.reader import StateValue
 from ledger.state import STATE_VALUE_SIZE_MAX
+from ledger.views import StateValue
 from primitives.encoding import decode
 from rpc.errors import Code, invalid_params, not_found
 from rpc.methods.events import EventResult, events_at

@@ -11,8 +11,8 @@ from ledger.committed_state import CommittedState
 from ledger.event_json import body_to_json
 from ledger.member_batches import member_events
 from ledger.members import read_member
-from ledger.reader import EventView, Position
 from ledger.registry import KINDS
+from ledger.views import EventView, Position
 from primitives.ids import EventId
 from rpc.errors import Code, invalid_params, not_found
 from rpc.methods.heights import height_of, tip_of

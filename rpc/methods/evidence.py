@@ -21,9 +21,10 @@ from ledger.evidence_bodies import (
     signed_statements,
 )
 from ledger.evidence_proofs import make_evidence_proof, proof_to_json
-from ledger.reader import EventView, LedgerReader
+from ledger.reader import LedgerReader
 from ledger.registry import KINDS
 from ledger.state import STATE_VALUE_SIZE_MAX, Key
+from ledger.views import EventView
 from primitives.encoding import decode
 from primitives.errors import ProofError, StorageError
 from primitives.votes import PHASES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ledger.reader import Tip
+from ledger.views import Tip
 from rpc.errors import not_found, unavailable
 from rpc.ports import IndexReads, Services
 from rpc.types import HeightParam

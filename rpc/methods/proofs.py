@@ -6,7 +6,7 @@ Not here: the bytes of receipts (`ledger.receipts`).
 from __future__ import annotations
 
 from ledger.base import NotHere
-from ledger.reader import CheckpointView
+from ledger.views import CheckpointView
 from primitives.ids import EventId
 from rpc.errors import Code, invalid_params, not_found, unavailable
 from rpc.methods.heights import tip_of

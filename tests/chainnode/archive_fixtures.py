@@ -13,10 +13,11 @@ from pathlib import Path
 from chainnode import archive
 from chainnode.archive import Mover, size_on_disk
 from chainnode.archive_files import ArchiveDirectory, Archives
-from ledger import archive as segments
+from ledger import archive_writer as segments
 from ledger.archive_store import ArchivedStore
+from ledger.checkpoint_rows import checkpoint_rows
 from ledger.genesis import Genesis, validator_set
-from ledger.reader import LedgerReader, checkpoint_rows
+from ledger.reader import LedgerReader
 from ledger.store import MemoryStore, Put
 from ledger.store_leveldb import LevelDBStore
 from ledger.trust_policy import assemble_checkpoint

@@ -12,8 +12,9 @@ from chainnode.identity import load_node_keys
 from chainnode.localnet import Localnet
 from chainnode.snapshot_file import write_snapshot
 from ledger.chain import Chain
+from ledger.checkpoint_rows import checkpoint_rows
 from ledger.genesis import Genesis, validator_set
-from ledger.reader import LedgerReader, checkpoint_rows
+from ledger.reader import LedgerReader
 from ledger.snapshots_making import SnapshotMaking
 from ledger.store import MemoryStore
 from ledger.trust_policy import assemble_checkpoint

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from chainnode import archive
 from chainnode.archive_files import UNFINISHED, ArchiveDirectory, Archives
-from ledger import archive as segments
+from ledger import archive_writer as segments
 from ledger import rows
 from ledger.archive import ArchiveDamaged
 from ledger.archive_manifest import MANIFEST_NAME, manifest_text

@@ -24,7 +24,7 @@ from chainnode.archive_keeper import ArchiveKeeper, order_height, problem_text
 from chainnode.cli.main import run
 from chainnode.config import LedgerSection
 from chainnode.files import NotFound
-from ledger import archive as segments
+from ledger import archive_writer as segments
 from ledger import rows
 from ledger.archive import ArchiveDamaged
 from ledger.archive_manifest import MANIFEST_NAME, Manifest, manifest_text

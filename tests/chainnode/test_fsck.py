@@ -28,6 +28,7 @@ from consensus.records import Cosigned, Prepared, Reached, encode_record
 from ledger import indexes
 from ledger.batches import parse_batch
 from ledger.chain import Chain
+from ledger.checkpoint_rows import checkpoint_rows
 from ledger.event_json import body_from_json
 from ledger.events import Event
 from ledger.fsck import NoSuchStart
@@ -35,7 +36,7 @@ from ledger.genesis import Genesis, validator_set
 from ledger.index_places import EVENTS, REACHED_KEY, Index
 from ledger.indexes import INDEX_FORMAT_KEY, IndexFollower
 from ledger.packed_map import run_prefix
-from ledger.reader import LedgerReader, checkpoint_rows
+from ledger.reader import LedgerReader
 from ledger.receipts import assemble_checkpoint
 from ledger.rows import block_key, checkpoint_key, witness_key
 from ledger.store import prefix_stop

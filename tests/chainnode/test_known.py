@@ -15,9 +15,10 @@ from chainnode import known as known_module
 from chainnode.known import KnownEvents
 from ledger.batches import ParsedBatch
 from ledger.chain import Chain
-from ledger.reader import LedgerReader, Position
+from ledger.reader import LedgerReader
 from ledger.rows import tile_key
 from ledger.store import MemoryStore
+from ledger.views import Position
 from primitives.errors import StorageError
 from primitives.ids import ZERO_HASH, EventId, Hash
 from rpc.ports import SubmitStatus, Wait

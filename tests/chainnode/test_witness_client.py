@@ -17,8 +17,9 @@ from chainnode.witness import Witness, add_log, make_witness, origin_hash
 from chainnode.witness_client import Witnesses
 from chainnode.witness_protocol import ANSWER_BYTES_MAX, SIZE_TYPE, parse_add_checkpoint
 from chainnode.witness_server import WitnessServer, WitnessSettings
+from ledger.checkpoint_rows import checkpoint_rows
 from ledger.handovers import first_span
-from ledger.reader import LedgerReader, checkpoint_rows
+from ledger.reader import LedgerReader
 from ledger.receipts import make_receipt, verify
 from ledger.store import MemoryStore, Put
 from ledger.trust_policy import assemble_checkpoint, parse_policy, policy_text

@@ -36,7 +36,6 @@ from ledger.archive import (
     ArchiveDamaged,
     BodyPlace,
     SegmentEntry,
-    SegmentWriter,
     describe,
     read_index,
     segment_name,
@@ -45,12 +44,14 @@ from ledger.archive import (
 from ledger.archive_manifest import Manifest, manifest_text
 from ledger.archive_manifest import parse_manifest as parse_archive_manifest
 from ledger.archive_store import ArchivedStore, Pruned, moving_rows
+from ledger.archive_writer import SegmentWriter
 from ledger.base import NotHere
 from ledger.batches import check_event
 from ledger.certificate_history import CertificateHistory, verify_certificate_history
 from ledger.certificate_history_reading import make_certificate_history
 from ledger.certificate_records import certificate_key
 from ledger.chain import Chain
+from ledger.checkpoint_rows import checkpoint_rows
 from ledger.completeness import verify_completeness
 from ledger.completeness_reading import make_completeness
 from ledger.entry_proofs import verify_entry
@@ -65,7 +66,7 @@ from ledger.genesis_json import genesis_to_json
 from ledger.kinds import KindSpec
 from ledger.payments_json import statement_from_json
 from ledger.proof_kinds import kind_of
-from ledger.reader import LedgerReader, checkpoint_rows
+from ledger.reader import LedgerReader
 from ledger.registry import KINDS
 from ledger.rows import batch_key, finding_key, handover_key
 from ledger.snapshots import (

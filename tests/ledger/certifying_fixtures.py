@@ -8,10 +8,11 @@ from msgspec.structs import replace
 
 from ledger.catalogue import PUBLISHED_CATALOGUES
 from ledger.certificate_bodies import Body
+from ledger.checkpoint_rows import checkpoint_rows
 from ledger.genesis import Genesis, GenesisMember, GenesisSource
 from ledger.governance_bodies import Withdraw
 from ledger.handovers import spans_of
-from ledger.reader import LedgerReader, checkpoint_rows
+from ledger.reader import LedgerReader
 from ledger.trust_policy import assemble_checkpoint, policy_text
 from primitives.ids import Hash
 from primitives.keys import SigningKey

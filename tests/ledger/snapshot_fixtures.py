@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 
+from ledger.checkpoint_rows import checkpoint_rows
 from ledger.genesis import Genesis
-from ledger.reader import LedgerReader, checkpoint_rows
+from ledger.reader import LedgerReader
 from ledger.snapshots import Manifest
 from ledger.snapshots_making import SnapshotMaking
 from ledger.snapshots_restoring import Restoring

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger import archive
+from ledger import archive, archive_writer
 from ledger.archive import (
     MAGIC,
     TRAILER_BYTES,
@@ -21,7 +21,6 @@ from ledger.archive import (
     SegmentContent,
     SegmentEntry,
     SegmentIndex,
-    SegmentWriter,
     body_of,
     describe,
     read_index,
@@ -30,6 +29,7 @@ from ledger.archive import (
     verify_segment,
 )
 from ledger.archive_manifest import Manifest, manifest_text, parse_manifest
+from ledger.archive_writer import SegmentWriter
 from ledger.batches import Batch
 from ledger.reader import LedgerReader
 from ledger.store import MemoryStore
@@ -65,7 +65,7 @@ class Segment:
 @pytest.fixture(scope="module")
 def segment() -> Segment:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(archive, "FRAME_BYTES", 700)
+        patch.setattr(archive_writer, "FRAME_BYTES", 700)
         return Segment()
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from ledger import rows
 from ledger.batches import Batch
+from ledger.checkpoint_rows import checkpoint_rows
 from ledger.evidence_bodies import EVIDENCE_VOTES, SignedVote, VotesEvidence, accused_bytes
 from ledger.fsck import COUNTED, Damaged, Shadow, verify_all
 from ledger.fsck_positions import EntrySum, check_positions
@@ -13,7 +14,7 @@ from ledger.index_places import EVENTS, PACKED_KEY, Index, Reached
 from ledger.indexes import IndexFollower
 from ledger.packed_map import FENCES, all_entries, row_key, run_prefix
 from ledger.packed_merging import PackedMap
-from ledger.reader import LedgerReader, checkpoint_rows
+from ledger.reader import LedgerReader
 from ledger.store import MemoryStore
 from primitives.block import CommittedBlock
 from primitives.encoding import decode, encode

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from ledger import rows
+from ledger.checkpoint_rows import checkpoint_rows
 from ledger.fsck import Damaged, NoSuchStart, verify_all
-from ledger.reader import LedgerReader, checkpoint_rows
+from ledger.reader import LedgerReader
 from ledger.store import MemoryStore
 from primitives.notes import Checkpoint, assemble_note, sign_note
 from tests.ledger.chain_fixtures import KINDS, Ledger, key_of

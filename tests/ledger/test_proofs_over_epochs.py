@@ -7,10 +7,11 @@ import base64
 import pytest
 from msgspec.structs import replace
 
+from ledger.checkpoint_rows import checkpoint_rows
 from ledger.governance_records import proposal_key
 from ledger.handovers import first_span, make_handovers, spans_of
 from ledger.policy_epochs import MARK
-from ledger.reader import LedgerReader, checkpoint_rows
+from ledger.reader import LedgerReader
 from ledger.receipts import Receipt, make_receipt, verify
 from ledger.status_proofs import make_status_proof, verify_status
 from ledger.times import format_time

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from ledger.checkpoint_rows import CHECKPOINTS_KEPT, checkpoint_rows
 from ledger.events import event_id
 from ledger.genesis import validator_set
 from ledger.handovers import first_span
 from ledger.index_places import Index
 from ledger.indexes import IndexFollower
-from ledger.reader import CHECKPOINTS_KEPT, LedgerReader, checkpoint_rows
+from ledger.reader import LedgerReader
 from ledger.rows import checkpoint_key, state_row_key
 from ledger.smt import verify_state
 from ledger.status_proofs import StatusProof, certificate_status, make_status_proof, verify_status

@@ -7,9 +7,10 @@ import pytest
 
 from ledger.batch_headers import batch_statement
 from ledger.chain import CommitResult
+from ledger.checkpoint_rows import checkpoint_rows
 from ledger.genesis import validator_set
 from ledger.handovers import first_span
-from ledger.reader import LedgerReader, checkpoint_rows
+from ledger.reader import LedgerReader
 from ledger.receipts import Receipt, make_receipt, verify
 from ledger.store import MemoryStore
 from ledger.tlog_proofs import parse_tlog_proof

@@ -15,6 +15,7 @@ import pytest
 from ledger.batches import build_batch, check_event, parse_batch, verify_batch
 from ledger.catalogue import PUBLISHED_CATALOGUES
 from ledger.chain import Chain
+from ledger.checkpoint_rows import checkpoint_rows
 from ledger.events import Event
 from ledger.genesis import Genesis, GenesisMember, GenesisSource, GenesisValidator, validator_set
 from ledger.index_places import Index
@@ -23,7 +24,7 @@ from ledger.indexes import IndexFollower
 from ledger.members import Role
 from ledger.payments import PAYMENT_STATEMENT, Channel, PaymentStatement, Side, Status
 from ledger.policy import Policy
-from ledger.reader import LedgerReader, checkpoint_rows
+from ledger.reader import LedgerReader
 from ledger.store import MemoryStore
 from ledger.trust_policy import assemble_checkpoint
 from primitives.encoding import encode

@@ -7,8 +7,9 @@ from functools import cache
 
 from ledger.certificate_bodies import Restore, Suspend
 from ledger.certificate_records import certificate_key
+from ledger.checkpoint_rows import checkpoint_rows
 from ledger.handovers import first_span
-from ledger.reader import LedgerReader, checkpoint_rows
+from ledger.reader import LedgerReader
 from ledger.receipts import make_receipt
 from ledger.status_proofs import make_status_proof
 from ledger.store import MemoryStore
