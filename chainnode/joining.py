@@ -158,7 +158,7 @@ def rotate_source(home: Home, member: str) -> Path:
     home.make_data()
     with home.lock():
         chain_id = read_genesis(home.genesis).chain_id
-        retired = _retired_directory(home)
+        retired = retired_directory(home)
         for path in (home.source_key, home.outbox):
             if path.exists():
                 path.rename(retired / path.name)
@@ -168,7 +168,8 @@ def rotate_source(home: Home, member: str) -> Path:
     return retired
 
 
-def _retired_directory(home: Home) -> Path:
+def retired_directory(home: Home) -> Path:
+    """Make a directory in a home for keys that are used no more, and return it."""
     number = 1
     while (retired := home.keys / f"retired-{number}").exists():
         number += 1
@@ -191,7 +192,7 @@ def renew_keys(home: Home, member: str) -> Path:
     home.make_data()
     with home.lock():
         chain_id = read_genesis(home.genesis).chain_id
-        retired = _retired_directory(home)
+        retired = retired_directory(home)
         for use in USES:
             path = home.keys / f"{use}.key"
             if path.exists():

@@ -61,6 +61,8 @@ from rpc.server import RpcServer
 
 TICK_S: Final = 0.02
 FORECAST_S: Final = 600.0
+RENEW_S: Final = 2.0
+"""How often a node looks whether its TLS certificate was replaced."""
 ROWS_HELD_S: Final = 0.05
 INDEX_BLOCKS_A_STEP: Final = 8
 INDEX_GATHER_S: Final = 0.03
@@ -202,6 +204,7 @@ class Node:
                     tasks.create_task(self._index_forever(), name="index"),
                     tasks.create_task(self.gateway.fill_known(self._index_io), name="known"),
                     tasks.create_task(self._forecast_forever(), name="forecast"),
+                    tasks.create_task(self._renew_forever(), name="renew"),
                     tasks.create_task(self.archive.run(), name="archive"),
                     tasks.create_task(self.witnesses.run(), name="witnesses"),
                 ]
@@ -372,6 +375,29 @@ class Node:
             except Pruned as error:  # an index that is built anew reads all bodies; a validator votes without it
                 log.error("index_waits_for_the_archive", error=str(error))
                 loop.call_later(ARCHIVE_RETRY_S, self._unindexed.set)  # it may be put back while no block is committed
+
+    async def _renew_forever(self) -> None:
+        """Take over a TLS certificate that was put in the place of the present one, without a restart."""
+        seen = self._tls_stamp()
+        while True:
+            await asyncio.sleep(RENEW_S)
+            stamp = self._tls_stamp()
+            if stamp == seen or stamp is None:
+                continue
+            links = self._links_now()
+            try:
+                self.network.set_members(links.member_cas, links.peers)
+            except ChainError as error:  # the key or the certificate may be a moment later
+                log.error("certificate_not_taken_over", error=str(error))
+                continue
+            self.links, seen = links, stamp
+            log.info("certificate_taken_over")
+
+    def _tls_stamp(self) -> tuple[int, int] | None:
+        try:
+            return self.home.tls_key.stat().st_mtime_ns, self.home.tls_certificate.stat().st_mtime_ns
+        except OSError:
+            return None
 
     async def _forecast_forever(self) -> None:
         """Count now and then which certificates of products end soon."""

@@ -8,6 +8,7 @@ import click
 
 from chainnode.cli.main import Group
 from chainnode.cli.output import records, say, show
+from chainnode.cli.rotation import COMMANDS
 from chainnode.cli.submit import member_of_settings, open_door, send_all, timeout_option, wait_option
 
 USES = ("source", "officer", "vote", "cosign", "log")
@@ -134,3 +135,7 @@ def show_keys(files: tuple[Path, ...]) -> None:
         for path, key in found
     ]
     show_rows(rows, columns=("use", "member", "role", "public", "file"), wrap="keys")
+
+
+for command in COMMANDS:
+    keys.add_command(command)

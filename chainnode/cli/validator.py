@@ -122,13 +122,19 @@ def entry(address: str | None) -> None:
 @validator.command("renew-keys")
 def renew_keys() -> None:
     """Put the keys of the stopped node of --home away and make new ones, with an empty write-ahead log."""
+    from chainnode.files import write_file
+    from chainnode.joining import entry_path, validator_entry
     from chainnode.joining import renew_keys as renew
 
     home = settings().require_home()
     home.check()
-    retired = renew(home, settings().load_config(home).config.node.member)
-    say(f"the used keys lie in {retired}; start the node, then propose its entry with `validator propose rekey`")
-    show({"home": str(home.root), "retired": str(retired)})
+    node = settings().load_config(home).config.node
+    retired = renew(home, node.member)
+    path = entry_path(home)  # with no address: the one that the chain has stays
+    made = validator_entry(home, name=node.name, member=node.member, address="")
+    write_file(path, json.dumps(made, indent=2).encode() + b"\n")
+    say(f"the used keys lie in {retired}; start the node, then have `validator propose rekey {path}` approved")
+    show({"home": str(home.root), "retired": str(retired), "file": str(path)})
 
 
 # --- proposing

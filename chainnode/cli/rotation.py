@@ -1,0 +1,115 @@
+"""`chainnode keys renew-tls`, `rotate-ca`, `ca-entry` and `rotate-officer`: what ends or was lost, replaced.
+
+Keys of a validator: `chainnode validator renew-keys`. A source's: `chainnode keys rotate`.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chainnode.cli.context import hash_of, settings
+from chainnode.cli.output import say, show
+from chainnode.cli.validator import propose_action, proposing
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@click.command("renew-tls")
+@click.option(
+    "--ca", type=click.Path(path_type=Path), metavar="HOME", help="Take the member's CA from this home first."
+)
+def renew_tls(ca: Path | None) -> None:
+    """Give the node of --home a new TLS certificate, by its member's CA; a running node shows it within seconds.
+
+    Where a new root CA waits (`keys rotate-ca`) and is approved, it takes the present one's place first.
+    """
+    from chainnode.founding import host_of
+    from chainnode.home import Home
+    from chainnode.joining import take_ca
+    from chainnode.rotation import promote_ca, waits_for_ca
+    from chainnode.rotation import renew_tls as renew
+    from ledger.times import format_time
+
+    home = settings().require_home()
+    home.check()
+    config = settings().load_config(home).config
+    if ca is not None:
+        take_ca(home, Home(ca).ca_certificate, Home(ca).ca_key)
+    if waits_for_ca(home):
+        rows = {row["id"]: row for row in settings().client().members()}
+        taken = promote_ca(home, rows.get(config.node.member, {}).get("ca_certificate", ""))
+        say("the new root CA is in force" if taken else "the new root CA is not approved yet: the present one issues")
+    hosts = [host_of(config.p2p.listen)]
+    ends_ms = renew(home, name=config.node.name, member=config.node.member, hosts=hosts, now_ms=_now_ms())
+    say("a running node shows it within seconds, on links that are made from then on")
+    show({"certificate": str(home.tls_certificate), "ends": format_time(ends_ms)})
+
+
+@click.command("rotate-ca")
+def rotate_ca() -> None:
+    """Make a new root CA for the member of --home, and config/ca.json for `member propose ca`; nothing changes yet."""
+    from chainnode.rotation import rotate_ca as rotate
+
+    home = settings().require_home()
+    home.check()
+    member = settings().load_config(home).config.node.member
+    path = rotate(home, member, _now_ms())
+    say(f"propose it: `chainnode member propose ca {path}`; once approved, `chainnode keys renew-tls` on every node")
+    show({"file": str(path), "member": member})
+
+
+@click.command("ca-entry")
+def ca_entry() -> None:
+    """Write config/ca.json of the CA that --home has, for a home that was made anew after all was lost."""
+    from chainnode.rotation import write_ca_entry
+
+    home = settings().require_home()
+    home.check()
+    member = settings().load_config(home).config.node.member
+    path = write_ca_entry(home, member, home.ca_certificate)
+    say(f"another member proposes it: `chainnode member propose ca {path} --drop-old`")
+    show({"file": str(path), "member": member})
+
+
+@click.command("rotate-officer")
+@click.argument("old")
+@click.argument("new", type=click.Path(path_type=Path))
+@click.option("--member", "member_id", help="Whose officer it is. [default: that of the key, or of --home]")
+@proposing
+def rotate_officer(old: str, new: Path, member_id: str | None, **options: Any) -> int:
+    """Propose the key in NEW, made where it is missing, in the place of the officer's key OLD (hex); roles stay."""
+    from chainnode.cli.submit import member_of_settings
+    from chainnode.identity import new_key, read_key, write_key
+    from primitives.errors import UsageError
+
+    replaced = hash_of(old, "a public key")
+    rows = {row["id"]: row for row in settings().client().members()}
+    member = member_id or next(
+        (name for name, row in rows.items() if any(item["key"] == replaced for item in row["officers"])),
+        member_of_settings(),
+    )
+    officers = {item["key"]: item["role"] for item in rows.get(member, {}).get("officers", ())}
+    if replaced not in officers:
+        raise UsageError("no officer has this key", where=f"member {member}", got=replaced[:16])
+    if not new.exists() and not options["dry_run"]:
+        write_key(new, new_key("officer", member=member, role=officers[replaced]))
+        say(f"key written to {new}: keep it away from the node")
+    if not new.exists():
+        raise UsageError("no such key file", where=str(new), hint="without --dry-run it is made")
+    fresh = read_key(new, "officer").public
+    kept = [{"key": key, "role": role} for key, role in officers.items() if key != replaced]
+    action = {
+        "type": "set_officers",
+        "member": member,
+        "officers": [*kept, {"key": fresh, "role": officers[replaced]}],
+    }
+    return propose_action(action, **options)
+
+
+COMMANDS = (renew_tls, rotate_ca, ca_entry, rotate_officer)
