@@ -20,7 +20,6 @@ from chainnode.archive_files import open_archives
 from chainnode.archive_keeper import ArchiveKeeper
 from chainnode.config import NodeConfig, split_address
 from chainnode.core import FREE_KINDS, WIRE_KINDS, NodeCore, Notice, Outgoing, RivalsFound, Turn
-from chainnode.expiry import ending_products
 from chainnode.founding import read_genesis
 from chainnode.gateway import NodeGateway
 from chainnode.home import Home
@@ -33,6 +32,7 @@ from chainnode.node_settings import network_config, parameters, rpc_settings
 from chainnode.opening import lost_blocks, must_follow, reached_record, told
 from chainnode.own_keys import KeyFault, key_faults
 from chainnode.readiness import Readiness
+from chainnode.renewal import count_ending_products, follow_certificate
 from chainnode.snapshot_restore import check_finished
 from chainnode.snapshot_service import SnapshotService
 from chainnode.source_outbox import SourceOutbox, missing_outbox
@@ -60,9 +60,6 @@ from rpc.ports import Services
 from rpc.server import RpcServer
 
 TICK_S: Final = 0.02
-FORECAST_S: Final = 600.0
-RENEW_S: Final = 2.0
-"""How often a node looks whether its TLS certificate was replaced."""
 ROWS_HELD_S: Final = 0.05
 INDEX_BLOCKS_A_STEP: Final = 8
 INDEX_GATHER_S: Final = 0.03
@@ -190,7 +187,7 @@ class Node:
             loop.add_signal_handler(number, self.stop)
         self._restore()
         self._dirty.set()
-        servers = self._servers()
+        servers, ending = self._servers(), self.metrics.products_ending.set
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.network.run(), name="p2p")
@@ -203,8 +200,8 @@ class Node:
                     tasks.create_task(self.gateway.run(), name="gateway"),
                     tasks.create_task(self._index_forever(), name="index"),
                     tasks.create_task(self.gateway.fill_known(self._index_io), name="known"),
-                    tasks.create_task(self._forecast_forever(), name="forecast"),
-                    tasks.create_task(self._renew_forever(), name="renew"),
+                    tasks.create_task(follow_certificate(self.home, self._take_links), name="certificate"),
+                    tasks.create_task(count_ending_products(self._index_io, self.reader.store, ending), name="ends"),
                     tasks.create_task(self.archive.run(), name="archive"),
                     tasks.create_task(self.witnesses.run(), name="witnesses"),
                 ]
@@ -376,37 +373,6 @@ class Node:
                 log.error("index_waits_for_the_archive", error=str(error))
                 loop.call_later(ARCHIVE_RETRY_S, self._unindexed.set)  # it may be put back while no block is committed
 
-    async def _renew_forever(self) -> None:
-        """Take over a TLS certificate that was put in the place of the present one, without a restart."""
-        seen = self._tls_stamp()
-        while True:
-            await asyncio.sleep(RENEW_S)
-            stamp = self._tls_stamp()
-            if stamp == seen or stamp is None:
-                continue
-            links = self._links_now()
-            try:
-                self.network.set_members(links.member_cas, links.peers)
-            except ChainError as error:  # the key or the certificate may be a moment later
-                log.error("certificate_not_taken_over", error=str(error))
-                continue
-            self.links, seen = links, stamp
-            log.info("certificate_taken_over")
-
-    def _tls_stamp(self) -> tuple[int, int] | None:
-        try:
-            return self.home.tls_key.stat().st_mtime_ns, self.home.tls_certificate.stat().st_mtime_ns
-        except OSError:
-            return None
-
-    async def _forecast_forever(self) -> None:
-        """Count now and then which certificates of products end soon."""
-        loop = asyncio.get_running_loop()
-        while True:
-            count = await loop.run_in_executor(self._index_io, ending_products, self.reader.store, wall_clock_ms())
-            self.metrics.products_ending.set(count)
-            await asyncio.sleep(FORECAST_S)
-
     def _rows_due(self, now: float) -> bool:
         """Say whether rows that were held back must be written now: somebody waits for it, or they waited enough."""
         if not self._held_rows:
@@ -506,14 +472,19 @@ class Node:
             return
         self._linked_for = terms
         self._tell_keys()
-        links = self._links_now()
         try:
-            self.network.set_members(links.member_cas, links.peers)
+            links = self._take_links()
         except ChainError as error:
             log.error("links_not_taken_over", epoch=terms[0], error=str(error))
             return
-        self.links = links
         log.info("links", epoch=terms[0], peers=sorted(peer.name for peer in links.peers))
+
+    def _take_links(self) -> Links:
+        """Take over what the chain says of links, and this node's own certificate as it lies there."""
+        links = self._links_now()
+        self.network.set_members(links.member_cas, links.peers)
+        self.links = links
+        return links
 
     def _count(self, result: CommitResult) -> None:
         rejected = len(result.rejected)

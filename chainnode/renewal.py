@@ -1,0 +1,56 @@
+"""What a node looks after now and then: a TLS certificate that was replaced, and how many products' certificates end.
+
+Here: two tasks that the node owns. Not here: making certificates (`chainnode.rotation`), ends (`chainnode.expiry`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Final
+
+import structlog
+
+from chainnode.expiry import ending_products
+from chainnode.home import Home
+from ledger.store import StagedStore, Store
+from primitives.errors import ChainError
+
+log = structlog.get_logger()
+RENEW_S: Final = 2.0
+"""How often a node looks whether its TLS certificate was replaced."""
+FORECAST_S: Final = 600.0
+
+
+async def follow_certificate(home: Home, take: Callable[[], object]) -> None:
+    """Have a TLS certificate that was put in the place of the present one taken over, without a restart."""
+    seen = _stamp(home)
+    while True:
+        await asyncio.sleep(RENEW_S)
+        stamp = _stamp(home)
+        if stamp == seen or stamp is None:
+            continue
+        try:
+            take()
+        except ChainError as error:  # the key or the certificate may be a moment later
+            log.error("certificate_not_taken_over", error=str(error))
+            continue
+        seen = stamp
+        log.info("certificate_taken_over")
+
+
+def _stamp(home: Home) -> tuple[int, int] | None:
+    try:
+        return home.tls_key.stat().st_mtime_ns, home.tls_certificate.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+async def count_ending_products(executor: Executor, store: Store | StagedStore, tell: Callable[[float], None]) -> None:
+    """Tell now and then how many certificates of products end soon, counted by a thread."""
+    loop = asyncio.get_running_loop()
+    while True:
+        tell(await loop.run_in_executor(executor, ending_products, store, time.time_ns() // 1_000_000))
+        await asyncio.sleep(FORECAST_S)
