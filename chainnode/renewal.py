@@ -18,7 +18,7 @@ from chainnode.home import Home
 from ledger.store import StagedStore, Store
 from primitives.errors import ChainError
 
-log = structlog.get_logger()
+log = structlog.get_logger("certificates")
 RENEW_S: Final = 2.0
 """How often a node looks whether its TLS certificate was replaced."""
 FORECAST_S: Final = 600.0
