@@ -96,8 +96,6 @@ def on_a_network(options: argparse.Namespace, scratch: Path, say: Say) -> Figure
     """Return the figures of what needs nodes, all of it on one network; the floors follow when its nodes are gone."""
     figures: Figures = {}
     only = set(options.only)
-    if "rpc-batch" in only:
-        only.add("batches")  # what the gateway's own work is compared with
     with network(options.nodes) as net:
         net.over_websocket = options.ws
         bench = Bench(net, options.runs, options.seconds, say)
@@ -110,8 +108,8 @@ def on_a_network(options: argparse.Namespace, scratch: Path, say: Say) -> Figure
         for name in CLOSED:
             if name in only:
                 figures[name] = figures_of(bench.saturate(bench.closed(name))) | kept(bench, name, scratch)
-    if "rpc-batch" in figures:
-        figures["rpc-batch"]["gateway_extra_us_per_event"] = gateway_extra_us(figures, options.nodes)
+        if "rpc-batch" in only:
+            figures["rpc-batch"] |= bench.gateways_own()
     for name in FLOORS:
         if name in figures:
             say(f"{name}: the floor on the same bytes")
@@ -126,12 +124,6 @@ def kept(bench: Bench, name: str, scratch: Path) -> Figures:
     written = bench.written.pop(name)
     write_frames(scratch / name, written)
     return {"payload_bytes_per_event": round(len(written[0]) / (BATCH_EVENTS if name == "batches" else 1))}
-
-
-def gateway_extra_us(figures: Figures, nodes: int) -> float:
-    """Return what an event costs its gateway more than in a signed batch: it passes one gateway and all validators."""
-    single, signed = (figures[name]["cpu_us_per_event_per_validator"] for name in ("rpc-batch", "batches"))
-    return round((single - signed) * nodes, 2)
 
 
 def floor(path: Path, node: Figures) -> Figures:

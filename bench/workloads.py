@@ -28,6 +28,9 @@ RPC_BATCH_CLIENTS = 16
 OPEN_RATE = 1_000
 OPEN_CLIENTS = 256
 IDLE_EVENTS = 60
+GATEWAY_PAIRS = 7
+GATEWAY_REQUESTS = 64
+COMPARED = ("batches", "rpc-batch")
 IDLE_PAUSE_MS = 40
 
 Figures = dict[str, Any]  # Any: JSON
@@ -128,6 +131,27 @@ class Bench:
                 count = max(closed.warm_up // 3, round(run.events_per_second * self.seconds / closed.events_a_request))
         return runs
 
+    def gateways_own(self, pairs: int = GATEWAY_PAIRS) -> Figures:
+        """Return what an event of a call of 1,000 costs its gateway more than in a signed batch, by runs in turn.
+
+        The index merges its runs in waves, which cost more than what is sought: of runs that follow each other, each
+        wave falls into one or the other, so the median of the differences has none of them.
+        """
+        nodes, kept = len(self.net.load().nodes), self.written
+        self.written = {"batches": []}  # the floor has no part in these
+        found: dict[str, list[float]] = {"cpu": [], "loop": []}
+        for _ in range(pairs):
+            signed, called = (drive(self.net, self.closed(name).build(GATEWAY_REQUESTS)) for name in COMPARED)
+            found["cpu"].append((called.cpu_us - signed.cpu_us) * nodes)
+            found["loop"].append((loop_us(called) - loop_us(signed)) * nodes)
+        self.written = kept
+        self.say(f"the gateway's own work: {', '.join(f'{value:.1f}' for value in found['cpu'])} µs an event")
+        return {
+            "gateway_extra_us_per_event": round(median(found["cpu"]), 2),
+            "gateway_extra_us_all": [round(value, 2) for value in found["cpu"]],
+            "gateway_extra_loop_us_per_event": round(median(found["loop"]), 2),
+        }
+
     def open(self, name: str) -> Figures:
         """Return the figures of an open loop: lone events, signed or not, at a fixed rate for some seconds."""
         runs = []
@@ -165,6 +189,11 @@ class Bench:
             "latency_ms": latency_ms(run.answer["latencies"]),
             "phases_ms": phases_of([run]),
         }
+
+
+def loop_us(run: Run) -> float:
+    """Return CPU microseconds of the loop's thread per event and validator."""
+    return run.mean("loop_cpu_s") / run.events * 1e6
 
 
 def named(number: int) -> str:

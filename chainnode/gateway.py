@@ -93,6 +93,7 @@ class NodeGateway:
         self._gathering = Gathering()
         self._parsing = asyncio.Lock()
         self._work = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._phases = Phases(metrics)
         self._queued: float | None = None  # since when events wait to be signed
         self._fault: ChainError | None = None
@@ -115,7 +116,7 @@ class NodeGateway:
             await asyncio.sleep(0)
             self._check_door()  # others came meanwhile
             self.check_room(len(events))
-        waiter = Waiter(wait, asyncio.get_running_loop().create_future())
+        waiter = Waiter(wait, self._running_loop().create_future())
         ids, refused = self._take(filled, items, read, waiter)
         await self._wait(waiter, timeout_ms)
         return self._results(ids, waiter, refused)
@@ -165,7 +166,7 @@ class NodeGateway:
         self._pending.accept_synced(chain.ticket, parsed.ids)
         if wait is Wait.ACCEPTED:
             self._wake()
-        waiter = Waiter(wait, asyncio.get_running_loop().create_future())
+        waiter = Waiter(wait, self._running_loop().create_future())
         self._pending.join(parsed.ids, waiter)
         await self._wait(waiter, timeout_ms)
         return self._results(parsed.ids, waiter, {})
@@ -414,10 +415,16 @@ class NodeGateway:
         ahead_ms = chain.policy_after(chain.tip_hash).event_expiry_ahead_ms_max
         return int(self._now_ms()) + max(ahead_ms - EXPIRY_MARGIN_MS, ahead_ms // 2)
 
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop that the gateway lives on; to ask for it is a system call each time in Python 3.11."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop
+
     async def _wait(self, waiter: Waiter, timeout_ms: int) -> None:
         if waiter.count <= 0:
             return
-        timer = asyncio.get_running_loop().call_later(timeout_ms / 1_000, waiter.end)
+        timer = self._running_loop().call_later(timeout_ms / 1_000, waiter.end)
         try:
             await waiter.done
         finally:
@@ -473,7 +480,7 @@ class NodeGateway:
                 parsed = parse_batch(batch)
                 verify_batch(parsed)
             finally:
-                asyncio.get_running_loop().call_soon(self._parsing.release)
+                self._running_loop().call_soon(self._parsing.release)
         return parsed
 
     # --- batches

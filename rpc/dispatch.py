@@ -67,6 +67,38 @@ class Answer:
     refused: str = ""
 
 
+class Deadline:
+    """Cancels the task that made it after some seconds, as `asyncio.timeout` does, which asks for the running loop
+    three times: each of these is a system call in Python 3.11."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        task = asyncio.current_task(loop)
+        assert task is not None, "called in a task"
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._is_over = False
+        self._timer = loop.call_later(seconds, self._cancel)
+
+    def is_the_cause(self) -> bool:
+        """Say whether a cancellation is this one alone; the task then counts as not cancelled."""
+        return self._take_back() and self._task.cancelling() <= self._cancelling
+
+    def end(self) -> None:
+        """Cancel nothing any more."""
+        self._timer.cancel()
+        self._take_back()
+
+    def _take_back(self) -> bool:
+        was_over, self._is_over = self._is_over, False
+        if was_over:
+            self._task.uncancel()
+        return was_over
+
+    def _cancel(self) -> None:
+        self._is_over = True
+        self._task.cancel()
+
+
 class Dispatcher:
     """Answers requests out of a table of methods and the services that they use."""
 
@@ -77,6 +109,7 @@ class Dispatcher:
         self._services = services
         self._observer = observer
         self._threads = asyncio.Semaphore(READ_THREADS_MAX)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._quick = {f'"{name}"'.encode(): item.quick for name, item in methods.items() if item.quick is not None}
 
     def parse(self, body: bytes) -> Request:
@@ -193,16 +226,22 @@ class Dispatcher:
     async def _run(self, method: AnyMethod, params: msgspec.Struct) -> object:
         waits = method.work is Work.WAITING
         limit_s = self._services.wait_timeout_ms / 1_000 + WAIT_GRACE_S if waits else READ_TIMEOUT_S
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        deadline = Deadline(self._loop, limit_s)
         try:
-            async with asyncio.timeout(limit_s):
-                if not waits:
-                    return await self._settled(method, params)
-                result: Any = method.answer(self._services, params)  # Any: the table forgot the method's result
-                return await result if isawaitable(result) else result
-        except TimeoutError:
+            if not waits:
+                return await self._settled(method, params)
+            result: Any = method.answer(self._services, params)  # Any: the table forgot the method's result
+            return await result if isawaitable(result) else result
+        except asyncio.CancelledError:
+            if not deadline.is_the_cause():
+                raise
             raise unavailable(
                 "timed_out", f"no answer within {limit_s:g} s", hint="ask for the status before sending again"
             ) from None
+        finally:
+            deadline.end()
 
     async def _settled(self, method: AnyMethod, params: msgspec.Struct) -> object:
         """Return what a method answers in a thread; one that has not settled is asked again while it may wait."""

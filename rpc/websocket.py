@@ -154,6 +154,7 @@ class Conversation:
         self._transport = transport
         self._caller = caller
         self._remote = remote
+        self._loop = asyncio.get_running_loop()
         self._trace_prefix, self._asked = caller.trace_id[:24], secrets.randbelow(1 << 31)
         self._under_way = 0
         self._held_bytes = 0  # of the messages that are being answered
@@ -209,7 +210,7 @@ class Conversation:
         if not self._sending:
             return
         if not self._out:
-            asyncio.get_running_loop().call_soon(self._flush)
+            self._loop.call_soon(self._flush)
         self._out += (text_frame_head(len(text)), text)
 
     # --- requests
@@ -218,7 +219,7 @@ class Conversation:
         """Return when this connection may bring another request."""
         limits = self._shared.limits
         while self._under_way >= limits.websocket_requests_max or self._held_bytes > limits.body_bytes_max:
-            self._room = asyncio.get_running_loop().create_future()
+            self._room = self._loop.create_future()
             await self._room
         if self._transport.get_write_buffer_size() > UNREAD_BYTES_PAUSE:
             await drain()
@@ -236,7 +237,7 @@ class Conversation:
             return
         self._under_way += 1
         self._held_bytes += len(body)
-        task = asyncio.get_running_loop().create_task(self._answer(body, caller))
+        task = self._loop.create_task(self._answer(body, caller))
         self._shared.tasks.add(task)
         task.add_done_callback(partial(self._done, len(body)))
 
@@ -302,7 +303,7 @@ class Conversation:
 
     def _watch(self, taken: int) -> None:
         """See to it that the other side goes on reading: it has taken so many bytes up to now."""
-        self._slow_timer = asyncio.get_running_loop().call_later(SLOW_READER_S, self._check_reader, taken)
+        self._slow_timer = self._loop.call_later(SLOW_READER_S, self._check_reader, taken)
 
     def _check_reader(self, taken_before: int) -> None:
         self._slow_timer = None

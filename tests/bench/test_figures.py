@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from bench.__main__ import gateway_extra_us, parse
+from bench import workloads
+from bench.__main__ import parse
 from bench.measure import Snapshot
 from bench.network import Run
 from bench.plot import Drawing, write_plots
 from bench.report import aligned, figure, loads, report
-from bench.workloads import figures_of
+from bench.workloads import Bench, Closed, figures_of
 
 MACHINE = {"cpu": "a", "cores": 2, "memory_gib": 4, "kernel": "6", "python": "3.11", "load_average": 0.1}
 PHASES = {"received": {0.001: 10.0, 0.1: 10.0}, "ordered": {0.01: 5.0, 0.1: 10.0}, "committed": {0.1: 10.0}}
@@ -82,9 +84,16 @@ def test_the_object_holds_what_scripts_read() -> None:
     assert figures["latency_ms"].keys() == {"p50", "p95", "p99"}
 
 
-def test_the_gateways_own_work_is_told_of_one_node_and_not_of_the_mean() -> None:
-    cpu = "cpu_us_per_event_per_validator"
-    assert gateway_extra_us({"rpc-batch": {cpu: 24.0}, "batches": {cpu: 20.0}}, 4) == 16.0
+def test_the_gateways_own_work_is_told_of_one_node_and_is_the_median_of_runs_in_turn(monkeypatch) -> None:
+    costs = iter([20.0, 24.0, 20.0, 90.0, 21.0, 24.0])  # batches and calls in turn; one run has a wave of the index
+    found_nodes = SimpleNamespace(nodes=[None] * 4)
+    net = SimpleNamespace(sources=list, groups=list, load=lambda: found_nodes)
+    monkeypatch.setattr(workloads, "drive", lambda net, lanes: _run(1.0, next(costs) / 1_000))
+    bench = Bench(net, 1, 1.0, lambda _: None)
+    monkeypatch.setattr(Bench, "closed", lambda self, name: Closed(name, lambda count: [], 1_000, 48))
+    found = bench.gateways_own(3)
+    assert found["gateway_extra_us_per_event"] == 16.0
+    assert bench.written == {"batches": [], "lone": []}, "the floor takes none of it"
 
 
 def test_the_report_names_every_workload_and_its_figures() -> None:
