@@ -37,6 +37,7 @@ from rpc.errors import Code, RpcError
 from rpc.methods.catalogue import METHODS
 from rpc.ports import (
     Check,
+    Ending,
     NewEvent,
     NodeStatus,
     PeerStatus,
@@ -312,6 +313,9 @@ class MemoryNode:
 
     def version(self) -> Version:
         return Version("0.1.0", 1, "chainnode-ledger/1", "3.11")
+
+    def endings(self) -> list[Ending]:
+        return [Ending("tls_certificate", "bank-a", "bank-a", self.now + 90 * 86_400_000, "keys/tls.crt")]
 
 
 class MemoryGateway:
