@@ -18,6 +18,7 @@ from ledger.rows import BatchLeafRow, MemberLogRow, SourceTip
 from ledger.store import Put, StagedStore, Store
 from primitives import merkle
 from primitives.encoding import Record, encode
+from primitives.errors import StorageError
 from primitives.hashing import leaf_hash
 from primitives.ids import ZERO_HASH, Hash, Height
 
@@ -101,12 +102,17 @@ def _member_log(member: str, tip: LogTip, sources: Iterable[SourceTip]) -> Membe
 
 
 def load_batch_logs(store: Store | StagedStore) -> BatchLogs:
-    """Return the logs as they stand in the store."""
+    """Return the logs as they stand in the store. Raises StorageError where a row is none."""
     members: dict[str, MemberLog] = {}
     standings: dict[bytes, tuple[str, SourceTip]] = {}
     start, stop = rows.all_of(b"M")
     for key, data in store.iterate(start, stop):
-        member = key[1:].decode()
+        try:
+            member = key[1:].decode()
+        except UnicodeDecodeError as error:
+            raise StorageError(
+                "key of a batch log names no member", where=f"row {key.hex()}", got=error, hint="run `chainnode fsck`"
+            ) from None
         row = rows.read_row(MemberLogRow, data, where=f"batch log of {member}")
         tip = TileReader(store, member.encode()).tip(row.size)
         members[member] = _member_log(member, tip, row.sources)

@@ -445,3 +445,12 @@ def test_the_versioned_state_grows_with_changes_and_not_with_blocks() -> None:
     assert nodes() == began
     ledger.extend(bank.sets(key="value"))
     assert began < nodes() < began + 40
+
+
+def test_a_batch_log_whose_key_names_no_member_is_said_to_be_damaged(ledger: Ledger) -> None:
+    """Fuzzing found it: a key that is no text ended the start with a stack trace."""
+    ledger.extend(ledger.banks["bank-a"].notes(1))
+    key, row = next(ledger.store.iterate(*all_of(b"M")))
+    ledger.store.write([(key[:3] + b"\x90" + key[4:], row)], sync=True)
+    with pytest.raises(StorageError, match="key of a batch log names no member"):
+        ledger.reopen()
