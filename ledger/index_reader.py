@@ -23,11 +23,13 @@ from ledger.packed_map import KEY_SIZE
 from ledger.payments import PAYMENT_STATEMENT, UETR_SIZE, PaymentStatement
 from ledger.reader import LedgerReader
 from ledger.store import prefix_stop
-from ledger.views import Position
+from ledger.views import EventView, Position
 from primitives.encoding import decoder_of
 from primitives.ids import EventId, Height
 
 HEIGHT_SIZE = 6
+VIEWS_AT_ONCE = 256
+"""Few, so that a page of a list does not read thousands of events; a batch that is cut is read twice."""
 
 
 class IndexReader:
@@ -73,8 +75,7 @@ class IndexReader:
         """Return up to `count` payment statements, those after log index `after`, of one member or of all."""
         found: list[Position] = []
         for height in self._payment_blocks(member, after, descending):
-            views = self._reader.block_events(height)
-            for view in reversed(views) if descending else views:
+            for view in self._block_views(height, after, descending):
                 place = view.position
                 passed = after is not None and (place.log_index >= after if descending else place.log_index <= after)
                 if passed or view.event.kind != PAYMENT_STATEMENT or member not in (None, view.event.member):
@@ -83,6 +84,18 @@ class IndexReader:
                     return found
                 found.append(place)
         return found
+
+    def _block_views(self, height: int, after: int | None, descending: bool) -> Iterator[EventView]:
+        """Yield a block's events in order or backwards, a part at a time, without most of those up to `after`."""
+        header = self._reader.header(height)
+        assert header is not None, "the index never reaches above the log"
+        starts = range(0, header.event_count, VIEWS_AT_ONCE)
+        for start in reversed(starts) if descending else starts:
+            first, last = header.first_index + start, header.first_index + start + VIEWS_AT_ONCE - 1
+            if after is not None and (first >= after if descending else last <= after):
+                continue
+            views = self._reader.block_events(height, start, VIEWS_AT_ONCE)
+            yield from reversed(views) if descending else views
 
     def event_ids(self, digits: str, count: int) -> list[EventId]:
         """Return up to `count` ids of events that begin with these lower-case hex digits, 4 or more of them."""

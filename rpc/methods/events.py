@@ -193,9 +193,25 @@ def event_result(view: EventView) -> EventResult:
 
 
 def events_at(services: Services, places: Sequence[Position]) -> list[EventResult]:
-    """Return the events at these places, which an index named."""
-    views = [services.reads.event_at(place.height, place.index) for place in places]
-    return [event_result(view) for view in views if view is not None]
+    """Return the events at these places, which an index named; neighbours in a block are read together."""
+    found: list[EventResult] = []
+    start = 0
+    for place in range(1, len(places) + 1):
+        if place < len(places) and _are_neighbours(places[place - 1], places[place], places[start]):
+            continue
+        run = places[start:place]
+        first, last = min(run[0].index, run[-1].index), max(run[0].index, run[-1].index)
+        views = services.reads.block_events(run[0].height, first, last - first + 1)
+        found += [event_result(view) for view in (views if run[0].index == first else views[::-1])]
+        start = place
+    return found
+
+
+def _are_neighbours(one: Position, other: Position, first: Position) -> bool:
+    """Whether two places follow each other in a block, in the same direction as the run that began with `first`."""
+    step = other.index - one.index
+    began = one.index - first.index
+    return one.height == other.height and abs(step) == 1 and began * step >= 0
 
 
 class StatusResult(Result, frozen=True):

@@ -28,6 +28,8 @@ from rpc.types import HEIGHT_MAX, Params, Result
 
 HITS_MAX = 20
 QUERY_CHARACTERS_MAX = 200
+NAMED_CHARACTERS_MIN = 3
+"""A part of a member's name, or of its id, is looked for from so many characters on."""
 
 _HEX = re.compile(rf"[0-9a-f]{{{PREFIX_DIGITS_MIN},64}}")
 _UUID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}")
@@ -156,7 +158,8 @@ def _how(member: Member, named: str, code: str) -> str | None:
         return "id"
     if _CODE.fullmatch(code) and code in member.agents:
         return "code"
-    if member.name.casefold() == named or (len(named) >= 3 and named in member.name.casefold()):
+    words = (member.name.casefold(), member.id)
+    if named in words or (len(named) >= NAMED_CHARACTERS_MIN and any(named in each for each in words)):
         return "name"
     return None
 
