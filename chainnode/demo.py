@@ -118,6 +118,7 @@ def run_demo(directory: Path | None, *, keep: bool, tell: Callable[[str], None] 
         else:
             _say(f"kept in {root}")
     print_summary(demo.seen, time.monotonic() - started)
+    _say("a network that stays, to look around in a browser: `chainnode localnet up` prints its explorer's address")
     return 0
 
 
@@ -183,7 +184,8 @@ class Demo:
         nodes = self.net.load().nodes
         pids = {node.pid for node in nodes}
         _expect(len(pids) == 4 and None not in pids, "four processes", expected=4, got=len(pids))
-        return f"processes {', '.join(str(node.pid) for node in nodes)}, ports from {file.base_port}"
+        processes = ", ".join(str(node.pid) for node in nodes)
+        return f"processes {processes}, ports from {file.base_port}, explorer at {nodes[0].explorer} while they run"
 
     def certificates(self) -> str:
         """Submit the sample certificates, each file by the key that its name holds, and ask what became of them."""

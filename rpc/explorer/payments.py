@@ -15,7 +15,7 @@ from rpc.methods.payments import get_payment, list_payments
 STATEMENTS_SHOWN = 50
 _UETR = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PAIR_KEY = re.compile(r"[0-9a-f]{64}")
-# What both sides state in clear, where they do, and ought to agree on; how far a payment is each side learns in its time.
+# What both sides may state in clear and ought to agree on; how far a payment is, each learns in its own time.
 COMPARED = ("amount", "currency", "settlement_date", "uetr")
 
 Row = dict[str, Any]  # Any: what a template shows
