@@ -61,9 +61,9 @@ def up(directory: Path, nodes: int | None, base_port: int | None, detach: bool, 
             started = net.start()
             _wait(net, names, bar)
     say(f"{len(started)} of {len(names)} nodes started, all ready; keys for --as in {net.keys}")
-    nodes = net.load().nodes
-    show_rows([node.row() for node in nodes], columns=COLUMNS, wrap="nodes")
-    say(f"explorer: {nodes[0].explorer}")
+    found = net.load().nodes
+    show_rows([node.row() for node in found], columns=COLUMNS, wrap="nodes")
+    say(f"explorer: {found[0].explorer}")
     if not detach:
         _stay(net)
     return 0
