@@ -31,6 +31,8 @@ Address = Annotated[
 ]
 # Refused in a path: nothing but the empty string, which would silently mean the home itself.
 PathText = Annotated[str, msgspec.Meta(min_length=1)]
+# It goes into a header as it stands.
+OriginText = Annotated[str, msgspec.Meta(pattern=r"^https?://[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?$")]
 
 
 class ConfigError(UsageError):
@@ -90,6 +92,7 @@ class RpcSection(Section, frozen=True):
     websocket_requests_max: Count = 64
     wait_timeout_ms: Milliseconds = 30_000
     explorer: bool = True
+    explorer_origins: list[OriginText] = []
 
 
 class OpsSection(Section, frozen=True):

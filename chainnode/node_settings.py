@@ -93,6 +93,7 @@ def rpc_settings(home: Home, config: NodeConfig) -> RpcSettings:
         websockets_max=rpc.websockets_max,
         websocket_requests_max=rpc.websocket_requests_max,
         explorer=rpc.explorer,
+        explorer_origins=tuple(rpc.explorer_origins),
     )
 
 

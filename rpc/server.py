@@ -99,6 +99,7 @@ class RpcSettings:
     websockets_max: int = WEBSOCKETS_MAX
     websocket_requests_max: int = WEBSOCKET_REQUESTS_MAX
     explorer: bool = True
+    explorer_origins: tuple[str, ...] = ()
 
 
 class RpcServer:
@@ -134,7 +135,7 @@ class RpcServer:
             WebSocketLimits(settings.body_bytes_max, settings.websockets_max, settings.websocket_requests_max),
         )
         self._connections: BoundedConnections | None = None
-        self._explorer = Explorer(services, observer) if settings.explorer else None
+        self._explorer = Explorer(services, observer, settings.explorer_origins) if settings.explorer else None
 
     def application(self) -> web.Application:
         """Return the aiohttp application: POST /, the WebSocket /ws and what plain GET serves."""

@@ -11,7 +11,7 @@ import asyncio
 import gzip
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from aiohttp import web
@@ -56,6 +56,14 @@ PAGE_HEADERS: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 
+
+def headers_of(other_nodes: Sequence[str]) -> dict[str, str]:
+    """Return the headers of pages whose scripts may ask these other nodes, by their origins."""
+    name = "Content-Security-Policy"
+    asked = " ".join(("connect-src 'self'", *other_nodes))
+    return {**PAGE_HEADERS, name: PAGE_HEADERS[name].replace("connect-src 'self'", asked)}
+
+
 # Path, the name under which its calls are counted, and what makes its page.
 PAGES: Final[tuple[tuple[str, str, Maker], ...]] = (
     ("/", "overview", overview.overview),
@@ -89,8 +97,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Explorer:
     """The pages over one node's services."""
 
-    def __init__(self, services: Services, observer: CallObserver | None = None) -> None:
+    def __init__(
+        self, services: Services, observer: CallObserver | None = None, other_nodes: Sequence[str] = ()
+    ) -> None:
         self._services = services
+        self._headers = headers_of(other_nodes)
         self._observer = observer
         self._statics = statics()
         self._renderer = Renderer(self._statics)
@@ -209,7 +220,7 @@ class Explorer:
             _set_cookie(response, THEME_COOKIE, frame.theme, secure=secure)
 
     def _response(self, request: web.Request, body: bytes, status: int) -> web.Response:
-        headers = {**PAGE_HEADERS, "Cache-Control": NEVER_KEPT, "Vary": "Accept-Encoding, Accept-Language, Cookie"}
+        headers = {**self._headers, "Cache-Control": NEVER_KEPT, "Vary": "Accept-Encoding, Accept-Language, Cookie"}
         if len(body) >= PACKED_FROM_BYTES and accepts_gzip(request.headers.getall("Accept-Encoding", [])):
             body = gzip.compress(body, GZIP_LEVEL, mtime=0)
             headers["Content-Encoding"] = "gzip"

@@ -90,7 +90,7 @@ def test_files_can_be_dropped(opened: Page) -> None:
         [[name, sample(name).decode()] for name in ("policy", "status.tlog-proof")],
     )
     opened.dispatch_event("form.files", "drop", {"dataTransfer": transfer})
-    opened.wait_for_function("document.querySelector('.loaded').textContent.includes('status')")
+    opened.locator(".loaded", has_text="status").wait_for()
     opened.click("button[type=submit]")
     assert opened.locator(".proof-result").get_attribute("data-verdict") == "verified"
 

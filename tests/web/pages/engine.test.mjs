@@ -55,6 +55,8 @@ test('what a page shows otherwise than it is proved is a lie, and what it shows 
   assert.ok(!found.holds);
   assert.deepEqual(found.lies, [{ name: 'outcome', shown: 'rejected', proved: 'applied' }]);
   assert.equal(stateOf(found, 'shown'), 'fails');
+  const more = await run({ proof: receipt, asked: { kind: 'receipt', subject: EVENT }, claims: [{ name: 'rule', value: 'duplicate' }] });
+  assert.deepEqual(more.lies, [{ name: 'rule', shown: 'duplicate', proved: '' }]);
 });
 
 test('a status that speaks for a time long past is no refusal, and no claim about now', async () => {

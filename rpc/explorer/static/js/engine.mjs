@@ -52,7 +52,7 @@ export async function examine({ cryptography, proof, policy, asked, claims = [],
   const steps = [...judged(kind, refused)];
   const ofAsked = refused && OF_ASKED.has(refused.step) ? refused.what : askedWrongly(kind, facts, asked, t);
   steps.push(step('asked', verdict === null && !ofAsked ? 'open' : ofAsked ? 'fails' : 'holds', ofAsked));
-  const lies = contradictions(facts, claims);
+  const lies = contradictions(kind, facts, claims);
   if (claims.length) {
     const what = lies.map(({ name, shown, proved }) => t('shown.differs', { name, shown, proved })).join('; ');
     steps.push(step('shown', verdict === null ? 'open' : lies.length ? 'fails' : 'holds', what));

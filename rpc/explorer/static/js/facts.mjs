@@ -42,16 +42,17 @@ function valueOf(kind, verdict, name) {
 }
 
 /**
- * What a page shows otherwise than the proof proves it.
+ * What a page shows otherwise than the proof proves it; what is proved to be empty may not be shown as something.
  *
+ * @param {string} kind
  * @param {Map<string, string>} facts
  * @param {{name: string, value: string}[]} claims
  * @returns {{name: string, shown: string, proved: string}[]}
  */
-export function contradictions(facts, claims) {
+export function contradictions(kind, facts, claims) {
+  if (facts.size === 0) return [];
   return claims
-    .filter(({ name }) => facts.has(name))
-    .map(({ name, value }) => ({ name, shown: value, proved: facts.get(name) }))
-    .filter(({ shown, proved: known }) => shown !== known);
+    .filter(({ name }) => facts.has(name) || SHOWN[kind]?.includes(name))
+    .map(({ name, value }) => ({ name, shown: value, proved: facts.get(name) ?? '' }))
+    .filter(({ shown, proved }) => shown !== proved);
 }
-

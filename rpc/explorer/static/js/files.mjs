@@ -94,7 +94,8 @@ export function fileVerifier({ t, cryptography, context }) {
   form.addEventListener('dragover', (event) => event.preventDefault());
   form.addEventListener('drop', async (event) => {
     event.preventDefault();
-    for (const file of event.dataTransfer.files) await take(file);
+    // The list is emptied once this handler waits.
+    for (const file of [...event.dataTransfer.files]) await take(file);
   });
   return make('div', { class: 'file-verifier' }, form, place);
 }

@@ -3,6 +3,8 @@
  * step whether it holds. Words like "verified" are for a pinned policy alone.
  */
 
+import { fromHex } from '../verifier/bytes.mjs';
+import { valuesOf } from './body.mjs';
 import { make } from './dom.mjs';
 import { examine, noteOf } from './engine.mjs';
 import { trustLine } from './trust.mjs';
@@ -128,8 +130,16 @@ function showResult(context, place, head, found, trusted, cryptography) {
 export function factsShown(found, t) {
   const list = make('dl', { class: 'facts' });
   for (const [name, value] of found.facts) list.append(make('dt', {}, name), make('dd', { 'data-proved': name }, value));
+  const values = found.facts.has('body_hex') ? valuesOf(fromHex(found.facts.get('body_hex'))) : null;
   return [
     make('p', { class: 'sentence', lang: 'en' }, found.verdict.sentence),
-    make('details', {}, make('summary', {}, t('facts')), list),
+    make(
+      'details',
+      {},
+      make('summary', {}, t('facts')),
+      list,
+      values && make('p', {}, t('facts.body')),
+      values && make('pre', { tabindex: 0, class: 'body-values' }, values.join('\n')),
+    ),
   ];
 }
