@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from chainnode.node import Node
 
 
-ENDINGS_KEPT_S: Final = 30.0
+ENDINGS_KEPT_S: Final = 5.0
 
 
 class LiveNodeView:

@@ -13,10 +13,12 @@ from ledger import rows, smt
 from ledger.base import NotHere, before_the_base, read_base
 from ledger.batches import Batch
 from ledger.checkpoint_rows import checkpoint_view
+from ledger.committed_state import CommittedState
 from ledger.events import Event
 from ledger.genesis import Genesis
 from ledger.index_places import EVENTS, Index
 from ledger.log_tiles import TILE_WIDTH, TileReader, check_size
+from ledger.members import read_validators_of
 from ledger.outcomes import APPLIED, Outcome, OutcomeProof, prove_outcome
 from ledger.packed_map import KEY_SIZE
 from ledger.store import StagedStore, Store
@@ -152,9 +154,14 @@ class LedgerReader:
     def height_at_epoch_end(self, epoch: int) -> Height | None:
         """Return the height of an epoch's last block; None for one that is not over, or whose end is not here."""
         tip = self.tip()
-        if tip is None or not 0 <= epoch < self._header(tip.height).epoch:
+        if tip is None or not 0 <= epoch < self._epochs_over(self._header(tip.height)):
             return None
         return self._last_height(tip, lambda header: header.epoch <= epoch)
+
+    def _epochs_over(self, header: BlockHeader) -> int:
+        """Return how many epochs are over with a block: with that of its own where it names other validators."""
+        present = read_validators_of(CommittedState(self.store), header.epoch)
+        return header.epoch + (present is not None and present.hash != header.next_validators)
 
     def _last_height(self, tip: Tip, holds: Callable[[BlockHeader], bool]) -> Height:
         """Return the last height whose header `holds`: height 0 must, and none above the first that does not.

@@ -267,3 +267,18 @@ def test_an_origin_without_a_chain_id_has_no_epochs(story: Story) -> None:
     lines = [line for line in story.policies[0].split("\n") if not line.startswith("log ")]
     with pytest.raises(ProofError, match="origin without a chain id"):
         parse_policy("\n".join([f"log {log}", *lines]))
+
+
+def test_an_epoch_that_the_newest_block_ended_is_over() -> None:
+    council = Council()
+    reader = LedgerReader(council.store, council.genesis)
+    council.block()
+    assert reader.height_at_epoch_end(0) is None
+    council.rekey(MOVER, 1)
+    assert reader.height_at_epoch_end(0) == council.chain.height
+    assert reader.height_at_epoch_end(1) is None
+    spans = spans_of(reader, 1)
+    assert spans[1].validators == council.set
+    assert parse_policy(policy_text(council.genesis, spans, [])).epochs[-1].validators == council.set
+    council.block()
+    assert reader.height_at_epoch_end(0) == council.chain.height - 1
