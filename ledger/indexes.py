@@ -189,8 +189,7 @@ class IndexFollower:
         self._store = store = index.store
         self._reader = reader
         self._offered: dict[Hash, Recorded] = {}
-        begun = is_begun(store)
-        if not begun:
+        if not is_begun(store):
             self._remove_rows()
         self._begin_maps()
         reached = reached_of(store)
@@ -198,8 +197,6 @@ class IndexFollower:
             reached.height < reader.base() or _hash_at(reader, reached.height) != reached.block_hash
         ):
             self.clear()
-        if not begun:
-            store.write([(INDEX_FORMAT_KEY, INDEX_FORMAT)], sync=True)
 
     @property
     def height(self) -> Height | None:
@@ -306,7 +303,8 @@ class IndexFollower:
         self._begin_maps()
 
     def _remove_rows(self) -> None:
-        self._store.write([(REACHED_KEY, None), (PACKED_KEY, None)], sync=True)
+        """Remove all rows; while some are left it is no index, so that the next start goes on after a crash."""
+        self._store.write([(key, None) for key in (INDEX_FORMAT_KEY, REACHED_KEY, PACKED_KEY)], sync=True)
         for kind in (b"P", b"k", b"u", b"r", b"R", b"f", b"b", b"a", b"s", b"c", b"h"):
             start, stop = rows.all_of(kind)
             while True:
@@ -314,6 +312,7 @@ class IndexFollower:
                 if not keys:
                     break
                 self._store.write([(key, None) for key in keys], sync=False)
+        self._store.write([(INDEX_FORMAT_KEY, INDEX_FORMAT)], sync=True)
 
 
 def _reached_rows(reached: Reached) -> list[Put]:

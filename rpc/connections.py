@@ -56,7 +56,7 @@ class BoundedConnections:
             for task in late:
                 task.cancel()
         for connection in list(self._quick_open):
-            connection.abort()
+            connection.close()
         await self._runner.cleanup()
 
     @property
@@ -80,9 +80,7 @@ class BoundedConnections:
             return _Refuse()
         if self._quick is None:
             return self._timed(server())
-        connection = QuickConnection(self._quick, self)
-        self._quick_open.add(connection)
-        return self._timed(connection)
+        return self._timed(QuickConnection(self._quick, self))
 
     def _timed(self, handler: Handler) -> Handler:
         loop = asyncio.get_running_loop()
@@ -96,16 +94,19 @@ class BoundedConnections:
 
     # --- what a quick connection asks for
 
+    def opened(self, connection: QuickConnection) -> None:
+        """Count a connection from now on: one whose TLS handshake fails comes not so far, and is never said to end."""
+        self._quick_open.add(connection)
+
     def hand_over(self, connection: QuickConnection, transport: asyncio.Transport, data: bytes) -> None:
-        """Let aiohttp have a connection, and read these bytes first."""
+        """Let aiohttp have a connection, and read these bytes first; their request must be whole in time."""
         server = self._runner.server
         if server is None or self._server is None:  # stopping
             transport.close()
             return
         handler: RequestHandler = server()
-        if connection in self._silent:
-            self.asked(connection)
-            self._timed(handler)
+        self.asked(connection)
+        self._timed(handler)
         transport.set_protocol(handler)
         handler.connection_made(transport)
         handler.data_received(data)

@@ -98,6 +98,10 @@ class Heads:
 class Connections(Protocol):
     """What a connection needs of the listener that holds it."""
 
+    def opened(self, connection: QuickConnection) -> None:
+        """Count a connection that is there to be read from."""
+        ...
+
     def asked(self, protocol: asyncio.BaseProtocol) -> None:
         """Note that the first request has come."""
         ...
@@ -122,6 +126,7 @@ class Service:
     status_of: Callable[[str], int]
     fixed_headers: bytes
     keepalive_s: float
+    body_bytes_max: int
 
 
 class QuickConnection(asyncio.Protocol):
@@ -130,6 +135,7 @@ class QuickConnection(asyncio.Protocol):
     def __init__(self, service: Service, connections: Connections) -> None:
         self._service = service
         self._connections = connections
+        self._body_bytes_max = min(service.body_bytes_max, SUBMISSION_BYTES_MIN - 1)
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._remote = ""
@@ -156,8 +162,8 @@ class QuickConnection(asyncio.Protocol):
         if self._busy is None and self._transport is not None:
             self._transport.close()
 
-    def abort(self) -> None:
-        """Close at once, an answer that is not read yet or not."""
+    def close(self) -> None:
+        """Close once what was answered is read, for which nobody waits."""
         if self._transport is not None:
             self._transport.close()
 
@@ -166,6 +172,7 @@ class QuickConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to count the silence."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are none by their class
+        self._connections.opened(self)
         peer = transport.get_extra_info("peername")
         self._remote = str(peer[0]) if isinstance(peer, tuple) else ""
         link = transport.get_extra_info("socket")
@@ -200,7 +207,7 @@ class QuickConnection(asyncio.Protocol):
         end = data.find(_END, 0, HEAD_BYTES_MAX) if data.startswith(_START) else -1
         head = self._service.heads.read(data[:end]) if end > 0 else None
         size = end + len(_END)
-        fits = head is not None and head.body_bytes < SUBMISSION_BYTES_MIN and len(data) - size == head.body_bytes
+        fits = head is not None and head.body_bytes <= self._body_bytes_max and len(data) - size == head.body_bytes
         if head is None or not fits or not self._enter():
             self._hand_over(transport, data)
             return
@@ -287,7 +294,10 @@ class QuickConnection(asyncio.Protocol):
         """Close a connection on which nothing was asked for long; one on which an answer is awaited stays."""
         quiet_s = self._loop.time() - self._idle_since
         if self._busy is None and quiet_s >= self._service.keepalive_s and self._transport is not None:
-            self._transport.close()
+            if self._transport.get_write_buffer_size():
+                self._transport.abort()  # who has not read its answer by now may never do, and would be waited for
+            else:
+                self._transport.close()
             return
         left_s = max(self._service.keepalive_s - quiet_s, 1.0)
         self._idle_timer = self._loop.call_later(left_s, self._check_idle)

@@ -168,6 +168,7 @@ class RpcServer:
             lambda refused: HTTP_STATUS.get(refused, 200),
             "".join(f"{name}: {value}\r\n" for name, value in SECURITY_HEADERS.items()).encode(),
             KEEPALIVE_TIMEOUT_S,
+            self._settings.body_bytes_max,
         )
         self._connections = BoundedConnections(runner, self._settings.connections_max, quick)
         await self._connections.start(self._settings.host, self._settings.port, self._settings.tls)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass
 
 import aiohttp
@@ -12,6 +11,7 @@ from rpc.access import CLIENTS_MAX, Door, RateLimit, host_name, token_hash
 from rpc.errors import RpcError
 from rpc.methods.catalogue import METHODS
 from rpc.server import RpcServer, RpcSettings
+from tests.rpc.tls_fixtures import self_signed
 
 READ = b'{"jsonrpc":"2.0","id":7,"method":"net_status"}'
 SUBMIT = b'{"jsonrpc":"2.0","id":7,"method":"ledger_submitBatch","params":["AAAA"]}'
@@ -163,43 +163,8 @@ async def test_a_callers_own_trace_id_is_kept(client) -> None:
         assert headers["X-Trace-Id"] != trace
 
 
-@pytest.fixture
-def certificate(tmp_path):
-    """A self-signed certificate for 127.0.0.1, as (server's context, client's context)."""
-    import datetime
-    import ipaddress
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "node")])
-    start = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
-    alternative = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(start)
-        .not_valid_after(start + datetime.timedelta(days=20_000))
-        .add_extension(alternative, critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = made.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path = tmp_path / "tls.pem"
-    path.write_bytes(pem)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
-    return context, ssl.create_default_context(cadata=made.public_bytes(serialization.Encoding.PEM).decode())
-
-
-async def test_off_loopback_everything_needs_tls_and_a_token(certificate, services, token: str) -> None:
-    served, trusting = certificate
+async def test_off_loopback_everything_needs_tls_and_a_token(tmp_path, services, token: str) -> None:
+    served, trusting = self_signed(tmp_path)
     settings = RpcSettings(port=0, on_loopback=False, tls=served, token_hashes=(token_hash(token),))
     server = RpcServer(settings, services, METHODS)
     await server.start()

@@ -1,0 +1,87 @@
+"""What a stranger can hold open: handshakes that fail, requests that never end, answers that nobody reads."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import pytest
+
+from rpc import connections as connections_module
+from rpc import server as server_module
+from rpc.access import token_hash
+from rpc.dispatch import Answer
+from rpc.methods.catalogue import METHODS
+from rpc.server import RpcServer
+from tests.rpc.test_quick_http import PATIENCE_S, READ, request, wire
+from tests.rpc.tls_fixtures import self_signed
+
+
+@pytest.fixture
+async def listen(settings, services):
+    servers: list[RpcServer] = []
+
+    async def start(**changes: object) -> RpcServer:
+        servers.append(RpcServer(replace(settings, **changes), services, METHODS))
+        await servers[-1].start()
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        await server.stop()
+
+
+async def test_handshakes_that_fail_take_nobodys_place(listen, tmp_path, token: str) -> None:
+    served, trusting = self_signed(tmp_path)
+    off_loopback = {"on_loopback": False, "tls": served, "token_hashes": (token_hash(token),)}
+    server = await listen(**off_loopback, connections_max=2)
+    for _ in range(3):
+        async with wire(server) as stranger:
+            stranger.writer.write(b"POST / HTTP/1.1\r\n\r\n")
+            assert await asyncio.wait_for(stranger.reader.read(), PATIENCE_S) == b""
+    url = urlsplit(server.address)
+    reader, writer = await asyncio.open_connection(url.hostname, url.port, ssl=trusting)
+    writer.write(request(host="127.0.0.1", more=f"Authorization: Bearer {token}\r\n"))
+    assert await asyncio.wait_for(reader.readline(), PATIENCE_S) == b"HTTP/1.1 200 OK\r\n"
+    writer.close()
+
+
+@pytest.mark.parametrize("first", [b"", request()], ids=["as the first", "after another"])
+async def test_a_request_that_never_ends_is_not_waited_for(listen, monkeypatch, first: bytes) -> None:
+    monkeypatch.setattr(connections_module, "HEADERS_TIMEOUT_S", 0.2)
+    async with wire(await listen()) as client:
+        if first:
+            assert (await client.ask(first)).status == 200
+        client.writer.write(b"POST")
+        assert await asyncio.wait_for(client.reader.read(), PATIENCE_S) == b""
+
+
+async def test_an_answer_that_nobody_reads_is_not_kept_for_ever(listen, monkeypatch) -> None:
+    monkeypatch.setattr(server_module, "KEEPALIVE_TIMEOUT_S", 0.1)
+    server = await listen()
+
+    async def large(*_: object) -> Answer:
+        return Answer(bytes(32 << 20), ())
+
+    monkeypatch.setattr(server._dispatcher, "answer_body", large)
+    url = urlsplit(server.address)
+    with socket.create_connection((url.hostname, url.port)) as deaf:
+        deaf.sendall(request())
+        seen = False
+        for _ in range(PATIENCE_S * 100):
+            held = bool(server._connections._quick_open)
+            if seen and not held:
+                return
+            seen = seen or held
+            await asyncio.sleep(0.01)
+    pytest.fail("the connection was never there" if not seen else "the connection is still there")
+
+
+async def test_the_operators_limit_of_a_body_holds_whichever_way_it_takes(listen) -> None:
+    server = await listen(body_bytes_max=len(READ))
+    async with wire(server) as client:
+        assert (await client.ask(request())).status == 200
+        refused = await client.ask(request(READ + b" "))
+        assert (refused.status, refused.json["error"]["data"]["reason"]) == (413, "body_too_large")
