@@ -14,9 +14,6 @@ from tests.e2e.network_fixtures import NAMES, Json, Network, network, until
 
 pytestmark = pytest.mark.e2e
 
-END_TO_END_S = 2.0
-"""From the first command's call to the node that applied it last; on an idle machine."""
-
 
 @pytest.fixture(scope="module")
 def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
@@ -76,3 +73,35 @@ def test_another_share_decides(net: Network) -> None:
     rows = run(net.home("bank-a").root, "member", "thresholds")["thresholds"]
     assert {row["action"]: row["votes_needed"] for row in rows}["remove_source"] == 2
     net.check_all()
+
+
+def test_what_a_change_would_do_is_shown_and_nothing_is_sent(net: Network) -> None:
+    home = net.home("bank-a").root
+    found = run(home, "member", "propose", "policy", "appeal_window_days=45", "--dry-run")
+    assert found["would_send"] == "policy appeal_window_days = 45"
+    assert found["changes"] == [{"what": "policy appeal_window_days", "before": "90", "after": "45"}]
+    assert (found["present"]["quorum"], found["following"], found["liveness"]["safe"]) == (3, None, True)
+    proposal = str(run(home, "member", "propose", "policy", "appeal_window_days=45")["id"])
+    officer = str(net.net.keys / "bank-a-governance.key")
+    seen = run(home, "member", "approve", proposal, "--officer", officer, "--dry-run")
+    assert seen["changes"] == found["changes"]
+    assert net.call("bank-a", "gov_getProposal", id=proposal)["proposal"]["approvals"] == []
+    run(home, "member", "withdraw", proposal)
+
+
+def test_a_node_that_is_down_is_named_with_the_reason(net: Network) -> None:
+    net.kill("bank-d")
+    action = {"type": "set_roles", "member": "lab-x", "roles": ["laboratory"]}
+    until(lambda: net.call("bank-a", "gov_checkAction", action=action)["liveness"]["up"] == list(NAMES[:3]))
+    found = net.call("bank-a", "gov_checkAction", action=action)
+    assert found["liveness"]["silent"] == [{"name": "bank-d", "why": "not linked"}]
+    assert found["liveness"]["safe"], "three of four are up, and three decide"
+
+
+def test_what_was_changed_is_proved_by_fsck_and_by_a_snapshot(net: Network, tmp_path: Path) -> None:
+    assert run(net.home("bank-d").root, "fsck")["ok"] is True
+    net.start("bank-d")
+    file = str(tmp_path / "bank-a.chainsnap")
+    run(net.home("bank-a").root, "snapshot", "create", file)
+    genesis = str(net.net.directory / "genesis.json")
+    assert run(net.home("bank-a").root, "snapshot", "verify", file, "--genesis", genesis)["state_rows"] > 100
