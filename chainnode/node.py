@@ -187,7 +187,7 @@ class Node:
             loop.add_signal_handler(number, self.stop)
         self._restore()
         self._dirty.set()
-        servers, ending = self._servers(), self.metrics.products_ending.set
+        servers = self._servers()
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.network.run(), name="p2p")
@@ -201,7 +201,9 @@ class Node:
                     tasks.create_task(self._index_forever(), name="index"),
                     tasks.create_task(self.gateway.fill_known(self._index_io), name="known"),
                     tasks.create_task(follow_certificate(self.home, self._take_links), name="certificate"),
-                    tasks.create_task(count_ending_products(self._index_io, self.reader.store, ending), name="ends"),
+                    tasks.create_task(
+                        count_ending_products(self._index_io, self.reader.store, self.metrics), name="ends"
+                    ),
                     tasks.create_task(self.archive.run(), name="archive"),
                     tasks.create_task(self.witnesses.run(), name="witnesses"),
                 ]

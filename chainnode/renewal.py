@@ -15,6 +15,7 @@ import structlog
 
 from chainnode.expiry import ending_products
 from chainnode.home import Home
+from chainnode.metrics import NodeMetrics
 from ledger.store import StagedStore, Store
 from primitives.errors import ChainError
 
@@ -48,9 +49,10 @@ def _stamp(home: Home) -> tuple[int, int] | None:
         return None
 
 
-async def count_ending_products(executor: Executor, store: Store | StagedStore, tell: Callable[[float], None]) -> None:
-    """Tell now and then how many certificates of products end soon, counted by a thread."""
+async def count_ending_products(executor: Executor, store: Store | StagedStore, metrics: NodeMetrics) -> None:
+    """Count now and then, by a thread, how many certificates of products end soon."""
     loop = asyncio.get_running_loop()
     while True:
-        tell(await loop.run_in_executor(executor, ending_products, store, time.time_ns() // 1_000_000))
+        count = await loop.run_in_executor(executor, ending_products, store, time.time_ns() // 1_000_000)
+        metrics.products_ending.set(count)
         await asyncio.sleep(FORECAST_S)
