@@ -79,7 +79,32 @@ def test_peer_cannot_grow_the_registry_with_its_reasons() -> None:
 
 def test_every_metric_is_set_somewhere() -> None:
     sources = "\n".join(path.read_text() for path in Path(module.__file__).parent.glob("*.py"))
-    verbs = r"(\.labels\(.*\)(,|$|\n)|(\.labels\(.*\))?\.(set|inc|observe)\()"  # one with labels may be kept by them
+    verbs = r"(\.labels\(.*\)(,|$|\n)|(\.labels\(.*\))?\.(set|inc|observe)\b)"  # one with labels may be kept by them
     held = [name for name, value in vars(METRICS).items() if isinstance(value, MetricWrapperBase)]
     assert len(held) > 20
     assert [name for name in held if not re.search(rf"(self|metrics)\.{name}{verbs}", sources)] == []
+
+
+def test_what_the_explorer_tells_of_a_process_is_what_its_metrics_say() -> None:
+    metrics = NodeMetrics(start_time_s=1_700_000_000.5)
+    quiet = metrics.activity()
+    assert (quiet.since_ms, quiet.view_changes, quiet.evidence_seen) == (1_700_000_000_500, 0, 0)
+    assert (quiet.commit_ms, quiet.batches_submitted) == (None, 0)
+    for seconds in (0.0055, 0.0055, 0.0055, 0.09):
+        metrics.submission_phase.labels("committed").observe(seconds)
+    metrics.submission_phase.labels("received").observe(9.0)
+    metrics.view_changes.labels("timer").inc(2)
+    metrics.evidence.labels("bank-b").inc()
+    metrics.rivals.inc()
+    busy = metrics.activity()
+    assert (busy.view_changes, busy.evidence_seen, busy.batches_submitted) == (2, 2, 4)
+    assert busy.commit_ms is not None
+    median, late = busy.commit_ms
+    assert 5 <= median <= 6
+    assert 85 <= late <= 100
+
+
+def test_what_took_longer_than_the_last_bound_counts_as_that_bound() -> None:
+    metrics = NodeMetrics()
+    metrics.submission_phase.labels("committed").observe(1_000.0)
+    assert metrics.activity().commit_ms == (30_000.0, 30_000.0)
