@@ -33,7 +33,7 @@ NAMED_CHARACTERS_MIN = 3
 
 _HEX = re.compile(rf"[0-9a-f]{{{PREFIX_DIGITS_MIN},64}}")
 _UUID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}")
-_NUMBER_BEGINNING = re.compile(r"[A-Z]{2,8}-[0-9-]*")
+_NUMBER_BEGINNING = re.compile(r"[A-Z]{2,8}(?:-[0-9-]*)?")
 _HEIGHT = re.compile(r"[0-9]{1,15}")
 _CODE = re.compile(r"[A-Z0-9]{8,20}")
 
