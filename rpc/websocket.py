@@ -48,6 +48,7 @@ UNREAD_BYTES_PAUSE = 1024 * 1024
 # Messages that are begun before the loop has its turn.
 MESSAGES_A_TURN = 8
 _TEXT_FRAME = 0x81
+_PONG_FRAME = 0x8A  # its payload is a ping's: 125 bytes at most, so that its length is one byte
 _LENGTH_16, _LENGTH_64 = 126, 127
 
 # Why a connection was closed: what the close frame says besides the code, at most 123 bytes.
@@ -116,6 +117,7 @@ class WebSockets:
             compress=False,  # messages are never inflated: a few kilobytes could become gigabytes
             max_msg_size=size_max + 1,
             decode_text=False,
+            autoping=False,  # pongs go the way of all that is sent, lest who reads none is waited for without end
         )
         socket.headers.update(headers)
         writer = await socket.prepare(request)
@@ -183,10 +185,13 @@ class Conversation:
             if message.type is WSMsgType.BINARY:
                 await self.close(WSCloseCode.UNSUPPORTED_DATA)
                 return
-            if message.type is not WSMsgType.TEXT:
+            if message.type is WSMsgType.PING:
+                self._send(bytes((_PONG_FRAME, len(message.data))), bytes(message.data))
+            elif message.type is WSMsgType.TEXT:
+                if self._reading:
+                    self._begin(message.data)
+            elif message.type is not WSMsgType.PONG:
                 return
-            if self._reading:
-                self._begin(message.data)
             since_turn += 1
             if since_turn == MESSAGES_A_TURN:
                 since_turn = 0
@@ -207,11 +212,14 @@ class Conversation:
 
     def send(self, text: bytes) -> None:
         """Send one message, with all others of this turn of the loop."""
+        self._send(text_frame_head(len(text)), text)
+
+    def _send(self, head: bytes, payload: bytes) -> None:
         if not self._sending:
             return
         if not self._out:
             self._loop.call_soon(self._flush)
-        self._out += (text_frame_head(len(text)), text)
+        self._out += (head, payload)
 
     # --- requests
 

@@ -11,11 +11,13 @@ import pytest
 
 from rpc import connections as connections_module
 from rpc import server as server_module
+from rpc import websocket as websocket_module
 from rpc.access import token_hash
 from rpc.dispatch import Answer
 from rpc.methods.catalogue import METHODS
 from rpc.server import RpcServer
 from tests.rpc.test_quick_http import PATIENCE_S, READ, request, wire
+from tests.rpc.test_websocket import becomes
 from tests.rpc.tls_fixtures import self_signed
 
 
@@ -77,6 +79,42 @@ async def test_an_answer_that_nobody_reads_is_not_kept_for_ever(listen, monkeypa
             seen = seen or held
             await asyncio.sleep(0.01)
     pytest.fail("the connection was never there" if not seen else "the connection is still there")
+
+
+UPGRADE = (
+    b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+PINGS = (b"\x89\xfd" + bytes(4) + bytes(125)) * 1_000
+
+
+async def test_a_ping_is_answered_with_its_own_words(listen) -> None:
+    server = await listen()
+    async with wire(server) as client:
+        client.writer.write(UPGRADE)
+        await client.reader.readuntil(b"\r\n\r\n")
+        client.writer.write(b"\x8a\x80" + bytes(4) + b"\x89\x83" + bytes(4) + b"abc")
+        assert await asyncio.wait_for(client.reader.readexactly(5), PATIENCE_S) == b"\x8a\x03abc"
+
+
+async def test_who_pings_and_reads_no_pong_is_cut_off(listen, monkeypatch) -> None:
+    monkeypatch.setattr(websocket_module, "SLOW_READER_S", 0.1)
+    server = await listen()
+    url = urlsplit(server.address)
+    loop = asyncio.get_running_loop()
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        deaf.setblocking(False)
+        await loop.sock_connect(deaf, (url.hostname, url.port))
+        await loop.sock_sendall(deaf, UPGRADE)
+        with pytest.raises(ConnectionError):
+            await asyncio.wait_for(_ping_for_ever(deaf), PATIENCE_S)
+        await becomes(lambda: not server._websockets._open)
+
+
+async def _ping_for_ever(stranger: socket.socket) -> None:
+    while True:
+        await asyncio.get_running_loop().sock_sendall(stranger, PINGS)
 
 
 async def test_the_operators_limit_of_a_body_holds_whichever_way_it_takes(listen) -> None:
