@@ -181,7 +181,7 @@ class PackedReader:
             found: list[bytes] = []
             whole = True
             for run in manifest.runs:
-                whole = self._add_places(run, fences, key, found) and whole
+                whole = self._add_places(run, fences, key, most, found) and whole
                 if len(found) >= most:
                     break
             if self._store.get(manifest_row) == data:  # else runs may have gone while they were read
@@ -212,8 +212,8 @@ class PackedReader:
             self._seen = data, manifest, fences
         return manifest, fences
 
-    def _add_places(self, run: Run, remembered: dict[int, bytes], key: bytes, found: list[bytes]) -> bool:
-        """Add the places of a key in a run to those found; say whether all rows that may hold it were there."""
+    def _add_places(self, run: Run, remembered: dict[int, bytes], key: bytes, most: int, found: list[bytes]) -> bool:
+        """Add places of a key in a run to those found, until there are enough; say whether all rows read were there."""
         fences = remembered.get(run.number)
         if fences is None:
             fences = fences_of(self._store, self._name, run.number)
@@ -227,6 +227,8 @@ class PackedReader:
             if value is None:
                 return False
             found += places_in(value, key)
+            if len(found) >= most:
+                break  # a key that is everywhere, as members can choose one, costs no more than what is returned
         return True
 
 

@@ -343,3 +343,18 @@ class BesideStore(MemoryStore):
             self.packed.step(1)
             self.inside = False
         return super().get(key)
+
+
+def test_no_more_rows_are_read_of_a_key_that_is_everywhere_than_are_asked_for() -> None:
+    class Counting(MemoryStore):
+        rows_read = 0
+
+        def get(self, key: bytes) -> bytes | None:
+            self.rows_read += key[:1] == b"P"
+            return super().get(key)
+
+    store = Counting()
+    add(store, PackedMap(store, NAME), [entry(b"k", place) for place in range(50 * ROW_ENTRIES)])
+    places = PackedReader(store, NAME).places(b"k".ljust(KEY_SIZE, b"\0"), ROW_ENTRIES + 1)
+    assert [int.from_bytes(place, "big") for place in places] == list(range(ROW_ENTRIES + 1))
+    assert store.rows_read <= 3
