@@ -1,4 +1,4 @@
-"""Connections of an HTTP listener, bounded: how many there are, and how long one may stay silent.
+"""Connections of an HTTP listener, bounded: how many there are, how long one may stay silent, or leave answers unread.
 
 Here: what a stranger can hold open, and which of two protocols has a connection. Not here: what requests are answered
 (`rpc.server`, `rpc.quick_http`, `chainnode.witness_server`).
@@ -18,6 +18,10 @@ from rpc.quick_http import QuickConnection, Service
 HEADERS_TIMEOUT_S = 10
 ENDING_TIMEOUT_S = 3
 BACKLOG = 128
+# How often connections that aiohttp has are looked at, and after how many looks in a row, none of which found fewer
+# unread bytes than the one before, the other side is taken to read nothing.
+LOOK_S = 1.0
+UNREAD_LOOKS_MAX = 10
 Handler = TypeVar("Handler", RequestHandler, QuickConnection)
 
 
@@ -32,6 +36,9 @@ class BoundedConnections:
         self._quick_open: set[QuickConnection] = set()
         # Connections whose first request has not come yet, with the timer that closes them.
         self._silent: dict[asyncio.BaseProtocol, asyncio.TimerHandle] = {}
+        # Unread bytes of connections that had some when last looked at, and how many looks ago they became fewer.
+        self._unread: dict[RequestHandler, tuple[int, int]] = {}
+        self._look: asyncio.TimerHandle | None = None
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
@@ -40,12 +47,15 @@ class BoundedConnections:
         self._server = await asyncio.get_running_loop().create_server(
             self._connection, host, port, ssl=tls, backlog=BACKLOG, reuse_address=True
         )
+        self._look = asyncio.get_running_loop().call_later(LOOK_S, self._look_for_unread)
 
     async def stop(self) -> None:
         """Take no more connections, let running requests end as the runner is set, then close."""
         if self._server is not None:
             self._server.close()
             self._server = None
+        if self._look is not None:
+            self._look.cancel()
         for timer in self._silent.values():
             timer.cancel()
         self._silent.clear()
@@ -91,6 +101,24 @@ class BoundedConnections:
         self._silent.pop(handler, None)
         if handler.transport is not None:
             handler.transport.close()
+
+    def _look_for_unread(self) -> None:
+        """Cut off who does not read what it asked for: closing would wait until it does."""
+        server, before = self._runner.server, self._unread
+        assert server is not None, "set up before listening"
+        self._unread = {}
+        for handler in server.connections:
+            transport = handler.transport
+            unread = 0 if transport is None else transport.get_write_buffer_size()
+            if transport is None or not unread:
+                continue
+            last, looks = before.get(handler, (unread + 1, 0))
+            looks = looks + 1 if unread >= last else 0
+            if looks >= UNREAD_LOOKS_MAX:
+                transport.abort()
+            else:
+                self._unread[handler] = (unread, looks)
+        self._look = asyncio.get_running_loop().call_later(LOOK_S, self._look_for_unread)
 
     # --- what a quick connection asks for
 

@@ -81,6 +81,34 @@ async def test_an_answer_that_nobody_reads_is_not_kept_for_ever(listen, monkeypa
     pytest.fail("the connection was never there" if not seen else "the connection is still there")
 
 
+@pytest.mark.parametrize("reads", [False, True], ids=["not at all", "slowly"])
+async def test_who_reads_nothing_of_an_answer_by_the_framework_is_cut_off(listen, monkeypatch, reads: bool) -> None:
+    monkeypatch.setattr(connections_module, "LOOK_S", 0.02)
+    server = await listen()
+    size = 32 << 20
+
+    async def large(*_: object) -> Answer:
+        return Answer(bytes(size), ())
+
+    monkeypatch.setattr(server._dispatcher, "answer_body", large)
+    url, loop = urlsplit(server.address), asyncio.get_running_loop()
+    handlers = server._connections._runner.server
+    with socket.create_connection((url.hostname, url.port)) as client:
+        client.setblocking(False)
+        await loop.sock_sendall(client, request(more="Accept-Charset: utf-8\r\n"))
+        await becomes(lambda: len(handlers.connections) == 1)
+        if reads:
+            got = 0
+            while got < size:
+                part = await loop.sock_recv(client, 1 << 18)
+                assert part, got
+                got += len(part)
+                await asyncio.sleep(0.01)
+            assert len(handlers.connections) == 1
+        else:
+            await becomes(lambda: not handlers.connections)
+
+
 UPGRADE = (
     b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
