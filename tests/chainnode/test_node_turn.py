@@ -158,7 +158,10 @@ def waiting_turn(number: int) -> Turn:
     return Turn(rows=[(b"batch %d" % number, b"")], outgoing=[pushed], patient=True)
 
 
-async def test_batches_are_sent_on_at_once_and_written_with_the_next_vote(recorded: Recorded) -> None:
+async def test_batches_are_sent_on_at_once_and_written_with_the_next_vote(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chainnode.node.ROWS_HELD_S", PATIENCE_S)  # however long the machine stands still
     steps = await recorded.run(waiting_turn(1), waiting_turn(2), full_turn())
     assert steps == ["send", "send", "rows", "append", "sync", *SAID]
     assert recorded.steps[2] == ("rows", [(b"batch 1", b""), (b"batch 2", b""), *ROWS], ("sync", True))
