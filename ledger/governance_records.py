@@ -229,10 +229,10 @@ def verdict_of(proposal: Proposal, present: Electorate) -> Stage:
 
     A vote of a member that has no validator any more does not count.
     """
-    members = frozenset(present.members)
+    members, count = frozenset(present.members), len(present.members)
     share = present.thresholds.share_of(type_of(proposal.action))
     approvals = len(members.intersection(proposal.approvals))
     rejections = len(members.intersection(proposal.rejections))
-    if passes(len(members), approvals, share):
+    if passes(count, approvals, share):
         return Stage.APPROVED
-    return Stage.OPEN if passes(len(members), len(members) - rejections, share) else Stage.REFUSED
+    return Stage.OPEN if passes(count, count - rejections, share) else Stage.REFUSED
