@@ -40,7 +40,7 @@ BODIES = "bodies"
 """The directory of the bodies, in that of the store."""
 
 ORPHANS_A_START_MAX = 1_024
-"""Newest bodies that are looked at when a store is opened: a fifth of a second."""
+"""So many orphans are deleted when a store is opened; what more a crash left is found at the next opening."""
 
 SEARCHED_BYTES_MAX = 64 << 20  # for the place of damage: some seconds
 FETCH_AGAIN = "move the directory away and start: the node fetches the chain again from its peers and verifies it"

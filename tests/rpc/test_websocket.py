@@ -439,6 +439,7 @@ async def test_who_does_not_read_is_cut_off(listen, monkeypatch) -> None:
     server = await listen()
     async with raw(server, with_token=True) as (reader, writer):
         reader._transport.pause_reading()
+        assert len(server._websockets._open) == 1
         writer.write(frame(json.dumps([call(1, "rpc.discover")] * 100).encode(), opcode=1))
         await becomes(lambda: not server._websockets._open)
 
@@ -448,6 +449,7 @@ async def test_no_more_waits_for_a_reader_than_may(listen, monkeypatch) -> None:
     server = await listen()
     async with raw(server, with_token=True) as (reader, writer):
         reader._transport.pause_reading()
+        assert len(server._websockets._open) == 1
         writer.write(frame(json.dumps([call(1, "rpc.discover")] * 100).encode(), opcode=1))
         await becomes(lambda: not server._websockets._open)
 
