@@ -28,6 +28,9 @@ from primitives.encoding import decoder_of
 from primitives.ids import EventId, Height
 
 HEIGHT_SIZE = 6
+Place = tuple[int, int]
+"""Height and index in the block."""
+
 VIEWS_AT_ONCE = 256
 """Few, so that a page of a list does not read thousands of events; a batch that is cut is read twice."""
 
@@ -54,22 +57,26 @@ class IndexReader:
         found = islice(self._index.store.iterate(start, stop, reverse=descending), count)
         return [key[len(prefix) :].decode() for key, _ in found]
 
-    def certificate_events(self, number: str, *, start: int, count: int) -> list[Position]:
-        """Return events `start` up to `start + count` of a certificate and of the application that led to it."""
+    def certificate_events(
+        self, number: str, *, count: int, after: Place | None = None, descending: bool = False
+    ) -> list[Position]:
+        """Return up to `count` events of a certificate and of the application that led to it, those after a place."""
         application = self._index.store.get(certificate_row_key(number))
         places = set(self._places(subject_prefix(number)))
         if application is not None:
             places |= set(self._places(subject_prefix(application.decode())))
-        return [self._position(*place) for place in sorted(places)[start : start + count]]
+        return [self._position(*place) for place in islice(_onward(places, after, descending), count)]
 
-    def payment(self, key: bytes, *, start: int, count: int) -> list[Position]:
-        """Return statements `start` up to `start + count` of the payment with this pair key (32 bytes) or UETR (16)."""
-        if len(key) == UETR_SIZE:
-            found: Iterable[tuple[int, int]] = map(rows.parse_position, self._index.places(UETRS, key))
-        else:
-            places = map(rows.parse_position, self._index.places(PAIR_KEYS, key[:KEY_SIZE]))
-            found = (place for place in places if self._has_pair_key(place, key))
-        return [self._position(*place) for place in islice(found, start, start + count)]
+    def payment(
+        self, key: bytes, *, count: int, after: Place | None = None, descending: bool = False
+    ) -> list[Position]:
+        """Return up to `count` statements of the payment with this pair key (32 bytes) or UETR (16), after a place."""
+        name = UETRS if len(key) == UETR_SIZE else PAIR_KEYS
+        places = map(rows.parse_position, self._index.places(name, key[:KEY_SIZE]))
+        found: Iterable[Place] = _onward(places, after, descending)
+        if name is PAIR_KEYS:
+            found = (place for place in found if self._has_pair_key(place, key))
+        return [self._position(*place) for place in islice(found, count)]
 
     def payments(self, *, member: str | None, after: int | None, count: int, descending: bool) -> list[Position]:
         """Return up to `count` payment statements, those after log index `after`, of one member or of all."""
@@ -132,3 +139,10 @@ class IndexReader:
         header = self._reader.header(height)
         assert header is not None, "the index never reaches above the log"
         return Position(Height(height), index, header.first_index + index)
+
+
+def _onward(places: Iterable[Place], after: Place | None, descending: bool) -> list[Place]:
+    """Return places in their order, those after one, so that none is skipped or repeated when new ones come."""
+    if after is not None:
+        places = (place for place in places if (place < after if descending else place > after))
+    return sorted(places, reverse=descending)

@@ -396,11 +396,14 @@ class LedgerReader:
             return view if view.size >= size_min else None
         return None
 
-    def checkpoints(self, below: int | None, count: int) -> list[CheckpointView]:
-        """Return up to `count` stable checkpoints that are still kept, of sizes below one, the largest first."""
+    def checkpoints(self, after: int | None, count: int, *, descending: bool = True) -> list[CheckpointView]:
+        """Return up to `count` stable checkpoints that are still kept, those after a size, the largest first."""
         start, stop = rows.all_of(b"c")
-        stop = stop if below is None else rows.checkpoint_key(below)
-        return [checkpoint_view(data) for _, data in islice(self.store.iterate(start, stop, reverse=True), count)]
+        if after is not None and descending:
+            stop = rows.checkpoint_key(after)
+        elif after is not None:
+            start = rows.checkpoint_key(after + 1)
+        return [checkpoint_view(data) for _, data in islice(self.store.iterate(start, stop, reverse=descending), count)]
 
     def checkpoint_at(self, size: int) -> CheckpointView | None:
         """Return the stable checkpoint of exactly this size, if it is still kept."""

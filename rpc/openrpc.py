@@ -27,7 +27,8 @@ MEANINGS: dict[Code, str] = {
     Code.NOT_PERMITTED: "The caller may not do this",
     Code.LIMIT_EXCEEDED: "A limit is exceeded",
 }
-ALWAYS = (Code.INVALID_PARAMS, Code.INTERNAL_ERROR, Code.LIMIT_EXCEEDED)
+ALWAYS = (Code.INVALID_PARAMS, Code.INTERNAL_ERROR, Code.LIMIT_EXCEEDED, Code.UNAVAILABLE)
+"""What any method may answer: too much was asked for at a time, or there is no chain, no store or no time."""
 
 Json = dict[str, Any]  # Any: a JSON document
 
@@ -75,7 +76,7 @@ def _method(item: AnyMethod, result: Json, components: Json) -> Json:
         "tags": [{"name": item.name.partition("_")[0].partition(".")[0]}],
         "paramStructure": "either",
         "params": [
-            {"name": name, "required": name in required, "schema": schema["properties"][name]}
+            _parameter(name, name in required, schema["properties"][name])
             for name in item.params.__struct_encode_fields__
         ],
         "result": {"name": "result", "schema": result},
@@ -84,6 +85,15 @@ def _method(item: AnyMethod, result: Json, components: Json) -> Json:
     }
     if item.description:
         described["description"] = item.description
+    return described
+
+
+def _parameter(name: str, required: bool, schema: Json) -> Json:
+    """Return a parameter; what is said of it in its schema is said of it as well, as OpenRPC has it."""
+    described: Json = {"name": name, "required": required, "schema": schema}
+    said = [schema, *schema.get("anyOf", ())]
+    if description := next((part["description"] for part in said if "description" in part), None):
+        described["description"] = description
     return described
 
 

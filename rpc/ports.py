@@ -312,12 +312,19 @@ class IndexReads(Protocol):
         """Return up to `count` numbers of certificates in their order, those after `after`."""
         ...
 
-    def certificate_events(self, number: str, *, start: int, count: int) -> Sequence[Position]:
-        """Return events `start` up to `start + count` of a certificate and of the application that led to it."""
+    def certificate_events(
+        self, number: str, *, count: int, after: tuple[int, int] | None = None, descending: bool = False
+    ) -> Sequence[Position]:
+        """Return up to `count` events of a certificate and of the application that led to it, those after a place.
+
+        A place is height and index in the block.
+        """
         ...
 
-    def payment(self, key: bytes, *, start: int, count: int) -> Sequence[Position]:
-        """Return statements `start` up to `start + count` of the payment with this pair key (32 bytes) or UETR (16)."""
+    def payment(
+        self, key: bytes, *, count: int, after: tuple[int, int] | None = None, descending: bool = False
+    ) -> Sequence[Position]:
+        """Return up to `count` statements of the payment with this pair key (32 bytes) or UETR (16), after a place."""
         ...
 
     def payments(self, *, member: str | None, after: int | None, count: int, descending: bool) -> Sequence[Position]:

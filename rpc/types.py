@@ -17,7 +17,7 @@ from ledger.certificate_bodies import NUMBER_PATTERN
 from ledger.outcomes import Outcome
 from ledger.times import format_time
 from ledger.witnessed import WITNESSES_MAX
-from rpc.errors import invalid_params
+from rpc.errors import Code, RpcError, invalid_params
 
 LIMIT_DEFAULT = 30
 LIMIT_MAX = 100
@@ -45,16 +45,43 @@ HashHex = Annotated[str, msgspec.Meta(pattern=HASH_PATTERN, description="32 byte
 Base64 = Annotated[str, msgspec.Meta(pattern=BASE64_PATTERN, description="base64 (RFC 4648 section 4)")]
 HeightNumber = Annotated[int, msgspec.Meta(ge=0, le=HEIGHT_MAX)]
 HeightParam = HeightNumber | Literal["earliest", "latest"]
-LogSize = Annotated[int, msgspec.Meta(ge=0, le=SIZE_MAX)]
-WitnessNames = Annotated[
-    tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=256)], ...], msgspec.Meta(max_length=WITNESSES_MAX)
+LogSize = Annotated[int, msgspec.Meta(ge=0, le=SIZE_MAX, description="How many leaves a log has.")]
+MemberName = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=64, description="A member's id.", examples=["bank-a"])
 ]
-EpochNumber = Annotated[int, msgspec.Meta(ge=0, le=HEIGHT_MAX)]
+WitnessNames = Annotated[
+    tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=256)], ...],
+    msgspec.Meta(
+        max_length=WITNESSES_MAX,
+        description="Names of outside witnesses' keys: the proof's checkpoint must bear the cosignature of each.",
+    ),
+]
+EpochNumber = Annotated[
+    int,
+    msgspec.Meta(
+        ge=0,
+        le=HEIGHT_MAX,
+        description="The epoch of the policy under which the proof will be verified, or an earlier one.",
+    ),
+]
 Offset = Annotated[int, msgspec.Meta(ge=0, le=SIZE_MAX)]
-Limit = Annotated[int, msgspec.Meta(ge=1, le=LIMIT_MAX)]
+Limit = Annotated[
+    int, msgspec.Meta(ge=1, le=LIMIT_MAX, description="The most that a page may hold.", examples=[LIMIT_DEFAULT])
+]
 Order = Literal["asc", "desc"]
 Cursor = Annotated[str, msgspec.Meta(pattern=CURSOR_PATTERN, max_length=CURSOR_CHARACTERS_MAX)]
 Time = Annotated[str, msgspec.Meta(description="RFC 3339 UTC", extra_json_schema={"format": "date-time"})]
+AsOf = Annotated[int, msgspec.Meta(ge=0, le=HEIGHT_MAX, description="The height that the answer speaks for.")]
+NextCursor = Annotated[
+    Cursor | None, msgspec.Meta(description="What asks for the next page: null where there is none.")
+]
+AskedOrder = Annotated[
+    Order | None,
+    msgspec.Meta(description="Up or down; unless told as the method says, and with a cursor as the page before."),
+]
+AskedCursor = Annotated[
+    Cursor | None, msgspec.Meta(description="The cursor that the page before gave; without one the list begins.")
+]
 
 
 class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,31 +128,31 @@ def base64_bytes(text: str, where: str) -> bytes:
 
 
 T = TypeVar("T")
+CursorPart = int | str | bytes | tuple[int | str, ...]
 
 
-def order_of_cursor(given: Order, asked: Order | None) -> Order:
-    """Return the order of the list that gave a cursor; -32602 where another is asked for."""
-    if asked is not None and asked != given:
-        raise invalid_params("the cursor is of a list in another order", where="$.cursor", expected=asked, got=given)
-    return given
-
-
-def make_cursor(method: str, *position: int | str) -> str:
+def make_cursor(method: str, *position: CursorPart) -> str:
     """Return an opaque cursor: the method that it belongs to and where its next page starts."""
     raw = msgspec.msgpack.encode((method, position))
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def read_cursor(cursor: str, method: str, type_: type[T]) -> T:
-    """Return the position in a cursor of this method; -32602 for any other text."""
+    """Return the position in a cursor of this method; -32602 `bad_cursor` for any other text."""
+    name = ""
     try:
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         name, position = msgspec.msgpack.decode(raw, type=tuple[str, msgspec.Raw])
-        found: T = msgspec.msgpack.decode(position, type=type_)
+        if name == method:
+            return msgspec.msgpack.decode(position, type=type_)
     except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, binascii.Error):
-        name = ""
-    if name != method:
-        raise invalid_params(
-            "the cursor is not one of this method", where="$.cursor", expected=f"a cursor of {method}", got=cursor[:40]
-        )
-    return found
+        pass  # answered below: nothing is told of what is wrong inside of something opaque
+    is_foreign = name not in ("", method)
+    raise RpcError(
+        Code.INVALID_PARAMS,
+        "bad_cursor",
+        "the cursor is of another method" if is_foreign else "this is no cursor of this API",
+        where="$.cursor",
+        expected=f"a cursor that {method} gave",
+        got=f"one of {name}" if is_foreign else cursor,
+    )

@@ -13,21 +13,23 @@ from rpc.errors import Code, unavailable
 from rpc.methods.heights import tip_of
 from rpc.ports import ArchiveControl, ArchiveStatus, Services
 from rpc.registry import Access, method, waiting_method
-from rpc.types import HeightNumber, NoParams, Params, Result
+from rpc.types import AsOf, HeightNumber, NoParams, Params, Result
 
 
 class MoveParams(Params, frozen=True):
     """Move bodies of blocks up to `height`, and older than so many days: of both what is less, of neither the most."""
 
-    height: HeightNumber | None = None
-    older_than_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] | None = None
+    height: Annotated[HeightNumber | None, msgspec.Meta(description="The last height whose bodies move.")] = None
+    older_than_days: (
+        Annotated[int, msgspec.Meta(ge=1, le=36_500, description="How old bodies that move are at least.")] | None
+    ) = None
 
 
 class MoveResult(Result, frozen=True):
     """The height up to which bodies are being moved now; ledger_getArchive tells how far that is."""
 
     upto: int
-    as_of: int
+    as_of: AsOf
 
 
 @method("ledger_getArchive", params=NoParams, result=ArchiveStatus, errors=(Code.UNAVAILABLE,), in_thread=True)

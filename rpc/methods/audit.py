@@ -18,7 +18,7 @@ from rpc.methods.heights import tip_of
 from rpc.ports import Services
 from rpc.proofs import checkpoint_pending
 from rpc.registry import method
-from rpc.types import EpochNumber, HeightNumber, Params, Result, WitnessNames
+from rpc.types import AsOf, EpochNumber, HeightNumber, MemberName, Params, Result, WitnessNames
 
 
 class GetCompleteness(Params, frozen=True, rename={"from_": "from"}):
@@ -28,9 +28,9 @@ class GetCompleteness(Params, frozen=True, rename={"from_": "from"}):
     names of outside witnesses' keys, each of which must have cosigned the checkpoint.
     """
 
-    member: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-    from_: HeightNumber | str = "earliest"
-    to: HeightNumber | str = "latest"
+    member: MemberName
+    from_: Annotated[HeightNumber | str, msgspec.Meta(description="The first height or time.")] = "earliest"
+    to: Annotated[HeightNumber | str, msgspec.Meta(description="The last height or time.")] = "latest"
     from_epoch: EpochNumber = 0
     witnesses: WitnessNames = ()
 
@@ -48,7 +48,7 @@ class CompletenessResult(Result, frozen=True):
     covered: int
     next: int | None
     proof: str
-    as_of: int
+    as_of: AsOf
 
 
 @method(

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import msgspec
+
 from ledger.views import BlockView, Tip
 from primitives.votes import QuorumCertificate
 from rpc.errors import Code, invalid_params, not_found
 from rpc.methods.heights import height_of, tip_of
+from rpc.paging import page_of
 from rpc.ports import Services
 from rpc.registry import method
 from rpc.types import (
     LIMIT_DEFAULT,
-    Cursor,
+    AskedCursor,
+    AskedOrder,
+    AsOf,
     HashHex,
     HeightParam,
     Limit,
+    NextCursor,
     Offset,
-    Order,
     Params,
     Result,
     Time,
     base64_text,
-    make_cursor,
-    order_of_cursor,
-    read_cursor,
     time_text,
 )
 
@@ -30,8 +34,8 @@ from rpc.types import (
 class GetBlock(Params, frozen=True):
     """Which block: by height, or by hash."""
 
-    height: HeightParam = "latest"
-    hash: HashHex | None = None
+    height: Annotated[HeightParam, msgspec.Meta(description="The block's height.")] = "latest"
+    hash: Annotated[HashHex | None, msgspec.Meta(description="The block's hash, instead of its height.")] = None
 
 
 class HeaderResult(Result, frozen=True):
@@ -83,7 +87,7 @@ class BlockResult(Result, frozen=True):
     batch_hashes: list[str]
     rejected_count: int
     log_index: int
-    as_of: int
+    as_of: AsOf
 
 
 @method("ledger_getBlock", params=GetBlock, result=BlockResult, errors=(Code.NOT_FOUND,))
@@ -92,7 +96,7 @@ def get_block(services: Services, params: GetBlock) -> BlockResult:
     tip = tip_of(services)
     if params.hash is not None:
         if params.height != "latest":
-            raise invalid_params("a block has one name", expected="height or hash", got="both")
+            raise invalid_params("a block has one name", where="$", expected="height or hash", got="both")
         block = services.reads.block_by_hash(bytes.fromhex(params.hash))
     else:
         block = services.reads.block(height_of(params.height, tip))
@@ -148,39 +152,39 @@ def certificate_result(certificate: QuorumCertificate) -> CertificateResult:
 class GetBlocks(Params, frozen=True):
     """A range of blocks, from a height on, downwards unless `order` says otherwise."""
 
-    start: HeightParam | None = None
+    start: Annotated[
+        HeightParam | None,
+        msgspec.Meta(description="The first block; unless told the newest, or upwards the earliest."),
+    ] = None
     limit: Limit = LIMIT_DEFAULT
-    order: Order | None = None
-    cursor: Cursor | None = None
+    order: AskedOrder = None
+    cursor: AskedCursor = None
 
 
 class BlocksResult(Result, frozen=True):
     """Blocks in order; `cursor` asks for those after them, None where there are none at present."""
 
     blocks: list[BlockResult]
-    cursor: str | None
-    as_of: int
+    cursor: NextCursor
+    as_of: AsOf
 
 
 @method("ledger_getBlocks", params=GetBlocks, result=BlocksResult, errors=(Code.NOT_FOUND,), in_thread=True)
 def get_blocks(services: Services, params: GetBlocks) -> BlocksResult:
     """Blocks from a height on: the newest first, or with order `asc` from the earliest."""
     tip = tip_of(services)
-    order = params.order or "desc"
-    if params.cursor is not None:
-        if params.start is not None:
-            raise invalid_params("a page has one start", expected="start or cursor", got="both")
-        start, given = read_cursor(params.cursor, "ledger_getBlocks", tuple[Offset, Order])
-        order = order_of_cursor(given, params.order)
-    else:
-        start = height_of(
-            params.start if params.start is not None else ("latest" if order == "desc" else "earliest"), tip
-        )
-    descending = order == "desc"
+    if params.cursor is not None and params.start is not None:
+        raise invalid_params("a page has one start", where="$.start", expected="start or cursor", got="both")
+    page = page_of(services, "ledger_getBlocks", params, tuple[Offset])
+    descending = page.descending
+    first: HeightParam = "latest" if descending else "earliest"
+    start = height_of(params.start if params.start is not None else first, tip, "$.start")
+    if page.after is not None:
+        start = page.after[0]
     blocks = [block_result(block, tip) for block in services.reads.blocks(start, params.limit, descending=descending)]
     after = start - len(blocks) if descending else start + len(blocks)
     more = 0 <= after <= tip.height and bool(blocks)
-    cursor = make_cursor("ledger_getBlocks", after, order) if more else None
+    cursor = page.cursor(after) if more else None
     return BlocksResult(blocks, cursor, int(tip.height))
 
 

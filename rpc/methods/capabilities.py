@@ -13,11 +13,7 @@ from rpc.limits import BATCH_CALLS_MAX, BODY_BYTES_MAX, READ_BODY_BYTES_MAX
 from rpc.methods.heights import tip_of
 from rpc.ports import Services
 from rpc.registry import method
-from rpc.types import (
-    LIMIT_MAX,
-    NoParams,
-    Result,
-)
+from rpc.types import LIMIT_MAX, AsOf, NoParams, Result
 
 API_VERSION = "1"
 
@@ -64,7 +60,7 @@ class CapabilitiesResult(Result, frozen=True):
     base_height: int
     archived_height: int
     minimum_index: int
-    as_of: int
+    as_of: AsOf
 
 
 @method("ledger_getCapabilities", params=NoParams, result=CapabilitiesResult)

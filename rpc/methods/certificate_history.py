@@ -20,7 +20,7 @@ from rpc.methods.heights import tip_of
 from rpc.ports import Services
 from rpc.proofs import checkpoint_pending
 from rpc.registry import method
-from rpc.types import EpochNumber, HeightNumber, Params, Result, WitnessNames
+from rpc.types import AsOf, EpochNumber, HeightNumber, Offset, Params, Result, WitnessNames
 
 
 class GetHistoryProof(Params, frozen=True):
@@ -32,8 +32,8 @@ class GetHistoryProof(Params, frozen=True):
     """
 
     number: CertificateNumber
-    at: HeightNumber | str = "latest"
-    first: Annotated[int, msgspec.Meta(ge=0)] = 0
+    at: Annotated[HeightNumber | str, msgspec.Meta(description="A height, or a time in RFC 3339 UTC.")] = "latest"
+    first: Annotated[Offset, msgspec.Meta(description="The event with which the page begins, from 0.")] = 0
     from_epoch: EpochNumber = 0
     witnesses: WitnessNames = ()
 
@@ -52,7 +52,7 @@ class HistoryProofResult(Result, frozen=True):
     count: int
     next: int | None
     proof: str
-    as_of: int
+    as_of: AsOf
 
 
 @method(

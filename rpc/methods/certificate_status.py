@@ -9,7 +9,7 @@ since. Not here: status as a function of record and time (`ledger.certificate_re
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -25,7 +25,7 @@ from rpc.methods.heights import height_of, tip_of
 from rpc.ports import LedgerReads, Services
 from rpc.proofs import CHECKPOINT_RETRY_MS
 from rpc.registry import Unsettled, patient_method
-from rpc.types import EpochNumber, HeightNumber, Params, Result, Time, WitnessNames, time_text
+from rpc.types import AsOf, EpochNumber, HeightNumber, Params, Result, Time, WitnessNames, time_text
 
 # A stable checkpoint follows its block within a few hundred milliseconds while the validators agree.
 CHECKPOINT_WAIT_MS: Final = 1_500
@@ -39,7 +39,7 @@ class GetCertificateStatus(Params, frozen=True):
     """
 
     number: CertificateNumber
-    at: HeightNumber | str = "latest"
+    at: Annotated[HeightNumber | str, msgspec.Meta(description="A height, or a time in RFC 3339 UTC.")] = "latest"
     from_epoch: EpochNumber = 0
     witnesses: WitnessNames = ()
 
@@ -73,7 +73,7 @@ class CertificateStatusResult(Result, frozen=True):
     time: Time
     proof: str | None
     proof_pending: ProofPending | None
-    as_of: int
+    as_of: AsOf
 
 
 @patient_method(

@@ -23,25 +23,26 @@ from ledger.certificate_records import (
 from ledger.state import STATE_VALUE_SIZE_MAX
 from ledger.views import StateValue
 from primitives.encoding import decode
-from rpc.errors import Code, invalid_params, not_found
+from rpc.errors import Code, not_found
 from rpc.methods.events import EventResult, events_at
 from rpc.methods.heights import height_of, index_of, tip_of
+from rpc.paging import page_of
 from rpc.ports import IndexReads, Services
 from rpc.registry import method
 from rpc.types import (
     LIMIT_DEFAULT,
     LIMIT_MAX,
-    Cursor,
+    AskedCursor,
+    AskedOrder,
+    AsOf,
     HeightParam,
     Limit,
+    MemberName,
+    NextCursor,
     Offset,
-    Order,
     Params,
     Result,
     Time,
-    make_cursor,
-    order_of_cursor,
-    read_cursor,
     time_text,
 )
 
@@ -51,14 +52,21 @@ LOOKED_THROUGH_MAX = 20_000
 READ_MAX = 500
 """How many of these certificates it reads."""
 
-CertificateNumber = Annotated[str, msgspec.Meta(pattern=NUMBER_PATTERN, description="SCHEME-YEAR-CATEGORY-SERIAL")]
+CertificateNumber = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=NUMBER_PATTERN,
+        description="A certificate's number: SCHEME-YEAR-CATEGORY-SERIAL.",
+        examples=["FTP-2026-06-000123"],
+    ),
+]
 
 
 class GetCertificate(Params, frozen=True):
     """A certificate, as of a height."""
 
     number: CertificateNumber
-    height: HeightParam = "latest"
+    height: Annotated[HeightParam, msgspec.Meta(description="As of which block.")] = "latest"
 
 
 class ProductResult(Result, frozen=True):
@@ -150,7 +158,7 @@ class GetCertificateResult(Result, frozen=True):
     certificate: CertificateRecord
     status: StatusWords
     height: int
-    as_of: int
+    as_of: AsOf
 
 
 @method("cert_get", params=GetCertificate, result=GetCertificateResult, errors=(Code.NOT_FOUND,))
@@ -250,12 +258,14 @@ class ListCertificates(Params, frozen=True):
     `status` is their present one, `category` of their product.
     """
 
-    holder: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    holder: MemberName | None = None
     limit: Limit = LIMIT_DEFAULT
-    order: Order | None = None
-    cursor: Cursor | None = None
-    status: Status | None = None
-    category: Annotated[int, msgspec.Meta(ge=1, le=CATEGORY_MAX)] | None = None
+    order: AskedOrder = None
+    cursor: AskedCursor = None
+    status: Annotated[Status | None, msgspec.Meta(description="Their present status.")] = None
+    category: (
+        Annotated[int, msgspec.Meta(ge=1, le=CATEGORY_MAX, description="The category of their product.")] | None
+    ) = None
 
 
 class ListedCertificate(Result, frozen=True):
@@ -278,11 +288,17 @@ class CertificatesResult(Result, frozen=True):
     """
 
     certificates: list[ListedCertificate]
-    cursor: str | None
-    as_of: int
+    cursor: NextCursor
+    as_of: AsOf
 
 
-@method("cert_list", params=ListCertificates, result=CertificatesResult, errors=(Code.UNAVAILABLE,), in_thread=True)
+@method(
+    "cert_list",
+    params=ListCertificates,
+    result=CertificatesResult,
+    errors=(Code.NOT_FOUND, Code.UNAVAILABLE),
+    in_thread=True,
+)
 def list_certificates(services: Services, params: ListCertificates) -> CertificatesResult:
     """Certificates by number, of one holder or of all, with their present status.
 
@@ -290,13 +306,11 @@ def list_certificates(services: Services, params: ListCertificates) -> Certifica
     """
     index = index_of(services)
     as_of = index.height()
-    after = None
-    order = params.order or "asc"
-    if params.cursor is not None:
-        after, given = read_cursor(params.cursor, "cert_list", tuple[str, Order])
-        order = order_of_cursor(given, params.order)
-    found, cursor = _found(services, params, index, after, order == "desc")
-    return CertificatesResult(found, None if cursor is None else make_cursor("cert_list", cursor, order), int(as_of))
+    filters = {"holder": params.holder, "status": params.status, "category": params.category}
+    page = page_of(services, "cert_list", params, tuple[str], "asc", **filters)
+    after = None if page.after is None else page.after[0]
+    found, last = _found(services, params, index, after, page.descending)
+    return CertificatesResult(found, None if last is None else page.cursor(last), int(as_of))
 
 
 def _found(
@@ -348,36 +362,37 @@ class CertificateHistory(Params, frozen=True):
 
     number: CertificateNumber
     limit: Limit = LIMIT_DEFAULT
-    cursor: Cursor | None = None
+    cursor: AskedCursor = None
+    order: AskedOrder = None
 
 
 class HistoryEventsResult(Result, frozen=True):
-    """The events in the order of the log; `cursor` asks for the next.
+    """The events in their order; `cursor` asks for the next.
 
     They are those of the blocks above `above_height`, where the history that this node holds begins (0: all of them).
     """
 
     number: str
     events: list[EventResult]
-    cursor: str | None
+    cursor: NextCursor
     above_height: int
-    as_of: int
+    as_of: AsOf
 
 
 @method(
-    "cert_history", params=CertificateHistory, result=HistoryEventsResult, errors=(Code.UNAVAILABLE,), in_thread=True
+    "cert_history",
+    params=CertificateHistory,
+    result=HistoryEventsResult,
+    errors=(Code.NOT_FOUND, Code.UNAVAILABLE),
+    in_thread=True,
 )
 def certificate_history(services: Services, params: CertificateHistory) -> HistoryEventsResult:
-    """All events about a certificate, rejected ones too, from its application on."""
+    """All events about a certificate, rejected ones too, from its application on unless `order` says otherwise."""
     index = index_of(services)
     as_of = index.height()
-    start = 0
-    if params.cursor is not None:
-        number, start = read_cursor(params.cursor, "cert_history", tuple[str, Offset])
-        if number != params.number:
-            raise invalid_params("the cursor is of another certificate", where="$.cursor", got=params.cursor[:40])
-    places = index.certificate_events(params.number, start=start, count=params.limit)
-    cursor = make_cursor("cert_history", params.number, start + len(places)) if len(places) == params.limit else None
+    page = page_of(services, "cert_history", params, tuple[Offset, Offset], "asc", number=params.number)
+    places = index.certificate_events(params.number, count=params.limit, after=page.after, descending=page.descending)
+    cursor = page.cursor(places[-1].height, places[-1].index) if len(places) == params.limit else None
     above = int(services.reads.base())
     return HistoryEventsResult(params.number, events_at(services, places), cursor, above, int(as_of))
 

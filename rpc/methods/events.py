@@ -14,26 +14,30 @@ from ledger.members import read_member
 from ledger.registry import KINDS
 from ledger.views import EventView, Position
 from primitives.ids import EventId
-from rpc.errors import Code, invalid_params, not_found
+from rpc.errors import Code, not_found
 from rpc.methods.heights import height_of, tip_of
+from rpc.paging import bad_cursor, page_of
 from rpc.ports import Services, SubmitStatus
 from rpc.proofs import no_event
 from rpc.registry import method
 from rpc.types import (
+    HASH_PATTERN,
     LIMIT_DEFAULT,
-    Cursor,
-    HashHex,
+    AskedCursor,
+    AskedOrder,
+    AsOf,
+    HeightNumber,
     HeightParam,
     Limit,
+    MemberName,
+    NextCursor,
     Offset,
     OutcomeResult,
     Params,
     Result,
     Time,
     base64_text,
-    make_cursor,
     outcome_result,
-    read_cursor,
     time_text,
 )
 
@@ -41,9 +45,10 @@ from rpc.types import (
 class GetBlockEvents(Params, frozen=True):
     """A block's events, in their order."""
 
-    height: HeightParam
+    height: Annotated[HeightParam, msgspec.Meta(description="The block's height; with a cursor that of its block.")]
     limit: Limit = LIMIT_DEFAULT
-    cursor: Cursor | None = None
+    cursor: AskedCursor = None
+    order: AskedOrder = None
 
 
 class EventResult(Result, frozen=True):
@@ -75,50 +80,53 @@ class BlockEventsResult(Result, frozen=True):
     """Events of a block; `cursor` asks for the next."""
 
     events: list[EventResult]
-    cursor: str | None
-    as_of: int
+    cursor: NextCursor
+    as_of: AsOf
 
 
 @method(
     "ledger_getBlockEvents", params=GetBlockEvents, result=BlockEventsResult, errors=(Code.NOT_FOUND,), in_thread=True
 )
 def get_block_events(services: Services, params: GetBlockEvents) -> BlockEventsResult:
-    """The events of a block with their outcomes."""
+    """The events of a block with their outcomes, in the block's order unless `order` says otherwise."""
     tip = tip_of(services)
-    height = height_of(params.height, tip)
-    start = 0
-    if params.cursor is not None:
-        cursor_height, start = read_cursor(params.cursor, "ledger_getBlockEvents", tuple[int, Offset])
-        if cursor_height != height:
-            raise invalid_params("the cursor is of another block", where="$.cursor", expected=cursor_height, got=height)
+    page = page_of(services, "ledger_getBlockEvents", params, tuple[HeightNumber, Offset], "asc", height=params.height)
+    height, shown = page.after or (height_of(params.height, tip), 0)  # "latest" stays the block that it was
+    if height > tip.height:
+        raise bad_cursor("the cursor is of a block that is not here", expected=f"at most {tip.height}", got=height)
     block = services.reads.block(height)
     assert block is not None, "heights up to the tip have blocks"
-    events = services.reads.block_events(height, start, params.limit)
-    after = start + len(events)
-    more = bool(events) and after < block.header.event_count
-    cursor = make_cursor("ledger_getBlockEvents", height, after) if more else None
+    count = block.header.event_count
+    size = min(params.limit, max(0, count - shown))
+    start = count - shown - size if page.descending else shown
+    events = services.reads.block_events(height, start, size) if size else []
+    if page.descending:
+        events = events[::-1]
+    shown += size
+    cursor = page.cursor(height, shown) if size and shown < count else None
     return BlockEventsResult([event_result(view) for view in events], cursor, int(tip.height))
 
 
 class GetMemberEvents(Params, frozen=True):
-    """A member's events, the newest first."""
+    """A member's events, the newest first unless `order` says otherwise."""
 
-    member: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    member: MemberName
     limit: Limit = LIMIT_DEFAULT
-    cursor: Cursor | None = None
+    cursor: AskedCursor = None
+    order: AskedOrder = None
 
 
 class MemberEventsResult(Result, frozen=True):
-    """Events of a member; `cursor` asks for older ones.
+    """Events of a member; `cursor` asks for the next.
 
     They are those of the blocks above `above_height`, where the history that this node holds begins (0: all of them).
     """
 
     member: str
     events: list[EventResult]
-    cursor: str | None
+    cursor: NextCursor
     above_height: int
-    as_of: int
+    as_of: AsOf
 
 
 @method(
@@ -129,33 +137,36 @@ class MemberEventsResult(Result, frozen=True):
     in_thread=True,
 )
 def get_member_events(services: Services, params: GetMemberEvents) -> MemberEventsResult:
-    """The events that a member submitted, the newest first; `audit_completeness` proves that none is left out."""
+    """The events that a member submitted, the newest first; `audit_completeness` proves that none is left out.
+
+    With order `asc` the earliest first.
+    """
     tip = tip_of(services)
-    start: tuple[int, int] | None = None
-    if params.cursor is not None:
-        of, batch, shown = read_cursor(params.cursor, "ledger_getMemberEvents", tuple[str, Offset, Offset])
-        if of != params.member:
-            raise invalid_params("the cursor is of another member", where="$.cursor", expected=params.member, got=of)
-        start = batch, shown
-    elif read_member(CommittedState(services.reads.store), params.member) is None:
+    page = page_of(services, "ledger_getMemberEvents", params, tuple[Offset, Offset], member=params.member)
+    if read_member(CommittedState(services.reads.store), params.member) is None:
         raise not_found("no such member", where="$.member", got=params.member)
-    found = member_events(services.reads, params.member, start, params.limit)
-    cursor = None if found.after is None else make_cursor("ledger_getMemberEvents", params.member, *found.after)
+    found = member_events(services.reads, params.member, page.after, params.limit, descending=page.descending)
+    cursor = None if found.after is None else page.cursor(*found.after)
     events = [event_result(view) for view in found.events]
     return MemberEventsResult(params.member, events, cursor, int(services.reads.base()), int(tip.height))
+
+
+EventIdHex = Annotated[
+    str, msgspec.Meta(pattern=HASH_PATTERN, description="An event's id: the RFC 6962 hash of its leaf, in hex.")
+]
 
 
 class EventIdParams(Params, frozen=True):
     """One event."""
 
-    event_id: HashHex
+    event_id: EventIdHex
 
 
 class GetEventResult(Result, frozen=True):
     """An event, at the place that counts: the first at which it was applied, else the first."""
 
     event: EventResult
-    as_of: int
+    as_of: AsOf
 
 
 @method("ledger_getEvent", params=EventIdParams, result=GetEventResult, errors=(Code.NOT_FOUND,), in_thread=True)
@@ -225,7 +236,7 @@ class StatusResult(Result, frozen=True):
     reason: str | None
     message: str | None
     retryable: bool
-    as_of: int
+    as_of: AsOf
 
 
 @method("ledger_getStatus", params=EventIdParams, result=StatusResult)

@@ -29,23 +29,23 @@ from primitives.encoding import decode
 from primitives.errors import ProofError, StorageError
 from primitives.votes import PHASES
 from rpc.errors import Code, invalid_params, not_found, unavailable
+from rpc.methods.events import EventIdHex
 from rpc.methods.heights import tip_of
+from rpc.paging import page_of
 from rpc.ports import Services
 from rpc.registry import method
 from rpc.types import (
     LIMIT_DEFAULT,
-    Cursor,
-    HashHex,
+    AskedCursor,
+    AskedOrder,
+    AsOf,
     Limit,
+    NextCursor,
     Offset,
-    Order,
     Params,
     Result,
     Time,
     base64_text,
-    make_cursor,
-    order_of_cursor,
-    read_cursor,
     time_text,
 )
 
@@ -71,10 +71,10 @@ class StateAt:
 class ListEvidence(Params, frozen=True):
     """Recorded evidence, the newest first unless `order` says otherwise; or that of one event."""
 
-    event_id: HashHex | None = None
+    event_id: EventIdHex | None = None
     limit: Limit = LIMIT_DEFAULT
-    order: Order | None = None
-    cursor: Cursor | None = None
+    order: AskedOrder = None
+    cursor: AskedCursor = None
 
 
 class AccusedResult(Result, frozen=True):
@@ -124,13 +124,13 @@ class EvidenceProofResult(Result, frozen=True):
     """The proof of one evidence, in the form that docs/formats.md gives."""
 
     proof: dict[str, Any]  # Any: the record's own fields
-    as_of: int
+    as_of: AsOf
 
 
 class EvidenceOfEvent(Params, frozen=True):
     """The event that holds an evidence."""
 
-    event_id: HashHex
+    event_id: EventIdHex
 
 
 class EvidenceListResult(Result, frozen=True):
@@ -138,8 +138,8 @@ class EvidenceListResult(Result, frozen=True):
 
     evidence: list[EvidenceResult]
     count: int
-    cursor: str | None
-    as_of: int
+    cursor: NextCursor
+    as_of: AsOf
 
 
 @method("net_evidence", params=ListEvidence, result=EvidenceListResult, errors=(Code.NOT_FOUND,), in_thread=True)
@@ -151,23 +151,21 @@ def net_evidence(services: Services, params: ListEvidence) -> EvidenceListResult
     tip = tip_of(services)
     state = StateAt(services.reads, tip.height)
     count = recorded_count(state)
+    page = page_of(services, "net_evidence", params, tuple[Offset])
     if params.event_id is not None:
         if params.cursor is not None:
             raise invalid_params("one event has no pages", where="$.cursor", expected="event_id or cursor", got="both")
         return EvidenceListResult([_of_event(services, state, params.event_id)], count, None, int(tip.height))
-    order = params.order or "desc"
-    start = count - 1 if order == "desc" else 0
-    if params.cursor is not None:
-        start, given = read_cursor(params.cursor, "net_evidence", tuple[Offset, Order])
-        order = order_of_cursor(given, params.order)
-    if order == "desc":
+    first = count - 1 if page.descending else 0
+    start = first if page.after is None else page.after[0]
+    if page.descending:
         numbers = range(min(start, count - 1), max(-1, start - params.limit), -1)
         after = start - params.limit
     else:
         numbers = range(start, min(count, start + params.limit))
         after = start + params.limit
     more = bool(numbers) and 0 <= after < count
-    cursor = make_cursor("net_evidence", after, order) if more else None
+    cursor = page.cursor(after) if more else None
     return EvidenceListResult([_numbered(services, state, item) for item in numbers], count, cursor, int(tip.height))
 
 

@@ -13,9 +13,10 @@ from ledger.certificate_ends import ending_certificates
 from ledger.committed_state import CommittedState
 from rpc.errors import Code
 from rpc.methods.heights import tip_of
+from rpc.paging import page_of
 from rpc.ports import Ending, Services
 from rpc.registry import method
-from rpc.types import LIMIT_DEFAULT, Cursor, Limit, Params, Result, Time, make_cursor, read_cursor, time_text
+from rpc.types import LIMIT_DEFAULT, AskedCursor, AskedOrder, AsOf, Limit, NextCursor, Params, Result, Time, time_text
 
 DAY_MS: Final = 86_400_000
 WARN_DAYS: Final = 30
@@ -27,9 +28,10 @@ WITHIN_DAYS_MAX: Final = 36_500
 class Expiry(Params, frozen=True):
     """How many days ahead to look; what has ended already is listed too, but for certificates of products."""
 
-    within_days: Annotated[int, Meta(ge=0, le=WITHIN_DAYS_MAX)] = WITHIN_DAYS
+    within_days: Annotated[int, Meta(ge=0, le=WITHIN_DAYS_MAX, description="How far to look.")] = WITHIN_DAYS
     limit: Limit = LIMIT_DEFAULT
-    cursor: Cursor | None = None
+    cursor: AskedCursor = None
+    order: AskedOrder = None
 
 
 class EndingResult(Result, frozen=True):
@@ -49,29 +51,33 @@ class EndingResult(Result, frozen=True):
 
 
 class ExpiryResult(Result, frozen=True):
-    """What ends, the first to end first; `complete` is false where there are more products than are looked at."""
+    """What ends, in the order of its times; `complete` is false where there are more products than are looked at."""
 
     ends: list[EndingResult]
-    cursor: str | None
+    cursor: NextCursor
     complete: bool
-    as_of: int
+    as_of: AsOf
 
 
 @method("net_expiry", params=Expiry, result=ExpiryResult, errors=(Code.UNAVAILABLE,), in_thread=True)
 def expiry(services: Services, params: Expiry) -> ExpiryResult:
-    """What ends by itself within some days: TLS certificates, root CAs, certificates of products."""
+    """What ends by itself within some days: TLS certificates, root CAs, certificates of products.
+
+    The first to end first, unless `order` says otherwise.
+    """
     height, now_ms = int(tip_of(services).height), int(services.now_ms())
     until_ms = now_ms + params.within_days * DAY_MS
     products, complete = ending_certificates(CommittedState(services.reads.store), now_ms, until_ms)
     found = [item for item in services.node.endings() if item.ends_ms <= until_ms]
     found += [Ending("product_certificate", row.number, row.holder, row.valid_until_ms, "chain") for row in products]
-    found.sort(key=_place)
-    if params.cursor is not None:
-        after = read_cursor(params.cursor, "net_expiry", tuple[int, str, str, str])
-        found = [item for item in found if _place(item) > after]
-    page = found[: params.limit]
-    cursor = make_cursor("net_expiry", *_place(page[-1])) if len(found) > params.limit else None
-    return ExpiryResult([ending_result(item, now_ms) for item in page], cursor, complete, height)
+    page = page_of(services, "net_expiry", params, tuple[int, str, str, str], "asc", within_days=params.within_days)
+    found.sort(key=_place, reverse=page.descending)
+    if page.after is not None:
+        after = page.after
+        found = [item for item in found if (_place(item) < after if page.descending else _place(item) > after)]
+    shown = found[: params.limit]
+    cursor = page.cursor(*_place(shown[-1])) if len(found) > params.limit else None
+    return ExpiryResult([ending_result(item, now_ms) for item in shown], cursor, complete, height)
 
 
 def _place(item: Ending) -> tuple[int, str, str, str]:

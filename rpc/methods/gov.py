@@ -6,9 +6,10 @@ any other (`ledger_submit`). Source: docs/protocol.md, "Governance".
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from ledger.committed_state import CommittedState
 from ledger.event_json import record_to_json
@@ -24,19 +25,21 @@ from ledger.governance_records import (
 from ledger.members import Member, read_members, read_sources, read_validators
 from rpc.errors import Code, not_found
 from rpc.methods.heights import tip_of
+from rpc.paging import page_of
 from rpc.ports import Services
 from rpc.registry import method
 from rpc.types import (
     LIMIT_DEFAULT,
-    Cursor,
+    AskedCursor,
+    AskedOrder,
+    AsOf,
     HashHex,
+    HeightNumber,
     Limit,
-    NoParams,
+    NextCursor,
     Params,
     Result,
     Time,
-    make_cursor,
-    read_cursor,
     time_text,
 )
 
@@ -46,14 +49,23 @@ Json = dict[str, Any]  # Any: JSON of an action
 class GetProposal(Params, frozen=True):
     """A proposal, by the id of the event that made it."""
 
-    id: HashHex
+    id: Annotated[HashHex, msgspec.Meta(description="The id of the event that made the proposal.")]
 
 
 class ListMembers(Params, frozen=True):
-    """A page of the members, by id."""
+    """A page of the members, upwards by id unless `order` says otherwise."""
 
     limit: Limit = LIMIT_DEFAULT
-    cursor: Cursor | None = None
+    cursor: AskedCursor = None
+    order: AskedOrder = None
+
+
+class ListProposals(Params, frozen=True):
+    """A page of the proposals under way, the oldest first unless `order` says otherwise."""
+
+    limit: Limit = LIMIT_DEFAULT
+    order: AskedOrder = None
+    cursor: AskedCursor = None
 
 
 class SourceResult(Result, frozen=True):
@@ -86,11 +98,11 @@ class MemberResult(Result, frozen=True):
 
 
 class MembersAnswer(Result, frozen=True):
-    """The members by id; `cursor` asks for the next."""
+    """The members by id, in their order; `cursor` asks for the next."""
 
     members: list[MemberResult]
-    cursor: str | None
-    as_of: int
+    cursor: NextCursor
+    as_of: AsOf
 
 
 class ProposalResult(Result, frozen=True):
@@ -115,14 +127,15 @@ class ProposalAnswer(Result, frozen=True):
     """One proposal."""
 
     proposal: ProposalResult
-    as_of: int
+    as_of: AsOf
 
 
 class ProposalsAnswer(Result, frozen=True):
-    """The proposals that wait for votes or for their node, the oldest first."""
+    """The proposals that wait for votes or for their node; `cursor` asks for the next."""
 
     proposals: list[ProposalResult]
-    as_of: int
+    cursor: NextCursor
+    as_of: AsOf
 
 
 @method("gov_getProposal", params=GetProposal, result=ProposalAnswer, errors=(Code.NOT_FOUND, Code.UNAVAILABLE))
@@ -141,12 +154,22 @@ def get_proposal(services: Services, params: GetProposal) -> ProposalAnswer:
     return ProposalAnswer(proposal_result(services, params.id, proposal), int(tip.height))
 
 
-@method("gov_listProposals", params=NoParams, result=ProposalsAnswer, errors=(Code.UNAVAILABLE,))
-def list_proposals(services: Services, params: NoParams) -> ProposalsAnswer:
-    """The proposals under way, with their votes."""
-    del params
+@method("gov_listProposals", params=ListProposals, result=ProposalsAnswer, errors=(Code.UNAVAILABLE,))
+def list_proposals(services: Services, params: ListProposals) -> ProposalsAnswer:
+    """The proposals under way, with their votes: the oldest first unless `order` says otherwise."""
     tip = tip_of(services)
-    return ProposalsAnswer(proposals_under_way(services), int(tip.height))
+    page = page_of(services, "gov_listProposals", params, tuple[HeightNumber, str], "asc")
+    found = sorted(proposals_under_way(services), key=_place, reverse=page.descending)
+    if page.after is not None:
+        after = page.after
+        found = [item for item in found if (_place(item) < after if page.descending else _place(item) > after)]
+    shown = found[: params.limit]
+    cursor = page.cursor(*_place(shown[-1])) if len(found) > params.limit else None
+    return ProposalsAnswer(shown, cursor, int(tip.height))
+
+
+def _place(proposal: ProposalResult) -> tuple[int, str]:
+    return proposal.height, proposal.id
 
 
 @method("gov_listMembers", params=ListMembers, result=MembersAnswer, errors=(Code.UNAVAILABLE,))
@@ -154,11 +177,14 @@ def list_members(services: Services, params: ListMembers) -> MembersAnswer:
     """The members with their roles, codes, root CA, sources and officers, also those that were excluded."""
     tip = tip_of(services)
     state = CommittedState(services.reads.store)
-    after = "" if params.cursor is None else read_cursor(params.cursor, "gov_listMembers", tuple[str])[0]
-    page = list(itertools.islice((member for member in read_members(state) if member.id > after), params.limit))
-    rows = described_members(services, page)
-    cursor = make_cursor("gov_listMembers", page[-1].id) if len(page) == params.limit else None
-    return MembersAnswer(rows, cursor, int(tip.height))
+    page = page_of(services, "gov_listMembers", params, tuple[str], "asc")
+    members = sorted(read_members(state), key=lambda member: member.id, reverse=page.descending)
+    if page.after is not None:
+        (after,) = page.after
+        members = [member for member in members if (member.id < after if page.descending else member.id > after)]
+    shown = members[: params.limit]
+    cursor = page.cursor(shown[-1].id) if len(members) > params.limit else None
+    return MembersAnswer(described_members(services, shown), cursor, int(tip.height))
 
 
 def described_members(services: Services, members: Sequence[Member]) -> list[MemberResult]:

@@ -6,7 +6,9 @@ view: another may be linked with others. Source: docs/membership.md.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+import msgspec
 
 from ledger.committed_state import CommittedState
 from ledger.consequences import Consequences, consequences_of
@@ -23,7 +25,7 @@ from rpc.methods.gov import now_ms
 from rpc.methods.heights import tip_of
 from rpc.ports import PeerStatus, Services
 from rpc.registry import method
-from rpc.types import Params, Result
+from rpc.types import AsOf, Params, Result
 
 Json = dict[str, Any]  # Any: JSON of an action
 NEAR_HEIGHTS: Final = 8
@@ -33,7 +35,7 @@ NEAR_HEIGHTS: Final = 8
 class CheckAction(Params, frozen=True):
     """An action as a proposal's body has it: `type`, and its fields."""
 
-    action: Json
+    action: Annotated[Json, msgspec.Meta(description="`type`, and the fields of an action of this type.")]
 
 
 class Figures(Result, frozen=True):
@@ -111,7 +113,7 @@ class CheckResult(Result, frozen=True):
     changes: list[ChangeResult]
     warnings: list[WarningResult]
     ending: list[EndingResult]
-    as_of: int
+    as_of: AsOf
 
 
 @method("gov_checkAction", params=CheckAction, result=CheckResult, errors=(Code.UNAVAILABLE,))

@@ -18,7 +18,7 @@ from rpc.methods.gov import now_ms
 from rpc.methods.heights import tip_of
 from rpc.ports import Services
 from rpc.registry import method
-from rpc.types import NoParams, Result, Time, time_text
+from rpc.types import AsOf, NoParams, Result, Time, time_text
 
 
 class FigureResult(Result, frozen=True):
@@ -68,7 +68,7 @@ class PolicyResult(Result, frozen=True):
     planned_height: int | None
     thresholds: list[ThresholdResult]
     catalogues: list[CatalogueResult]
-    as_of: int
+    as_of: AsOf
 
 
 @method("gov_getPolicy", params=NoParams, result=PolicyResult, errors=(Code.UNAVAILABLE,))

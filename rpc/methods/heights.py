@@ -16,12 +16,12 @@ def tip_of(services: Services) -> Tip:
     return tip
 
 
-def height_of(height: HeightParam, tip: Tip) -> int:
+def height_of(height: HeightParam, tip: Tip, where: str = "$.height") -> int:
     """Return a height parameter as a number; -32001 above the tip."""
     if isinstance(height, str):
         return 0 if height == "earliest" else int(tip.height)
     if height > tip.height:
-        raise not_found("no block at this height yet", where="$.height", got=f"{height}, the newest is {tip.height}")
+        raise not_found("no block at this height yet", where=where, got=f"{height}, the newest is {tip.height}")
     return height
 
 

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from primitives.validators import ValidatorSet
 from rpc.errors import Code
 from rpc.methods.gov import ProposalResult, proposals_under_way
 from rpc.ports import NodeStatus, Services
 from rpc.proofs import present_validators
 from rpc.registry import method
-from rpc.types import NoParams, Result, Time, time_text
+from rpc.types import AsOf, NoParams, Result, Time, time_text
+
+
+class StatusResult(NodeStatus, frozen=True, kw_only=True):
+    """What a node tells of itself: `NodeStatus`, as of its newest block.
+
+    `warnings` says what its operator has to mend, such as a wrong key file. `base_height` is where the history that it
+    holds begins: 0, or the block of the snapshot that it joined from. `archived_height` is the height up to which the
+    bodies of batches were moved to its archive.
+    """
+
+    as_of: AsOf
 
 
 class PeerResult(Result, frozen=True):
@@ -33,7 +46,7 @@ class PeersResult(Result, frozen=True):
     """The peers by name."""
 
     peers: list[PeerResult]
-    as_of: int
+    as_of: AsOf
 
 
 class ValidatorResult(Result, frozen=True):
@@ -62,14 +75,15 @@ class ValidatorsResult(Result, frozen=True):
     hash: str
     validators: list[ValidatorResult]
     proposals: list[ProposalResult]
-    as_of: int
+    as_of: AsOf
 
 
-@method("net_status", params=NoParams, result=NodeStatus)
-def net_status(services: Services, params: NoParams) -> NodeStatus:
+@method("net_status", params=NoParams, result=StatusResult)
+def net_status(services: Services, params: NoParams) -> StatusResult:
     """This node's chain, role, position and peers."""
     del params
-    return services.node.status()
+    status = services.node.status()
+    return StatusResult(**msgspec.structs.asdict(status), as_of=status.height)
 
 
 @method("net_peers", params=NoParams, result=PeersResult)

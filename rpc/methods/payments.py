@@ -10,36 +10,48 @@ from typing import Annotated
 
 import msgspec
 
-from rpc.errors import Code, invalid_params, not_found
+from rpc.errors import Code, RpcError, invalid_params, not_found
 from rpc.methods.events import EventResult, events_at
 from rpc.methods.heights import index_of
+from rpc.paging import page_of
 from rpc.ports import Services
 from rpc.registry import method
 from rpc.types import (
+    HASH_PATTERN,
     LIMIT_DEFAULT,
     UETR_PATTERN,
-    Cursor,
-    HashHex,
+    AskedCursor,
+    AskedOrder,
+    AsOf,
     Limit,
+    MemberName,
+    NextCursor,
     Offset,
-    Order,
     Params,
     Result,
-    make_cursor,
-    order_of_cursor,
-    read_cursor,
 )
 
-Uetr = Annotated[str, msgspec.Meta(pattern=UETR_PATTERN, description="UUID version 4 in lower case")]
+Uetr = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=UETR_PATTERN,
+        description="The payment's UETR: a UUID of version 4 in lower case.",
+        examples=["eb6305c9-1f7f-49de-aed0-16487c27b42d"],
+    ),
+]
+PairKey = Annotated[
+    str, msgspec.Meta(pattern=HASH_PATTERN, description="The key that two banks share for it, in lower-case hex.")
+]
 
 
 class GetPayment(Params, frozen=True):
     """Which payment: by its UETR, or by the pair key of two banks."""
 
     uetr: Uetr | None = None
-    pair_key: HashHex | None = None
+    pair_key: PairKey | None = None
     limit: Limit = LIMIT_DEFAULT
-    cursor: Cursor | None = None
+    cursor: AskedCursor = None
+    order: AskedOrder = None
 
 
 class StatementsResult(Result, frozen=True):
@@ -49,9 +61,9 @@ class StatementsResult(Result, frozen=True):
     """
 
     statements: list[EventResult]
-    cursor: str | None
+    cursor: NextCursor
     above_height: int
-    as_of: int
+    as_of: AsOf
 
 
 @method(
@@ -62,24 +74,32 @@ class StatementsResult(Result, frozen=True):
     in_thread=True,
 )
 def get_payment(services: Services, params: GetPayment) -> StatementsResult:
-    """Every statement about one payment, in the order of the log."""
+    """Every statement about one payment, in the order of the log unless `order` says otherwise."""
     index = index_of(services)
     as_of = index.height()
-    name = params.uetr or params.pair_key
-    if name is None or (params.uetr is not None and params.pair_key is not None):
+    name = payment_name(params.uetr, params.pair_key)
+    page = page_of(services, "payment_get", params, tuple[Offset, Offset], "asc", payment=name)
+    above = int(services.reads.base())
+    key = bytes.fromhex(name.replace("-", ""))
+    places = index.payment(key, count=params.limit, after=page.after, descending=page.descending)
+    if not places and page.after is None:
+        raise no_payment(name, above, int(as_of))
+    cursor = page.cursor(places[-1].height, places[-1].index) if len(places) == params.limit else None
+    return StatementsResult(events_at(services, places), cursor, above, int(as_of))
+
+
+def payment_name(uetr: str | None, pair_key: str | None) -> str:
+    """Return the one name of a payment; -32602 where there is none, or two."""
+    name = uetr or pair_key
+    if name is None or (uetr is not None and pair_key is not None):
         got = "none" if name is None else "both"
         raise invalid_params("a payment has one name", where="$", expected="uetr or pair_key", got=got)
-    start = 0
-    if params.cursor is not None:
-        of, start = read_cursor(params.cursor, "payment_get", tuple[str, Offset])
-        if of != name:
-            raise invalid_params("the cursor is of another payment", where="$.cursor", got=params.cursor[:40])
-    above = int(services.reads.base())
-    places = index.payment(bytes.fromhex(name.replace("-", "")), start=start, count=params.limit)
-    if not places and start == 0:
-        raise not_found("no statement about this payment", got=name, hint=_looked_through(above, int(as_of)))
-    cursor = make_cursor("payment_get", name, start + len(places)) if len(places) == params.limit else None
-    return StatementsResult(events_at(services, places), cursor, above, int(as_of))
+    return name
+
+
+def no_payment(name: str, above: int, as_of: int) -> RpcError:
+    """Return the error for a payment of which nobody here has heard."""
+    return not_found("no statement about this payment", got=name, hint=_looked_through(above, as_of))
 
 
 def _looked_through(above: int, as_of: int) -> str:
@@ -91,13 +111,19 @@ def _looked_through(above: int, as_of: int) -> str:
 class ListPayments(Params, frozen=True):
     """Payment statements, of one member or of all, the newest first unless `order` says otherwise."""
 
-    member: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    member: MemberName | None = None
     limit: Limit = LIMIT_DEFAULT
-    order: Order | None = None
-    cursor: Cursor | None = None
+    order: AskedOrder = None
+    cursor: AskedCursor = None
 
 
-@method("payment_list", params=ListPayments, result=StatementsResult, errors=(Code.UNAVAILABLE,), in_thread=True)
+@method(
+    "payment_list",
+    params=ListPayments,
+    result=StatementsResult,
+    errors=(Code.NOT_FOUND, Code.UNAVAILABLE),
+    in_thread=True,
+)
 def list_payments(services: Services, params: ListPayments) -> StatementsResult:
     """Payment statements in the order of the log, of one member or of all.
 
@@ -105,14 +131,11 @@ def list_payments(services: Services, params: ListPayments) -> StatementsResult:
     """
     index = index_of(services)
     as_of = index.height()
-    after: int | None = None
-    order = params.order or "desc"
-    if params.cursor is not None:
-        after, given = read_cursor(params.cursor, "payment_list", tuple[Offset, Order])
-        order = order_of_cursor(given, params.order)
+    page = page_of(services, "payment_list", params, tuple[Offset], member=params.member)
+    after = None if page.after is None else page.after[0]
     above = int(services.reads.base())
-    places = index.payments(member=params.member, after=after, count=params.limit, descending=order == "desc")
-    cursor = make_cursor("payment_list", places[-1].log_index, order) if len(places) == params.limit else None
+    places = index.payments(member=params.member, after=after, count=params.limit, descending=page.descending)
+    cursor = page.cursor(places[-1].log_index) if len(places) == params.limit else None
     return StatementsResult(events_at(services, places), cursor, above, int(as_of))
 
 

@@ -5,34 +5,39 @@ Not here: the bytes of receipts (`ledger.receipts`).
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import msgspec
+
 from ledger.base import NotHere
 from ledger.views import CheckpointView
 from primitives.ids import EventId
 from rpc.errors import Code, invalid_params, not_found, unavailable
+from rpc.methods.events import EventIdHex
 from rpc.methods.heights import tip_of
+from rpc.paging import page_of
 from rpc.ports import Services
 from rpc.proofs import receipt_text
 from rpc.registry import method
 from rpc.types import (
     LIMIT_DEFAULT,
-    Cursor,
+    AskedCursor,
+    AskedOrder,
+    AsOf,
     EpochNumber,
-    HashHex,
     Limit,
     LogSize,
-    Offset,
+    NextCursor,
     Params,
     Result,
     WitnessNames,
-    make_cursor,
-    read_cursor,
 )
 
 
 class GetCheckpoint(Params, frozen=True):
     """Which checkpoint: the newest, or that of exactly a log size."""
 
-    size: LogSize | None = None
+    size: Annotated[LogSize | None, msgspec.Meta(description="The log's size under it; unless told the newest.")] = None
 
 
 class CheckpointResult(Result, frozen=True):
@@ -42,7 +47,7 @@ class CheckpointResult(Result, frozen=True):
     size: int
     root: str
     note: str
-    as_of: int
+    as_of: AsOf
 
 
 @method(
@@ -68,7 +73,8 @@ class GetCheckpoints(Params, frozen=True):
     """A page of the checkpoints that are kept."""
 
     limit: Limit = LIMIT_DEFAULT
-    cursor: Cursor | None = None
+    cursor: AskedCursor = None
+    order: AskedOrder = None
 
 
 class ListedCheckpoint(Result, frozen=True):
@@ -81,24 +87,23 @@ class ListedCheckpoint(Result, frozen=True):
 
 
 class CheckpointsResult(Result, frozen=True):
-    """Checkpoints, the largest first; `cursor` asks for the ones before."""
+    """Checkpoints by size, the largest first unless `order` says otherwise; `cursor` asks for the next."""
 
     origin: str
     checkpoints: list[ListedCheckpoint]
-    cursor: str | None
-    as_of: int
+    cursor: NextCursor
+    as_of: AsOf
 
 
 @method("ledger_getCheckpoints", params=GetCheckpoints, result=CheckpointsResult, in_thread=True)
 def get_checkpoints(services: Services, params: GetCheckpoints) -> CheckpointsResult:
-    """The stable checkpoints that this node still keeps, the newest first."""
+    """The stable checkpoints that this node still keeps, the newest first unless `order` says otherwise."""
     tip = tip_of(services)
-    below = None
-    if params.cursor is not None:
-        (below,) = read_cursor(params.cursor, "ledger_getCheckpoints", tuple[Offset])
-    found = services.reads.checkpoints(below, params.limit)
+    page = page_of(services, "ledger_getCheckpoints", params, tuple[LogSize])
+    after = None if page.after is None else page.after[0]
+    found = services.reads.checkpoints(after, params.limit, descending=page.descending)
     listed = [ListedCheckpoint(view.size, view.root.hex(), view.note, _height_of(services, view)) for view in found]
-    cursor = make_cursor("ledger_getCheckpoints", found[-1].size) if len(found) == params.limit else None
+    cursor = page.cursor(found[-1].size) if len(found) == params.limit else None
     return CheckpointsResult(services.reads.origin, listed, cursor, int(tip.height))
 
 
@@ -116,7 +121,7 @@ class GetProof(Params, frozen=True):
     `witnesses` are names of outside witnesses' keys: the checkpoint must bear the cosignature of each.
     """
 
-    event_id: HashHex
+    event_id: EventIdHex
     from_epoch: EpochNumber = 0
     witnesses: WitnessNames = ()
 
@@ -126,7 +131,7 @@ class ProofResult(Result, frozen=True):
 
     event_id: str
     receipt: str
-    as_of: int
+    as_of: AsOf
 
 
 @method(
@@ -146,8 +151,10 @@ def get_proof(services: Services, params: GetProof) -> ProofResult:
 class GetConsistency(Params, frozen=True):
     """Two sizes of the log; the newer one defaults to the newest checkpoint's."""
 
-    old_size: LogSize
-    new_size: LogSize | None = None
+    old_size: Annotated[LogSize, msgspec.Meta(description="The size of the older log.")]
+    new_size: Annotated[
+        LogSize | None, msgspec.Meta(description="The size of the newer; unless told the newest checkpoint's.")
+    ] = None
 
 
 class ConsistencyResult(Result, frozen=True):
@@ -158,7 +165,7 @@ class ConsistencyResult(Result, frozen=True):
     new_size: int
     new_root: str
     path: list[str]
-    as_of: int
+    as_of: AsOf
 
 
 @method("ledger_getConsistency", params=GetConsistency, result=ConsistencyResult, in_thread=True)

@@ -24,7 +24,7 @@ from rpc.errors import Code
 from rpc.methods.heights import index_of, tip_of
 from rpc.ports import Services
 from rpc.registry import method
-from rpc.types import HEIGHT_MAX, Params, Result
+from rpc.types import HEIGHT_MAX, AsOf, Params, Result
 
 HITS_MAX = 20
 QUERY_CHARACTERS_MAX = 200
@@ -52,7 +52,7 @@ class HitKind(StrEnum):
 class Search(Params, frozen=True):
     """A reference, or the beginning of an event's id or of a certificate's number."""
 
-    query: Annotated[str, msgspec.Meta(min_length=1, max_length=QUERY_CHARACTERS_MAX)]
+    query: Annotated[str, msgspec.Meta(min_length=1, max_length=QUERY_CHARACTERS_MAX, description="What to look for.")]
 
 
 class Hit(Result, frozen=True):
@@ -69,7 +69,7 @@ class SearchResult(Result, frozen=True):
     query: str
     hits: list[Hit]
     more: bool
-    as_of: int
+    as_of: AsOf
 
 
 @method("audit_search", params=Search, result=SearchResult, errors=(Code.UNAVAILABLE,), in_thread=True)
@@ -108,7 +108,7 @@ def _hashes(services: Services, query: str) -> Iterator[Hit]:
             yield Hit(HitKind.BLOCK, digits, "hash")
         if services.reads.position(data) is not None:
             yield Hit(HitKind.EVENT, digits, "id")
-        if index_of(services).payment(data, start=0, count=1):
+        if index_of(services).payment(data, count=1):
             yield Hit(HitKind.PAYMENT, digits, "pair_key")
         return
     for event_id in index_of(services).event_ids(digits, HITS_MAX + 1):
@@ -120,7 +120,7 @@ def _uetrs(services: Services, query: str) -> Iterator[Hit]:
     if not _UUID.fullmatch(text):
         return
     uetr = bytes.fromhex(text.replace("-", ""))
-    if index_of(services).payment(uetr, start=0, count=1):
+    if index_of(services).payment(uetr, count=1):
         yield Hit(HitKind.PAYMENT, uetr_text(uetr), "uetr")
 
 

@@ -15,7 +15,7 @@ from rpc.errors import Code, unavailable
 from rpc.methods.heights import tip_of
 from rpc.ports import Services, SnapshotMaker, SnapshotStatus
 from rpc.registry import Access, waiting_method
-from rpc.types import NoParams, Params, Result, base64_text
+from rpc.types import AsOf, NoParams, Params, Result, base64_text
 
 PART_BYTES_MAX = 1 << 20
 
@@ -23,8 +23,10 @@ PART_BYTES_MAX = 1 << 20
 class ReadSnapshot(Params, frozen=True):
     """The name of the newest snapshot's file, and the place in it to read from."""
 
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
-    offset: Annotated[int, msgspec.Meta(ge=0, le=1 << 53)] = 0
+    name: Annotated[
+        str, msgspec.Meta(min_length=1, max_length=128, description="The file's name, as admin_getSnapshot tells it.")
+    ]
+    offset: Annotated[int, msgspec.Meta(ge=0, le=1 << 53, description="The byte to read from.")] = 0
 
 
 class SnapshotResult(Result, frozen=True):
@@ -41,7 +43,7 @@ class SnapshotResult(Result, frozen=True):
     size_bytes: int
     id: str
     message: str
-    as_of: int
+    as_of: AsOf
 
 
 class SnapshotPart(Result, frozen=True):
@@ -49,7 +51,7 @@ class SnapshotPart(Result, frozen=True):
 
     data: str
     size_bytes: int
-    as_of: int
+    as_of: AsOf
 
 
 @waiting_method(

@@ -33,6 +33,7 @@ from rpc.ports import NewEvent, Services, SubmitResult, SubmitStatus, Wait
 from rpc.registry import Access, method, waiting_method
 from rpc.types import (
     REFERENCE_PATTERN,
+    AsOf,
     Base64,
     HashHex,
     OutcomeResult,
@@ -51,6 +52,9 @@ PAUSE_S = 1e-6
 BASE64_BATCH_MAX = (BATCH_SIZE_MAX + 2) // 3 * 4
 
 
+AskedWait = Annotated[Wait, msgspec.Meta(description="What to wait for before answering.")]
+
+
 class EventParam(Params, frozen=True):
     """An event: its kind by name, the kind's own fields, and optionally reference (16 bytes in hex) and expiry."""
 
@@ -64,8 +68,10 @@ class EventParam(Params, frozen=True):
 class Submit(Params, frozen=True):
     """Events for this node's member, and what to wait for."""
 
-    events: Annotated[list[EventParam], msgspec.Meta(min_length=1, max_length=BATCH_EVENTS_MAX)]
-    wait: Wait = Wait.COMMITTED
+    events: Annotated[
+        list[EventParam], msgspec.Meta(min_length=1, max_length=BATCH_EVENTS_MAX, description="The events, in order.")
+    ]
+    wait: AskedWait = Wait.COMMITTED
 
 
 class ReadySubmit(msgspec.Struct, frozen=True):
@@ -149,8 +155,11 @@ def _quick_events(items: list[_QuickEvent]) -> list[NewEvent] | None:
 class SubmitBatch(Params, frozen=True):
     """A batch that its source signed, and what to wait for."""
 
-    batch: Annotated[Base64, msgspec.Meta(min_length=4, max_length=BASE64_BATCH_MAX)]
-    wait: Wait = Wait.COMMITTED
+    batch: Annotated[
+        Base64,
+        msgspec.Meta(min_length=4, max_length=BASE64_BATCH_MAX, description="A batch's canonical bytes, base64."),
+    ]
+    wait: AskedWait = Wait.COMMITTED
 
 
 class ReadyBatch(msgspec.Struct, frozen=True):
@@ -218,7 +227,7 @@ class SubmitAnswer(Result, frozen=True):
     """Each event's standing, in the order in which they came."""
 
     events: list[SubmittedResult]
-    as_of: int
+    as_of: AsOf
 
 
 @waiting_method(
@@ -319,7 +328,7 @@ def _submitted(result: SubmitResult) -> SubmittedResult:
 class GetSource(Params, frozen=True):
     """A source, by its public key."""
 
-    source: HashHex
+    source: Annotated[HashHex, msgspec.Meta(description="A source's public key.")]
 
 
 class SourceResult(Result, frozen=True):
@@ -329,7 +338,7 @@ class SourceResult(Result, frozen=True):
     member: str
     next_number: int
     previous: str
-    as_of: int
+    as_of: AsOf
 
 
 @method("ledger_getSource", params=GetSource, result=SourceResult, errors=(Code.NOT_FOUND,))

@@ -65,13 +65,13 @@ def test_what_is_drawn_is_found_by_every_name_and_proved(homes: list[Home]) -> N
     assert [len(read.of(drawn)) for read in READS.values()] == [5] * len(READS)
     policy = policy_text(reader.genesis, (first_span(reader.genesis),))
     for event_id, uetr in zip(drawn.events, drawn.payments, strict=True):
-        (place,) = index.payment(bytes.fromhex(uetr.replace("-", "")), start=0, count=2)
+        (place,) = index.payment(bytes.fromhex(uetr.replace("-", "")), count=2)
         assert reader.position(bytes.fromhex(event_id)) == place
         receipt = make_receipt(reader, bytes.fromhex(event_id))
         assert receipt is not None
         verify(receipt, policy)
     for number in set(drawn.certificates):
-        assert len(index.certificate_events(number, start=0, count=10)) == 6
+        assert len(index.certificate_events(number, count=10)) == 6
         proof = make_status_proof(reader, certificate_key(number), index.height())
         assert proof is not None
         verify_status(proof, policy)

@@ -131,16 +131,17 @@ def at(places: list) -> list[tuple[int, int]]:  # type: ignore[type-arg]  # posi
 def test_payment_is_found_by_pair_key_and_uetr_on_both_sides(network: Network) -> None:
     network.follow()
     find = network.answers.payment
-    assert at(find(pair_key("1"), start=0, count=9)) == [(1, 0), (2, 0)]
-    assert at(find(pair_key("1"), start=1, count=9)) == [(2, 0)]
-    assert at(find(pair_key("1"), start=0, count=1)) == [(1, 0)]
-    assert at(find(UETR, start=0, count=9)) == [(1, 0), (5, 0)]
-    assert find(pair_key("9"), start=0, count=9) == []
+    assert at(find(pair_key("1"), count=9)) == [(1, 0), (2, 0)]
+    assert at(find(pair_key("1"), after=(1, 0), count=9)) == [(2, 0)]
+    assert at(find(pair_key("1"), after=(2, 0), count=9, descending=True)) == [(1, 0)]
+    assert at(find(pair_key("1"), count=1)) == [(1, 0)]
+    assert at(find(UETR, count=9)) == [(1, 0), (5, 0)]
+    assert find(pair_key("9"), count=9) == []
 
 
 def test_pair_key_that_only_begins_alike_finds_nothing(network: Network) -> None:
     network.follow()
-    assert network.answers.payment(pair_key("1")[:16] + bytes(16), start=0, count=9) == []
+    assert network.answers.payment(pair_key("1")[:16] + bytes(16), count=9) == []
 
 
 @pytest.mark.parametrize("member", [None, "bank-a", "bank-b"])
@@ -159,8 +160,8 @@ def test_pages_of_payments_join_to_the_whole_list(network: Network, member: str 
 
 def test_events_of_an_application_and_a_certificate_are_found_rejected_ones_too(network: Network) -> None:
     network.follow()
-    assert at(network.answers.certificate_events(NUMBER, start=0, count=9)) == [(4, 0)]
-    assert at(network.answers.certificate_events("bank-a.1", start=0, count=9)) == [(3, 0)]
+    assert at(network.answers.certificate_events(NUMBER, count=9)) == [(4, 0)]
+    assert at(network.answers.certificate_events("bank-a.1", count=9)) == [(3, 0)]
     assert network.answers.certificates(holder=None, after=None, count=9, descending=False) == []
 
 
@@ -192,9 +193,10 @@ def test_granted_certificates_are_listed_with_the_events_of_their_application() 
     assert listed(holder=None, after=NUMBER, count=9, descending=False) == ["FTP-2026-06-000002"]
     assert listed(holder=None, after="FTP-2026-06-000002", count=9, descending=True) == [NUMBER]
     assert listed(holder="bank-b", after=None, count=9, descending=False) == []
-    events = network.answers.certificate_events(NUMBER, start=0, count=9)
+    events = network.answers.certificate_events(NUMBER, count=9)
     assert at(events) == [(height, 0) for height in range(1, 7)]
-    assert at(network.answers.certificate_events(NUMBER, start=4, count=1)) == [(5, 0)]
+    assert at(network.answers.certificate_events(NUMBER, after=(4, 0), count=1)) == [(5, 0)]
+    assert at(network.answers.certificate_events(NUMBER, after=(4, 0), count=2, descending=True)) == [(3, 0), (2, 0)]
 
 
 def test_index_goes_on_after_a_restart_where_it_stood(network: Network) -> None:
@@ -230,13 +232,13 @@ def test_what_a_crash_takes_is_indexed_again_and_nothing_twice(network: Network)
     network.follow()
     assert network.follower.kept_height == 1, "what follows is in memory"
     assert network.answers.height() == network.chain.height
-    expected = network.answers.payment(UETR, start=0, count=9)
+    expected = network.answers.payment(UETR, count=9)
     rows = small(network.index)
     network.begin()
     assert network.answers.height() == 1
-    assert at(network.answers.payment(UETR, start=0, count=9)) == [(1, 0)]
+    assert at(network.answers.payment(UETR, count=9)) == [(1, 0)]
     network.follow()
-    assert network.answers.payment(UETR, start=0, count=9) == expected
+    assert network.answers.payment(UETR, count=9) == expected
     assert small(network.index) == rows
     network.follower.close()
     entries = list(all_entries(network.index, EVENTS))
@@ -320,8 +322,8 @@ def test_index_of_another_history_begins_anew(network: Network, packed: bool) ->
     while follower.follow():
         pass
     answers = IndexReader(other.reader, places)
-    assert at(answers.payment(pair_key("other"), start=0, count=9)) == [(h, 0) for h in range(1, 6)]
-    assert answers.payment(pair_key("1"), start=0, count=9) == []
+    assert at(answers.payment(pair_key("other"), count=9)) == [(h, 0) for h in range(1, 6)]
+    assert answers.payment(pair_key("1"), count=9) == []
 
 
 def test_index_of_a_later_format_is_refused_by_name(network: Network) -> None:
@@ -358,8 +360,8 @@ def test_payments_are_found_in_runs_and_in_what_blocks_added_since() -> None:
             network.begin()
             network.follow()
     expected = [(height, 0) for height in range(1, blocks + 1) if height % 3 == 0]
-    assert at(network.answers.payment(pair_key("2"), start=0, count=blocks)) == expected
-    assert at(network.answers.payment(pair_key("2"), start=40, count=3)) == expected[40:43]
+    assert at(network.answers.payment(pair_key("2"), count=blocks)) == expected
+    assert at(network.answers.payment(pair_key("2"), after=expected[39], count=3)) == expected[40:43]
     assert network.follower.kept_height == 2 * FRESH_BLOCKS - 1, "the rest is in memory"
     assert len(manifest_of(network.index, PAIR_KEYS).runs) == 2
     assert network.follower.follow() == 0
@@ -368,7 +370,7 @@ def test_payments_are_found_in_runs_and_in_what_blocks_added_since() -> None:
     while follower.follow():
         pass
     answers = IndexReader(network.reader, rebuilt)
-    assert at(answers.payment(pair_key("2"), start=0, count=blocks)) == expected
+    assert at(answers.payment(pair_key("2"), count=blocks)) == expected
 
 
 @pytest.mark.parametrize("when", ["before the runs are read", "after they were read"])
@@ -378,7 +380,7 @@ def test_a_reader_that_a_run_overtakes_misses_nothing_and_sees_nothing_twice(
     """A run is made of what blocks added, and that is forgotten, while a reader looks for a key."""
     network.follow()
     key = pair_key("1")
-    expected = at(network.answers.payment(key, start=0, count=9))
+    expected = at(network.answers.payment(key, count=9))
     assert expected
     places = PackedReader.places
 
@@ -391,9 +393,9 @@ def test_a_reader_that_a_run_overtakes_misses_nothing_and_sees_nothing_twice(
 
     with monkeypatch.context() as patched:
         patched.setattr(PackedReader, "places", overtaken)
-        assert at(network.answers.payment(key, start=0, count=9)) == expected
+        assert at(network.answers.payment(key, count=9)) == expected
     assert network.places.fresh[PAIR_KEYS].count == 0
-    assert at(network.answers.payment(key, start=0, count=9)) == expected, "now it is in the run alone"
+    assert at(network.answers.payment(key, count=9)) == expected, "now it is in the run alone"
 
 
 @pytest.mark.parametrize("packed", [False, True])

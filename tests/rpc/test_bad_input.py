@@ -163,8 +163,8 @@ PARAMETERS = [
         "a made-up cursor",
         call("ledger_getBlocks", '{"cursor":"abcd"}'),
         -32602,
-        "invalid_params",
-        "a cursor of",
+        "bad_cursor",
+        "a cursor that ledger_getBlocks gave",
         "abcd",
     ),
     Bad(

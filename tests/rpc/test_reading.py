@@ -56,7 +56,10 @@ async def test_events_of_a_block_come_in_pages(client, node) -> None:
     error = await client.error("ledger_getBlockEvents", {"height": 0, "cursor": first["cursor"]})
     assert (error["code"], error["data"]["where"]) == (-32602, "$.cursor")
     error = await client.error("ledger_getBlocks", {"cursor": first["cursor"]})
-    assert error["data"]["expected"] == "a cursor of ledger_getBlocks"
+    assert (error["data"]["expected"], error["data"]["got"]) == (
+        "a cursor that ledger_getBlocks gave",
+        "one of ledger_getBlockEvents",
+    )
 
 
 async def test_an_event_shows_its_leaf_body_place_and_outcome(client, node) -> None:

@@ -1,0 +1,347 @@
+"""payment_trace, payment_reconciliation: what the statements about one payment say together.
+
+Views over the log, made when they are asked for. They join by what members stated: a UETR names a payment from
+end to end, a pair key one hop between two banks. Whoever states a name is shown with it, since nothing stops a
+member from stating another's. Not here: finding single statements (`rpc.methods.payments`). Source: domain §4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from ledger.views import Position
+from rpc.errors import Code
+from rpc.methods.events import EventResult, events_at
+from rpc.methods.heights import index_of
+from rpc.methods.payments import PairKey, Uetr, no_payment, payment_name
+from rpc.paging import page_of
+from rpc.ports import IndexReads, Services
+from rpc.registry import method
+from rpc.types import (
+    LIMIT_DEFAULT,
+    AskedCursor,
+    AskedOrder,
+    AsOf,
+    Limit,
+    NextCursor,
+    Offset,
+    OutcomeResult,
+    Params,
+    Result,
+    Time,
+)
+
+NAMES_MAX: Final = 16
+STATEMENTS_MAX: Final = 500
+"""How many names of a payment are followed, and how many statements looked at: members may state any number of both."""
+
+COMPARED: Final = ("amount", "currency", "settlement_date", "uetr")
+"""What both sides may state in clear and ought to agree on; how far a payment is, each learns in its own time."""
+
+
+class NameKind(StrEnum):
+    """By what statements meet."""
+
+    UETR = "uetr"
+    PAIR_KEY = "pair_key"
+
+
+class TracePayment(Params, frozen=True):
+    """Which payment: by its UETR, or by the pair key of any two banks that it passed."""
+
+    uetr: Uetr | None = None
+    pair_key: PairKey | None = None
+    limit: Limit = LIMIT_DEFAULT
+    order: AskedOrder = None
+    cursor: AskedCursor = None
+
+
+class NameResult(Result, frozen=True):
+    """A name that statements of the payment bear, and the members that state it."""
+
+    kind: NameKind
+    name: str
+    stated_by: list[str]
+
+
+class HopResult(Result, frozen=True):
+    """An institution that the payment passes: its role, its code in a scheme, and the members that name it."""
+
+    role: str
+    scheme: str
+    code: str
+    stated_by: list[str]
+
+
+class StepResult(Result, frozen=True):
+    """One statement: who said from which side how far the payment is, and where on the chain."""
+
+    event_id: str
+    member: str
+    side: str
+    status: str
+    message_type: str
+    uetr: str | None
+    pair_key: str | None
+    outcome: OutcomeResult
+    height: int
+    index: int
+    time: Time
+
+
+class TraceResult(Result, frozen=True):
+    """A payment from end to end: its names, whom it passes, and a page of its statements.
+
+    `complete` is false where it has more names or statements than are followed, 16 and 500. They are of the blocks
+    above `above_height`, where the history that this node holds begins (0: all of them).
+    """
+
+    names: list[NameResult]
+    hops: list[HopResult]
+    steps: list[StepResult]
+    statements: int
+    complete: bool
+    cursor: NextCursor
+    above_height: int
+    as_of: AsOf
+
+
+@method(
+    "payment_trace",
+    params=TracePayment,
+    result=TraceResult,
+    errors=(Code.NOT_FOUND, Code.UNAVAILABLE),
+    in_thread=True,
+)
+def trace_payment(services: Services, params: TracePayment) -> TraceResult:
+    """One payment from end to end: its names, the institutions that it passes, and who said what of it when.
+
+    In the order of the log unless `order` says otherwise. Statements meet by UETR and by pair keys.
+    """
+    index = index_of(services)
+    as_of = int(index.height())
+    name = payment_name(params.uetr, params.pair_key)
+    page = page_of(services, "payment_trace", params, tuple[Offset, Offset], "asc", payment=name)
+    found = _gathered(services, index, name)
+    above = int(services.reads.base())
+    if not found.events:
+        raise no_payment(name, above, as_of)
+    steps = sorted(found.events, key=_place, reverse=page.descending)
+    if page.after is not None:
+        after = page.after
+        steps = [event for event in steps if (_place(event) < after if page.descending else _place(event) > after)]
+    shown = steps[: params.limit]
+    return TraceResult(
+        names=_names(found),
+        hops=_hops(found.events),
+        steps=[_step(event) for event in shown],
+        statements=len(found.events),
+        complete=found.complete,
+        cursor=page.cursor(*_place(shown[-1])) if len(steps) > params.limit else None,
+        above_height=above,
+        as_of=as_of,
+    )
+
+
+class ReconcilePayment(Params, frozen=True):
+    """Which payment: by its UETR, or by the pair key of two banks."""
+
+    uetr: Uetr | None = None
+    pair_key: PairKey | None = None
+
+
+class Verdict(StrEnum):
+    """What the sides say together: the same, something else, or too little to tell."""
+
+    MATCHED = "matched"
+    MISMATCHED = "mismatched"
+    UNCOMPARED = "uncompared"
+
+
+class SideResult(Result, frozen=True):
+    """The newest applied statement of a member on a side."""
+
+    side: str
+    member: str
+    status: str
+    event_id: str
+    height: int
+    time: Time
+
+
+class SaidResult(Result, frozen=True):
+    """What one of them says of a field: in clear, or the token that it made of it with the shared secret."""
+
+    side: str
+    member: str
+    value: str
+
+
+class FieldResult(Result, frozen=True):
+    """A field that more than one may state; `agree` is null where fewer than two did."""
+
+    field: str
+    in_clear: bool
+    agree: bool | None
+    said: list[SaidResult]
+
+
+class ReconciliationResult(Result, frozen=True):
+    """What both sides say of the same payment, field by field.
+
+    `verdict` is `matched` where at least one field is compared and all agree, `mismatched` where one does not,
+    `uncompared` where no field was stated by two. `complete` is false where the payment has more than 500 statements.
+    """
+
+    verdict: Verdict
+    sides: list[SideResult]
+    fields: list[FieldResult]
+    complete: bool
+    above_height: int
+    as_of: AsOf
+
+
+@method(
+    "payment_reconciliation",
+    params=ReconcilePayment,
+    result=ReconciliationResult,
+    errors=(Code.NOT_FOUND, Code.UNAVAILABLE),
+    in_thread=True,
+)
+def reconcile_payment(services: Services, params: ReconcilePayment) -> ReconciliationResult:
+    """What the sides of one payment say of the same fields, and whether they agree.
+
+    Compared is the newest applied statement of each member on each side: in clear, and by tokens of the shared secret.
+    """
+    index = index_of(services)
+    as_of, above = int(index.height()), int(services.reads.base())
+    name = payment_name(params.uetr, params.pair_key)
+    places = _newest(index, name)
+    if not places:
+        raise no_payment(name, above, as_of)
+    complete = len(places) <= STATEMENTS_MAX
+    newest = _sides(events_at(services, sorted(places[:STATEMENTS_MAX], key=lambda place: place.log_index)))
+    fields = _compared(newest)
+    agreed = [field.agree for field in fields if field.agree is not None]
+    verdict = Verdict.UNCOMPARED if not agreed else Verdict.MATCHED if all(agreed) else Verdict.MISMATCHED
+    return ReconciliationResult(verdict, [_side(event) for event in newest], fields, complete, above, as_of)
+
+
+@dataclass(frozen=True, slots=True)
+class _Gathered:
+    """The statements of a payment, its names in the order in which they were met, and whether these are all."""
+
+    events: list[EventResult]
+    names: list[tuple[NameKind, str]]
+    complete: bool
+
+
+def _gathered(services: Services, index: IndexReads, name: str) -> _Gathered:
+    """Follow the names that statements bear, from one on."""
+    events: dict[tuple[int, int], EventResult] = {}
+    names = [(NameKind.UETR if "-" in name else NameKind.PAIR_KEY, name)]
+    complete = True
+    for _, named in names:  # it grows meanwhile
+        places = index.payment(_key(named), count=STATEMENTS_MAX + 1)
+        new = [place for place in places if (int(place.height), place.index) not in events]
+        room = STATEMENTS_MAX - len(events)
+        complete = complete and len(new) <= room
+        for event in events_at(services, new[:room]):
+            events[_place(event)] = event
+            for each in _names_in(event):
+                if each not in names and len(names) < NAMES_MAX:
+                    names.append(each)
+                complete = complete and each in names
+    return _Gathered(list(events.values()), names, complete)
+
+
+def _newest(index: IndexReads, name: str) -> Sequence[Position]:
+    return index.payment(_key(name), count=STATEMENTS_MAX + 1, descending=True)
+
+
+def _key(name: str) -> bytes:
+    return bytes.fromhex(name.replace("-", ""))
+
+
+def _place(event: EventResult) -> tuple[int, int]:
+    return event.height, event.index
+
+
+def _names_in(event: EventResult) -> list[tuple[NameKind, str]]:
+    """Return the names that a statement bears; the UETR first. A schema of a later release has none that we know."""
+    return [(kind, name) for kind in NameKind if isinstance(name := event.body.get(kind.value), str)]
+
+
+def _names(found: _Gathered) -> list[NameResult]:
+    return [
+        NameResult(kind, name, _members(event for event in found.events if (kind, name) in _names_in(event)))
+        for kind, name in found.names
+    ]
+
+
+def _members(events: Iterable[EventResult]) -> list[str]:
+    return sorted({event.member for event in events})
+
+
+def _hops(events: Sequence[EventResult]) -> list[HopResult]:
+    """Return the institutions that statements name, in the order in which they are first named."""
+    found: dict[tuple[str, str, str], set[str]] = {}
+    for event in sorted(events, key=_place):
+        for agent in event.body.get("agents") or ():
+            found.setdefault((agent["role"], agent["scheme"], agent["code"]), set()).add(event.member)
+    return [HopResult(*agent, sorted(members)) for agent, members in found.items()]
+
+
+def _step(event: EventResult) -> StepResult:
+    body = event.body
+    return StepResult(
+        event_id=event.id,
+        member=event.member,
+        side=body.get("side", ""),
+        status=body.get("status", ""),
+        message_type=body.get("message_type", ""),
+        uetr=body.get("uetr"),
+        pair_key=body.get("pair_key"),
+        outcome=event.outcome,
+        height=event.height,
+        index=event.index,
+        time=event.time,
+    )
+
+
+def _sides(events: Sequence[EventResult]) -> list[EventResult]:
+    """Return the newest applied statement of each member on each side, out of some in the order of the log."""
+    newest = {
+        (event.body["side"], event.member): event for event in events if event.outcome.applied and "side" in event.body
+    }
+    return [event for _, event in sorted(newest.items())]
+
+
+def _side(event: EventResult) -> SideResult:
+    return SideResult(event.body["side"], event.member, event.body["status"], event.id, event.height, event.time)
+
+
+def _compared(newest: Sequence[EventResult]) -> list[FieldResult]:
+    """Return the fields that at least one side stated."""
+    tokens = sorted({name for event in newest for name in event.body["tokens"]})
+    clear = [_field(newest, name, [event.body[name] for event in newest], in_clear=True) for name in COMPARED]
+    keyed = [
+        _field(newest, name, [event.body["tokens"].get(name) for event in newest], in_clear=False) for name in tokens
+    ]
+    return [field for field in clear + keyed if field.said]
+
+
+def _field(newest: Sequence[EventResult], name: str, values: Sequence[str | None], *, in_clear: bool) -> FieldResult:
+    said = [
+        SaidResult(event.body["side"], event.member, value)
+        for event, value in zip(newest, values, strict=True)
+        if value is not None
+    ]
+    agree = None if len(said) < 2 else len({item.value for item in said}) == 1
+    return FieldResult(name, in_clear, agree, said)
+
+
+METHODS = (trace_payment, reconcile_payment)

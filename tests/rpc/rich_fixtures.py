@@ -1,0 +1,202 @@
+"""A node whose chain has something for every method to show, the same in every run; and asking it without HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+import pytest
+
+from ledger.event_json import body_from_json
+from ledger.events import Event
+from ledger.governance import PROPOSE
+from ledger.governance_bodies import ActivateRules, Propose
+from ledger.index_reader import IndexReader
+from ledger.payments import AgentRecord, AgentRole, AgentScheme, Side, TokenField, TokenRecord
+from primitives.encoding import encode
+from primitives.errors import UsageError
+from primitives.ids import EventId
+from rpc.dispatch import Answer, Caller, Dispatcher
+from rpc.methods.catalogue import METHODS
+from rpc.ports import ArchivedSegment, ArchiveStatus, Ending, Services, SnapshotStatus
+from tests.rpc.conftest import BANKS, MemoryGateway, MemoryNode, statement
+from tests.rpc.test_evidence import record, votes
+from tests.rpc.test_records import life
+
+UETR = "eb6305c9-1f7f-49de-aed0-16487c27b42d"
+OTHER_UETR = "1c2f8a60-70cd-4b0b-9a2c-0c1c4f6f4a11"
+PAIR_KEY = sha256(b"the secret of bank-a and bank-b").digest()
+PROPOSAL_LIFE_MS = 86_400_000
+SNAPSHOT = "height-7.chainsnap"
+
+
+def number_of(serial: int) -> str:
+    """Return a certificate's number."""
+    return f"FTP-2026-06-{serial:06d}"
+
+
+class ReadySnapshot:
+    """A maker whose snapshot is ready."""
+
+    data = bytes(range(64))
+
+    def create(self) -> SnapshotStatus:
+        return SnapshotStatus("making", 7, 3, SNAPSHOT, 0, "", "")
+
+    def status(self) -> SnapshotStatus:
+        return SnapshotStatus("ready", 7, 100, SNAPSHOT, len(self.data), "ab" * 32, "")
+
+    def read(self, name: str, offset: int, size: int) -> bytes:
+        if name != SNAPSHOT:
+            raise UsageError("no such snapshot here", expected=SNAPSHOT, got=name)
+        return self.data[offset : offset + size]
+
+
+class SmallArchive:
+    """An archive into which something was moved."""
+
+    archived_height = 3
+    minimum_index = 4
+
+    def start(self, height: int | None, older_than_days: int | None) -> int:
+        return 5
+
+    def status(self) -> ArchiveStatus:
+        segment = ArchivedSegment(1, 3, "cd" * 32, 3, 9, 4_096, 1_024, 1_767_225_700_000, "policy")
+        return ArchiveStatus(3, 0, 4, 5, False, "", 0, 0, "", {"seconds": 0.5}, [segment], 9)
+
+
+@dataclass
+class RichNode(MemoryNode):
+    """Certificates, payments told by both sides, evidence, proposals and checkpoints; `grow` adds one of each."""
+
+    grown: int = 0
+    ids: list[EventId] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for _ in range(4):
+            self.grow()
+        self.member, self.key_use = "bank-a", "source"
+        self.ids = self.commit_events(7, first=1_000)
+        self.checkpoint()
+
+    def grow(self) -> None:
+        """Add to every list, in blocks of their own."""
+        self.grown += 1
+        serial = self.grown
+        for member, use, kind, body in life(number_of(serial), f"bank-a.{serial:04d}"):
+            self.say(member, use, kind, body)
+        self.say(*life(number_of(1), "bank-a.0001")[5])  # rejected, and yet of the certificate's history
+        uetr = bytes.fromhex((UETR if serial != 2 else OTHER_UETR).replace("-", ""))
+        for member, side in (("bank-a", Side.DEBTOR), ("bank-b", Side.CREDITOR)):
+            self.tell(member, side, uetr, serial)
+        self.member, self.key_use = "bank-a", "source"
+        record(self, votes(self, serial))
+        self.propose(BANKS[serial % len(BANKS)])
+        self.checkpoint()
+
+    def say(self, member: str, use: str, kind: str, body: dict[str, Any]) -> None:
+        """Commit an event of a member in a block of its own."""
+        number, schema, data = body_from_json(kind, body, None)
+        self._commit_as(member, use, number, schema, data)
+
+    def tell(self, member: str, side: Side, uetr: bytes, serial: int) -> None:
+        """Commit a side's statement about a payment."""
+        token = TokenRecord(TokenField.AMOUNT, bytes([serial]) * 16)
+        agents = [AgentRecord(AgentRole.DEBTOR_AGENT, AgentScheme.BIC, "ABCDCNBJ")]
+        body = statement(7 * serial, pair_key=PAIR_KEY, uetr=uetr)
+        changed = type(body)(**{name: getattr(body, name) for name in body.__struct_fields__} | {
+            "side": side, "tokens": [token], "agents": agents,
+        })  # fmt: skip
+        self._commit_as(member, "source", 32, 1, encode(changed))
+
+    def propose(self, member: str) -> None:
+        """Commit a proposal."""
+        body = Propose(ActivateRules(2, 1_000 + self.grown), self.now + PROPOSAL_LIFE_MS)
+        self._commit_as(member, "source", PROPOSE, 1, encode(body))
+
+    def _commit_as(self, member: str, use: str, kind: int, schema: int, body: bytes) -> None:
+        self.member, self.key_use = member, use
+        self.references += 1
+        reference = sha256(b"rich %d" % self.references).digest()[:16]
+        self.commit(self.batch([encode(Event(member, reference, self.now + 3_600_000, kind, schema, body))]))
+
+    def endings(self) -> list[Ending]:
+        return [
+            Ending("node_certificate", f"node-{bank}", bank, 1_775_000_000_000 + place, "link")
+            for place, bank in enumerate(BANKS)
+        ]
+
+
+def services_of(node: MemoryNode) -> Services:
+    """Return services over a node that wait for nothing."""
+    return Services(
+        node.reader,
+        MemoryGateway(node),
+        node,
+        node.now_ms,
+        0,
+        IndexReader(node.reader, node.places),
+        SmallArchive(),
+        ReadySnapshot(),
+    )
+
+
+class Asked:
+    """Asks a dispatcher, as one whom nothing is forbidden, through everything but HTTP."""
+
+    def __init__(self, services: Services, runner: asyncio.Runner) -> None:
+        self._dispatcher = Dispatcher(METHODS, services)
+        self._runner = runner
+
+    def body(self, body: bytes) -> Answer:
+        """Return the answer to a request's body."""
+        return self._runner.run(self._dispatcher.answer_body(body, Caller("trace", True), lambda _: None))
+
+    def json(self, body: bytes) -> Any:
+        """Return the answer to a request's body, read."""
+        answer = self.body(body).body
+        assert answer is not None
+        return json.loads(answer)
+
+    def answer(self, method: str, params: object = None) -> dict[str, Any]:
+        """Return the response to one call."""
+        request = {"jsonrpc": "2.0", "id": 1, "method": method} | ({} if params is None else {"params": params})
+        found: dict[str, Any] = self.json(json.dumps(request).encode())
+        return found
+
+    def call(self, method: str, params: object = None) -> Any:
+        """Return the result of a call; its error is an AssertionError."""
+        answer = self.answer(method, params)
+        assert "error" not in answer, (method, params, answer["error"])
+        return answer["result"]
+
+    def error(self, method: str, params: object = None) -> Any:
+        """Return the error of a call that must fail."""
+        answer = self.answer(method, params)
+        assert "result" not in answer, (method, params, answer)
+        return answer["error"]
+
+
+@pytest.fixture(scope="session")
+def rich_node() -> RichNode:
+    """One node for all tests that add nothing to it."""
+    return RichNode()
+
+
+@pytest.fixture(scope="session")
+def runner() -> Iterator[asyncio.Runner]:
+    """Keep one loop for all calls: a loop for each costs more than the call."""
+    with asyncio.Runner() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def rich(rich_node: RichNode, runner: asyncio.Runner) -> Asked:
+    """Ask the node that all share."""
+    return Asked(services_of(rich_node), runner)
