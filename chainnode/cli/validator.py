@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from chainnode.cli.submit import open_door, send_all, timeout_option, wait_optio
 
 if TYPE_CHECKING:
     from chainnode.client import NodeClient
+    from chainnode.identity import KeyFile
     from primitives.encoding import Record
 
 DAY_MS = 86_400_000
@@ -219,19 +221,15 @@ def propose_action(
     action: dict[str, Any], *, dry_run: bool, force: bool, days: float, wait: str, timeout_s: float
 ) -> int:
     """Ask whether the chain and the nodes would bear an action, and propose it; return the exit status."""
-    from chainnode.joining import OUTLOOK_WITHIN_S, check_outlook, check_release, check_rules, outlook
+    from chainnode.joining import check_release, check_rules
     from ledger.governance_actions import proposing_body, sentence_of
 
     client = settings().client(timeout_s=timeout_s, token=not dry_run)
     check = client.call("gov_checkAction", action=action)
     check_rules(check)
-    joins = action["type"] in ("add_validator", "rekey_validator")
-    found = outlook(client, check, [action["name"]] if joins else [], within_s=OUTLOOK_WITHIN_S)
     tell_check(check)
-    if found is not None:
-        say(found.sentence())
+    check_live(client, check, action, force=force)
     if not force:
-        check_outlook(found)
         check_release(client, action)
     if dry_run:
         show(
@@ -253,6 +251,18 @@ def tell_check(check: dict[str, Any]) -> None:
         say(line)
 
 
+def check_live(client: NodeClient, check: dict[str, Any], action: dict[str, Any], *, force: bool) -> None:
+    """Say how many of the next validators are up; raise `UnsafeChange` where order would stop, but with `force`."""
+    from chainnode.joining import OUTLOOK_WITHIN_S, check_outlook, outlook
+
+    joins = action["type"] in ("add_validator", "rekey_validator")
+    found = outlook(client, check, [action["name"]] if joins else [], within_s=OUTLOOK_WITHIN_S)
+    if found is not None:
+        say(found.sentence())
+    if not force:
+        check_outlook(found)
+
+
 # --- voting
 
 
@@ -260,11 +270,27 @@ def tell_check(check: dict[str, Any]) -> None:
 @click.argument("proposal")
 @officer_option
 @dry_run_option
+@force_option
 @wait_option
 @timeout_option
-def approve(proposal: str, officer: Path, dry_run: bool, wait: str, timeout_s: float) -> int:
-    """Vote for PROPOSAL, whatever it is about; says first what it would do."""
-    return _vote(proposal, officer, approve=True, dry_run=dry_run, wait=wait, timeout_s=timeout_s)
+def approve(proposal: str, officer: Path, dry_run: bool, force: bool, wait: str, timeout_s: float) -> int:
+    """Vote for PROPOSAL, whatever it is about; says first what it would do, and asks for --force where order stops."""
+    from chainnode.identity import read_key
+    from chainnode.joining import check_ca_of, check_release
+
+    key = read_key(officer, "officer")
+    found = _asked_for(proposal, timeout_s, token=not dry_run)
+    if not force:
+        check_release(found.client, found.action)
+    check_ca_of(found.client, found.action)
+    check = found.client.call("gov_checkAction", action=found.action)
+    tell_check(check)
+    check_live(found.client, check, found.action, force=force)
+    if dry_run:
+        what = found.what(approve=True)
+        show({"would_vote": what, **check} if settings().machine else f"would vote {what}")
+        return 0
+    return _vote(found, key, approve=True, wait=wait, timeout_s=timeout_s)
 
 
 @validator.command()
@@ -274,7 +300,10 @@ def approve(proposal: str, officer: Path, dry_run: bool, wait: str, timeout_s: f
 @timeout_option
 def reject(proposal: str, officer: Path, wait: str, timeout_s: float) -> int:
     """Vote against PROPOSAL."""
-    return _vote(proposal, officer, approve=False, dry_run=False, wait=wait, timeout_s=timeout_s)
+    from chainnode.identity import read_key
+
+    key = read_key(officer, "officer")
+    return _vote(_asked_for(proposal, timeout_s), key, approve=False, wait=wait, timeout_s=timeout_s)
 
 
 @validator.command()
@@ -290,31 +319,36 @@ def withdraw(proposal: str, wait: str, timeout_s: float) -> int:
     return send_event(client, body, "withdrawal", wait, timeout_s)
 
 
-def _vote(proposal: str, officer: Path, *, approve: bool, dry_run: bool, wait: str, timeout_s: float) -> int:
-    from chainnode.identity import read_key
-    from chainnode.joining import check_ca_of, check_release
-    from ledger.governance_actions import sentence_of
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A proposal that a vote is about, and the node that told of it."""
+
+    client: NodeClient
+    id: bytes
+    member: str
+    action: dict[str, Any]
+
+    def what(self, *, approve: bool) -> str:
+        from ledger.governance_actions import sentence_of
+
+        return f"{'for' if approve else 'against'}: {sentence_of(self.action)}, proposed by {self.member}"
+
+
+def _asked_for(proposal: str, timeout_s: float, *, token: bool = True) -> _Asked:
+    proposal_id = hash_of(proposal, "a proposal's id")
+    client = settings().client(timeout_s=timeout_s, token=token)
+    found = client.call("gov_getProposal", id=proposal_id)["proposal"]
+    return _Asked(client, bytes.fromhex(proposal_id), found["member"], found["action"])
+
+
+def _vote(found: _Asked, key: KeyFile, *, approve: bool, wait: str, timeout_s: float) -> int:
     from ledger.governance_bodies import CastVote, vote_statement
     from primitives.ids import Hash
 
-    proposal_id = bytes.fromhex(hash_of(proposal, "a proposal's id"))
-    key = read_key(officer, "officer")
-    client = settings().client(timeout_s=timeout_s, token=not dry_run)
-    found = client.call("gov_getProposal", id=proposal_id.hex())["proposal"]
-    if approve:
-        check_release(client, found["action"])
-        check_ca_of(client, found["action"])
-    what = f"{'for' if approve else 'against'}: {sentence_of(found['action'])}, proposed by {found['member']}"
-    if approve:
-        check = client.call("gov_checkAction", action=found["action"])
-        tell_check(check)
-        if dry_run:
-            show({"would_vote": what, **check} if settings().machine else f"would vote {what}")
-            return 0
-    say(what)
-    chain_id = Hash(bytes.fromhex(client.call("net_status")["chain_id"]))
-    signature = key.signing_key.sign(vote_statement(chain_id, proposal_id, approve))
-    return send_event(client, CastVote(proposal_id, approve, key.source, signature), "vote", wait, timeout_s)
+    say(found.what(approve=approve))
+    chain_id = Hash(bytes.fromhex(found.client.call("net_status")["chain_id"]))
+    signature = key.signing_key.sign(vote_statement(chain_id, found.id, approve))
+    return send_event(found.client, CastVote(found.id, approve, key.source, signature), "vote", wait, timeout_s)
 
 
 def send_event(client: NodeClient, body: Record, what: str, wait: str, timeout_s: float) -> int:
