@@ -1,8 +1,8 @@
-"""Doing the changes of a plan to a cluster: a bank proposes, all banks vote, and vote again, since batches get lost.
+"""Doing the changes and motions of a plan to a cluster: a bank proposes, banks vote, and again, since batches get lost.
 
 Whether a change may be is for the chain to say, and for `check_sets` to look at: no epoch bears fewer faulty validators
-than the run began with. Not here: which changes a run consists of (`sim.membership`), the events
-themselves (`sim.governance`).
+than the run began with. Not here: which changes a run consists of (`sim.membership`, `sim.motions`), the events
+themselves (`sim.governance`), what must hold of every decision (`sim.statute`).
 """
 
 from __future__ import annotations
@@ -12,18 +12,25 @@ from functools import partial
 from typing import Final
 
 from consensus.invariants import require
-from ledger.governance_bodies import ExcludeMember
+from ledger.amendment_rules import RULES_AMENDMENTS
+from ledger.chain import Chain
+from ledger.governance_bodies import Amendment, ExcludeMember
 from ledger.members import read_member, read_source
+from ledger.rules import read_rules
 from sim.cluster import Cluster
 from sim.disk import Written
 from sim.faults import later, revive
 from sim.governance import addition, removal, retirement
 from sim.membership import Change, Deed, change_in_words
+from sim.motions import Motion, action_of, motion_in_words
 from sim.workload import START_MS, bank_of, key_of
 
 PORT: Final = 7_600
 VALIDATORS_MIN: Final = 4
 VOTES_AFTER_MS: Final = (600, 2_000, 5_000)
+AGAIN_MS: Final = 500
+WAITS_MS: Final = 30_000
+"""How long a motion waits for the rules that have its action."""
 
 
 def plan_changes(cluster: Cluster, changes: Iterable[Change]) -> None:
@@ -51,6 +58,36 @@ def do(cluster: Cluster, change: Change) -> None:
             return
     for after_ms in VOTES_AFTER_MS:
         later(cluster, after_ms, lambda: gateways.approve(proposal, range(len(gateways.sources))))
+
+
+def plan_motions(cluster: Cluster, motions: Iterable[Motion]) -> None:
+    """Put motions in a cluster's queue."""
+    for motion in motions:
+        cluster.schedule(START_MS + motion.at_ms, partial(move, cluster, motion))
+
+
+def move(cluster: Cluster, motion: Motion) -> None:
+    """Let a motion be proposed now, and voted on some times from now on; wait where the rules lack its action yet.
+
+    A bank's gateway refuses such an event at the door: no block could hold it.
+    """
+    gateways = cluster.gateways
+    node = cluster.nodes[gateways.node_of(motion.bank)]
+    chain = None if node.core is None else node.core.chain
+    action = action_of(motion.words, 0 if chain is None else int(chain.height))
+    if isinstance(action, Amendment) and (chain is None or not _has_amendments(chain)):
+        if cluster.elapsed_ms < motion.at_ms + WAITS_MS:
+            later(cluster, AGAIN_MS, lambda: move(cluster, motion))
+        return
+    cluster.note(motion_in_words(motion))
+    proposal = gateways.propose(motion.bank, action)
+    for after_ms in VOTES_AFTER_MS:
+        later(cluster, after_ms, lambda: gateways.approve(proposal, motion.approve))
+        later(cluster, after_ms, lambda: gateways.approve(proposal, motion.reject, approve=False))
+
+
+def _has_amendments(chain: Chain) -> bool:
+    return read_rules(chain.state_after(chain.tip_hash)).at(chain.height + 1) >= RULES_AMENDMENTS
 
 
 def _trouble(cluster: Cluster, index: int, change: Change) -> None:

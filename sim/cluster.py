@@ -36,6 +36,7 @@ from sim.node import SimNode, Tracer, Write
 from sim.post import Post, Script
 from sim.recording import Recording
 from sim.signatures import STAND_IN_KINDS, BatchChecks, StandInSigner, stand_in_verify
+from sim.statute import Statute
 from sim.streams import Streams, below
 from sim.twister import Behaviour
 from sim.workload import START_MS, bank_of, genesis_of
@@ -50,7 +51,8 @@ RECORDS_MAX: Final = 400
 class Cluster:
     """The virtual world: `step` takes the next event; `now_ms` is the world's time.
 
-    `on_failure`, where it is set, hears of each node that stopped because its disk failed it.
+    `on_failure`, where it is set, hears of each node that stopped because its disk failed it; `statute` holds what
+    honest nodes commit to the rules of governance.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Cluster:
         self._check_batch = BatchChecks()
         self.idle_tick_ms = IDLE_TICK_MS
         self.on_failure: Callable[[int], None] | None = None
+        self.statute: Statute | None = None
         self.nodes: list[SimNode] = []
         self.post = Post(self.nodes, self.network, self.streams, self.chronicle, self.schedule, script)
         self.gateways = Gateways(self.genesis, count, lambda: TimeMs(self.now_ms), self.schedule, self._act)
@@ -386,6 +389,8 @@ class Cluster:
         assert node.core is not None, "the caller checked"
         turn = node.core.take_turn()
         node.monitor.turn_taken()
+        if self.statute is not None and node.honest:
+            self.statute.committed(node.name, turn.commits, node.core.chain)
         rewrite = node.core.live_records() if node.disk.log.count > self.records_max else None
         if node.recording is not None:
             node.recording.turn(turn, rewrite)

@@ -14,7 +14,7 @@ from chainnode.core import NodeCore
 from ledger.batches import ParsedBatch, parse_batch
 from ledger.execution import BlockRefused
 from ledger.genesis import Genesis
-from ledger.governance_bodies import Action
+from ledger.governance_bodies import AnyAction
 from primitives.ids import EventId, TimeMs
 from sim.governance import proposal, vote
 from sim.node import SimNode
@@ -64,7 +64,7 @@ class Gateways:
             self.sources[bank].batch_of([event], self._now())
             self._hand_in(bank, self.sources[bank].parsed[-1])
 
-    def propose(self, bank: int, action: Action) -> EventId:
+    def propose(self, bank: int, action: AnyAction) -> EventId:
         """Have a bank's source submit a proposal, and return its id."""
         proposal_id, event = proposal(bank_of(bank), action, self._now())
         self.submit(bank, event)

@@ -13,10 +13,12 @@ from typing import Final
 
 from chainnode.readiness import Readiness, Submission
 from ledger.events import Event, event_id
-from ledger.governance import PROPOSE, RETIRE_SOURCE, SCHEMA, VOTE
+from ledger.governance import AMEND, PROPOSE, RETIRE_SOURCE, SCHEMA, VOTE
 from ledger.governance_bodies import (
-    Action,
     AddValidator,
+    Amend,
+    Amendment,
+    AnyAction,
     CastVote,
     Propose,
     RekeyValidator,
@@ -68,8 +70,10 @@ def removal(name: str, *, fewer_faults: bool = False) -> RemoveValidator:
     return RemoveValidator(name, fewer_faults)
 
 
-def proposal(member: str, action: Action, now_ms: TimeMs) -> tuple[EventId, bytes]:
+def proposal(member: str, action: AnyAction, now_ms: TimeMs) -> tuple[EventId, bytes]:
     """Return the id, which is the proposal's, and the bytes of a member's proposing event."""
+    if isinstance(action, Amendment):
+        return _event(member, AMEND, encode(Amend(action, now_ms + TERM_MS)), now_ms)
     return _event(member, PROPOSE, encode(Propose(action, now_ms + TERM_MS)), now_ms)
 
 

@@ -12,10 +12,12 @@ from enum import StrEnum
 from random import Random
 from typing import Final
 
+from primitives.hashing import RULES_FIRST
 from sim.cluster import RECORDS_MAX
 from sim.disk import Written
 from sim.malicious import BEHAVIOURS, EPOCH_BEHAVIOURS
 from sim.membership import Change, draw_changes
+from sim.motions import RULES_NEXT, Motion, draw_motions
 from sim.network import Weather
 from sim.workload import bank_of
 
@@ -31,6 +33,11 @@ DRAWN_NAMES, EPOCH_NAMES = (
 BEHAVIOUR_NAMES: Final = DRAWN_NAMES + EPOCH_NAMES
 CHANGE_SHARE: Final = 0.35
 """How many runs see members and validators come and go."""
+MOTION_SHARE: Final = 0.3
+"""How many runs see roles, root CAs, the policy, the catalogue or shares put to the vote."""
+OLD_RULES_SHARE: Final = 0.25
+"""How many of these begin with the first rules and vote for the second."""
+OLD_RULES_LOADS: Final = 60
 LOST_AFTER_MS: Final = 9_000
 """Within this time of a change's proposal its barrier comes, if it comes: a ledger is lost then on purpose."""
 
@@ -125,7 +132,7 @@ class Scenario:
 
     `core` names the nodes that are healed at the end, a quorum of honest ones, with all that joined meanwhile; empty
     means that all faults end. `guests` are members without a validator, numbered after the banks that have one. A log
-    of more than `records_max` records is cut.
+    of more than `records_max` records is cut. The first block follows version `rules` of the rules.
     """
 
     seed: int
@@ -141,6 +148,8 @@ class Scenario:
     changes: tuple[Change, ...] = ()
     guests: int = 0
     records_max: int = RECORDS_MAX
+    motions: tuple[Motion, ...] = ()
+    rules: int = RULES_FIRST
 
     def faulty(self) -> set[int]:
         """Return the nodes that are malicious or lose their memory: never more than f."""
@@ -172,7 +181,7 @@ def draw(seed: int, nodes: int = 4) -> Scenario:
         core=core,
         fate=random.choice(list(Fate)) if core else Fate.DEAD,
     )
-    return _with_changes(drawn, forgetful)
+    return _with_motions(_with_changes(drawn, forgetful))
 
 
 def _with_changes(drawn: Scenario, forgetful: list[int]) -> Scenario:
@@ -203,6 +212,26 @@ def _with_changes(drawn: Scenario, forgetful: list[int]) -> Scenario:
         strikes=tuple(sorted((*drawn.strikes, *strikes), key=lambda strike: strike.at_ms)),
         malicious=malicious,
         records_max=random.choice((RECORDS_MAX, 60, 20)),
+    )
+
+
+def _with_motions(drawn: Scenario) -> Scenario:
+    """Let members vote on more than who validates in a share of all runs, drawn from a stream of its own.
+
+    Some of these runs begin with the first rules, by which most motions wait for the second: those are moved first, and
+    batches enough come for the chain to reach their height.
+    """
+    random = Random(f"motions {drawn.seed} {drawn.nodes}")  # noqa: S311  repeatable
+    if random.random() >= MOTION_SHARE:
+        return drawn
+    motions = draw_motions(random, drawn.chaos_ms, drawn.nodes)
+    if random.random() >= OLD_RULES_SHARE:
+        return replace(drawn, motions=motions, rules=RULES_FIRST + 1)
+    everybody = tuple(range(drawn.nodes))
+    first = Motion(random.randrange(BATCHES[1]), random.randrange(drawn.nodes), RULES_NEXT, everybody)
+    loads = (*drawn.loads, *draw_loads(random, OLD_RULES_LOADS, drawn.nodes, drawn.chaos_ms))
+    return replace(
+        drawn, motions=(first, *motions), loads=tuple(sorted(loads, key=lambda load: load.at_ms)), rules=RULES_FIRST
     )
 
 

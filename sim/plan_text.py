@@ -14,10 +14,13 @@ from typing import Any, Final
 
 from ledger.batch_headers import BATCH_EVENTS_MAX
 from ledger.members import MEMBER_ID_PATTERN
+from ledger.rules import RULES_NEWEST
 from ledger.shape_errors import DESCRIPTIONS, NODE_NAME_PATTERN
 from primitives.errors import InputError
+from primitives.hashing import RULES_FIRST
 from sim.cluster import RECORDS_MAX
 from sim.membership import Change, Deed, change_line, parsed_change
+from sim.motions import Motion, action_of, motion_line
 from sim.network import Weather
 from sim.plan import BEHAVIOUR_NAMES, FORGETFUL, NODES_MAX, NODES_MIN, Fate, Fault, Load, Scenario, Strike
 
@@ -40,10 +43,12 @@ FORMS: Final = {
     "batch": "batch AT_MS source BANK events COUNT",
     "strike": "strike AT_MS FAULT lasts MS [nodes NODE ...] [amounts NUMBER ...]",
     "change": "change AT_MS DEED by BANK of WHO [amounts NUMBER ...]",
+    "rules": "rules VERSION",
+    "motion": "motion AT_MS by BANK WORD ... [approved by BANK ...] [rejected by BANK ...]",
     "core": "core NODE ... others dead|cut",
 }
 NEEDED: Final = ("seed", "nodes", "duration", "weather")
-MANY: Final = frozenset({"malicious", "batch", "strike", "change"})
+MANY: Final = frozenset({"malicious", "batch", "strike", "change", "motion"})
 
 AMOUNTS: Final = {
     Fault.CRASH: 2,
@@ -86,7 +91,10 @@ def to_text(scenario: Scenario) -> str:
         *(f"batch {load.at_ms} source {load.source} events {load.events}" for load in scenario.loads),
         *map(_strike_line, scenario.strikes),
         *map(change_line, scenario.changes),
+        *map(motion_line, scenario.motions),
     ]
+    if scenario.rules != RULES_FIRST:
+        lines.insert(3, f"rules {scenario.rules}")
     if scenario.guests:
         lines.insert(3, f"guests {scenario.guests}")
     if scenario.records_max != RECORDS_MAX:
@@ -203,6 +211,8 @@ def _parsed(found: dict[str, list[_Line]]) -> Scenario:
         changes=tuple(_change(line, nodes + guests, chaos_ms) for line in found.get("change", [])),
         guests=guests,
         records_max=_single(found, "records", 1, LOG_RECORDS_MAX, RECORDS_MAX),
+        motions=tuple(_motion(line, nodes + guests) for line in found.get("motion", [])),
+        rules=_single(found, "rules", RULES_FIRST, RULES_NEWEST, RULES_FIRST),
         **_core(found, nodes),
     )
     _require_few_faulty(found, scenario)
@@ -299,6 +309,25 @@ def _change(line: _Line, banks: int, chaos_ms: int) -> Change:
     if deed is Deed.JOIN and amounts and at_ms + amounts[0] > chaos_ms:  # nobody starts it again when all is healed
         raise line.refused("stop of a joiner", f"before the faults end at {chaos_ms}", at_ms + amounts[0])
     return parsed_change(words[1:])
+
+
+def _motion(line: _Line, banks: int) -> Motion:
+    words = line.words
+    line.shaped(len(words) >= 5 and words[2] == "by")
+    rest = words[4:]
+    sides: dict[str, tuple[int, ...]] = {"approved": (), "rejected": ()}
+    for side in ("rejected", "approved"):
+        if side in rest:
+            at = rest.index(side)
+            line.shaped(rest[at + 1 : at + 2] == ("by",))
+            sides[side] = tuple(line.count(word, 0, banks - 1, "bank") for word in rest[at + 2 :])
+            rest = rest[:at]
+    try:
+        action_of(rest, 0)
+    except InputError as error:
+        raise line.refused(error.what, error.expected, error.got) from None
+    at_ms, bank = line.count(words[1], 0, TIME_MS_MAX, "time"), line.count(words[3], 0, banks - 1, "bank")
+    return Motion(at_ms, bank, rest, sides["approved"], sides["rejected"])
 
 
 def _core(found: dict[str, list[_Line]], nodes: int) -> dict[str, Any]:

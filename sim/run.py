@@ -18,13 +18,14 @@ from typing import Final
 
 from consensus.invariants import require
 from ledger.genesis import validator_set
-from sim.changes import check_sets, plan_changes, silenced
+from sim.changes import check_sets, plan_changes, plan_motions, silenced
 from sim.cluster import Cluster
 from sim.events import Offer
 from sim.faults import heal, heal_core, plan
 from sim.malicious import BEHAVIOURS, EPOCH_BEHAVIOURS
 from sim.node import SimNode
 from sim.plan import Scenario
+from sim.statute import Statute
 from sim.twister import Behaviour
 from sim.workload import START_MS, bank_of, genesis_of
 
@@ -46,7 +47,7 @@ class Result:
 
 def build(scenario: Scenario, recorded: int | None = None) -> Cluster:
     """Return the cluster of a scenario, with its load and faults in its queue."""
-    genesis = genesis_of(scenario.nodes, scenario.guests)
+    genesis = genesis_of(scenario.nodes, scenario.guests, scenario.rules)
     validators = validator_set(genesis).validators
     behaviours = {behaviour.__name__: behaviour for behaviour in (*BEHAVIOURS, *EPOCH_BEHAVIOURS)}
     malicious: dict[int, Behaviour] = {
@@ -67,6 +68,9 @@ def build(scenario: Scenario, recorded: int | None = None) -> Cluster:
         cluster.schedule(START_MS + load.at_ms, Offer(load.source, load.events))
     plan(cluster, scenario.strikes)
     plan_changes(cluster, scenario.changes)
+    plan_motions(cluster, scenario.motions)
+    if scenario.changes or scenario.motions:
+        cluster.statute = Statute(genesis)
     return cluster
 
 

@@ -76,6 +76,7 @@ class Shrinker:
             self._fewer("malicious")
             self._fewer("loads")
             self._fewer("changes")
+            self._fewer("motions")
             self._simpler()
         return self.best
 
@@ -142,7 +143,7 @@ def _of_four(scenario: Scenario) -> Scenario:
     ]
     return (
         scenario
-        if scenario.core or scenario.changes or any(node >= NODES_LEAST for node in named)
+        if scenario.core or scenario.changes or scenario.motions or any(node >= NODES_LEAST for node in named)
         else replace(scenario, nodes=NODES_LEAST)
     )
 
@@ -152,7 +153,8 @@ def _cut(scenario: Scenario, chaos_ms: int) -> Scenario:
     strikes = tuple(strike for strike in scenario.strikes if strike.at_ms < chaos_ms)
     loads = tuple(load for load in scenario.loads if load.at_ms < chaos_ms)
     changes = tuple(_untroubled(change, chaos_ms) for change in scenario.changes if change.at_ms < chaos_ms)
-    return replace(scenario, chaos_ms=chaos_ms, strikes=strikes, loads=loads, changes=changes)
+    motions = tuple(motion for motion in scenario.motions if motion.at_ms < chaos_ms)
+    return replace(scenario, chaos_ms=chaos_ms, strikes=strikes, loads=loads, changes=changes, motions=motions)
 
 
 def _untroubled(change: Change, chaos_ms: int) -> Change:

@@ -25,6 +25,7 @@ from ledger.payments import (
 )
 from ledger.policy import Policy
 from primitives.encoding import encode
+from primitives.hashing import RULES_FIRST
 from primitives.ids import ZERO_HASH, Hash, TimeMs
 from primitives.keys import SigningKey
 
@@ -42,8 +43,11 @@ def bank_of(index: int) -> str:
     return f"bank-{index}"
 
 
-def genesis_of(count: int, guests: int = 0) -> Genesis:
-    """Return the genesis of `count` banks, each with a validator of its name and one source; guests have only that."""
+def genesis_of(count: int, guests: int = 0, rules: int = RULES_FIRST) -> Genesis:
+    """Return the genesis of `count` banks, each with a validator of its name and one source; guests have only that.
+
+    `rules` is the version that the first block follows.
+    """
     names = [bank_of(index) for index in range(count + guests)]
     return Genesis(
         chain="sim",
@@ -73,6 +77,7 @@ def genesis_of(count: int, guests: int = 0) -> Genesis:
         ),
         policy=Policy(),
         catalogues=(),
+        rules=rules,
     )
 
 

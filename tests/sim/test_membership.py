@@ -22,6 +22,7 @@ from sim.membership import Change, Deed
 from sim.network import CALM, Weather
 from sim.plan import CHANGE_SHARE, EPOCH_NAMES, Fault, Scenario, draw, draw_loads
 from sim.run import build, run
+from sim.statute import Statute
 from sim.workload import START_MS, bank_of
 
 STEP_MS = 250
@@ -295,5 +296,8 @@ def test_a_member_with_a_validator_is_not_excluded() -> None:
 
 def test_a_change_that_leaves_too_few_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(governance_rules, "VALIDATORS_MIN", 3)
+    with pytest.raises(InvariantBroken, match="no change leaves a set that bears fewer faults unless it says so"):
+        planned(Change(1_000, Deed.LEAVE, 1, "bank-3", (1,)))
+    monkeypatch.setattr(Statute, "committed", lambda *_: None)
     with pytest.raises(InvariantBroken, match="no change leaves fewer than a safe quorum needs"):
         planned(Change(1_000, Deed.LEAVE, 1, "bank-3", (1,)))
