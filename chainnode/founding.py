@@ -18,7 +18,7 @@ from typing import Any
 
 from cryptography import x509
 
-from chainnode.config import render_toml, split_address
+from chainnode.config import CONFIG_SIZE_BYTES_MAX, render_toml, split_address
 from chainnode.files import PRIVATE_FILE_MODE, read_file, read_secret, write_file
 from chainnode.home import Home
 from chainnode.identity import Use, new_key, read_key, write_key, write_token
@@ -70,9 +70,18 @@ def found_home(
 def settings_text(values: Mapping[str, Any]) -> str:
     """Return the commented settings file with these values set in it."""
     template = next((path.read_text() for path in _TEMPLATES if path.is_file()), None)
-    if template is None:
-        return render_toml(values)
-    lines = template.splitlines()
+    return render_toml(values) if template is None else _with_settings(template, values)
+
+
+def write_settings(home: Home, values: Mapping[str, Any]) -> None:
+    """Set values in a home's file of settings as `init` made it, and leave all else there as it is."""
+    text = read_file(home.config, size_max=CONFIG_SIZE_BYTES_MAX).decode()
+    write_file(home.config, _with_settings(text, values).encode())
+
+
+def _with_settings(text: str, values: Mapping[str, Any]) -> str:
+    """Return a settings file with values set in it, each where the file has it, commented out or not."""
+    lines = text.splitlines()
     for key, value in values.items():
         section, _, name = key.partition(".")
         start = lines.index(f"[{section}]")
@@ -181,6 +190,19 @@ def read_genesis(path: Path) -> Genesis:
             got=error.got,
             hint=error.hint or "get the file from another member: its hash is the chain's id",
         ) from None
+
+
+def check_genesis_hash(genesis: Genesis, pinned: str, *, where: str) -> None:
+    """Raise `GenesisError` where a genesis has another hash, in hex, than the one that was told by another way."""
+    found = genesis.chain_id.hex()
+    if found != pinned:
+        raise GenesisError(
+            "genesis of another chain",
+            where=where,
+            expected=f"hash {pinned}",
+            got=found,
+            hint="get the file from another member, and the hash from somebody whom you trust",
+        )
 
 
 def join_chain(

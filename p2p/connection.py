@@ -404,8 +404,12 @@ class Connection(asyncio.BufferedProtocol):
         self._owner.connection_gone(self)
 
     def _reason_of_loss(self, exc: BaseException | None) -> str:
+        reason = Reason.CONNECTION_LOST if exc is None else reason_of_failure(exc)
+        if reason is Reason.CONNECTION_LOST and self.state is State.HELLO and self.direction == "out":
+            # TLS 1.3 is done here before the other side has judged our certificate, and its alert is seldom sent.
+            return Reason.CERTIFICATE_REFUSED.value
         if exc is not None:
-            return reason_of_failure(exc).value
+            return reason.value
         if self.state is State.OPEN:
             try:
                 self._decoder.finish()

@@ -27,7 +27,7 @@ class Reason(StrEnum):
     CERTIFICATE_INVALID = "certificate_invalid"  # it chains to a member's CA but is not a node's certificate
     CERTIFICATE_WRONG_MEMBER = "certificate_wrong_member"  # one member's CA names a node of another member
     CERTIFICATE_WRONG_CHAIN = "certificate_wrong_chain"  # it names another chain
-    CERTIFICATE_REFUSED = "certificate_refused"  # the other side did not accept our certificate
+    CERTIFICATE_REFUSED = "certificate_refused"  # the other side did not accept ours: it closed where HELLO was due
     # HELLO
     BAD_HANDSHAKE = "bad_handshake"  # the preamble or the HELLO frame is not what it must be
     PROTOCOL_VERSION = "protocol_version"  # another version of frames or messages

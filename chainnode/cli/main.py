@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # name: (module of chainnode.cli, attribute, one line of help, section of the help page)
 COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "localnet": ("localnet", "localnet", "A real network of processes on this machine.", "Network"),
-    "init": ("node", "init", "Make a node's home: keys, settings, its entry for genesis.", "Node"),
+    "init": ("init", "init", "Make a node's home: keys, settings, its entry for genesis.", "Node"),
     "start": ("node", "start", "Run the node in the foreground.", "Node"),
     "status": ("node", "status", "Where a node stands.", "Node"),
     "config": ("node", "config", "Show and check settings.", "Node"),

@@ -1,10 +1,7 @@
-"""One node: `init`, `start`, `status`, `config`, `fsck`."""
+"""One node: `start`, `status`, `config`, `fsck`; making its home is `init` (`chainnode.cli.init`)."""
 
 from __future__ import annotations
 
-import json
-import shlex
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,94 +32,6 @@ def _take(overrides: tuple[str, ...]) -> None:
         if not found:
             raise UsageError("not a setting", expected="KEY=VALUE, such as log.level=debug", got=item)
         settings().config_flags[key.strip()] = value.strip()
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-@click.command()
-@click.option("--name", help="The node's name, such as bank-a.")
-@click.option("--member", help="The member whose node it is. [default: the name]")
-@click.option("--title", help="The member's full name, for its entry. [default: the member]")
-@click.option("--role", "roles", multiple=True, help="A role of the member, repeatable. [default: bank]")
-@click.option("--agent", "agents", multiple=True, help="A BIC, LEI or CNAPS code of the member, repeatable.")
-@click.option("--address", default="127.0.0.1:7400", show_default=True, help="Where peers find this node.")
-@click.option("--observer", is_flag=True, help="A node that follows and serves, without a vote.")
-@click.option(
-    "--genesis", type=click.Path(path_type=Path), help="Join this chain: genesis, TLS certificate, empty log."
-)
-@click.option("--joins", is_flag=True, help="Genesis does not know this node's keys: the members will vote on it.")
-@click.option(
-    "--ca",
-    type=click.Path(path_type=Path),
-    metavar="HOME",
-    help="Take the member's CA from this home: the chain knows one CA of each member.",
-)
-def init(
-    name: str | None,
-    member: str | None,
-    title: str | None,
-    roles: tuple[str, ...],
-    agents: tuple[str, ...],
-    address: str,
-    observer: bool,
-    genesis: Path | None,
-    joins: bool,
-    ca: Path | None,
-) -> None:
-    """Make a node's home, or join a home that was made to its chain.
-
-    First `chainnode init --home D --name bank-a`: keys, settings, and config/member.json, which the members exchange.
-    Then `chainnode genesis create`, and `chainnode init --home D --genesis genesis.json` with everybody's.
-    """
-    from chainnode.founding import found_home, host_of, join_chain, member_entry, read_genesis
-    from chainnode.identity import new_key, write_key
-
-    home = settings().require_home()
-    if genesis is None and name is None:
-        raise UsageError("nothing to do", expected="--name for a new home, --genesis to join a chain")
-    if name is not None:
-        member = member or name
-        listen = {"p2p.listen": address}
-        found_home(home, name=name, member=member, settings=listen, now_ms=_now_ms(), validator=not observer)
-        if ca is not None:
-            from chainnode.home import Home
-            from chainnode.joining import take_ca
-
-            take_ca(home, Home(ca).ca_certificate, Home(ca).ca_key)
-        if not observer and ca is None:
-            officer = new_key("officer", member=member, role="governance")
-            write_key(home.keys / "officer.key", officer)
-            say("keys/officer.key signs the member's votes on governance: keep it away from the node")
-            entry = member_entry(
-                home,
-                name=name,
-                member=member,
-                title=title or member,
-                roles=roles or ("bank",),
-                address=address,
-                agents=agents,
-                officers=[{"key": officer.public, "role": officer.role}],
-            )
-            home.entry.write_text(json.dumps(entry, indent=2) + "\n")
-        say(f"home made in {home.root}")
-    if genesis is not None:
-        loaded = settings().load_config(home).config
-        chain = read_genesis(genesis)
-        hosts = [host_of(loaded.p2p.listen)]
-        join_chain(
-            home,
-            chain,
-            name=loaded.node.name,
-            member=loaded.node.member,
-            hosts=hosts,
-            now_ms=_now_ms(),
-            joins_later=joins,
-        )
-        start = f"chainnode start --home {shlex.quote(str(home.root))}"
-        say(f"joined to chain {chain.chain} ({chain.chain_id.hex()}); run `{start}`")
-    show({"home": str(home.root), "entry": str(home.entry) if home.entry.exists() else None})
 
 
 @click.command()
