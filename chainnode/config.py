@@ -99,6 +99,7 @@ class OpsSection(Section, frozen=True):
     """Health and metrics, for the operator's own network."""
 
     listen: Address = "127.0.0.1:7402"
+    proved_ago_ms_max: Milliseconds = 180_000
 
 
 class ConsensusSection(Section, frozen=True):

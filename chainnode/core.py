@@ -49,6 +49,7 @@ from consensus.messages import (
     Message,
     Status,
     ViewChange,
+    Vote,
     decode_message,
     encode_message,
     kind_of,
@@ -74,6 +75,7 @@ from primitives.encoding import Record, decode, encode
 from primitives.errors import InputError
 from primitives.ids import HASH_BYTES, Hash, SourceKey, TimeMs
 from primitives.keys import verify as verify_ed25519
+from primitives.votes import PREPARE
 
 BATCH: Final = 16
 BATCH_WANT: Final = 17
@@ -500,7 +502,7 @@ class NodeCore:
             case Send(peer, message):
                 self._send(peer, kind_of(message), encode_message(message))
             case Broadcast(message):
-                self._send(None, kind_of(message), encode_message(message))
+                self._broadcast(message)
             case FetchBatches(hashes, peers):
                 if len(self._needed) < NEEDED_MAX:
                     self._needed.update(hashes)
@@ -529,6 +531,20 @@ class NodeCore:
                 self._turn.halted = reason
             case _:
                 assert_never(effect)
+
+    def _broadcast(self, message: Message) -> None:
+        """Send a message to all; a PREPARE only to those that may vote, where others are linked too.
+
+        Who follows waits for COMMITs: a quorum of them proves the block, and PREPAREs would tell it nothing.
+        """
+        kind, payload = kind_of(message), encode_message(message)
+        if isinstance(message, Vote) and message.phase == PREPARE:
+            voters = [peer for peer in self.gossip.peers if peer in self.replica.state.validators.indexes]
+            if len(voters) < len(self.gossip.peers):
+                for peer in voters:
+                    self._send(peer, kind, payload)
+                return
+        self._send(None, kind, payload)
 
     def _send(self, peer: str | None, kind: int, payload: bytes) -> None:
         self._turn.outgoing.append(Outgoing(peer, kind, payload))

@@ -77,6 +77,10 @@ class NodeMetrics:
         self.catching_up = self._gauge(
             "chainnode_catching_up", "1 while this node fetches blocks certified without it."
         )
+        self.behind_blocks = self._gauge("chainnode_behind_blocks", "Blocks that others have and this node lacks.")
+        self.proved_time = self._gauge(
+            "chainnode_proved_time_seconds", "Until when this node can prove how the chain stood, Unix time."
+        )
         self.view_changes = self._counter(
             "chainnode_view_changes_total", "Views left, by what made this node leave.", "reason"
         )
@@ -209,6 +213,16 @@ class NodeMetrics:
     def connection_refused(self, reason: str) -> None:
         """A connection did not become a link (the port of `p2p`)."""
         self.refused.labels(self.reason_label(reason, of="refused")).inc()
+
+    def refusals(self) -> list[tuple[str, int]]:
+        """Return how many connections did not become a link, by reason, the most frequent first."""
+        found = [
+            (sample.labels["reason"], int(sample.value))
+            for family in self.refused.collect()
+            for sample in family.samples
+            if sample.name.endswith("_total")
+        ]
+        return sorted(found, key=lambda item: (-item[1], item[0]))
 
     def peer_banned(self, peer: str, duration_ms: int) -> None:
         """A peer is shut out for a time (the port of `p2p`)."""

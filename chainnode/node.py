@@ -277,6 +277,9 @@ class Node:
         self.metrics.gateway_pending.set(self.gateway.pending)
         self.metrics.gateway_waiting.set(self.gateway.waiting_bytes)
         self.metrics.gateway_room.set(self.gateway.room_bytes)
+        behind, proved_s = self.view.lag()
+        self.metrics.behind_blocks.set(behind)
+        self.metrics.proved_time.set(proved_s)
         self.metrics.position(
             height=state.tip.height,
             view=state.view,

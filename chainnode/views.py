@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from chainnode.expiry import ca_endings, file_ending, own_warnings
+from chainnode.lag import behind_blocks, is_catching_up, proved_ms
 from chainnode.version import VERSION
 from ledger.committed_state import CommittedState
 from ledger.rows import FORMAT_VERSION
+from ledger.times import format_time
 from primitives.hashing import PROTOCOL_VERSION
 from rpc.ports import Check, Ending, NodeStatus, PeerStatus, Version
 
@@ -50,7 +52,14 @@ class LiveNodeView:
             checkpoint_size=0 if checkpoint is None else checkpoint.size,
             archived_height=node.archive.archived_height,
             base_height=int(node.reader.base()),
-            warnings=[*(fault.sentence() for fault in node.key_faults()), *self._unserved(), *self._ending()],
+            warnings=[
+                *(fault.sentence() for fault in node.key_faults()),
+                *self._alone(),
+                *self._unserved(),
+                *self._ending(),
+            ],
+            behind_blocks=behind_blocks(state),
+            proved_until=format_time(self._proved_ms()),
         )
 
     def peers(self) -> Sequence[PeerStatus]:
@@ -76,16 +85,42 @@ class LiveNodeView:
         return sorted(rows, key=lambda row: row.name)
 
     def ready(self) -> tuple[bool, Sequence[Check]]:
-        """Return whether the node can serve and, as a validator, reach a quorum."""
+        """Return whether the node can serve and, as a validator, reach a quorum.
+
+        An observer needs no quorum: one peer that is honest brings it everything, and one that holds back shows by what
+        cannot be proved any more.
+        """
         state = self._node.core.replica.state
         voters = state.voters_among(peer.name for peer in self._node.network.peers())
-        needed = state.validators.quorum - (1 if state.may_vow else 0)
+        observes = self._role() == "observer"
+        needed = 1 if observes else state.validators.quorum - (1 if state.may_vow else 0)
         checks = [
             Check("not_halted", state.halted is None, state.halted or ""),
-            Check("quorum_linked", voters >= needed, f"{voters} voters linked, {needed} needed"),
+            Check(
+                "peer_linked" if observes else "quorum_linked",
+                voters >= needed,
+                f"{voters} voters linked, {needed} needed",
+            ),
             Check("caught_up", not self._catching_up(), f"height {state.tip.height}"),
         ]
+        if observes:
+            checks.append(self._fresh())
         return all(check.ok for check in checks), checks
+
+    def lag(self) -> tuple[int, float]:
+        """Return how many blocks this node is behind, and the Unix time up to which it can prove the chain."""
+        return behind_blocks(self._node.core.replica.state), self._proved_ms() / 1_000
+
+    def _fresh(self) -> Check:
+        """Judge whether what this node can prove is young enough to be served as the present."""
+        proved = self._proved_ms()
+        age_ms, allowed_ms = time.time_ns() // 1_000_000 - proved, self._node.config.ops.proved_ago_ms_max
+        detail = f"proved until {format_time(proved)}, {age_ms / 1_000:.1f} s ago, {allowed_ms / 1_000:g} s allowed"
+        return Check("fresh", age_ms <= allowed_ms, detail)
+
+    def _proved_ms(self) -> int:
+        core, reader = self._node.core, self._node.reader
+        return proved_ms(core.chain.header, reader.checkpoint(), core.replica.state.validators.quorum)
 
     def version(self) -> Version:
         """Return what runs."""
@@ -118,6 +153,14 @@ class LiveNodeView:
         own = self._node.config.node
         return own_warnings(self.endings(), own.name, own.member, time.time_ns() // 1_000_000)
 
+    def _alone(self) -> list[str]:
+        """Say of a node without links why there are none, as far as either side told."""
+        node = self._node
+        if not node.links.peers or node.network.peers():
+            return []
+        told = ", ".join(f"{reason} ({count})" for reason, count in node.metrics.refusals())
+        return [f"no peer is linked; refused since the start: {told or 'nothing yet'}"]
+
     def _unserved(self) -> list[str]:
         """Say that no linked node holds the next block, where all said so: only a snapshot or another node helps."""
         state = self._node.core.replica.state
@@ -136,11 +179,4 @@ class LiveNodeView:
 
     def _catching_up(self) -> bool:
         """Whether a height above ours is certified, or claimed by more validators than may lie."""
-        state = self._node.core.replica.state
-        if state.certified_height > state.tip.height:
-            return True
-        known = state.validators.indexes
-        claims = sorted((item.delivered for name, item in state.statuses.items() if name in known), reverse=True)
-        f = state.validators.f
-        fetching = state.fetch_peer is not None or bool(self._unserved())
-        return fetching and len(claims) > f and claims[f] > state.tip.height
+        return is_catching_up(self._node.core.replica.state, is_stuck=bool(self._unserved()))

@@ -12,7 +12,7 @@ bounded by GossipLimits. Actions come in a defined order: the same calls give th
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from heapq import heappop, heappush
 from itertools import islice
 from typing import TypeAlias
@@ -113,6 +113,11 @@ class Gossip:
         self._announce_at_ms: int | None = None
 
     # --- peers
+
+    @property
+    def peers(self) -> Collection[str]:
+        """The linked peers, in the order in which they came."""
+        return self._peers.keys()
 
     def connected(self, peer: str) -> None:
         """A peer is linked."""

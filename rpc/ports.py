@@ -120,7 +120,8 @@ class NodeStatus(msgspec.Struct, frozen=True):
     """What `net_status` tells of this node; `warnings` says what its operator has to mend, such as a wrong key file.
 
     `base_height` is where the history that it holds begins: 0, or the block of the snapshot that it joined from.
-    `archived_height` is the height up to which the bodies of batches were moved to its archive.
+    `archived_height` is the height up to which the bodies of batches were moved to its archive. `behind_blocks` is how
+    many blocks others have that it lacks, and `proved_until` the last time at which it can prove how the chain stood.
     """
 
     chain_id: str
@@ -139,6 +140,8 @@ class NodeStatus(msgspec.Struct, frozen=True):
     base_height: int = 0
     archived_height: int = 0
     warnings: list[str] = []
+    behind_blocks: int = 0
+    proved_until: str = ""
 
 
 class PeerStatus(msgspec.Struct, frozen=True):

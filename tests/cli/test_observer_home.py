@@ -7,11 +7,11 @@ import json
 import socket
 import threading
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, TypeVar, cast
 
 import pytest
 
@@ -25,6 +25,7 @@ from p2p.peers import PeerNetwork
 from primitives.errors import UsageError
 
 NAMES = ("bank-a", "bank-b")
+T = TypeVar("T")
 
 
 class Listening:
@@ -55,7 +56,7 @@ class Listening:
         await network.start()
         return network
 
-    def _do(self, work):  # type: ignore[no-untyped-def]  # whatever the coroutine returns
+    def _do(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
 
     def close(self) -> None:
