@@ -173,7 +173,7 @@ def check_contacts(contacts: Sequence[Contact], *, hint: str) -> None:
         raise NoPeer(
             "no peer lets this node in",
             expected="one at least",
-            got="; ".join(contact.sentence() for contact in contacts),
+            got=", ".join(contact.reason for contact in contacts),
             hint=NO_MEMBER_HINT if is_stranger else hint,
         )
 

@@ -36,6 +36,7 @@ from ledger.events import EVENT_SIZE_MAX, REFERENCE_SIZE, TIME_MS_MAX, Event
 from ledger.events import event_id as id_of_event
 from ledger.execution import BlockRefused
 from ledger.members import read_member, read_source, source_grant
+from ledger.nodes import listed_nodes
 from ledger.outcomes import Outcome
 from ledger.pool import NumberTaken, PoolFull
 from ledger.reader import LedgerReader
@@ -329,12 +330,24 @@ class NodeGateway:
             return
         grant = source_grant(chain.state_after(chain.tip_hash), self._outbox.source)
         if grant is None or grant.member != self._member:
+            # A validator's key is about to be approved, as a rule; an observer needs none.
+            votes = self._core.replica.state.me is not None
             raise unavailable(
                 "source_not_registered",
                 f"the chain knows no source key {self._outbox.source.hex()[:16]} of {self._member}",
-                hint="submit signed batches",
+                hint="submit signed batches" if votes else self._elsewhere(),
+                retryable=votes,
             )
         self._granted_height = height
+
+    def _elsewhere(self) -> str:
+        """Say where events go for which this node, without a vote, has no key that the chain knows."""
+        state = self._core.replica.state
+        chain = self._core.chain
+        nodes = listed_nodes(chain.state_after(chain.tip_hash), state.epoch, with_previous=False)
+        named = sorted(name for name, node in nodes.items() if node.member == self._member and name != state.name)
+        there = f"submit them at {' or '.join(named)}, or " if named else ""
+        return f"{there}send batches that a source has signed (ledger_submitBatch): this node passes those on"
 
     def _filled(self, events: Sequence[NewEvent]) -> Iterator[Event]:
         """Yield the events with all that the gateway fills in."""

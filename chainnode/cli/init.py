@@ -166,9 +166,9 @@ def _join(home: Home, chain: Genesis, peers: Sequence[str], *, joins_later: bool
     )
     if asked:
         contacts = ask_peers(home, chain, asked, name=name, now_ms=now_ms)
-        check_contacts(contacts, hint=AGAIN if made_now else LATER)
         for contact in contacts:
             say(contact.sentence() + ("" if contact.setting else LEFT_OUT))
+        check_contacts(contacts, hint=AGAIN if made_now else LATER)
         found = [contact.setting for contact in contacts if contact.setting is not None]
         write_settings(home, {"p2p.peers": list(dict.fromkeys([*loaded.p2p.peers, *found]))})
     start = f"chainnode start --home {shlex.quote(str(home.root))}"
