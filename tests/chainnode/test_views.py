@@ -114,7 +114,7 @@ def test_a_validator_is_not_asked_what_it_can_prove() -> None:
         ({"node-1": 50, "node-2": 9}, 9),
         ({"node-1": 50, "node-2": 8}, 8),
         ({"node-1": 50, "node-2": 40, "node-3": 3}, 40),
-        ({"bank-b-2": 99, "node-1": 2}, 2),
+        ({"bank-b-2": 99, "bank-c-2": 99, "node-1": 2}, 2),
     ],
 )
 def test_an_observer_is_behind_what_more_validators_claim_than_may_lie(heights: dict[str, int], behind: int) -> None:
