@@ -18,7 +18,8 @@ class StatusResult(NodeStatus, frozen=True, kw_only=True):
 
     `warnings` says what its operator has to mend, such as a wrong key file. `base_height` is where the history that it
     holds begins: 0, or the block of the snapshot that it joined from. `archived_height` is the height up to which the
-    bodies of batches were moved to its archive.
+    bodies of batches were moved to its archive. `behind_blocks` is how many blocks others have that it lacks, and
+    `proved_until` the last time at which it can prove how the chain stood.
     """
 
     as_of: AsOf
