@@ -124,6 +124,17 @@ def under_way_of(state: StateReader, member: str, time_ms: int) -> list[tuple[Ha
     return _waiting(state, _listed(state, member), time_ms)
 
 
+def ended_of(state: StateReader, member: str, time_ms: int, count: int) -> list[tuple[Hash, Proposal]]:
+    """Return proposals of a member that ended, also those that expired since; of those kept, the newest `count`."""
+    counter = state.get(f"{_ENDED_PREFIX}{member}", Ended) or Ended(0)
+    places = range(max(0, counter.count - min(count, ENDED_KEPT)), counter.count)
+    rows = (state.get(_ended_key(member, place), EndedProposal) for place in places)
+    ids = [row.id for row in rows if row is not None] + list(_listed(state, member))
+    found = ((Hash(item), read_proposal(state, item)) for item in ids)
+    waits = (Stage.OPEN, Stage.APPROVED)
+    return [(item, held) for item, held in found if held is not None and held.stage_at(time_ms) not in waits]
+
+
 def put_open(state: Transaction, proposal_id: Hash, proposal: Proposal, time_ms: int) -> None:
     """Write a new proposal and list it as under way; its member's expired ones leave the list."""
     listed = _listed(state, proposal.member)
@@ -149,12 +160,16 @@ def _note_ended(state: Transaction, member: str, proposal_id: bytes) -> None:
     """Remember a member's ended proposal in the place of its one that ended ENDED_KEPT before, whose row goes."""
     counted = f"{_ENDED_PREFIX}{member}"
     ended = state.get(counted, Ended) or Ended(0)
-    place = f"{counted}/{ended.count % ENDED_KEPT:04d}"
+    place = _ended_key(member, ended.count)
     oldest = state.get(place, EndedProposal)
     if oldest is not None:
         state.delete(proposal_key(oldest.id))
     state.put(place, EndedProposal(bytes(proposal_id)))
     state.put(counted, Ended(ended.count + 1))
+
+
+def _ended_key(member: str, place: int) -> str:
+    return f"{_ENDED_PREFIX}{member}/{place % ENDED_KEPT:04d}"
 
 
 def _listed(state: StateReader, member: str) -> tuple[bytes, ...]:

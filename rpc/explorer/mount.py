@@ -11,7 +11,7 @@ import asyncio
 import gzip
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from aiohttp import web
@@ -24,15 +24,20 @@ from rpc.explorer import (
     checkpoints,
     downloads,
     events,
+    evidence,
+    expiry,
+    keeping,
     members,
     overview,
     payments,
+    proposals,
+    rules,
     search,
     verifying,
 )
 from rpc.explorer.asking import Answer, Asked, Download, Maker, Page, Redirect
 from rpc.explorer.language import LANGUAGES, choose_language
-from rpc.explorer.rendering import THEMES, Frame, Renderer
+from rpc.explorer.rendering import THEMES, Frame, Renderer, compile_first_page
 from rpc.explorer.statics import statics
 from rpc.ports import CallObserver, Services
 from rpc.resources import accepts_gzip
@@ -40,6 +45,9 @@ from rpc.resources import accepts_gzip
 PAGES_AT_ONCE: Final = 2
 PAGE_TIMEOUT_S: Final = 20
 QUERY_CHARACTERS_MAX: Final = 2_048
+COMPILE_AFTER_S: Final = 5
+"""When the first page's templates are compiled: once a node is up, and before anybody looks."""
+
 PACKED_FROM_BYTES: Final = 1_024
 GZIP_LEVEL: Final = 5
 COOKIE_AGE_S: Final = 365 * 24 * 3_600
@@ -81,6 +89,13 @@ PAGES: Final[tuple[tuple[str, str, Maker], ...]] = (
     ("/member/{name}/completeness.tlog-proof", "completeness_proof", downloads.completeness_proof),
     ("/checkpoints", "checkpoints", checkpoints.checkpoints),
     ("/checkpoints/{file}", "checkpoint_note", checkpoints.note),
+    ("/proposals", "proposals", proposals.proposals),
+    ("/proposal/{id}", "proposal", proposals.proposal),
+    ("/rules", "rules", rules.rules),
+    ("/expiry", "expiry", expiry.expiry),
+    ("/evidence", "evidence", evidence.evidence),
+    ("/evidence/{id}", "one_evidence", evidence.one_evidence),
+    ("/archive", "archive", keeping.archive),
     ("/search", "search", search.search),
     ("/verify", "verify", verifying.verify),
 )
@@ -112,6 +127,7 @@ class Explorer:
         for path, name, make in PAGES:
             app.router.add_get(path, self._handler(name, make))
         app.router.add_get("/static/{path:.*}", self._static)
+        app.cleanup_ctx.append(_compiling)
 
     # -- what the listener asks
 
@@ -244,6 +260,20 @@ class Explorer:
             headers["Content-Encoding"] = "gzip"
         charset = None if file.type == "application/wasm" else "utf-8"
         return web.Response(body=body, content_type=file.type, charset=charset, headers=headers)
+
+
+async def _compiling(app: web.Application) -> AsyncIterator[None]:
+    """Compile the first page's templates while the listener is there, in a thread and a little after the start."""
+    del app
+
+    async def compile_soon() -> None:
+        await asyncio.sleep(COMPILE_AFTER_S)
+        await asyncio.to_thread(compile_first_page)
+
+    task = asyncio.create_task(compile_soon(), name="explorer templates")
+    yield
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 class _OnLoop:

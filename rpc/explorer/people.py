@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from ledger.committed_state import CommittedState
 from ledger.members import Member, read_member, read_members, read_validators_of
 from primitives.ids import Epoch
 from primitives.validators import ValidatorSet
-from rpc.ports import Services
+from rpc.explorer.asking import Asked
+from rpc.ports import Check, Ending, NodeStatus, PeerStatus, Services, Version
 
 SETS_KEPT = 64
 
@@ -48,3 +51,47 @@ class Signers:
         """Return a validator's member, None where the set is not known."""
         found = self._of(epoch)
         return found.validators[index].member if found is not None and index < found.n else None
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What the node said at one moment of its loop, as the port that methods ask, which may then run in a thread."""
+
+    said: NodeStatus
+    linked: tuple[PeerStatus, ...]
+    checks: tuple[bool, tuple[Check, ...]]
+    running: Version
+    ends: tuple[Ending, ...]
+
+    def status(self) -> NodeStatus:
+        """Return the node's position and role, as it was."""
+        return self.said
+
+    def peers(self) -> Sequence[PeerStatus]:
+        """Return the peers, as they were."""
+        return self.linked
+
+    def ready(self) -> tuple[bool, Sequence[Check]]:
+        """Return the readiness, as it was."""
+        return self.checks
+
+    def version(self) -> Version:
+        """Return what runs."""
+        return self.running
+
+    def endings(self) -> Sequence[Ending]:
+        """Return when certificates end, as they were seen."""
+        return self.ends
+
+
+def at_this_moment(asked: Asked) -> Services:
+    """Return the services with the node as it is now: what is asked of it in a thread then needs its loop no more."""
+    node = asked.services.node
+
+    def look() -> Moment:
+        is_ready, checks = node.ready()
+        return Moment(
+            node.status(), tuple(node.peers()), (is_ready, tuple(checks)), node.version(), tuple(node.endings())
+        )
+
+    return replace(asked.services, node=asked.on_loop(look))

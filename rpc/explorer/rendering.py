@@ -1,12 +1,14 @@
 """From a page to HTML: the templates, and what they may use.
 
 Every value is escaped where it is written (autoescape, no template marks anything as safe), and a name that a page did
-not give is an error and not an empty place (StrictUndefined). Templates reach texts by `t`, and nothing of the node.
+not give is an error and not an empty place (StrictUndefined). Characters that nobody sees, such as those that turn the
+direction of a text around, are written out (`visible`). Templates reach texts by `t`, and nothing of the node.
 """
 
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -23,8 +25,14 @@ from rpc.ports import NodeStatus
 
 TEMPLATES = Path(__file__).parent / "templates"
 THEMES = ("auto", "light", "dark")
+FIRST_PAGE = "overview.html"
 SHORT_AT = 18
 ROW_BYTES = 16
+# Controls but tab and line feed, what turns directions around, joins or spaces without a width, tags, surrogates.
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e007f]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,7 @@ def environment() -> Environment:
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
+        finalize=visible,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -56,6 +65,12 @@ def environment() -> Environment:
     made.filters.update(short=short, grouped=grouped, clock=clock, day=day, hexdump=hexdump, entries=entries)
     made.globals.update(path_to=path_to, languages=LANGUAGES, themes=THEMES, is_map=_is_map, is_list=_is_list)
     return made
+
+
+def compile_first_page() -> None:
+    """Compile the templates of the first page, which otherwise its first reader waits for."""
+    for name in (FIRST_PAGE, "_live.html", "base.html", "_macros.html"):
+        environment().get_template(name)
 
 
 class Renderer:
@@ -82,6 +97,13 @@ class Renderer:
         return template.render(
             page.values, t=t, word=word, frame=frame, title=title, as_of=page.as_of, asset=self._statics.url
         )
+
+
+def visible(value: object) -> object:
+    """Return a text with the characters that nobody sees written out as ⟨U+202E⟩; all else, and markup, as it is."""
+    if type(value) is not str or (value.isascii() and value.isprintable()):
+        return value
+    return _UNSEEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", value)
 
 
 def short(text: str) -> str:

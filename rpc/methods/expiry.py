@@ -66,10 +66,7 @@ def expiry(services: Services, params: Expiry) -> ExpiryResult:
     The first to end first, unless `order` says otherwise.
     """
     height, now_ms = int(tip_of(services).height), int(services.now_ms())
-    until_ms = now_ms + params.within_days * DAY_MS
-    products, complete = ending_certificates(CommittedState(services.reads.store), now_ms, until_ms)
-    found = [item for item in services.node.endings() if item.ends_ms <= until_ms]
-    found += [Ending("product_certificate", row.number, row.holder, row.valid_until_ms, "chain") for row in products]
+    found, complete = endings_within(services, params.within_days, now_ms)
     page = page_of(services, "net_expiry", params, tuple[int, str, str, str], "asc", within_days=params.within_days)
     found.sort(key=_place, reverse=page.descending)
     if page.after is not None:
@@ -78,6 +75,15 @@ def expiry(services: Services, params: Expiry) -> ExpiryResult:
     shown = found[: params.limit]
     cursor = page.cursor(*_place(shown[-1])) if len(found) > params.limit else None
     return ExpiryResult([ending_result(item, now_ms) for item in shown], cursor, complete, height)
+
+
+def endings_within(services: Services, days: int, now_ms: int) -> tuple[list[Ending], bool]:
+    """Return all that ends within some days, the first to end first; and whether all products were looked at."""
+    until_ms = now_ms + days * DAY_MS
+    products, complete = ending_certificates(CommittedState(services.reads.store), now_ms, until_ms)
+    found = [item for item in services.node.endings() if item.ends_ms <= until_ms]
+    found += [Ending("product_certificate", row.number, row.holder, row.valid_until_ms, "chain") for row in products]
+    return sorted(found, key=_place), complete
 
 
 def _place(item: Ending) -> tuple[int, str, str, str]:

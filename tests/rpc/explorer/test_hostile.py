@@ -19,7 +19,7 @@ PAGES += [
     "/verify",
 ]
 PAGES += ["/checkpoints", "/verify", "/search?q=bank", "EVENT:grant", "EVENT:second", "EVENT:revoke", "EVENT:rejected"]
-PAGES += ["EVENT:debtor", "APPLY"]
+PAGES += ["EVENT:debtor", "APPLY", "/proposals", "/rules", "/expiry", "/evidence", "/archive"]
 ECHOES = [
     "/search?q={}",
     "/block/{}",
@@ -34,6 +34,10 @@ ECHOES = [
     "/payment/{}",
     "/payments?member={}",
     "/member/{}",
+    "/proposal/{}",
+    "/evidence/{}",
+    "/evidence?cursor={}",
+    "/expiry?days={}&after={}",
     "/checkpoints?size={}",
     "/checkpoints/{}",
     "/?lang={}&theme={}",

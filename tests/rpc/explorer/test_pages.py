@@ -24,6 +24,7 @@ PATHS += [
     "/search",
 ]
 PATHS += ["/search?q=bank", "/verify", "EVENT"]
+PATHS += ["/proposals", "/rules", "/expiry", "/evidence", "/archive"]
 REFUSED = [
     "/block/999",
     "/block/x",
@@ -46,7 +47,11 @@ async def test_a_page_is_whole_and_can_be_used_without_eyes_or_mouse(
 ) -> None:
     path = path.replace("EVENT", f"/event/{everything.events['grant'].hex()}")
     _, body, _ = await client.get(path, {"Accept": "text/html", "Accept-Language": language})
-    page = read_html(body.decode())
+    assert_whole(read_html(body.decode()), language)
+
+
+def assert_whole(page: Element, language: str) -> None:
+    """Landmarks, headings in order, labelled fields and tables, and nothing named that is not there."""
     assert page.one("html").attributes["lang"] == {"en": "en", "zh": "zh-Hans"}[language]
     main = page.one("main")
     assert page.one("a", class_="skip").attributes["href"] == f"#{main.attributes['id']}"
@@ -117,6 +122,23 @@ async def test_recorded_evidence_is_a_banner_on_the_first_page(browse, everythin
     assert "node-bank-b" in banner.text
     link = banner.all("a")[-1].attributes["href"]
     assert (await browse(link)).one("h1").text.startswith("Two votes that contradict each other")
+
+
+async def test_evidence_puts_both_statements_side_by_side(browse, everything, accused) -> None:
+    page = await browse("/evidence")
+    row = page.one("section", class_="banner") if page.all("section", class_="banner") else page.one("tbody")
+    assert "node-bank-b" in row.text
+    page = await browse(page.one("tbody").all("a")[0].attributes["href"])
+    assert_whole(page, "en")
+    both = page.one("table", class_="sides").one("tbody").all("tr")
+    assert {line.one("th").text: line.attributes.get("class") for line in both} == {
+        "Hash of the block ≠ different": "differs",
+        "Signature": None,
+    }
+    assert [cell.text for cell in both[0].all("td")] == ["0a" * 32, "0b" * 32]
+    assert page.one("section", class_="proof").attributes["data-kind"] == "receipt"
+    await browse("/evidence/xy", 400)
+    await browse(f"/evidence/{everything.events['grant'].hex()}", 404)
 
 
 async def test_without_evidence_there_is_no_alarm(browse, everything) -> None:

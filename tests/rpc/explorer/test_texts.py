@@ -13,13 +13,19 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
+import ledger.consequences
 import rpc.explorer
 from ledger.catalogue import EvidenceKind
 from ledger.certificate_records import Status as CertificateStatus
+from ledger.evidence_bodies import TYPES as EVIDENCE_TYPES
+from ledger.governance_actions import ACTION_TYPES
+from ledger.governance_records import Stage
 from ledger.members import Role
 from ledger.payments import AgentRole, Channel, PaymentStatement, Side, Status, TokenField
 from ledger.payments_json import word
+from ledger.policy import Policy
 from ledger.registry import KINDS
+from ledger.thresholds import Share
 from rpc.explorer.language import LANGUAGES, choose_language, texts
 from rpc.explorer.proofs import COMMON, completeness_steps, history_steps
 from rpc.methods.search import HitKind
@@ -27,6 +33,7 @@ from rpc.ports import SubmitStatus
 
 FOLDER = Path(rpc.explorer.__file__).parent
 SOURCES = "\n".join(path.read_text("utf-8") for path in [*FOLDER.glob("templates/*.html"), *FOLDER.glob("*.py")])
+CONSEQUENCES = Path(ledger.consequences.__file__).read_text("utf-8")
 SEARCH = (FOLDER.parent / "methods" / "search.py").read_text("utf-8")
 # Keys that are put together; the sets behind them are checked by name below.
 PUT_TOGETHER = (
@@ -45,6 +52,7 @@ PUT_TOGETHER = (
         "check",
         "kind",
     ),
+    *("action", "stage", "share", "warning", "ending", "level", "figure_name", "part", "where", "means"),
     *("status", "payment_status", "side", "channel", "agent_role", "evidence_kind", "field", "signature", "standing"),
 )
 
@@ -130,6 +138,15 @@ SETS = [
         "by", re.findall(r'Hit\(HitKind\.\w+, [^,]+, "(\w+)"\)', (FOLDER.parent / "methods" / "search.py").read_text())
     ),
     *closed("by", ["id", "code", "name", "validator"]),
+    *closed("action", list(ACTION_TYPES)),
+    *closed("stage", values(Stage)),
+    *closed("share", values(Share)),
+    *closed("figure_name", list(Policy.__struct_fields__)),
+    *closed("warning", ["no_quorum_up", *re.findall(r'Warning\(\s*"(\w+)"', CONSEQUENCES)]),
+    *closed("ending", ["node_certificate", "rpc_certificate", "root_ca", "product_certificate"]),
+    *closed("level", ["ok", "warning", "urgent", "ended"]),
+    *closed("part", ["absent", "archived", "stored"]),
+    *closed("means", [KINDS[kind].name for kind in EVIDENCE_TYPES]),
     *closed("signature", ["log", "cosigner", "witness"]),
     *closed("node_role", ["validator", "observer", "learner"]),
     *closed("check", ["not_halted", "quorum_linked", "caught_up"]),
