@@ -35,6 +35,11 @@ PathText = Annotated[str, msgspec.Meta(min_length=1)]
 OriginText = Annotated[str, msgspec.Meta(pattern=r"^https?://[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?$")]
 
 
+RoleRate = Annotated[
+    str, msgspec.Meta(pattern=r"^(operator|submitter|officer|auditor|regulator|public)=[1-9][0-9]{0,8}$")
+]
+
+
 class ConfigError(UsageError):
     """A setting that is unknown, mistyped or out of range; the node refuses to start."""
 
@@ -88,6 +93,8 @@ class RpcSection(Section, frozen=True):
     body_bytes_max: Bytes = 8 * 1024 * 1024
     connections_max: Count = 512
     requests_per_second_max: Count = 2_000
+    requests_per_second_of_roles: list[RoleRate] = []
+    public: bool = False
     websockets_max: Count = 128
     websocket_requests_max: Count = 64
     wait_timeout_ms: Milliseconds = 30_000
@@ -370,7 +377,11 @@ def _convert(key: str, value: Any, kind: Any, origin: str) -> Any:
 def _invalid(key: str, value: object, origin: str, error: msgspec.ValidationError) -> ConfigError:
     expected = str(error).removeprefix("Expected ").split(", got")[0].split(" - at")[0].replace("`", "")
     if "matching regex" in expected:
-        expected = {"p2p.peers": "name@host:port", "witnesses.ask": "VKEY URL"}.get(key, "host:port")
+        expected = {
+            "p2p.peers": "name@host:port",
+            "witnesses.ask": "VKEY URL",
+            "rpc.requests_per_second_of_roles": "ROLE=NUMBER",
+        }.get(key, "host:port")
     return ConfigError(f"{key} is not valid", where=origin, expected=expected, got=repr(value))
 
 

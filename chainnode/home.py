@@ -112,6 +112,11 @@ class Home:
         return self.keys / "token"
 
     @property
+    def tokens(self) -> Path:
+        """Tokens with roles, hashed, JSON."""
+        return self.keys / "tokens.json"
+
+    @property
     def pairs(self) -> Path:
         """Secrets shared with other banks, JSON {member: hex}."""
         return self.keys / "pairs.json"

@@ -36,6 +36,7 @@ from chainnode.renewal import count_ending_products, follow_certificate
 from chainnode.snapshot_restore import check_finished
 from chainnode.snapshot_service import SnapshotService
 from chainnode.source_outbox import SourceOutbox, missing_outbox
+from chainnode.tokens import TokenBook
 from chainnode.version import VERSION
 from chainnode.views import LiveNodeView
 from chainnode.wal import WriteAheadLog, was_lost
@@ -161,6 +162,7 @@ class Node:
         )
         self.witnesses = Witnesses(config.witnesses, self.reader, self._keep_rows, self.metrics)
         self.snapshots = SnapshotService(self.reader, home.snapshots)
+        self.tokens = TokenBook(home.tokens, wall_clock_ms)
         self.view = LiveNodeView(self)
         self._told_keys: list[KeyFault] = []
         self._tell_keys()
@@ -253,6 +255,7 @@ class Node:
             archive=self.archive,
             snapshots=self.snapshots,
             activity=self.metrics.activity,
+            tokens=self.tokens,
         )
         settings = rpc_settings(self.home, self.config)
         ops_host, ops_port = split_address(ops.listen)
@@ -295,6 +298,7 @@ class Node:
         self._index_io.shutdown(wait=True)
         self.archive.close()
         self.snapshots.close()
+        self.tokens.save()
         self._index.close(whole=self._fault is None)
         if self._fault is None:
             self._write_held()

@@ -90,6 +90,10 @@ def rpc_settings(home: Home, config: NodeConfig) -> RpcSettings:
         body_bytes_max=rpc.body_bytes_max,
         connections_max=rpc.connections_max,
         requests_per_second_max=rpc.requests_per_second_max,
+        requests_per_second_of_roles={
+            role: int(rate) for role, _, rate in (text.partition("=") for text in rpc.requests_per_second_of_roles)
+        },
+        public=rpc.public,
         websockets_max=rpc.websockets_max,
         websocket_requests_max=rpc.websocket_requests_max,
         explorer=rpc.explorer,

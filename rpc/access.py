@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import hmac
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from hashlib import sha256
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from rpc.errors import Code, RpcError
+from rpc.rights import ANYBODY, ON_LOOPBACK, Rights, Role, token_required
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 CLIENTS_MAX = 10_000
@@ -43,8 +45,16 @@ def host_name(host: str) -> str | None:
     return parts.hostname
 
 
+class Tokens(Protocol):
+    """The tokens with roles that the node's operator made."""
+
+    def find(self, digest: bytes) -> Rights | None:
+        """Return the rights of the token with this SHA-256, also those that have ended; None for an unknown one."""
+        ...
+
+
 class Door:
-    """Decides on a request's Host, Origin and token. Immutable after construction."""
+    """Decides on a request's Host, Origin and token. It holds no state but the rights of the operator's own token."""
 
     def __init__(
         self,
@@ -54,12 +64,16 @@ class Door:
         token_hashes: Iterable[bytes],
         on_loopback: bool,
         scheme: str,
+        tokens: Tokens | None = None,
+        public: bool = False,
     ) -> None:
         names = {name for name in map(host_name, hosts) if name is not None}
         self._hosts = frozenset(names | LOOPBACK_NAMES if on_loopback else names)
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
         self._token_hashes = tuple(token_hashes)
-        self._on_loopback = on_loopback
+        self._tokens = tokens
+        self._operator = Rights("the node's own token", Role.OPERATOR, client="token")
+        self._anonymous = ON_LOOPBACK if on_loopback else ANYBODY if public else None
         self._scheme = scheme
 
     def check_host(self, hosts: list[str]) -> None:
@@ -102,12 +116,12 @@ class Door:
             hint="add the origin to rpc.origins",
         )
 
-    def check_token(self, authorizations: list[str]) -> bool:
-        """Return whether the caller may submit; raises -32004 for a wrong token, and for none where one is needed."""
+    def rights_of(self, authorizations: list[str], now_s: float) -> Rights:
+        """Return what the caller may do; -32004 for a token that is wrong or over, and for none where one is needed."""
         if not authorizations:
-            if self._on_loopback:
-                return False
-            raise token_required("this listener is not on loopback")
+            if self._anonymous is None:
+                raise token_required("this listener is not on loopback")
+            return self._anonymous
         scheme, _, token = authorizations[0].partition(" ")
         if len(authorizations) != 1 or scheme.lower() != "bearer" or not token.strip():
             raise RpcError(
@@ -117,55 +131,52 @@ class Door:
                 expected="Authorization: Bearer TOKEN",
                 got=f"{len(authorizations)} headers" if len(authorizations) != 1 else "another form",
             )
-        if not self._knows(token.strip()):
+        rights = self._find(token.strip())
+        if rights is None:
             # Neither the token nor its length is repeated: answers end up in logs.
             raise RpcError(
                 Code.NOT_PERMITTED,
                 "wrong_token",
                 "the token is not known",
-                expected="the token in the file that rpc.token_file names",
+                expected="the token in the file that rpc.token_file names, or one of `chainnode token list`",
                 got="another token",
             )
-        return True
+        rights.check(now_s)
+        rights.used_s = now_s
+        return rights
 
-    def _knows(self, token: str) -> bool:
+    def _find(self, token: str) -> Rights | None:
         if len(token) > TOKEN_BYTES_MAX:
-            return False
+            return None
         digest = sha256(token.encode(errors="surrogateescape")).digest()
         found = False
         for known in self._token_hashes:  # all of them, so that the time does not tell which one nearly fitted
             found |= hmac.compare_digest(known, digest)
-        return found
-
-
-def token_required(why: str) -> RpcError:
-    """Return the error for a call that needs a token and came without one."""
-    return RpcError(
-        Code.NOT_PERMITTED,
-        "token_required",
-        why,
-        expected="Authorization: Bearer TOKEN",
-        got="no token",
-        hint="the token is in the file that rpc.token_file names",
-    )
+        if found:
+            return self._operator
+        return None if self._tokens is None else self._tokens.find(digest)
 
 
 class RateLimit:
-    """A token bucket for each client address: `per_second` calls, and as many at once after a second's rest."""
+    """A bucket for each client, known by its token or else its address: so many calls a second, and as many at once
+    after a second's rest. `per_role` are the rates of some roles, in place of `per_second`.
+    """
 
-    def __init__(self, per_second: int) -> None:
+    def __init__(self, per_second: int, per_role: Mapping[str, int] | None = None) -> None:
         self._per_second = per_second
-        # Address to (calls left in thousandths, time of that count); oldest use first, at most CLIENTS_MAX.
+        self._per_role = dict(per_role or {})
+        # Client to (calls left in thousandths, time of that count); oldest use first, at most CLIENTS_MAX.
         self._buckets: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
-    def take(self, client: str, calls: int, now_ms: int) -> None:
+    def take(self, client: str, calls: int, now_ms: int, role: str = "") -> None:
         """Count calls of a client; raises -32005 with the time after which they would be taken.
 
         A batch larger than the whole bucket passes when the bucket is full, and leaves a debt.
         """
-        full = self._per_second * BURST_MS
+        per_second = self._per_role.get(role, self._per_second) if self._per_role else self._per_second
+        full = per_second * BURST_MS
         left, then_ms = self._buckets.pop(client, (full, now_ms))
-        left = min(full, left + max(0, now_ms - then_ms) * self._per_second)
+        left = min(full, left + max(0, now_ms - then_ms) * per_second)
         need = calls * 1_000
         taken = left >= min(need, full)
         self._buckets[client] = (left - need if taken else left, now_ms)
@@ -174,12 +185,12 @@ class RateLimit:
         if not taken:
             raise RpcError(
                 Code.LIMIT_EXCEEDED,
-                "too_many_requests",
-                "too many calls from this address",
-                expected=f"at most {self._per_second} a second",
+                "rate_limited",
+                "too many calls from this client",
+                expected=f"at most {per_second} a second",
                 got=f"{calls} more",
                 retryable=True,
-                retry_after_ms=-(-(min(need, full) - left) // self._per_second),
+                retry_after_ms=-(-(min(need, full) - left) // per_second),
             )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import isawaitable
 from typing import Any
 
@@ -18,12 +18,12 @@ import structlog
 
 from primitives.errors import ChainError, StorageError
 from rpc import jsonrpc
-from rpc.access import token_required
 from rpc.errors import Code, RpcError, from_chain_error, internal_error, shown, unavailable
 from rpc.jsonrpc import Call, Failure, Id, Malformed, Request, Response, Success
 from rpc.limits import PARSED_INLINE_BYTES_MAX
 from rpc.ports import CallObserver, Services
-from rpc.registry import Access, AnyMethod, Unsettled, Work
+from rpc.registry import AnyMethod, Unsettled, Work
+from rpc.rights import Access, Rights, Role
 
 READ_THREADS_MAX = 4
 READ_TIMEOUT_S = 20
@@ -41,10 +41,10 @@ log = structlog.get_logger("rpc")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls, as the listener found it."""
+    """Who calls, as the listener found it: its rights are shared with whatever else it has open."""
 
     trace_id: str
-    may_submit: bool
+    rights: Rights
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Called:
 class Answer:
     """The response's body, None where there were only notifications, and what was called.
 
-    `refused` is the reason for which none of the calls was read, empty where they were.
+    `refused` is the reason for which none of the calls was read, or the only one not allowed to who called; else empty.
     """
 
     body: bytes | None
@@ -145,7 +145,11 @@ class Dispatcher:
         The loop gets its turn between two reads: a batch of 100 must not hold up the node's votes.
         """
         if len(request.calls) == 1:
-            return self._assemble(request, [await self._respond(request.calls[0], caller)], caller)
+            response = await self._respond(request.calls[0], caller)
+            answer = self._assemble(request, [response], caller)
+            if isinstance(response, Failure) and response.error.data.reason == "role_insufficient":
+                return replace(answer, refused=response.error.data.reason)
+            return answer
         waiting: dict[int, asyncio.Task[Response]] = {}
         responses: list[Response | None] = [None] * len(request.calls)
         for place, call in enumerate(request.calls):
@@ -216,9 +220,12 @@ class Dispatcher:
                 expected="a method that rpc.discover lists",
                 got=shown(call.method),
             )
-        if method.access is Access.SUBMIT and not caller.may_submit:
-            raise token_required("this call needs the node's token")
+        rights = caller.rights
+        if method.access not in rights.may:
+            rights.check_access(method.access)
         params = call.bound if call.bound is not None else jsonrpc.bind(method.decoder, call.params)
+        if rights.role is Role.OFFICER and method.govern is not None and not method.govern(params):
+            rights.check_access(Access.SUBMIT)
         if method.work is Work.INLINE:
             return method.answer(self._services, params)
         return await self._run(method, params)

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from rpc.errors import Code, ErrorData
-from rpc.registry import Access, AnyMethod
+from rpc.registry import AnyMethod
+from rpc.rights import Access, roles_with
 
 OPENRPC_VERSION = "1.3.2"
 REF_TEMPLATE = "#/components/schemas/{name}"
@@ -82,6 +83,7 @@ def _method(item: AnyMethod, result: Json, components: Json) -> Json:
         "result": {"name": "result", "schema": result},
         "errors": [{"$ref": f"#/components/errors/{code.name}"} for code in sorted({*ALWAYS, *_errors(item)})],
         "x-access": item.access.value,
+        "x-roles": [str(role) for role in roles_with(item.access)],
     }
     if item.description:
         described["description"] = item.description
@@ -98,7 +100,7 @@ def _parameter(name: str, required: bool, schema: Json) -> Json:
 
 
 def _errors(item: AnyMethod) -> tuple[Code, ...]:
-    return item.errors if item.access is Access.READ else (*item.errors, Code.NOT_PERMITTED)
+    return item.errors if item.access is Access.PUBLIC else (*item.errors, Code.NOT_PERMITTED)
 
 
 def _error(code: Code) -> Json:

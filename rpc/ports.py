@@ -20,6 +20,7 @@ from ledger.outcomes import Outcome
 from ledger.reader import LedgerReader
 from ledger.views import Position
 from primitives.ids import EventId, Hash, Height, SourceKey, TimeMs
+from rpc.rights import Rights, Role
 
 WAIT_TIMEOUT_MS = 30_000
 
@@ -259,6 +260,48 @@ class SnapshotMaker(Protocol):
         ...
 
 
+class TokenRow(msgspec.Struct, frozen=True):
+    """A token that is known: `state` is valid, expired or revoked; times in ms since 1970, 0 for never."""
+
+    name: str
+    role: str
+    member: str
+    state: str
+    created_ms: int
+    expires_ms: int
+    used_ms: int
+
+
+class NewToken(msgspec.Struct, frozen=True):
+    """A token that was just made, with the secret that nobody can read again."""
+
+    token: str
+    row: TokenRow
+
+    def __repr__(self) -> str:
+        return f"NewToken({self.row!r})"
+
+
+class TokenControl(Protocol):
+    """The node's tokens with roles. A name that is taken, or unknown, is a `UsageError`."""
+
+    def find(self, digest: bytes) -> Rights | None:
+        """Return the rights of the token with this SHA-256, also those that have ended; None for an unknown one."""
+        ...
+
+    def create(self, name: str, role: Role, *, member: str, valid_ms: int | None) -> NewToken:
+        """Make a token, valid until it is revoked where no time is given."""
+        ...
+
+    def list(self) -> Sequence[TokenRow]:
+        """Return all, the oldest first."""
+        ...
+
+    def revoke(self, name: str) -> TokenRow:
+        """End one for good, at once."""
+        ...
+
+
 class Check(msgspec.Struct, frozen=True):
     """One condition of readiness."""
 
@@ -367,7 +410,8 @@ class Services:
 
     `now_ms` is the node's clock; `wait_timeout_ms` bounds what a submission waits for; without an `index` the methods
     that list certificates and payments are unavailable, without an `archive` those that move bodies, and without
-    `snapshots` those that make a snapshot. `activity` is for the explorer's first page.
+    `snapshots` those that make a snapshot, without `tokens` those about tokens. `activity` is for the explorer's first
+    page.
     """
 
     reads: LedgerReads
@@ -379,3 +423,4 @@ class Services:
     archive: ArchiveControl | None = None
     snapshots: SnapshotMaker | None = None
     activity: Callable[[], Activity] | None = None
+    tokens: TokenControl | None = None

@@ -9,7 +9,7 @@ readers of one request cannot read two things into it. Source: RFC 9112; docs/ap
 Why: by aiohttp such a request costs 130 µs besides what it asks for, 35 of them the kernel's; this way half of that.
 
 Heads of requests repeat to the byte, so what was found in one is remembered by its bytes. Only heads that were let in
-are kept; the door that judged them never changes.
+are kept, with the rights of their caller: each use looks whether these have ended, and forgets the head then.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from rpc.call_log import is_logged, log_call
 from rpc.dispatch import Answer, Caller, Dispatcher
 from rpc.errors import RpcError, internal_error
 from rpc.limits import SUBMISSION_BYTES_MIN
+from rpc.rights import ON_LOOPBACK, Rights
 
 HEAD_BYTES_MAX: Final = 2_048
 HEADS_KEPT: Final = 1_024
@@ -51,7 +52,7 @@ log = structlog.get_logger("rpc")
 class Head:
     """What matters of a request's head: the rights of its token, and the bytes of its body."""
 
-    may_submit: bool
+    rights: Rights
     body_bytes: int
 
 
@@ -64,16 +65,22 @@ class Heads:
 
     def read(self, head: bytes) -> Head | None:
         """Return what a head says, without its last empty line; None where it is not for the quick way."""
+        now_s = time.time()
         found = self._kept.get(head)
-        if found is None:
-            found = self._read(head)
-            if found is not None:
-                self._kept[head] = found
-                if len(self._kept) > HEADS_KEPT:
-                    self._kept.popitem(last=False)
+        if found is not None:
+            if found.rights.ends_s > now_s:
+                found.rights.used_s = now_s
+                return found
+            del self._kept[head]  # why is for the other way to say
+            return None
+        found = self._read(head, now_s)
+        if found is not None:
+            self._kept[head] = found
+            if len(self._kept) > HEADS_KEPT:
+                self._kept.popitem(last=False)
         return found
 
-    def _read(self, head: bytes) -> Head | None:
+    def _read(self, head: bytes, now_s: float) -> Head | None:
         headers: dict[bytes, bytes] = {}
         for line in head[len(_START) :].split(b"\r\n"):
             match = _LINE.fullmatch(line)
@@ -89,10 +96,10 @@ class Heads:
             return None
         try:
             self._door.check_host([host.decode()])
-            may_submit = self._door.check_token([] if token is None else [token.decode()])
+            rights = self._door.rights_of([] if token is None else [token.decode()], now_s)
         except RpcError:
             return None
-        return Head(may_submit, int(length))
+        return Head(rights, int(length))
 
 
 class Connections(Protocol):
@@ -139,6 +146,7 @@ class QuickConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._remote = ""
+        self._rights = ON_LOOPBACK  # of the request that is being answered
         self._busy: asyncio.Task[None] | None = None
         self._held = b""  # came while a request was answered, or before the other side had read the last answer
         self._write_paused = False
@@ -208,17 +216,18 @@ class QuickConnection(asyncio.Protocol):
         head = self._service.heads.read(data[:end]) if end > 0 else None
         size = end + len(_END)
         fits = head is not None and head.body_bytes <= self._body_bytes_max and len(data) - size == head.body_bytes
-        if head is None or not fits or not self._enter():
+        if head is None or not fits or not self._enter(head.rights):
             self._hand_over(transport, data)
             return
         self._connections.asked(self)
         trace_id = f"{getrandbits(128):032x}"
-        self._busy = self._loop.create_task(self._answer(data[size:], Caller(trace_id, head.may_submit)))
+        self._busy = self._loop.create_task(self._answer(data[size:], Caller(trace_id, head.rights)))
 
     # --- answering
 
-    def _enter(self) -> bool:
+    def _enter(self, rights: Rights) -> bool:
         """Count a request; False where it is to be refused, which is for the other way to say."""
+        self._rights = rights
         try:
             self._service.running.enter()
         except RpcError:
@@ -231,7 +240,8 @@ class QuickConnection(asyncio.Protocol):
         return True
 
     def _take(self, calls: int) -> None:
-        self._service.rate.take(self._remote, calls, int(time.monotonic() * 1_000))
+        rights = self._rights
+        self._service.rate.take(rights.client or self._remote, calls, int(time.monotonic() * 1_000), rights.role)
 
     async def _answer(self, body: bytes, caller: Caller) -> None:
         started = time.perf_counter()

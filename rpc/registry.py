@@ -16,16 +16,10 @@ import msgspec
 from rpc.errors import Code
 from rpc.jsonrpc import Call
 from rpc.ports import Services
+from rpc.rights import Access
 
 P = TypeVar("P", bound=msgspec.Struct)
 R = TypeVar("R")
-
-
-class Access(Enum):
-    """Who may call a method, besides what the listener asks of everybody."""
-
-    READ = "read"
-    SUBMIT = "submit"
 
 
 class Work(Enum):
@@ -51,6 +45,7 @@ class Method(Generic[P, R]):
 
     `wait_ms` is the patience of a method of `Work.PATIENT`. `quick` may read the whole body of a single call of this
     method at once; None settles nothing, and what it returns is as sound as what `rpc.jsonrpc` and `decoder` let pass.
+    `govern` says whether parameters of a method of `Access.GOVERN` are governance alone: all that an officer may bring.
     """
 
     name: str
@@ -65,6 +60,7 @@ class Method(Generic[P, R]):
     decoder: msgspec.json.Decoder[P] = field(repr=False)
     wait_ms: int = 0
     quick: Callable[[bytes], Call | None] | None = None
+    govern: Callable[[Any], bool] | None = None  # Any: whatever the method's quick way or decoder made
 
 
 AnyMethod = Method[Any, Any]  # Any: a table of methods cannot name each one's types
@@ -77,23 +73,30 @@ def method(
     result: type[R],
     errors: tuple[Code, ...] = (),
     in_thread: bool = False,
+    access: Access = Access.READ,
 ) -> Callable[[Callable[[Services, P], R]], Method[P, R]]:
     """Make a reading method of a plain function; its docstring's first line is the summary of the document."""
 
     def describe(answer: Callable[[Services, P], R]) -> Method[P, R]:
         work = Work.THREAD if in_thread else Work.INLINE
-        return _method(name, params, result, Access.READ, work, errors, answer)
+        return _method(name, params, result, access, work, errors, answer)
 
     return describe
 
 
 def patient_method(
-    name: str, *, params: type[P], result: type[R], wait_ms: int, errors: tuple[Code, ...] = ()
+    name: str,
+    *,
+    params: type[P],
+    result: type[R],
+    wait_ms: int,
+    errors: tuple[Code, ...] = (),
+    access: Access = Access.READ,
 ) -> Callable[[Callable[[Services, P], R | Unsettled[R]]], Method[P, R]]:
     """Make a reading method of a plain function that is asked again for up to `wait_ms` while it has not settled."""
 
     def describe(answer: Callable[[Services, P], R | Unsettled[R]]) -> Method[P, R]:
-        return _method(name, params, result, Access.READ, Work.PATIENT, errors, answer, wait_ms)
+        return _method(name, params, result, access, Work.PATIENT, errors, answer, wait_ms)
 
     return describe
 
@@ -106,11 +109,12 @@ def waiting_method(
     access: Access,
     errors: tuple[Code, ...] = (),
     quick: Callable[[bytes], Call | None] | None = None,
+    govern: Callable[[Any], bool] | None = None,  # Any: as `Method.govern`
 ) -> Callable[[Callable[[Services, P], Awaitable[R]]], Method[P, R]]:
     """Make a method of a coroutine function, which waits for the chain."""
 
     def describe(answer: Callable[[Services, P], Awaitable[R]]) -> Method[P, R]:
-        return _method(name, params, result, access, Work.WAITING, errors, answer, quick=quick)
+        return _method(name, params, result, access, Work.WAITING, errors, answer, 0, quick, govern)
 
     return describe
 
@@ -125,13 +129,16 @@ def _method(
     answer: Callable[[Services, P], R | Unsettled[R] | Awaitable[R]],
     wait_ms: int = 0,
     quick: Callable[[bytes], Call | None] | None = None,
+    govern: Callable[[Any], bool] | None = None,  # Any: as `Method.govern`
 ) -> Method[P, R]:
     text = (answer.__doc__ or "").strip()
     assert text, f"{name} has no docstring"
     summary, _, rest = text.partition("\n")
     description = " ".join(rest.split())
     decoder = msgspec.json.Decoder(params)
-    return Method(name, params, result, summary, description, access, work, errors, answer, decoder, wait_ms, quick)
+    return Method(
+        name, params, result, summary, description, access, work, errors, answer, decoder, wait_ms, quick, govern
+    )
 
 
 def table(*groups: tuple[AnyMethod, ...]) -> dict[str, AnyMethod]:

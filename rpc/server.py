@@ -35,6 +35,7 @@ from rpc.ports import CallObserver, Services
 from rpc.quick_http import Heads, Service
 from rpc.registry import AnyMethod
 from rpc.resources import add_resources
+from rpc.rights import ANYBODY, access_of
 from rpc.websocket import WEBSOCKET_PATH, WebSocketLimits, WebSockets
 
 BODY_TIMEOUT_S = 30
@@ -61,12 +62,15 @@ HTTP_STATUS: dict[str, int] = {
     "token_required": 401,
     "wrong_token": 401,
     "bad_authorization": 401,
+    "token_expired": 401,
+    "token_revoked": 401,
+    "role_insufficient": 403,
     "wrong_content_type": 415,
     "wrong_content_encoding": 415,
     "body_too_large": 413,
     "query_too_long": 414,
     "body_too_slow": 408,
-    "too_many_requests": 429,
+    "rate_limited": 429,
     "busy": 503,
     "gateway_full": 503,
     "not_a_websocket": 426,
@@ -96,6 +100,8 @@ class RpcSettings:
     connections_max: int = 512
     requests_max: int = 256
     requests_per_second_max: int = 2_000
+    requests_per_second_of_roles: dict[str, int] = field(default_factory=dict)
+    public: bool = False
     websockets_max: int = WEBSOCKETS_MAX
     websocket_requests_max: int = WEBSOCKET_REQUESTS_MAX
     explorer: bool = True
@@ -123,9 +129,11 @@ class RpcServer:
             token_hashes=settings.token_hashes,
             on_loopback=settings.on_loopback,
             scheme=self._scheme,
+            tokens=services.tokens,
+            public=settings.public,
         )
         self._heads = Heads(self._door)
-        self._rate = RateLimit(settings.requests_per_second_max)
+        self._rate = RateLimit(settings.requests_per_second_max, settings.requests_per_second_of_roles)
         self._running = Running(settings.requests_max)
         self._websockets = WebSockets(
             self._dispatcher,
@@ -232,9 +240,13 @@ class RpcServer:
 
     async def _admitted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Run the handler for a caller with the right token, within the limits of rate and concurrency."""
-        may_submit = self._door.check_token(request.headers.getall("Authorization", []))
-        request[CALLER] = Caller(request[TRACE_ID], may_submit)
+        rights = self._door.rights_of(request.headers.getall("Authorization", []), time.time())
+        request[CALLER] = Caller(request[TRACE_ID], rights)
         self._take(request, 1)
+        if request.method in ("GET", "HEAD"):
+            resource = request.match_info.route.resource
+            route = "" if resource is None else resource.canonical
+            rights.check_access(access_of(route, request.match_info.get("path", "")))
         if request.path == WEBSOCKET_PATH:  # its requests are counted, not the connection that brings them
             return await handler(request)
         self._running.enter()
@@ -244,17 +256,18 @@ class RpcServer:
             self._running.leave()
 
     def _take(self, request: web.Request, calls: int) -> None:
-        self._rate.take(request.remote or "", calls, int(time.monotonic() * 1_000))
+        rights = request[CALLER].rights
+        self._rate.take(rights.client or request.remote or "", calls, int(time.monotonic() * 1_000), rights.role)
 
     async def _call(self, request: web.Request) -> web.StreamResponse:
         """Answer POST /."""
         caller = request[CALLER]
         _check_content(request)
         # Whoever may not submit has nothing large to say.
-        limit = self._settings.body_bytes_max if caller.may_submit else READ_BODY_BYTES_MAX
+        limit = self._settings.body_bytes_max if caller.rights.may_submit else READ_BODY_BYTES_MAX
         limit = min(limit, self._settings.body_bytes_max)
         size = request.content_length or 0
-        if caller.may_submit and SUBMISSION_BYTES_MIN <= size <= limit:
+        if caller.rights.may_submit and SUBMISSION_BYTES_MIN <= size <= limit:
             body = await self._read_submission(request, limit, size)
         else:
             body = await _read_body(request, limit)
@@ -304,7 +317,7 @@ class RpcServer:
         if self._explorer is not None and self._explorer.answers(request):
             response = self._explorer.refusal(request, error, code, request[TRACE_ID])
         else:
-            answer = self._dispatcher.refuse(error, Caller(request[TRACE_ID], False))
+            answer = self._dispatcher.refuse(error, Caller(request[TRACE_ID], ANYBODY))
             response = web.Response(body=answer.body, status=code, content_type=JSON_TYPE)
         response.headers["Cache-Control"] = "no-store"  # what is not there yet may be there in a moment
         if code == 426:

@@ -4,10 +4,11 @@ Here: the upgrade, reading messages, answering them side by side, and how a conn
 (`rpc.server` has checked Host, Origin and token before), what a message means (`rpc.dispatch`), frames (aiohttp).
 Source: RFC 6455; docs/api.md.
 
-A connection has the rights of the token that its upgrade carried, for as long as it lasts. What holds for a request by
-POST holds for a message: size, rate, number at a time. A caller with too many under way is not refused but not read
-from until one has ended. What is sent goes through `Conversation.send`, whoever says it: all that a turn of the loop
-brings leaves in one write, and who does not read it is cut off. Notifications of the node's own can take the same way.
+A connection has the rights of the token that its upgrade carried, and is closed when these end. What holds for a
+request by POST holds for a message: size, rate, number at a time. A caller with too many under way is not refused but
+not read from until one has ended. What is sent goes through `Conversation.send`, whoever says it: all that a turn of
+the loop brings leaves in one write, and who does not read it is cut off. Notifications of the node's own can take the
+same way.
 
 What was asked is done though the caller leaves: nobody is there to be answered, as with POST.
 """
@@ -45,6 +46,8 @@ SLOW_READER_BYTES_MIN = 64 * 1024
 UNREAD_BYTES_MAX = 64 * 1024 * 1024
 # So much may wait to be sent before no more is read from that side.
 UNREAD_BYTES_PAUSE = 1024 * 1024
+# Rights that last longer are looked at when something is asked.
+TIMER_S_MAX = 30 * 24 * 3_600
 # Messages that are begun before the loop has its turn.
 MESSAGES_A_TURN = 8
 _TEXT_FRAME = 0x81
@@ -58,6 +61,7 @@ CLOSE_REASONS: dict[int, bytes] = {
     WSCloseCode.UNSUPPORTED_DATA: b"binary_message: JSON-RPC in text messages is taken",
     WSCloseCode.INVALID_TEXT: b"not_utf8: a text message is UTF-8",
     WSCloseCode.MESSAGE_TOO_BIG: b"message_too_large: send less at a time",
+    WSCloseCode.POLICY_VIOLATION: b"rights_ended: the token or certificate counts no more",
 }
 
 log = structlog.get_logger("rpc")
@@ -109,7 +113,7 @@ class WebSockets:
                 retryable=True,
             )
         size_max = self.limits.body_bytes_max
-        if not caller.may_submit:  # whoever may not submit has nothing large to say
+        if not caller.rights.may_submit:  # whoever may not submit has nothing large to say
             size_max = min(size_max, READ_BODY_BYTES_MAX)
         socket = _Socket(
             timeout=CLOSING_TIMEOUT_S,
@@ -170,12 +174,28 @@ class Conversation:
     async def run(self, drain: Drain) -> None:
         """Read and begin to answer until either side closes the connection."""
         log.debug("rpc_websocket_opened", trace_id=self._caller.trace_id, remote=self._remote)
+        rights = self._caller.rights
+        rights.watchers.add(self._look_at_rights)
+        left_s = max(0.0, min(rights.ends_s - time.time(), TIMER_S_MAX))
+        timer = self._loop.call_later(left_s, self._look_at_rights)
         try:
             await self._read(drain)
         except ConnectionError:
             pass  # the other side went while it was written to
         finally:
+            timer.cancel()
+            rights.watchers.discard(self._look_at_rights)
             self._end()
+
+    def _look_at_rights(self) -> None:
+        """Take nothing more and close where the caller's rights have ended; what it asked before is done."""
+        if self._caller.rights.ends_s <= time.time() and self._reading:
+            self.stop_reading()
+            self._close_soon(WSCloseCode.POLICY_VIOLATION)
+
+    def _close_soon(self, code: WSCloseCode) -> None:
+        self._shared.tasks.add(closing := self._loop.create_task(self.close(code)))
+        closing.add_done_callback(self._shared.tasks.discard)
 
     async def _read(self, drain: Drain) -> None:
         since_turn = 0
@@ -234,9 +254,12 @@ class Conversation:
 
     def _begin(self, body: bytes) -> None:
         """Have a message answered, or refuse it where it exceeds a limit of the caller's or the node's."""
+        if self._caller.rights.ends_s <= time.time():
+            self._look_at_rights()
+            return
         self._asked += 1
         trace_id = f"{self._trace_prefix}{self._asked & 0xFFFF_FFFF:08x}"
-        caller = Caller(trace_id, self._caller.may_submit)
+        caller = Caller(trace_id, self._caller.rights)
         try:
             self._take(1)
             self._shared.running.enter()
@@ -253,7 +276,7 @@ class Conversation:
         """Answer one message."""
         started = time.perf_counter()
         try:
-            if caller.may_submit and len(body) >= SUBMISSION_BYTES_MIN:
+            if caller.rights.may_submit and len(body) >= SUBMISSION_BYTES_MIN:
                 self._shared.services.gateway.check_room()
         except RpcError as error:
             answer = self._refused(error, body, caller)
@@ -263,8 +286,7 @@ class Conversation:
 
     def _answered(self, answer: Answer, caller: Caller, started: float) -> None:
         if answer.refused == "not_utf8":
-            self._shared.tasks.add(closing := asyncio.create_task(self.close(WSCloseCode.INVALID_TEXT)))
-            closing.add_done_callback(self._shared.tasks.discard)
+            self._close_soon(WSCloseCode.INVALID_TEXT)
         elif answer.body is not None:
             self.send(answer.body)
         if is_logged(answer, None):
@@ -289,7 +311,8 @@ class Conversation:
             self._transport.abort()
 
     def _take(self, calls: int) -> None:
-        self._shared.rate.take(self._remote, calls, int(time.monotonic() * 1_000))
+        rights = self._caller.rights
+        self._shared.rate.take(rights.client or self._remote, calls, int(time.monotonic() * 1_000), rights.role)
 
     # --- what goes out
 

@@ -28,6 +28,7 @@ from rpc.methods.catalogue import METHODS
 from rpc.openrpc import MEANINGS
 from rpc.ports import SubmitStatus
 from rpc.registry import AnyMethod
+from rpc.rights import PUBLIC_PATHS, Access, roles_with
 
 ROOT = Path(__file__).resolve().parents[1]
 FORMATS = (ROOT / "docs/formats.md").read_text("utf-8")
@@ -138,6 +139,26 @@ def method_row(item: AnyMethod) -> str:
 def test_the_table_of_methods_is_that_of_the_code() -> None:
     expected = [method_row(item) for _, item in sorted(METHODS.items())]
     assert re.findall(r"^\| `(?:admin|audit|cert|gov|ledger|net|payment|rpc)[_.].*\|$", API, re.MULTILINE) == expected
+
+
+def rights_rows() -> list[str]:
+    """Return the rows that say who may call or see what: each method stands in one of them."""
+    rows = []
+    for access in Access:
+        methods = ", ".join(f"`{name}`" for name, item in sorted(METHODS.items()) if item.access is access)
+        paths = {
+            Access.PUBLIC: ", ".join(f"`{path}`" for path in sorted({*PUBLIC_PATHS, "/tile/LEVEL/N"})),
+            Access.READ: "every other",
+        }.get(access, "")
+        rows.append(
+            f"| {access.value} | {', '.join(roles_with(access))} | {methods} | {paths} |".replace("|  |", "| |")
+        )
+    return rows
+
+
+def test_the_table_of_rights_is_that_of_the_code() -> None:
+    part = API.partition("\n## Roles\n")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| (?!access|---).*\|$", part, re.MULTILINE) == rights_rows()
 
 
 def test_the_tables_of_errors_limits_and_statuses_are_those_of_the_code() -> None:

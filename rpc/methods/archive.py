@@ -12,7 +12,8 @@ import msgspec
 from rpc.errors import Code, unavailable
 from rpc.methods.heights import tip_of
 from rpc.ports import ArchiveControl, ArchiveStatus, Services
-from rpc.registry import Access, method, waiting_method
+from rpc.registry import method, waiting_method
+from rpc.rights import Access
 from rpc.types import AsOf, HeightNumber, NoParams, Params, Result
 
 
@@ -43,11 +44,11 @@ def get_archive(services: Services, params: NoParams) -> ArchiveStatus:
     "admin_archive",
     params=MoveParams,
     result=MoveResult,
-    access=Access.SUBMIT,
+    access=Access.OPERATE,
     errors=(Code.INVALID_PARAMS, Code.UNAVAILABLE),
 )
 async def archive(services: Services, params: MoveParams) -> MoveResult:
-    """Begin to move bodies of old batches from this node's store to its archive; needs the token."""
+    """Begin to move bodies of old batches from this node's store to its archive; for operators."""
     upto = _archive(services).start(params.height, params.older_than_days)
     return MoveResult(upto, int(tip_of(services).height))
 

@@ -13,6 +13,7 @@ from rpc.limits import BATCH_CALLS_MAX, BODY_BYTES_MAX, READ_BODY_BYTES_MAX
 from rpc.methods.heights import tip_of
 from rpc.ports import Services
 from rpc.registry import method
+from rpc.rights import Access
 from rpc.types import LIMIT_MAX, AsOf, NoParams, Result
 
 API_VERSION = "1"
@@ -63,7 +64,7 @@ class CapabilitiesResult(Result, frozen=True):
     as_of: AsOf
 
 
-@method("ledger_getCapabilities", params=NoParams, result=CapabilitiesResult)
+@method("ledger_getCapabilities", params=NoParams, result=CapabilitiesResult, access=Access.PUBLIC)
 def get_capabilities(services: Services, params: NoParams) -> CapabilitiesResult:
     """The chain, versions, suites, kinds of event and limits of this node."""
     del params

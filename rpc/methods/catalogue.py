@@ -27,13 +27,15 @@ from rpc.methods import (
     search,
     snapshots,
     submit,
+    tokens,
 )
 from rpc.ports import Services
 from rpc.registry import AnyMethod, method, table
+from rpc.rights import Access
 from rpc.types import NoParams
 
 
-@method("rpc.discover", params=NoParams, result=dict[str, Any])
+@method("rpc.discover", params=NoParams, result=dict[str, Any], access=Access.PUBLIC)
 def discover(services: Services, params: NoParams) -> dict[str, Any]:
     """The OpenRPC document that describes all of this API."""
     del params
@@ -61,6 +63,7 @@ METHODS: dict[str, AnyMethod] = table(
     evidence.METHODS,
     archive.METHODS,
     snapshots.METHODS,
+    tokens.METHODS,
     (discover,),
 )
 

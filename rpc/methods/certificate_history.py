@@ -20,6 +20,7 @@ from rpc.methods.heights import tip_of
 from rpc.ports import Services
 from rpc.proofs import checkpoint_pending
 from rpc.registry import method
+from rpc.rights import Access
 from rpc.types import AsOf, EpochNumber, HeightNumber, Offset, Params, Result, WitnessNames
 
 
@@ -60,6 +61,7 @@ class HistoryProofResult(Result, frozen=True):
     params=GetHistoryProof,
     result=HistoryProofResult,
     errors=(Code.NOT_FOUND, Code.UNAVAILABLE),
+    access=Access.PUBLIC,
     in_thread=True,
 )
 def get_history_proof(services: Services, params: GetHistoryProof) -> HistoryProofResult:

@@ -25,6 +25,7 @@ from rpc.methods.heights import height_of, tip_of
 from rpc.ports import LedgerReads, Services
 from rpc.proofs import CHECKPOINT_RETRY_MS
 from rpc.registry import Unsettled, patient_method
+from rpc.rights import Access
 from rpc.types import AsOf, EpochNumber, HeightNumber, Params, Result, Time, WitnessNames, time_text
 
 # A stable checkpoint follows its block within a few hundred milliseconds while the validators agree.
@@ -81,6 +82,7 @@ class CertificateStatusResult(Result, frozen=True):
     params=GetCertificateStatus,
     result=CertificateStatusResult,
     errors=(Code.NOT_FOUND,),
+    access=Access.PUBLIC,
     wait_ms=CHECKPOINT_WAIT_MS,
 )
 def get_certificate_status(

@@ -29,6 +29,7 @@ from rpc.methods.heights import height_of, index_of, tip_of
 from rpc.paging import page_of
 from rpc.ports import IndexReads, Services
 from rpc.registry import method
+from rpc.rights import Access
 from rpc.types import (
     LIMIT_DEFAULT,
     LIMIT_MAX,
@@ -161,7 +162,7 @@ class GetCertificateResult(Result, frozen=True):
     as_of: AsOf
 
 
-@method("cert_get", params=GetCertificate, result=GetCertificateResult, errors=(Code.NOT_FOUND,))
+@method("cert_get", params=GetCertificate, result=GetCertificateResult, errors=(Code.NOT_FOUND,), access=Access.PUBLIC)
 def get_certificate(services: Services, params: GetCertificate) -> GetCertificateResult:
     """A certificate's record as of a height (default the newest), with its status then."""
     tip = tip_of(services)
@@ -298,6 +299,7 @@ class CertificatesResult(Result, frozen=True):
     result=CertificatesResult,
     errors=(Code.NOT_FOUND, Code.UNAVAILABLE),
     in_thread=True,
+    access=Access.PUBLIC,
 )
 def list_certificates(services: Services, params: ListCertificates) -> CertificatesResult:
     """Certificates by number, of one holder or of all, with their present status.
@@ -385,6 +387,7 @@ class HistoryEventsResult(Result, frozen=True):
     result=HistoryEventsResult,
     errors=(Code.NOT_FOUND, Code.UNAVAILABLE),
     in_thread=True,
+    access=Access.PUBLIC,
 )
 def certificate_history(services: Services, params: CertificateHistory) -> HistoryEventsResult:
     """All events about a certificate, rejected ones too, from its application on unless `order` says otherwise."""

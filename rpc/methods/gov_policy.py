@@ -18,6 +18,7 @@ from rpc.methods.gov import now_ms
 from rpc.methods.heights import tip_of
 from rpc.ports import Services
 from rpc.registry import method
+from rpc.rights import Access
 from rpc.types import AsOf, NoParams, Result, Time, time_text
 
 
@@ -71,7 +72,7 @@ class PolicyResult(Result, frozen=True):
     as_of: AsOf
 
 
-@method("gov_getPolicy", params=NoParams, result=PolicyResult, errors=(Code.UNAVAILABLE,))
+@method("gov_getPolicy", params=NoParams, result=PolicyResult, errors=(Code.UNAVAILABLE,), access=Access.PUBLIC)
 def get_policy(services: Services, params: NoParams) -> PolicyResult:
     """The policy's figures with their ranges, the share that decides on each type of action, and the catalogues."""
     del params

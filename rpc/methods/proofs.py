@@ -19,6 +19,7 @@ from rpc.paging import page_of
 from rpc.ports import Services
 from rpc.proofs import receipt_text
 from rpc.registry import method
+from rpc.rights import Access
 from rpc.types import (
     LIMIT_DEFAULT,
     AskedCursor,
@@ -51,7 +52,11 @@ class CheckpointResult(Result, frozen=True):
 
 
 @method(
-    "ledger_getCheckpoint", params=GetCheckpoint, result=CheckpointResult, errors=(Code.NOT_FOUND, Code.UNAVAILABLE)
+    "ledger_getCheckpoint",
+    params=GetCheckpoint,
+    result=CheckpointResult,
+    errors=(Code.NOT_FOUND, Code.UNAVAILABLE),
+    access=Access.PUBLIC,
 )
 def get_checkpoint(services: Services, params: GetCheckpoint) -> CheckpointResult:
     """The newest stable checkpoint, or one of exactly this log size that is still kept."""
@@ -95,7 +100,7 @@ class CheckpointsResult(Result, frozen=True):
     as_of: AsOf
 
 
-@method("ledger_getCheckpoints", params=GetCheckpoints, result=CheckpointsResult, in_thread=True)
+@method("ledger_getCheckpoints", params=GetCheckpoints, result=CheckpointsResult, in_thread=True, access=Access.PUBLIC)
 def get_checkpoints(services: Services, params: GetCheckpoints) -> CheckpointsResult:
     """The stable checkpoints that this node still keeps, the newest first unless `order` says otherwise."""
     tip = tip_of(services)
@@ -168,7 +173,7 @@ class ConsistencyResult(Result, frozen=True):
     as_of: AsOf
 
 
-@method("ledger_getConsistency", params=GetConsistency, result=ConsistencyResult, in_thread=True)
+@method("ledger_getConsistency", params=GetConsistency, result=ConsistencyResult, in_thread=True, access=Access.PUBLIC)
 def get_consistency(services: Services, params: GetConsistency) -> ConsistencyResult:
     """The proof that nothing of the log at `old_size` was changed or removed up to `new_size`."""
     tip = tip_of(services)

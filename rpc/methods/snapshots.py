@@ -1,7 +1,7 @@
 """admin_createSnapshot, admin_getSnapshot, admin_readSnapshot: a snapshot of the ledger, for nodes that join.
 
-The file is written in the node's own home, never where a caller says, and read from there in parts. All three need the
-token: making one costs the node work, and reading one its bandwidth. Not here: what it is (`ledger.snapshots`).
+The file is written in the node's own home, never where a caller says, and read from there in parts. All three are
+for operators: making one costs the node work, and reading one its bandwidth. Not here: what it is (`ledger.snapshots`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import msgspec
 from rpc.errors import Code, unavailable
 from rpc.methods.heights import tip_of
 from rpc.ports import Services, SnapshotMaker, SnapshotStatus
-from rpc.registry import Access, waiting_method
+from rpc.registry import waiting_method
+from rpc.rights import Access
 from rpc.types import AsOf, NoParams, Params, Result, base64_text
 
 PART_BYTES_MAX = 1 << 20
@@ -58,11 +59,11 @@ class SnapshotPart(Result, frozen=True):
     "admin_createSnapshot",
     params=NoParams,
     result=SnapshotResult,
-    access=Access.SUBMIT,
+    access=Access.OPERATE,
     errors=(Code.INVALID_PARAMS, Code.UNAVAILABLE),
 )
 async def create_snapshot(services: Services, params: NoParams) -> SnapshotResult:
-    """Begin to make a snapshot at the newest stable checkpoint, unless one is being made; needs the token.
+    """Begin to make a snapshot at the newest stable checkpoint, unless one is being made; for operators.
 
     The node goes on working meanwhile. admin_getSnapshot tells how far it is.
     """
@@ -71,10 +72,10 @@ async def create_snapshot(services: Services, params: NoParams) -> SnapshotResul
 
 
 @waiting_method(
-    "admin_getSnapshot", params=NoParams, result=SnapshotResult, access=Access.SUBMIT, errors=(Code.UNAVAILABLE,)
+    "admin_getSnapshot", params=NoParams, result=SnapshotResult, access=Access.OPERATE, errors=(Code.UNAVAILABLE,)
 )
 async def get_snapshot(services: Services, params: NoParams) -> SnapshotResult:
-    """Where the making of a snapshot stands; needs the token."""
+    """Where the making of a snapshot stands; for operators."""
     del params
     return _result(services, _maker(services).status())
 
@@ -83,11 +84,11 @@ async def get_snapshot(services: Services, params: NoParams) -> SnapshotResult:
     "admin_readSnapshot",
     params=ReadSnapshot,
     result=SnapshotPart,
-    access=Access.SUBMIT,
+    access=Access.OPERATE,
     errors=(Code.INVALID_PARAMS, Code.UNAVAILABLE),
 )
 async def read_snapshot(services: Services, params: ReadSnapshot) -> SnapshotPart:
-    """A part of the newest snapshot's file, at most 1 MiB; needs the token."""
+    """A part of the newest snapshot's file, at most 1 MiB; for operators."""
     maker = _maker(services)
     data = await asyncio.to_thread(maker.read, params.name, params.offset, PART_BYTES_MAX)
     return SnapshotPart(base64_text(data), maker.status().size_bytes, int(tip_of(services).height))

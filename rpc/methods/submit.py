@@ -20,6 +20,7 @@ from ledger.batch_headers import BATCH_EVENTS_MAX
 from ledger.batches import BATCH_SIZE_MAX, DECODING_ERRORS
 from ledger.event_json import body_from_json
 from ledger.events import REFERENCE_SIZE
+from ledger.governance import GOVERNANCE_KINDS
 from ledger.outcomes import APPLIED
 from ledger.payments import PAYMENT_STATEMENT
 from ledger.statements_json import STATEMENT_SCHEMA, StatementJson, bytes_of_hex, quick_bodies
@@ -30,7 +31,8 @@ from rpc.errors import Code, RpcError, from_chain_error, not_found
 from rpc.jsonrpc import Call, Id, repeats_nothing
 from rpc.methods.heights import tip_of
 from rpc.ports import NewEvent, Services, SubmitResult, SubmitStatus, Wait
-from rpc.registry import Access, method, waiting_method
+from rpc.registry import method, waiting_method
+from rpc.rights import Access
 from rpc.types import (
     REFERENCE_PATTERN,
     AsOf,
@@ -49,6 +51,7 @@ EVENTS_A_TURN = 64
 # Those that are read quickly are so in a thread, which has to lie down for a moment before the loop's can take over.
 EVENTS_A_PAUSE = 128
 PAUSE_S = 1e-6
+_GOVERNANCE = frozenset(spec.name for spec in GOVERNANCE_KINDS)
 BASE64_BATCH_MAX = (BATCH_SIZE_MAX + 2) // 3 * 4
 
 
@@ -230,13 +233,19 @@ class SubmitAnswer(Result, frozen=True):
     as_of: AsOf
 
 
+def _is_governance(params: Submit | ReadySubmit) -> bool:
+    """Say whether all events are governance: an officer brings votes, and no other statement of its member."""
+    return isinstance(params, Submit) and all(item.kind in _GOVERNANCE for item in params.events)
+
+
 @waiting_method(
     "ledger_submit",
     params=Submit,
     result=SubmitAnswer,
-    access=Access.SUBMIT,
+    access=Access.GOVERN,
     errors=(Code.UNAVAILABLE, Code.REJECTED),
     quick=quick_submit,
+    govern=_is_governance,
 )
 async def submit(services: Services, params: Submit | ReadySubmit) -> SubmitAnswer:
     """Events that this node signs as its member's gateway.

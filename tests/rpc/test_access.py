@@ -190,9 +190,9 @@ def test_a_listener_off_loopback_without_tls_is_our_own_mistake(services) -> Non
 
 def test_without_a_token_nobody_submits() -> None:
     door = Door(hosts=(), origins=(), token_hashes=(), on_loopback=True, scheme="http")
-    assert door.check_token([]) is False
+    assert not door.rights_of([], 0.0).may_submit
     with pytest.raises(RpcError, match="not known"):
-        door.check_token(["Bearer x"])
+        door.rights_of(["Bearer x"], 0.0)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_a_client_above_its_rate_is_told_when_to_come_back() -> None:
     with pytest.raises(RpcError) as caught:
         rate.take("a", 1, 0)
     assert (caught.value.reason, caught.value.retryable, caught.value.retry_after_ms) == (
-        "too_many_requests",
+        "rate_limited",
         True,
         100,
     )

@@ -14,7 +14,8 @@ from rpc.jsonrpc import parse
 from rpc.limits import BATCH_CALLS_MAX
 from rpc.methods.catalogue import METHODS
 from rpc.methods.net import net_status
-from rpc.registry import Access, method, table, waiting_method
+from rpc.registry import method, table, waiting_method
+from rpc.rights import ON_LOOPBACK, Access
 from rpc.types import NoParams
 
 
@@ -86,7 +87,7 @@ async def test_waiting_calls_of_a_batch_run_side_by_side(services) -> None:
 
     dispatcher = Dispatcher(table((wait, net_status)), services)
     request = parse(json.dumps([{"jsonrpc": "2.0", "id": n, "method": "test_wait"} for n in range(3)]).encode())
-    answer = await asyncio.wait_for(dispatcher.answer(request, Caller("t", False)), 5)
+    answer = await asyncio.wait_for(dispatcher.answer(request, Caller("t", ON_LOOPBACK)), 5)
     assert [item["result"] for item in json.loads(answer.body)] == [3, 3, 3]
 
 
@@ -99,7 +100,7 @@ async def test_what_waits_too_long_is_unavailable(services, monkeypatch) -> None
 
     monkeypatch.setattr(dispatch, "WAIT_GRACE_S", 0.01)
     dispatcher = Dispatcher(table((stuck,)), replace(services, wait_timeout_ms=10))
-    answer = await dispatcher.answer(parse(b'{"jsonrpc":"2.0","id":1,"method":"test_stuck"}'), Caller("t", False))
+    answer = await dispatcher.answer(parse(b'{"jsonrpc":"2.0","id":1,"method":"test_stuck"}'), Caller("t", ON_LOOPBACK))
     error = json.loads(answer.body)["error"]
     assert (error["code"], error["data"]["reason"], error["data"]["retryable"]) == (-32002, "timed_out", True)
 
@@ -113,7 +114,7 @@ async def test_a_response_above_its_limit_names_it_and_keeps_the_rest(services, 
     monkeypatch.setattr(dispatch, "RESPONSE_BYTES_MAX", 2_500)
     dispatcher = Dispatcher(table((large,)), services)
     request = parse(json.dumps([{"jsonrpc": "2.0", "id": n, "method": "test_large"} for n in range(3)]).encode())
-    answers = json.loads((await dispatcher.answer(request, Caller("t", False))).body)
+    answers = json.loads((await dispatcher.answer(request, Caller("t", ON_LOOPBACK))).body)
     assert [item["id"] for item in answers] == [0, 1, 2]
     assert ["error" in item for item in answers] == [False, False, True]
     assert answers[2]["error"]["data"]["reason"] == "response_too_large"
@@ -130,7 +131,7 @@ async def test_the_loop_has_its_turn_between_the_reads_of_a_batch(services) -> N
 
     other = asyncio.create_task(turn())
     await Dispatcher(METHODS, services).answer(
-        parse(json.dumps([status_call(n) for n in range(50)]).encode()), Caller("t", False)
+        parse(json.dumps([status_call(n) for n in range(50)]).encode()), Caller("t", ON_LOOPBACK)
     )
     other.cancel()
     assert turns >= 50

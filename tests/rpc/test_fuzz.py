@@ -19,6 +19,7 @@ from rpc.errors import Code, RpcError
 from rpc.jsonrpc import Call
 from rpc.methods.catalogue import METHODS
 from rpc.ports import Services
+from rpc.rights import Rights, Role
 from rpc.types import make_cursor
 
 # A good statement as JSON has it; fields that hold nothing are left out.
@@ -88,7 +89,7 @@ def answered(living: Services) -> Callable[[bytes], Any]:
     def answer(body: bytes) -> Any:
         async def run() -> Any:
             dispatcher = Dispatcher(METHODS, living)
-            caller = Caller("trace", True)
+            caller = Caller("trace", Rights("test", Role.OPERATOR))
             try:
                 request = dispatcher.parse(body)
             except RpcError as error:

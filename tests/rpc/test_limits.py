@@ -45,7 +45,7 @@ async def test_a_client_above_its_rate_is_told_when_to_come_back(limited) -> Non
         assert (status, answer["error"]["code"], data["reason"], data["retryable"]) == (
             429,
             -32005,
-            "too_many_requests",
+            "rate_limited",
             True,
         )
         assert 0 < data["retry_after_ms"] <= 1_000

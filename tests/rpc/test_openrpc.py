@@ -33,6 +33,7 @@ from rpc.methods import (
     search,
     snapshots,
     submit,
+    tokens,
 )
 from rpc.methods.catalogue import METHODS, document
 from rpc.registry import Method
@@ -59,6 +60,7 @@ MODULES = (
     search,
     snapshots,
     submit,
+    tokens,
 )
 NEEDED = {
     "ledger_submit",

@@ -21,6 +21,7 @@ from rpc import server as server_module
 from rpc.errors import RpcError
 from rpc.methods.catalogue import METHODS
 from rpc.quick_http import HEADS_KEPT, Heads
+from rpc.rights import Rights, Role
 from rpc.server import RpcServer
 
 READ = b'{"jsonrpc":"2.0","id":7,"method":"net_status"}'
@@ -290,7 +291,7 @@ async def test_the_rate_and_the_number_at_a_time_hold(listen) -> None:
     async with wire(await listen(requests_per_second_max=1)) as client:
         assert (await client.ask(request())).status == 200
         refused = await client.ask(request())
-        assert (refused.status, refused.json["error"]["data"]["reason"]) == (429, "too_many_requests")
+        assert (refused.status, refused.json["error"]["data"]["reason"]) == (429, "rate_limited")
         assert b"Retry-After" in refused.head
     server = await listen(requests_max=1)
     server._running.enter()
@@ -396,8 +397,8 @@ class Nobody:
         if not self.open:
             raise RpcError(-32004, "foreign_host", "no")
 
-    def check_token(self, authorizations: list[str]) -> bool:
-        return bool(authorizations)
+    def rights_of(self, authorizations: list[str], now_s: float) -> Rights:
+        return Rights("test", Role.OPERATOR if authorizations else Role.AUDITOR)
 
 
 def test_only_heads_that_were_let_in_are_remembered_and_only_so_many() -> None:
@@ -412,7 +413,7 @@ def test_only_heads_that_were_let_in_are_remembered_and_only_so_many() -> None:
     for number in range(HEADS_KEPT + 10):
         assert heads.read(head + b"\r\nUser-Agent: %d" % number) is not None
     assert len(heads._kept) == HEADS_KEPT
-    assert heads.read(head + b"\r\nAuthorization: Bearer x").may_submit
+    assert heads.read(head + b"\r\nAuthorization: Bearer x").rights.may_submit
 
 
 # --- on the nodes' own loop

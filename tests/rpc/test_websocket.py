@@ -382,7 +382,7 @@ async def test_calls_above_the_rate_are_refused_under_their_ids(listen, connect)
     assert [answer["id"] for answer in answers] == list(range(8))
     refused = [answer["error"] for answer in answers if "error" in answer]
     assert refused
-    assert all((error["code"], error["data"]["reason"]) == (-32005, "too_many_requests") for error in refused)
+    assert all((error["code"], error["data"]["reason"]) == (-32005, "rate_limited") for error in refused)
     assert all(error["data"]["retry_after_ms"] > 0 for error in refused)
 
 
