@@ -18,8 +18,15 @@ from rpc.types import AsOf, NoParams, Params, Result, Time, time_text
 
 VALID_S_MAX = 10 * 366 * 24 * 3_600
 VALID_S_DEFAULT = 90 * 24 * 3_600
-TokenName = Annotated[str, msgspec.Meta(pattern=r"\A[a-z0-9][a-z0-9._-]{0,63}\Z")]
-MemberText = Annotated[str, msgspec.Meta(pattern=r"\A[a-z0-9-]{0,32}\Z")]
+TokenName = Annotated[
+    str, msgspec.Meta(pattern=r"\A[a-z0-9][a-z0-9._-]{0,63}\Z", description="The token's name, in small letters.")
+]
+MemberText = Annotated[
+    str, msgspec.Meta(pattern=r"\A[a-z0-9-]{0,32}\Z", description="The member whose it is, for the list.")
+]
+ValidSeconds = Annotated[
+    int, msgspec.Meta(ge=0, le=VALID_S_MAX, description="For how many seconds it is valid; 0: until it is revoked.")
+]
 
 
 class CreateToken(Params, frozen=True):
@@ -27,7 +34,7 @@ class CreateToken(Params, frozen=True):
 
     name: TokenName
     role: Role
-    valid_s: Annotated[int, msgspec.Meta(ge=0, le=VALID_S_MAX)] = VALID_S_DEFAULT
+    valid_s: ValidSeconds = VALID_S_DEFAULT
     member: MemberText = ""
 
 

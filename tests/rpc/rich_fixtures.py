@@ -23,6 +23,7 @@ from primitives.ids import EventId
 from rpc.dispatch import Answer, Caller, Dispatcher
 from rpc.methods.catalogue import METHODS
 from rpc.ports import ArchivedSegment, ArchiveStatus, Ending, Services, SnapshotStatus
+from rpc.rights import Rights, Role
 from tests.rpc.conftest import BANKS, MemoryGateway, MemoryNode, statement
 from tests.rpc.test_evidence import record, votes
 from tests.rpc.test_records import life
@@ -156,7 +157,7 @@ class Asked:
 
     def body(self, body: bytes) -> Answer:
         """Return the answer to a request's body."""
-        return self._runner.run(self._dispatcher.answer_body(body, Caller("trace", True), lambda _: None))
+        return self._runner.run(self._dispatcher.answer_body(body, Caller("trace", Rights("test", Role.OPERATOR)), lambda _: None))
 
     def json(self, body: bytes) -> Any:
         """Return the answer to a request's body, read."""
