@@ -157,7 +157,9 @@ class Asked:
 
     def body(self, body: bytes) -> Answer:
         """Return the answer to a request's body."""
-        return self._runner.run(self._dispatcher.answer_body(body, Caller("trace", Rights("test", Role.OPERATOR)), lambda _: None))
+        return self._runner.run(
+            self._dispatcher.answer_body(body, Caller("trace", Rights("test", Role.OPERATOR)), lambda _: None)
+        )
 
     def json(self, body: bytes) -> Any:
         """Return the answer to a request's body, read."""
