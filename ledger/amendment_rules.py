@@ -23,6 +23,7 @@ from ledger.genesis import GenesisError, check_source_roles
 from ledger.governance_bodies import (
     AddCatalogue,
     Amendment,
+    AnyAction,
     ChangePolicy,
     ReplaceCa,
     SetRoles,
@@ -34,15 +35,29 @@ from ledger.kinds import ApplyContext
 from ledger.member_index import forget_old_ca, holder_of_ca, put_member, put_old_ca, put_source, read_old_ca
 from ledger.member_rules import is_pem_certificate, present_member, registered_source
 from ledger.members import Member, Role
-from ledger.policy import Policy, plan_policy, policy_range, read_planned, read_policy
+from ledger.policy import DAY_MS, Policy, plan_policy, policy_range, read_planned, read_policy
 from ledger.rules import read_rules
 from ledger.state import StateReader, Transaction
 from ledger.thresholds import LOWEST, is_below, put_threshold
 
 RULES_AMENDMENTS = 2
 """The version of the rules that these actions came with."""
-LEAST = {"block_events_max": BATCH_EVENTS_MAX, "block_bytes_max": BATCH_BYTES_MAX}
-"""No vote brings these figures below what any batch takes: a source whose batch fits no block is stopped for good."""
+LEAST = {
+    "block_events_max": BATCH_EVENTS_MAX,
+    "block_bytes_max": BATCH_BYTES_MAX,
+    "block_time_lag_ms_max": 1_000,
+    "block_time_drift_ms_max": 500,
+    "event_expiry_ahead_ms_max": 60_000,
+}
+"""No vote brings these figures lower, since no vote could bring them back.
+
+A source whose batch fits no block is stopped for good; nobody's block is taken where clocks may differ by less than
+they do; and where events expire before they are ordered, proposals and votes do too.
+"""
+AHEAD_HEIGHTS_MAX = 1_000_000
+"""How far ahead the height may lie from which a policy or rules are in force: nobody decides otherwise before it."""
+CATALOGUE_AHEAD_MS_MAX = 400 * DAY_MS
+"""How far ahead a version of the catalogue may begin: none that follows is in force before it."""
 
 
 def check_amendment(state: StateReader, action: Amendment, height: int) -> None:
@@ -74,6 +89,7 @@ def check_amendment(state: StateReader, action: Amendment, height: int) -> None:
 
 def enact_amendment(context: ApplyContext, state: Transaction, action: Amendment) -> None:
     """Write what a change that was just checked does, in the block of `context`."""
+    check_begin(action, context.time_ms)
     match action:
         case SetRoles(member=member, roles=roles):
             put_member(state, replace(present_member(state, member), roles=roles))
@@ -89,6 +105,12 @@ def enact_amendment(context: ApplyContext, state: Transaction, action: Amendment
             put_threshold(state, action_type, share)
         case _:
             assert_never(action)
+
+
+def check_begin(action: AnyAction, time_ms: int) -> None:
+    """Raise RuleBroken where a version of the catalogue would begin too long after a block's time."""
+    if isinstance(action, AddCatalogue) and action.effective_from_ms > time_ms + CATALOGUE_AHEAD_MS_MAX:
+        raise broken("catalogue_time", f"at most {time_ms + CATALOGUE_AHEAD_MS_MAX}")
 
 
 def changed_policy(present: Policy, action: ChangePolicy) -> Policy:
@@ -131,6 +153,8 @@ def _check_policy(state: StateReader, action: ChangePolicy, height: int) -> None
         raise broken("policy_pending", f"from height {planned.height} on")
     if 0 < action.height <= height:
         raise broken("policy_height", f"above {height}, or 0")
+    if action.height > height + AHEAD_HEIGHTS_MAX:
+        raise broken("policy_height", f"at most {height + AHEAD_HEIGHTS_MAX}")
     names = [figure.name for figure in action.figures]
     if len(set(names)) != len(names):
         raise broken("policy_figure", "one stands twice")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from ledger.amendment_rules import RULES_AMENDMENTS, enact_amendment
+from ledger.amendment_rules import RULES_AMENDMENTS, check_begin, enact_amendment
 from ledger.governance_bodies import (
     ActivateRules,
     AddCatalogue,
@@ -95,6 +95,7 @@ def _propose(context: ApplyContext, state: Transaction, body: Propose | Amend) -
         if subject_of(proposal.action) == subject_of(body.action):
             raise broken("pending_change", f"proposal {proposal_id.hex()}")
     check_action(state, context.chain_id, body.action, context.height)
+    check_begin(body.action, context.time_ms)
     proposal = Proposal(context.member, body.action, context.height, body.expires_ms)
     put_open(state, context.event_id, proposal, context.time_ms)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from ledger.amendment_rules import check_amendment
+from ledger.amendment_rules import AHEAD_HEIGHTS_MAX, RULES_AMENDMENTS, check_amendment
 from ledger.genesis import GenesisError, parse_address
 from ledger.governance_bodies import (
     ActivateRules,
@@ -150,6 +150,8 @@ def _check_rules(state: StateReader, action: ActivateRules, height: int) -> None
         raise broken("rules_version", f"above {rules.at(height)}")
     if action.height < height + RULES_LEAD_HEIGHTS_MIN:
         raise broken("rules_height", f"at least {height + RULES_LEAD_HEIGHTS_MIN}")
+    if rules.at(height) >= RULES_AMENDMENTS and action.height > height + AHEAD_HEIGHTS_MAX:
+        raise broken("rules_height", f"at most {height + AHEAD_HEIGHTS_MAX}")
 
 
 def _validator(name: str, member: str, keys: ValidatorKeys) -> Validator:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from ledger.amendment_rules import LEAST
+from ledger.amendment_rules import AHEAD_HEIGHTS_MAX, CATALOGUE_AHEAD_MS_MAX, LEAST
 from ledger.catalogue import (
     ALWAYS_NEEDED,
     CATALOGUE_2,
@@ -22,6 +22,7 @@ from ledger.catalogue import (
 from ledger.event_json import record_to_json
 from ledger.execution import BlockRefused
 from ledger.genesis import Genesis
+from ledger.governance import preview
 from ledger.governance_actions import ACTION_TYPES, proposing_body, sentence_of
 from ledger.governance_bodies import (
     ActivateRules,
@@ -255,6 +256,9 @@ def test_a_block_is_judged_by_the_figures_in_force_at_its_height() -> None:
         (policy(block_events_max=LEAST["block_events_max"] - 1), "policy_range"),
         (policy(block_bytes_max=LEAST["block_bytes_max"] - 1), "policy_range"),
         (policy(1, appeal_window_days=7), "policy_height"),
+        (policy(2 + AHEAD_HEIGHTS_MAX, appeal_window_days=7), "policy_height"),
+        (policy(event_expiry_ahead_ms_max=59_999), "policy_range"),
+        (policy(block_time_drift_ms_max=499), "policy_range"),
     ],
 )
 def test_figures_that_may_not_be_are_refused(action: ChangePolicy, rule: str) -> None:
@@ -340,6 +344,23 @@ def test_what_was_in_force_at_a_time_that_has_passed_is_not_changed_by_a_later_d
 )
 def test_a_catalogue_that_may_not_be_is_refused(change: dict[str, object], rule: str) -> None:
     assert council().refused(catalogue(**change)) == rule
+
+
+def test_no_decision_puts_off_the_next_one_for_good() -> None:
+    found = council()
+    height = found.chain.height + 1 + AHEAD_HEIGHTS_MAX
+    assert found.refused(ActivateRules(3, height + 1)) == "rules_height"
+    assert found.refused(policy(height + 2, appeal_window_days=7)) == "policy_height"
+    furthest_ms = found.now_ms + 10 + CATALOGUE_AHEAD_MS_MAX
+    assert found.refused(catalogue(effective_from_ms=furthest_ms + 11)) == "catalogue_time"
+    found.propose(ActivateRules(3, height + 3))
+    found.propose(policy(height + 4, appeal_window_days=7))
+    decided(found, catalogue(effective_from_ms=furthest_ms))
+    assert read_catalogues(found.state)[-1].effective_from_ms == furthest_ms
+    with pytest.raises(RuleBroken, match="catalogue_time"):
+        preview(found.state, found.chain_id, catalogue(version=4, effective_from_ms=furthest_ms + 99), 99, found.now_ms)
+    old = Council(4, rules=(1, 2))
+    old.propose(ActivateRules(2, 10 * height))
 
 
 def test_a_category_that_was_retired_keeps_its_number_for_good() -> None:
