@@ -1,28 +1,36 @@
-"""A node that joins without a vote serves proofs that hold under the exported policy, once its log key is declared."""
+"""Nodes without a vote: made out of genesis and two addresses, and believed once their log key is declared."""
 
 from __future__ import annotations
 
 import json
+import ssl
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 
 from chainnode.cli.context import Settings
 from chainnode.cli.main import root
+from chainnode.client import CallRefused
 from chainnode.identity import new_key, write_key
+from chainnode.localnet import planned
 from chainnode.localnet_join import add_observer
 from ledger.certificate_history import verify_certificate_history
 from ledger.receipts import Verdict, verify
 from ledger.status_proofs import verify_status
 from primitives.errors import ProofError
-from tests.e2e.network_fixtures import NAMES, Network, until
+from tests.e2e.network_fixtures import NAMES, QUICK, Network, free_ports, until
 from tests.e2e.traffic_fixtures import Source, id_of, payment, submit
+from tests.e2e.traffic_fixtures import row as one_row
 
 pytestmark = pytest.mark.e2e
 
 OBSERVER = "bank-b-2"
+FOLLOWER = "bank-c-2"
+NOBODY = "127.0.0.1:9"
 NEVER = "FTP-2026-06-000009"
 
 
@@ -116,3 +124,83 @@ def test_a_log_key_of_another_members_node_is_refused_at_the_door(net: Network, 
     words = ["--home", str(net.home("bank-a").root), "keys", "declare-log", entry]
     result = CliRunner().invoke(root, words, obj=Settings(), standalone_mode=False)
     assert "log key of another member's node" in str(result.exception)
+
+
+@pytest.fixture(scope="module")
+def follower(net: Network) -> Iterator[str]:
+    """Start a node of bank-c that knows genesis and two peers, of which one is dead, and can reach no other."""
+    node = replace(planned(net.net.directory, FOLLOWER, free_ports(1)), member="bank-c", role="observer")
+    genesis = net.net.directory / "genesis.json"
+    words = ["--observer", "--name", FOLLOWER, "--member", "bank-c", "--ca", str(net.home("bank-c").root)]
+    peers = [net.node("bank-a").p2p, *(f"{name}@{NOBODY}" for name in NAMES[1:])]
+    told = run(
+        net, FOLLOWER, "init", *words, "--address", node.p2p, "--genesis", str(genesis),
+        "--genesis-hash", net.genesis.chain_id.hex(), *(word for peer in peers for word in ("--peer", peer)),
+    )  # fmt: skip
+    assert json.loads(told)["chain_id"] == net.genesis.chain_id.hex()
+    ports = {"rpc.listen": node.rpc.rpartition("/")[2], "ops.listen": node.ops.rpartition("/")[2]}
+    net.set(FOLLOWER, QUICK | ports)
+    with net.net.held():
+        net.net.add(node)
+    net.start(FOLLOWER)
+    yield FOLLOWER
+    net.stop(FOLLOWER)
+
+
+def test_a_node_of_genesis_and_two_addresses_follows_by_the_one_that_answers(net: Network, follower: str) -> None:
+    net.until_level([*NAMES, follower])
+    status = net.status(follower)
+    assert (status["role"], status["peers"], status["catching_up"], status["behind_blocks"]) == (
+        "observer",
+        1,
+        False,
+        0,
+    )
+    assert status["as_of"] == status["height"] > 0
+    ready = net.ops(follower, "/readyz?verbose")[1]
+    assert "[+] peer_linked 1 voters linked, 1 needed" in ready
+    assert "[+] fresh proved until " in ready
+    metrics = net.ops(follower, "/metrics")[1]
+    assert "chainnode_behind_blocks 0.0" in metrics
+    (proved,) = [line for line in metrics.splitlines() if line.startswith("chainnode_proved_time_seconds ")]
+    assert abs(time.time() - float(proved.split()[1])) < 180
+    top = net.until_level([*NAMES, follower])
+    assert net.check_chain(follower, top) == net.check_chain("bank-a", top)
+
+
+def test_it_passes_on_what_a_source_signed_and_says_where_other_events_go(
+    net: Network, follower: str, sources: dict[str, Source]
+) -> None:
+    event = payment("bank-a")
+    (row,) = submit(net, follower, sources["bank-a-bank"].sign([event]))
+    assert (row["status"], row["id"]) == ("Committed", id_of(event))
+    net.until_level()
+    assert net.call("bank-d", "ledger_getStatus", event_id=row["id"])["height"] == row["height"]
+    with pytest.raises(CallRefused, match="no source key") as refused:
+        net.call(follower, "ledger_submit", events=[one_row()])
+    assert (refused.value.slug, refused.value.retryable) == ("source_not_registered", False)
+    assert "submit them at bank-c, or send batches that a source has signed" in str(refused.value)
+
+
+def shown(net: Network, name: str) -> str:
+    """Return the TLS certificate that a node shows to its peers, in PEM."""
+    host, _, port = net.node(name).p2p.rpartition(":")
+    return ssl.get_server_certificate((host, int(port)))
+
+
+def test_killed_while_it_follows_it_goes_on_from_its_store_and_shows_a_new_tls_certificate(
+    net: Network, follower: str, sources: dict[str, Source]
+) -> None:
+    before = shown(net, follower)
+    run(net, follower, "keys", "renew-tls")
+    until(lambda: shown(net, follower) != before)
+    for _ in range(5):
+        submit(net, "bank-a", sources["bank-a-bank"].payments(3))
+    net.kill(follower)
+    height = net.status("bank-a")["height"]
+    submit(net, "bank-a", sources["bank-a-bank"].payments(3))
+    net.start(follower)
+    assert net.until_level([*NAMES, follower]) > height
+    assert "ledger_lost_blocks" not in [line.get("event") for line in net.log_lines(follower)]
+    top = net.until_level([*NAMES, follower])
+    assert net.check_chain(follower, top) == net.check_chain("bank-a", top)

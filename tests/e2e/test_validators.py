@@ -161,3 +161,15 @@ def test_a_validator_leaves_and_goes_on_to_follow(net: Network, answers: Answers
     for name in NAMES:
         receipt = until(lambda: net.call(JOINER, "ledger_getProof", event_id=proposal)["receipt"])
         assert verify(receipt, net.http(name, "GET", "/policy")[1].decode()).applied
+
+
+def test_an_observer_becomes_a_validator_with_keys_of_its_own(net: Network) -> None:
+    net.stop(JOINER)
+    run(net, JOINER, "validator", "renew-keys")
+    net.start(JOINER)
+    assert net.status(JOINER)["role"] == "observer"
+    entry = Path(json.loads(run(net, JOINER, "validator", "entry"))["file"])
+    pass_it(net, "add", str(entry))
+    in_epoch(net, 4, *NAMES, JOINER)
+    until(lambda: net.status(JOINER)["role"] == "validator")
+    net.check_all([*NAMES, JOINER])
