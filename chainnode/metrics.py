@@ -11,12 +11,12 @@ import os
 import re
 import resource
 from collections.abc import Iterator, Sequence
-from math import inf
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from chainnode.commit_minutes import CommitMinutes, quantile
 from rpc.ports import Activity, Ending
 
 LABEL_VALUES_MAX = 256
@@ -46,6 +46,7 @@ class NodeMetrics:
         self._consensus()
         self._traffic()
         self._ledger()
+        self.commit_minutes = CommitMinutes(PHASE_SECONDS)
         self._messages = MessageTally()
         self.registry.register(self._messages)
         self._process = ProcessUsage()
@@ -268,13 +269,14 @@ class NodeMetrics:
         """Return what the explorer's first page tells of this process."""
         buckets = list(_samples(self.submission_phase, phase="committed"))
         count = int(buckets[-1][1]) if buckets else 0
-        quantiles = (_quantile(buckets, 0.5) * 1_000, _quantile(buckets, 0.95) * 1_000) if count else None
+        quantiles = (quantile(buckets, 0.5) * 1_000, quantile(buckets, 0.95) * 1_000) if count else None
         return Activity(
             since_ms=int(_total(self.start_time) * 1_000),
             view_changes=int(_total(self.view_changes)),
             evidence_seen=int(_total(self.evidence) + _total(self.rivals)),
             commit_ms=quantiles,
             batches_submitted=count,
+            minutes=self.commit_minutes.rows(),
         )
 
     def render(self) -> bytes:
@@ -294,16 +296,6 @@ def _samples(metric: Histogram, **labels: str) -> Iterator[tuple[float, float]]:
             fits = all(sample.labels.get(name) == value for name, value in labels.items())
             if sample.name.endswith("_bucket") and fits:
                 yield float(sample.labels["le"]), sample.value
-
-
-def _quantile(buckets: Sequence[tuple[float, float]], share: float) -> float:
-    """Return the value below which a share of what was observed lies, straight within its bucket as Prometheus does."""
-    wanted, lower, below = share * buckets[-1][1], 0.0, 0.0
-    for bound, count in buckets:
-        if count >= wanted and count > below:
-            return lower if bound == inf else lower + (bound - lower) * (wanted - below) / (count - below)
-        lower, below = bound, count
-    return lower
 
 
 class MessageTally(Collector):

@@ -51,7 +51,7 @@ class Phases:
         if arrived is None:
             return
         self._waiting.discard(batch_hash)
-        self._observe("committed", arrived)
+        self._metrics.commit_minutes.observe(self._observe("committed", arrived))
 
     def forget(self, held: Callable[[Hash], bool]) -> None:
         """Forget what the node let go."""
@@ -59,5 +59,7 @@ class Phases:
             del self._arrived[batch_hash]
             self._waiting.discard(batch_hash)
 
-    def _observe(self, phase: str, arrived: float) -> None:
-        self._metrics.submission_phase.labels(phase).observe(self.clock() - arrived)
+    def _observe(self, phase: str, arrived: float) -> float:
+        seconds = self.clock() - arrived
+        self._metrics.submission_phase.labels(phase).observe(seconds)
+        return seconds

@@ -382,11 +382,24 @@ class IndexReads(Protocol):
         ...
 
 
+class CommitMinute(msgspec.Struct, frozen=True):
+    """A minute from `start_ms` on: the batches that came in here and were committed in it, and how long that took.
+
+    `median_ms` and `late_ms`, the 95th percentile, are from a batch's arrival here to its commit.
+    """
+
+    start_ms: int
+    batches: int
+    median_ms: float
+    late_ms: float
+
+
 class Activity(msgspec.Struct, frozen=True):
     """What this process counted since it started at `since_ms`.
 
     `commit_ms` are the median and the 95th percentile of the time from a batch's submission here to its commit, None
-    where none was submitted; `evidence_seen` counts contradicting signed pairs, also those not recorded on the chain.
+    where none was submitted, and `minutes` the same of the last minutes in which any was. `evidence_seen` counts
+    contradicting signed pairs, also those not recorded on the chain.
     """
 
     since_ms: int
@@ -394,6 +407,7 @@ class Activity(msgspec.Struct, frozen=True):
     evidence_seen: int
     commit_ms: tuple[float, float] | None = None
     batches_submitted: int = 0
+    minutes: tuple[CommitMinute, ...] = ()
 
 
 class CallObserver(Protocol):

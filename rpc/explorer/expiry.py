@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from rpc.errors import invalid_params
 from rpc.explorer.asking import ROWS_A_PAGE, Asked, Page, path_to
+from rpc.explorer.charts import chart
 from rpc.explorer.people import at_this_moment
 from rpc.methods.expiry import DAY_MS, ending_result, endings_within
 from rpc.methods.heights import tip_of
@@ -16,9 +16,6 @@ SPANS_DAYS = (30, 90, 180)
 """How far ahead one may look, in days; the counts are of all of them."""
 
 WEEK_DAYS = 7
-CHART_WIDTH, CHART_HEIGHT, BAR_GAP = 600, 90, 3
-
-Row = dict[str, Any]  # Any: what a template shows
 
 
 def expiry(asked: Asked) -> Page:
@@ -31,6 +28,7 @@ def expiry(asked: Asked) -> Page:
     now = int(services.now_ms())
     found, complete = endings_within(services, SPANS_DAYS[-1], now)
     within = [item for item in found if item.ends_ms <= now + days * DAY_MS]
+    weeks = by_week(found, now)
     rows = within[start : start + ROWS_A_PAGE]
     more = len(within) > start + ROWS_A_PAGE
     values = {
@@ -38,7 +36,8 @@ def expiry(asked: Asked) -> Page:
         "spans": [{"days": span, "count": counted(found, now, span)} for span in SPANS_DAYS],
         "ended": sum(item.ends_ms <= now for item in found),
         "ends": [ending_result(item, now) for item in rows],
-        "chart": by_week(found, now),
+        "chart": chart(weeks),
+        "weeks": len(weeks),
         "complete": complete,
         "first": path_to("expiry", days=days) if start else None,
         "more": path_to("expiry", days=days, after=start + ROWS_A_PAGE) if more else None,
@@ -51,27 +50,14 @@ def counted(found: Sequence[Ending], now_ms: int, days: int) -> int:
     return sum(now_ms < item.ends_ms <= now_ms + days * DAY_MS for item in found)
 
 
-def by_week(found: Sequence[Ending], now_ms: int) -> Row:
-    """Return a bar for each week of the longest span, in units of the chart's own."""
-    weeks = -(-SPANS_DAYS[-1] // WEEK_DAYS)
-    counts = [0] * weeks
+def by_week(found: Sequence[Ending], now_ms: int) -> list[int]:
+    """Return how many end in each week of the longest span, this one first."""
+    counts = [0] * -(-SPANS_DAYS[-1] // WEEK_DAYS)
     for item in found:
         week = (item.ends_ms - now_ms) // (WEEK_DAYS * DAY_MS)
-        if 0 <= week < weeks:
+        if 0 <= week < len(counts):
             counts[week] += 1
-    most, width = max(counts), CHART_WIDTH / weeks
-    bars = [
-        {
-            "week": week + 1,
-            "count": count,
-            "x": round(week * width, 1),
-            "y": round(CHART_HEIGHT - (tall := CHART_HEIGHT * count / most if most else 0.0), 1),
-            "width": round(width - BAR_GAP, 1),
-            "height": round(tall, 1),
-        }
-        for week, count in enumerate(counts)
-    ]
-    return {"width": CHART_WIDTH, "height": CHART_HEIGHT, "bars": bars, "most": most, "weeks": weeks}
+    return counts
 
 
 def _number(asked: Asked, name: str, default: int) -> int:

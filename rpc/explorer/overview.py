@@ -15,6 +15,7 @@ from ledger.reader import LedgerReader
 from ledger.times import parse_time
 from rpc.explorer.asking import Asked, Page, ask
 from rpc.explorer.blocks import block_row
+from rpc.explorer.charts import chart
 from rpc.explorer.events import row_of
 from rpc.explorer.people import Signers
 from rpc.methods.blocks import BlockResult, get_blocks
@@ -59,6 +60,7 @@ def overview(asked: Asked) -> Page:
     signers = Signers(services)
     members = ask(list_members, services, limit=LIMIT_MAX).members
     evidence = ask(net_evidence, services, limit=EVIDENCE_SHOWN)
+    minutes = with_latency(events_by_minute(services.reads, int(services.now_ms())), present.activity)
     values = {
         "status": present.status,
         "failed": [check for check in present.checks if not check.ok],
@@ -69,8 +71,11 @@ def overview(asked: Asked) -> Page:
         "others": [member for member in members if not member.validators],
         "blocks": [block_row(block, signers) for block in found.blocks[:BLOCKS_SHOWN]],
         "events": [row_of(event) for event in _newest_events(asked, found.blocks)],
-        "minutes": (minutes := events_by_minute(services.reads, int(services.now_ms()))),
-        "chart": chart(minutes),
+        "minutes": minutes,
+        "rate": chart([minute["events"] for minute in minutes], places=MINUTES_SHOWN),
+        "latency": chart(
+            [minute["late"] for minute in minutes], [minute["median"] for minute in minutes], places=MINUTES_SHOWN
+        ),
         "block_interval": block_interval(found.blocks),
         "evidence": evidence,
         "now": time_text(int(services.now_ms())),
@@ -184,6 +189,17 @@ def events_by_minute(reads: LedgerReader, now_ms: int) -> list[Row]:
     ]
 
 
+def with_latency(minutes: list[Row], activity: Activity | None) -> list[Row]:
+    """Return the minutes with the milliseconds from submission here to commit, None where nothing was submitted."""
+    known = {} if activity is None else {time_text(minute.start_ms): minute for minute in activity.minutes}
+    rows = []
+    for row in minutes:
+        found = known.get(row["time"])
+        median, late = (None, None) if found is None else (round(found.median_ms, 1), round(found.late_ms, 1))
+        rows.append({**row, "median": median, "late": late})
+    return rows
+
+
 def _events_until(reads: LedgerReader, time_ms: int) -> int | None:
     """Return the number of events of the chain up to a time; None where that lies before what is here."""
     try:
@@ -192,23 +208,3 @@ def _events_until(reads: LedgerReader, time_ms: int) -> int | None:
         return None
     header = None if height is None else reads.header(height)
     return 0 if header is None else header.first_index + header.event_count - int(header.height)
-
-
-CHART_WIDTH, CHART_HEIGHT, BAR_GAP = 600, 120, 4
-
-
-def chart(minutes: list[Row]) -> Row:
-    """Return the bars of a chart in its own units."""
-    most = max((minute["events"] for minute in minutes), default=0)
-    width = CHART_WIDTH / MINUTES_SHOWN
-    bars = [
-        {
-            "x": round(place * width, 1),
-            "y": round(CHART_HEIGHT - (tall := CHART_HEIGHT * minute["events"] / most if most else 0.0), 1),
-            "width": round(width - BAR_GAP, 1),
-            "height": round(tall, 1),
-            **minute,
-        }
-        for place, minute in enumerate(minutes, MINUTES_SHOWN - len(minutes))
-    ]
-    return {"width": CHART_WIDTH, "height": CHART_HEIGHT, "bars": bars, "most": most}

@@ -62,7 +62,9 @@ def environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters.update(short=short, grouped=grouped, clock=clock, day=day, hexdump=hexdump, entries=entries)
+    made.filters.update(
+        short=short, grouped=grouped, clock=clock, day=day, minute=minute, hexdump=hexdump, entries=entries
+    )
     made.globals.update(path_to=path_to, languages=LANGUAGES, themes=THEMES, is_map=_is_map, is_list=_is_list)
     return made
 
@@ -119,6 +121,11 @@ def grouped(number: int) -> str:
 def clock(time: str) -> str:
     """Return an RFC 3339 time in UTC as people read it, to the second; the element around it holds all of it."""
     return f"{time[:19].replace('T', ' ')} UTC"
+
+
+def minute(time: str) -> str:
+    """Return the hour and minute of an RFC 3339 time in UTC."""
+    return time[11:16]
 
 
 def day(time: str) -> str:
