@@ -42,6 +42,7 @@ class NodeMetrics:
         self.registry = CollectorRegistry()
         self._labels: dict[str, set[str]] = {}
         self._of_fsync: dict[str, tuple[Counter, Histogram]] = {}
+        self._of_topic: dict[str, Counter] = {}
         self._of_call: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._consensus()
         self._traffic()
@@ -142,6 +143,14 @@ class NodeMetrics:
         )
         self.request_seconds = self._histogram(
             "chainnode_rpc_request_duration_seconds", "Time to answer an RPC call.", LATENCY_SECONDS, "method"
+        )
+
+        self.subscriptions = self._gauge("chainnode_subscriptions", "Subscriptions, by topic.", "topic")
+        self.notifications = self._counter(
+            "chainnode_notifications_total", "Notifications handed to connections, by topic.", "topic"
+        )
+        self.slow_subscribers = self._counter(
+            "chainnode_slow_subscribers_total", "Connections closed because their client did not keep up."
         )
 
     def _ledger(self) -> None:
@@ -248,6 +257,21 @@ class NodeMetrics:
             self._of_call[method, code] = found
         found[0].inc()
         found[1].observe(seconds)
+
+    def subscribed(self, topic: str, change: int) -> None:
+        """Count a subscription that began (1) or ended (-1) (the port of `rpc`); `topic` is one of the API's."""
+        self.subscriptions.labels(topic).inc(change)
+
+    def notified(self, topic: str, count: int) -> None:
+        """Count notifications that were handed to a connection (the port of `rpc`)."""
+        found = self._of_topic.get(topic)
+        if found is None:
+            found = self._of_topic[topic] = self.notifications.labels(topic)
+        found.inc(count)
+
+    def subscriber_slow(self) -> None:
+        """Count a connection that was closed because its client did not keep up (the port of `rpc`)."""
+        self.slow_subscribers.inc()
 
     def observe_fsync(self, file: str, seconds: float) -> None:
         """Count one synced write and its time."""

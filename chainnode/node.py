@@ -56,6 +56,7 @@ from ledger.store_leveldb import LevelDBStore
 from p2p.peers import PeerNetwork
 from primitives.errors import ChainError, StorageError, UsageError
 from primitives.ids import TimeMs
+from rpc.feed import Feed
 from rpc.ops import OpsServer, OpsSettings
 from rpc.ports import Services
 from rpc.server import RpcServer
@@ -164,6 +165,7 @@ class Node:
         self.snapshots = SnapshotService(self.reader, home.snapshots)
         self.tokens = TokenBook(home.tokens, wall_clock_ms)
         self.view = LiveNodeView(self)
+        self.feed = Feed(int(self.core.chain.height))
         self._told_keys: list[KeyFault] = []
         self._tell_keys()
 
@@ -256,6 +258,7 @@ class Node:
             snapshots=self.snapshots,
             activity=self.metrics.activity,
             tokens=self.tokens,
+            feed=self.feed,
         )
         settings = rpc_settings(self.home, self.config)
         ops_host, ops_port = split_address(ops.listen)
@@ -361,6 +364,7 @@ class Node:
             self._send([message for message in turn.outgoing if message.kind not in FREE_KINDS])
             if not self._held_rows:
                 self.gateway.synced(ticket)
+                self.feed.written()
             self._answer(turn)
             if turn.halted is not None:
                 log.critical("halted", reason=turn.halted)
@@ -431,6 +435,7 @@ class Node:
             rejected = frozenset(index for index, _ in result.rejected)
             self.index.offer(result.block_hash, result.event_ids, result.batches, rejected)
         if turn.commits:
+            self.feed.committed(int(turn.commits[-1].header.height))
             self._unindexed.set()
             if self._told_keys:
                 self._tell_keys()  # a block may have registered or declared them
@@ -546,6 +551,7 @@ class Node:
             stable.cosignatures,
         )
         self.core.keep_checkpoint(self.witnesses.stable(note))
+        self.feed.checkpoint_comes()
         self.metrics.checkpoint_size.set(stable.size)
         self._dirty.set()
 

@@ -96,6 +96,7 @@ def rpc_settings(home: Home, config: NodeConfig) -> RpcSettings:
         public=rpc.public,
         websockets_max=rpc.websockets_max,
         websocket_requests_max=rpc.websocket_requests_max,
+        subscriptions_max=rpc.subscriptions_max,
         explorer=rpc.explorer,
         explorer_origins=tuple(rpc.explorer_origins),
     )

@@ -341,3 +341,6 @@ def _kind(body: type[Body], transition: Transition) -> KindSpec:
 
 
 CERTIFICATE_KINDS: tuple[KindSpec, ...] = tuple(_kind(body, transition) for body, transition in ROWS.items())
+
+CERTIFICATE_BODIES = {(spec.kind, number): body for spec in CERTIFICATE_KINDS for number, body in spec.schemas.items()}
+"""The type of body that a kind and schema of a certificate's life have."""

@@ -24,6 +24,7 @@ from rpc.limits import PARSED_INLINE_BYTES_MAX
 from rpc.ports import CallObserver, Services
 from rpc.registry import AnyMethod, Unsettled, Work
 from rpc.rights import Access, Rights, Role
+from rpc.subscriptions import MessageSubscriber
 
 READ_THREADS_MAX = 4
 READ_TIMEOUT_S = 20
@@ -45,6 +46,8 @@ class Caller:
 
     trace_id: str
     rights: Rights
+    here: MessageSubscriber | None = None
+    """What may be opened on the connection by which a message came; None for a POST."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ class Dispatcher:
     ) -> None:
         self._methods = methods
         self._services = services
-        self._observer = observer
+        self.observer = observer
         self._threads = asyncio.Semaphore(READ_THREADS_MAX)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._quick = {f'"{name}"'.encode(): item.quick for name, item in methods.items() if item.quick is not None}
@@ -205,9 +208,9 @@ class Dispatcher:
             response = Success(await self._result(call, caller), call.id)
         except Exception as error:  # noqa: BLE001  the edge of a call: the fault is answered, the node goes on
             response = Failure(_answerable(error, call, caller).object(caller.trace_id), call.id)
-        if self._observer is not None:
+        if self.observer is not None:
             code = response.error.code if isinstance(response, Failure) else 0
-            self._observer.called(self._name(call), code, time.perf_counter() - started)
+            self.observer.called(self._name(call), code, time.perf_counter() - started)
         return response
 
     async def _result(self, call: Call, caller: Caller) -> object:
@@ -227,7 +230,8 @@ class Dispatcher:
         if rights.role is Role.OFFICER and method.govern is not None and not method.govern(params):
             rights.check_access(Access.SUBMIT)
         if method.work is Work.INLINE:
-            return method.answer(self._services, params)
+            services = replace(self._services, here=caller.here) if method.on_connection else self._services
+            return method.answer(services, params)
         return await self._run(method, params)
 
     async def _run(self, method: AnyMethod, params: msgspec.Struct) -> object:

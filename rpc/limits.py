@@ -13,5 +13,8 @@ PARSED_INLINE_BYTES_MAX = 128 * 1024
 # Larger bodies of callers with a token are submissions; whether there is room is asked before they are parsed.
 SUBMISSION_BYTES_MIN = 64 * 1024
 # WebSocket connections, and requests that one of them may have under way; its next ones wait unread.
-WEBSOCKETS_MAX = 128
+WEBSOCKETS_MAX = 256
 WEBSOCKET_REQUESTS_MAX = 64
+# Subscriptions, of all connections together and of one.
+SUBSCRIPTIONS_MAX = 1_024
+SUBSCRIPTIONS_A_CONNECTION_MAX = 32

@@ -38,8 +38,15 @@ def document(methods: Iterable[AnyMethod], version: str) -> Json:
     """Return the OpenRPC document of these methods, in the order of their names."""
     ordered = sorted(methods, key=lambda item: item.name)
     types = [type_ for item in ordered for type_ in (item.params, item.result)]
+    notified = [type_ for item in ordered if item.notifies for type_ in (item.notifies.params, *item.notifies.results)]
+    types += notified
     schemas, components = _in_ecma(msgspec.json.schema_components([*types, ErrorData], ref_template=REF_TEMPLATE))
     described = [_method(item, schemas[2 * index + 1], components) for index, item in enumerate(ordered)]
+    told = dict(zip(notified, schemas[2 * len(ordered) :], strict=False))
+    for item, shown in zip(ordered, described, strict=True):
+        if item.notifies is not None:  # OpenRPC knows no notifications
+            params, results = told[item.notifies.params], [told[type_] for type_ in item.notifies.results]
+            shown["x-notifications"] = [{"name": item.notifies.name, "params": params, "results": results}]
     for item in ordered:  # parameters are described one by one, so their structs are not referred to
         components.pop(item.params.__name__, None)
     return {

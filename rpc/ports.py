@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -20,7 +20,11 @@ from ledger.outcomes import Outcome
 from ledger.reader import LedgerReader
 from ledger.views import Position
 from primitives.ids import EventId, Hash, Height, SourceKey, TimeMs
+from rpc.feed import Feed
 from rpc.rights import Rights, Role
+
+if TYPE_CHECKING:
+    from rpc.subscriptions import MessageSubscriber
 
 WAIT_TIMEOUT_MS = 30_000
 
@@ -417,6 +421,18 @@ class CallObserver(Protocol):
         """Count one call: `method` is a name of the API or `unknown`, `code` 0 or the error's."""
         ...
 
+    def subscribed(self, topic: str, change: int) -> None:
+        """Count a subscription that is one more (1) or one less (-1)."""
+        ...
+
+    def notified(self, topic: str, count: int) -> None:
+        """Count notifications that were handed to a connection."""
+        ...
+
+    def subscriber_slow(self) -> None:
+        """Count a connection that was closed because its client did not take what it had subscribed to."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Services:
@@ -424,8 +440,9 @@ class Services:
 
     `now_ms` is the node's clock; `wait_timeout_ms` bounds what a submission waits for; without an `index` the methods
     that list certificates and payments are unavailable, without an `archive` those that move bodies, and without
-    `snapshots` those that make a snapshot, without `tokens` those about tokens. `activity` is for the explorer's first
-    page.
+    `snapshots` those that make a snapshot, without `tokens` those about tokens, without a `feed` those that subscribe.
+    `activity` is for the explorer's first page. `here` is, for methods that ask for it, the connection by which they
+    were called: None for a POST.
     """
 
     reads: LedgerReads
@@ -438,3 +455,5 @@ class Services:
     snapshots: SnapshotMaker | None = None
     activity: Callable[[], Activity] | None = None
     tokens: TokenControl | None = None
+    feed: Feed | None = None
+    here: MessageSubscriber | None = None

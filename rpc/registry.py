@@ -7,7 +7,7 @@ methods (`rpc.methods`), the list of all of them (`rpc.methods.catalogue`), call
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Generic, TypeVar
 
@@ -40,12 +40,22 @@ class Unsettled(Generic[R]):
 
 
 @dataclass(frozen=True, slots=True)
+class Notifies:
+    """What a call makes the node send unasked: a notification's name and parameters, and what its result may be."""
+
+    name: str
+    params: type[msgspec.Struct]
+    results: tuple[type[msgspec.Struct], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Method(Generic[P, R]):
     """One method of the API. `answer` is a plain function, or for `Work.WAITING` a coroutine function.
 
     `wait_ms` is the patience of a method of `Work.PATIENT`. `quick` may read the whole body of a single call of this
     method at once; None settles nothing, and what it returns is as sound as what `rpc.jsonrpc` and `decoder` let pass.
     `govern` says whether parameters of a method of `Access.GOVERN` are governance alone: all that an officer may bring.
+    A method that is `on_connection` is told by which connection it was called (`Services.here`), and may notify it.
     """
 
     name: str
@@ -61,6 +71,8 @@ class Method(Generic[P, R]):
     wait_ms: int = 0
     quick: Callable[[bytes], Call | None] | None = None
     govern: Callable[[Any], bool] | None = None  # Any: whatever the method's quick way or decoder made
+    on_connection: bool = False
+    notifies: Notifies | None = None
 
 
 AnyMethod = Method[Any, Any]  # Any: a table of methods cannot name each one's types
@@ -80,6 +92,23 @@ def method(
     def describe(answer: Callable[[Services, P], R]) -> Method[P, R]:
         work = Work.THREAD if in_thread else Work.INLINE
         return _method(name, params, result, access, work, errors, answer)
+
+    return describe
+
+
+def connection_method(
+    name: str,
+    *,
+    params: type[P],
+    result: type[R],
+    errors: tuple[Code, ...] = (),
+    notifies: Notifies | None = None,
+) -> Callable[[Callable[[Services, P], R]], Method[P, R]]:
+    """Make a reading method of a plain function that needs the connection by which it is called."""
+
+    def describe(answer: Callable[[Services, P], R]) -> Method[P, R]:
+        made = _method(name, params, result, Access.READ, Work.INLINE, errors, answer)
+        return replace(made, on_connection=True, notifies=notifies)
 
     return describe
 

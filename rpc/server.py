@@ -30,12 +30,20 @@ from rpc.connections import BoundedConnections
 from rpc.dispatch import Answer, Caller, Dispatcher
 from rpc.errors import Code, RpcError, from_chain_error, internal_error
 from rpc.explorer.mount import Explorer
-from rpc.limits import BODY_BYTES_MAX, READ_BODY_BYTES_MAX, SUBMISSION_BYTES_MIN, WEBSOCKET_REQUESTS_MAX, WEBSOCKETS_MAX
+from rpc.limits import (
+    BODY_BYTES_MAX,
+    READ_BODY_BYTES_MAX,
+    SUBMISSION_BYTES_MIN,
+    SUBSCRIPTIONS_MAX,
+    WEBSOCKET_REQUESTS_MAX,
+    WEBSOCKETS_MAX,
+)
 from rpc.ports import CallObserver, Services
 from rpc.quick_http import Heads, Service
 from rpc.registry import AnyMethod
 from rpc.resources import add_resources
 from rpc.rights import ANYBODY, access_of
+from rpc.subscriptions import SubscriptionLimits
 from rpc.websocket import WEBSOCKET_PATH, WebSocketLimits, WebSockets
 
 BODY_TIMEOUT_S = 30
@@ -104,6 +112,7 @@ class RpcSettings:
     public: bool = False
     websockets_max: int = WEBSOCKETS_MAX
     websocket_requests_max: int = WEBSOCKET_REQUESTS_MAX
+    subscriptions_max: int = SUBSCRIPTIONS_MAX
     explorer: bool = True
     explorer_origins: tuple[str, ...] = ()
 
@@ -140,7 +149,12 @@ class RpcServer:
             services,
             self._rate,
             self._running,
-            WebSocketLimits(settings.body_bytes_max, settings.websockets_max, settings.websocket_requests_max),
+            WebSocketLimits(
+                settings.body_bytes_max,
+                settings.websockets_max,
+                settings.websocket_requests_max,
+                SubscriptionLimits(settings.subscriptions_max),
+            ),
         )
         self._connections: BoundedConnections | None = None
         self._explorer = Explorer(services, observer, settings.explorer_origins) if settings.explorer else None

@@ -30,6 +30,7 @@ HASH_PATTERN = r"\A[0-9a-f]{64}\Z"
 REFERENCE_PATTERN = r"\A[0-9a-f]{32}\Z"
 BASE64_PATTERN = r"\A[A-Za-z0-9+/]*={0,2}\Z"
 UETR_PATTERN = r"\A[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z"
+PAYMENT_PATTERN = r"\A(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{64})\Z"
 CURSOR_PATTERN = r"\A[A-Za-z0-9_-]+\Z"
 # What a person reads in place of a pattern.
 PATTERNS: dict[str, str] = {
@@ -37,6 +38,7 @@ PATTERNS: dict[str, str] = {
     REFERENCE_PATTERN: "32 lower-case hex digits",
     BASE64_PATTERN: "base64",
     UETR_PATTERN: "a UUID in lower case",
+    PAYMENT_PATTERN: "a UETR, or a pair key as 64 lower-case hex digits",
     CURSOR_PATTERN: "a cursor that an earlier answer gave",
     NUMBER_PATTERN: "a certificate's number such as FTP-2026-06-000123",
 }

@@ -7,8 +7,8 @@ Source: RFC 6455; docs/api.md.
 A connection has the rights of the token that its upgrade carried, and is closed when these end. What holds for a
 request by POST holds for a message: size, rate, number at a time. A caller with too many under way is not refused but
 not read from until one has ended. What is sent goes through `Conversation.send`, whoever says it: all that a turn of
-the loop brings leaves in one write, and who does not read it is cut off. Notifications of the node's own can take the
-same way.
+the loop brings leaves in one write, and who does not read it is cut off. What subscriptions are told takes the same way
+(`rpc.subscriptions`).
 
 What was asked is done though the caller leaves: nobody is there to be answered, as with POST.
 """
@@ -16,10 +16,11 @@ What was asked is done though the caller leaves: nobody is there to be answered,
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
@@ -32,6 +33,8 @@ from rpc.dispatch import WAIT_GRACE_S, Answer, Caller, Dispatcher
 from rpc.errors import Code, RpcError
 from rpc.limits import READ_BODY_BYTES_MAX, SUBMISSION_BYTES_MIN
 from rpc.ports import Services
+from rpc.subscriptions import MessageSubscriber, SubscriptionLimits, Subscriptions
+from rpc.websocket_frames import text_frame_head
 
 WEBSOCKET_PATH = "/ws"
 VERSION = "13"
@@ -48,11 +51,12 @@ UNREAD_BYTES_MAX = 64 * 1024 * 1024
 UNREAD_BYTES_PAUSE = 1024 * 1024
 # Rights that last longer are looked at when something is asked.
 TIMER_S_MAX = 30 * 24 * 3_600
+# How long who was too slow for its subscriptions may take to read the rest, and its cursor behind it.
+SLOW_SUBSCRIBER_CLOSING_S = 10
+SLOW_SUBSCRIBER = b"slow_subscriber"
 # Messages that are begun before the loop has its turn.
 MESSAGES_A_TURN = 8
-_TEXT_FRAME = 0x81
 _PONG_FRAME = 0x8A  # its payload is a ping's: 125 bytes at most, so that its length is one byte
-_LENGTH_16, _LENGTH_64 = 126, 127
 
 # Why a connection was closed: what the close frame says besides the code, at most 123 bytes.
 CLOSE_REASONS: dict[int, bytes] = {
@@ -62,6 +66,7 @@ CLOSE_REASONS: dict[int, bytes] = {
     WSCloseCode.INVALID_TEXT: b"not_utf8: a text message is UTF-8",
     WSCloseCode.MESSAGE_TOO_BIG: b"message_too_large: send less at a time",
     WSCloseCode.POLICY_VIOLATION: b"rights_ended: the token or certificate counts no more",
+    WSCloseCode.TRY_AGAIN_LATER: SLOW_SUBSCRIBER,
 }
 
 log = structlog.get_logger("rpc")
@@ -75,6 +80,7 @@ class WebSocketLimits:
     body_bytes_max: int
     websockets_max: int
     websocket_requests_max: int
+    subscriptions: SubscriptionLimits = field(default_factory=SubscriptionLimits)
 
 
 class WebSockets:
@@ -93,6 +99,7 @@ class WebSockets:
         self.rate = rate
         self.running = running
         self.limits = limits
+        self.subscriptions = Subscriptions(services, dispatcher.observer, limits.subscriptions)
         self.tasks: set[asyncio.Task[None]] = set()
         self._open: set[Conversation] = set()
 
@@ -146,6 +153,7 @@ class WebSockets:
             await asyncio.wait(self.tasks, timeout=ENDING_TIMEOUT_S)
         for task in self.tasks:
             task.cancel()
+        await self.subscriptions.close()
         await asyncio.gather(*(conversation.close(WSCloseCode.GOING_AWAY) for conversation in list(self._open)))
 
 
@@ -170,6 +178,9 @@ class Conversation:
         self._slow_timer: asyncio.TimerHandle | None = None
         self._reading = True
         self._sending = True
+        self._drain: Drain | None = None
+        self._draining: asyncio.Task[None] | None = None
+        self._subscriber = shared.subscriptions.connection(self)
 
     async def run(self, drain: Drain) -> None:
         """Read and begin to answer until either side closes the connection."""
@@ -178,6 +189,7 @@ class Conversation:
         rights.watchers.add(self._look_at_rights)
         left_s = max(0.0, min(rights.ends_s - time.time(), TIMER_S_MAX))
         timer = self._loop.call_later(left_s, self._look_at_rights)
+        self._drain = drain
         try:
             await self._read(drain)
         except ConnectionError:
@@ -191,10 +203,11 @@ class Conversation:
         """Take nothing more and close where the caller's rights have ended; what it asked before is done."""
         if self._caller.rights.ends_s <= time.time() and self._reading:
             self.stop_reading()
+            self._subscriber.end()
             self._close_soon(WSCloseCode.POLICY_VIOLATION)
 
-    def _close_soon(self, code: WSCloseCode) -> None:
-        self._shared.tasks.add(closing := self._loop.create_task(self.close(code)))
+    def _close_soon(self, code: WSCloseCode, reason: bytes = b"") -> None:
+        self._shared.tasks.add(closing := self._loop.create_task(self.close(code, reason)))
         closing.add_done_callback(self._shared.tasks.discard)
 
     async def _read(self, drain: Drain) -> None:
@@ -221,12 +234,12 @@ class Conversation:
         """Begin to answer nothing more."""
         self._reading = False
 
-    async def close(self, code: WSCloseCode) -> None:
+    async def close(self, code: WSCloseCode, reason: bytes = b"") -> None:
         """Send what is ready, then the close frame with its reason; nothing follows it."""
         self._flush()
         self._sending = False
         try:
-            await self._socket.close(code=code)
+            await self._socket.close(code=code, message=reason)
         except ConnectionError:
             self._transport.abort()
 
@@ -234,12 +247,52 @@ class Conversation:
         """Send one message, with all others of this turn of the loop."""
         self._send(text_frame_head(len(text)), text)
 
-    def _send(self, head: bytes, payload: bytes) -> None:
+    def _send(self, *parts: bytes) -> None:
         if not self._sending:
             return
         if not self._out:
             self._loop.call_soon(self._flush)
-        self._out += (head, payload)
+        self._out += parts
+
+    # --- rpc.subscriptions.Outlet
+
+    def push(self, frames: bytes) -> None:
+        """Send whole frames of notifications."""
+        self._send(frames)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the other side has taken most of what was sent."""
+        return self._transport.get_write_buffer_size() <= UNREAD_BYTES_PAUSE
+
+    async def drained(self) -> None:
+        """Return when there is room. Raises ConnectionError where the connection is gone, or is being closed."""
+        while self._sending and not self._transport.is_closing():
+            if self.has_room:
+                return
+            if self._draining is None or self._draining.done():
+                assert self._drain is not None, "a connection that runs"
+                self._draining = self._loop.create_task(_quietly(self._drain))
+            # One waits for the socket and all for that one: who is cancelled must not take it from the others.
+            await asyncio.shield(self._draining)
+            await asyncio.sleep(0)
+        raise ConnectionResetError("the connection is closed")
+
+    def close_behind(self, cursor: str) -> None:
+        """Close the connection of who takes too little of what it subscribed to; the reason holds the cursor.
+
+        The frame stands behind all that was sent, so whoever still reads gets all of it up to the cursor.
+        """
+        if not self._sending:
+            return
+        log.info("rpc_slow_subscriber", trace_id=self._caller.trace_id, remote=self._remote)
+        self._reading = False
+        self._loop.call_later(SLOW_SUBSCRIBER_CLOSING_S, self._transport.abort)
+        self._close_soon(WSCloseCode.TRY_AGAIN_LATER, SLOW_SUBSCRIBER + b": " + cursor.encode())
+
+    def abort(self) -> None:
+        """Cut the connection: what it subscribed to cannot be given."""
+        self._transport.abort()
 
     # --- requests
 
@@ -259,7 +312,7 @@ class Conversation:
             return
         self._asked += 1
         trace_id = f"{self._trace_prefix}{self._asked & 0xFFFF_FFFF:08x}"
-        caller = Caller(trace_id, self._caller.rights)
+        caller = Caller(trace_id, self._caller.rights, MessageSubscriber(self._subscriber))
         try:
             self._take(1)
             self._shared.running.enter()
@@ -289,6 +342,8 @@ class Conversation:
             self._close_soon(WSCloseCode.INVALID_TEXT)
         elif answer.body is not None:
             self.send(answer.body)
+        if caller.here is not None:
+            caller.here.answered()
         if is_logged(answer, None):
             fields: dict[str, object] = {"trace_id": caller.trace_id, "remote": self._remote, "http": "WS"}
             log_call(answer, None, time.perf_counter() - started, fields, WEBSOCKET_PATH)
@@ -348,7 +403,11 @@ class Conversation:
             self._watch(taken)
 
     def _cut_off(self, unread: int) -> None:
-        """Close the connection of who does not read; no close frame would reach it either."""
+        """Close the connection of who does not read; no close frame would reach it either, but for a subscriber's."""
+        if self._subscriber and self._sending and unread <= UNREAD_BYTES_MAX:
+            self._shared.subscriptions.tell_slow()
+            self.close_behind(self._subscriber.cursor())
+            return
         log.info("rpc_slow_reader", trace_id=self._caller.trace_id, remote=self._remote, unread_bytes=unread)
         self._sending = False
         self._transport.abort()
@@ -356,6 +415,7 @@ class Conversation:
     def _end(self) -> None:
         self._reading = self._sending = False
         self._out.clear()
+        self._subscriber.end()
         if self._slow_timer is not None:
             self._slow_timer.cancel()
         if not self._socket.closed:
@@ -380,13 +440,10 @@ class _Socket(web.WebSocketResponse):
         return await super().close(code=code, message=message or CLOSE_REASONS.get(code, b""), drain=drain)
 
 
-def text_frame_head(size: int) -> bytes:
-    """Return what goes before a text message of so many bytes that a server sends whole (RFC 6455 section 5.2)."""
-    if size < _LENGTH_16:
-        return bytes((_TEXT_FRAME, size))
-    if size < 1 << 16:
-        return bytes((_TEXT_FRAME, _LENGTH_16)) + size.to_bytes(2, "big")
-    return bytes((_TEXT_FRAME, _LENGTH_64)) + size.to_bytes(8, "big")
+async def _quietly(drain: Drain) -> None:
+    """Wait until a socket takes more, or is gone."""
+    with contextlib.suppress(ConnectionError):
+        await drain()
 
 
 def _check_upgrade(request: web.Request) -> None:

@@ -27,6 +27,7 @@ from rpc.methods import (
     search,
     snapshots,
     submit,
+    subscribe,
     tokens,
 )
 from rpc.ports import Services
@@ -64,6 +65,7 @@ METHODS: dict[str, AnyMethod] = table(
     archive.METHODS,
     snapshots.METHODS,
     tokens.METHODS,
+    subscribe.METHODS,
     (discover,),
 )
 

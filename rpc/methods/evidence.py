@@ -6,7 +6,7 @@ the event that holds both is proved by `ledger_getProof` under a policy, and und
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 from ledger.event_json import record_to_json
 from ledger.evidence import RecordedEvidence, read_recorded, recorded_count
@@ -21,9 +21,8 @@ from ledger.evidence_bodies import (
     signed_statements,
 )
 from ledger.evidence_proofs import make_evidence_proof, proof_to_json
-from ledger.reader import LedgerReader
 from ledger.registry import KINDS
-from ledger.state import STATE_VALUE_SIZE_MAX, Key
+from ledger.state_at import StateAt
 from ledger.views import EventView
 from primitives.encoding import decode
 from primitives.errors import ProofError, StorageError
@@ -49,23 +48,7 @@ from rpc.types import (
     time_text,
 )
 
-T = TypeVar("T")
 BODY_SIZE_MAX = 4_096
-
-
-class StateAt:
-    """The authenticated state at a height, as a `StateGetter`."""
-
-    def __init__(self, reads: LedgerReader, height: int) -> None:
-        self._reads = reads
-        self._height = height
-
-    def get(self, key: Key, type_: type[T]) -> T | None:
-        """Return the record at `key`, or None."""
-        found = self._reads.state_value(key, self._height)
-        if found is None or found.value is None:
-            return None
-        return decode(type_, found.value, size_max=STATE_VALUE_SIZE_MAX)
 
 
 class ListEvidence(Params, frozen=True):
@@ -201,6 +184,11 @@ def _recorded_by(services: Services, state: StateAt, event_id: str) -> tuple[int
             if row is not None and row.event_id == view.id:
                 return number, row, view
     raise not_found("no evidence is recorded by this event", got=event_id, hint="ledger_getEvent tells its outcome")
+
+
+def recorded_evidence(services: Services, state: StateAt, number: int) -> EvidenceResult:
+    """Return a recorded evidence by its number, from a state that knows it."""
+    return _numbered(services, state, number)
 
 
 def _numbered(services: Services, state: StateAt, number: int) -> EvidenceResult:

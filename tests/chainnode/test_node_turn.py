@@ -55,6 +55,8 @@ class Recorded:
             "gateway": MagicMock(synced=self.noting("accepted"), committed=self.noting("committed"), awaits_sync=False),
             "_store": MagicMock(write=self.noting("rows", slow=True)),
         }
+        replaced.setattr(node.feed, "committed", self.noting("announced"))
+        replaced.setattr(node.feed, "checkpoint_kept", self.noting("checkpoint"))
         for name, double in doubles.items():
             replaced.setattr(node, name, double)
 
@@ -115,7 +117,7 @@ def recorded(home: Home) -> Iterator[Recorded]:
     node._close()
 
 
-SAID = ["settled", "broadcast", "send", "accepted", "committed"]
+SAID = ["settled", "broadcast", "send", "accepted", "committed", "announced"]
 
 
 async def test_a_turn_is_written_and_synced_rows_first_then_sent_then_answered(recorded: Recorded) -> None:
@@ -205,6 +207,13 @@ async def test_nothing_is_said_of_what_the_disk_did_not_take_and_the_node_ends(r
     assert recorded.node._stopping.is_set()
 
 
+async def test_a_checkpoint_is_announced_once_the_turn_that_holds_its_rows_is_written(recorded: Recorded) -> None:
+    recorded.node.feed.checkpoint_comes()
+    recorded.node._held_since = asyncio.get_running_loop().time() + PATIENCE_S
+    steps = await recorded.run(waiting_turn(1), full_turn())
+    assert steps == ["send", "rows", "append", "sync", *SAID[:4], "checkpoint", *SAID[4:]]
+
+
 async def test_a_halt_is_told_to_the_others_and_ends_the_node(recorded: Recorded) -> None:
     assert await recorded.run(full_turn()) == ["rows", "append", "sync", *SAID]
     assert isinstance(recorded.node._fault, UsageError)
@@ -222,7 +231,9 @@ async def test_a_checkpoint_is_kept_though_the_replica_is_two_epochs_further_by_
     stable = CheckpointStable(Epoch(0), Height(0), chain.log_size, chain.log_root, cosignatures)
     node._note(stable)
     kept = node.core.take_turn().rows
+    node.feed.written()
     node._close()
+    assert node.feed.checkpoints == 1
     assert any(value is not None and chain.genesis.origin.encode() in value for _, value in kept)
 
 

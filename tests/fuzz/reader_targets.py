@@ -109,6 +109,7 @@ from rpc.errors import RpcError
 from rpc.jsonrpc import Call, parse
 from rpc.methods.catalogue import METHODS
 from rpc.resources import parse_tile_path
+from rpc.streams import parse_place
 from rpc.types import base64_bytes, read_cursor
 from sim.workload import genesis_of
 from tests.chainnode.ingest.ingest_fixtures import SAMPLES, context_of
@@ -480,6 +481,7 @@ def words(data: bytes) -> None:
         lambda: parse_tile_path(text),
         lambda: read_cursor(text, "cert_list", tuple[int, str]),
         lambda: base64_bytes(text, "$"),
+        lambda: parse_place(text, bytes(32), "events"),
     )
     for read in parts:
         with suppress(RpcError):

@@ -102,6 +102,7 @@ READERS = {
     "primitives.notes.parse_vkey": "proof",
     "rpc.jsonrpc.parse": "body",
     "rpc.resources.parse_tile_path": "words",
+    "rpc.streams.parse_place": "words",
     "rpc.types.read_cursor": "words",
     "torment.manifest.read_manifest": "file",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ from primitives.notes import Checkpoint, cosign_statement
 from primitives.votes import COMMIT, QuorumCertificate, vote_statement
 from rpc.access import token_hash
 from rpc.errors import Code, RpcError
+from rpc.feed import Feed
 from rpc.methods.catalogue import METHODS
 from rpc.ports import (
     Check,
@@ -146,6 +148,7 @@ class MemoryNode:
         self.reader = LedgerReader(self.store, self.genesis)
         self.places = Index(MemoryStore())
         self.index = IndexFollower(self.places, self.reader)
+        self.feed = Feed(0)
         self.waiting: list[bytes] = []
         self.known: dict[EventId, SubmitStatus] = {}
         self.references = 0
@@ -192,6 +195,7 @@ class MemoryNode:
         self.store.write(result.puts, sync=True)
         self.chain.written(result.ticket)
         self.index.follow()
+        self.feed.committed(int(height))
 
     def commit_events(self, count: int, first: int = 0) -> list[EventId]:
         events = [self.event(first + number) for number in range(count)]
@@ -221,6 +225,7 @@ class MemoryNode:
             cosigned,
         )
         self.store.write(checkpoint_rows(self.store, note), sync=True)
+        self.feed.checkpoint_kept()
         return note
 
     # -- the gateway
@@ -346,10 +351,22 @@ class Observed:
     """What the metrics were told."""
 
     calls: list[tuple[str, int]] = field(default_factory=list)
+    subscriptions: Counter[str] = field(default_factory=Counter)
+    notifications: Counter[str] = field(default_factory=Counter)
+    slow: int = 0
 
     def called(self, method: str, code: int, seconds: float) -> None:
         assert seconds >= 0
         self.calls.append((method, code))
+
+    def subscribed(self, topic: str, change: int) -> None:
+        self.subscriptions[topic] += change
+
+    def notified(self, topic: str, count: int) -> None:
+        self.notifications[topic] += count
+
+    def subscriber_slow(self) -> None:
+        self.slow += 1
 
 
 @dataclass
@@ -411,7 +428,8 @@ def node() -> MemoryNode:
 
 @pytest.fixture
 def services(node: MemoryNode) -> Services:
-    return Services(node.reader, MemoryGateway(node), node, node.now_ms, 2_000, IndexReader(node.reader, node.places))
+    index = IndexReader(node.reader, node.places)
+    return Services(node.reader, MemoryGateway(node), node, node.now_ms, 2_000, index, feed=node.feed)
 
 
 @pytest.fixture(scope="module")
@@ -420,7 +438,8 @@ def living() -> Services:
     node = MemoryNode()
     node.commit_events(3)
     node.checkpoint()
-    return Services(node.reader, MemoryGateway(node), node, node.now_ms, 200, IndexReader(node.reader, node.places))
+    index = IndexReader(node.reader, node.places)
+    return Services(node.reader, MemoryGateway(node), node, node.now_ms, 200, index, feed=node.feed)
 
 
 @pytest.fixture

@@ -16,10 +16,12 @@ from ledger.reader import LedgerReader
 from ledger.store import MemoryStore
 from primitives.errors import ChainError
 from primitives.ids import TimeMs
+from rpc.announcing import Announcer
 from rpc.errors import RpcError, from_chain_error
 from rpc.methods.catalogue import METHODS
 from rpc.ports import NodeStatus, Services, SubmitResult, SubmitStatus
 from rpc.registry import Unsettled
+from rpc.streams import Place, Stream, Topic
 from tests.ledger.genesis_fixtures import TIME_MS
 from tests.ledger.snapshot_fixtures import made, make_stable, restored
 from tests.ledger.test_certificates_chain import FILES, OneNode
@@ -132,3 +134,20 @@ def test_every_answer_is_that_of_a_whole_node_or_says_what_is_not_here(joined: J
     assert faults == []
     assert pruned >= {"ledger_getBlock", "ledger_getEvent", "cert_get", "cert_getStatus", "audit_completeness"}
     assert same >= {"ledger_getBlock", "ledger_getEvent", "ledger_getProof", "cert_get", "cert_list", "cert_getStatus"}
+
+
+@pytest.mark.parametrize("topic", ["blocks", "events", "deadlines", "evidence"])
+def test_what_is_told_from_the_base_on_is_what_a_whole_node_tells(joined: Joined, topic: Topic) -> None:
+    mine, its = Announcer(joined.services), Announcer(joined.services_of(joined.whole))
+    stream = Stream(topic)
+    assert (mine.first_height(stream), its.first_height(stream)) == (joined.base + 1, 0)
+
+    def told(announcer: Announcer) -> list[bytes]:
+        found = announcer.run(stream, Place(joined.base + 1), joined.tip)
+        assert isinstance(found, list)
+        return [piece.frames("1", piece.start)[0] for piece in found]
+
+    assert told(mine) == told(its)
+    assert len(told(mine)) >= joined.tip - joined.base
+    refused = mine.run(stream, Place(joined.base), joined.tip)
+    assert topic == "evidence" or (isinstance(refused, RpcError) and refused.reason == "pruned")

@@ -33,6 +33,7 @@ from primitives.ids import Epoch, Hash, Height, View
 from primitives.notes import Checkpoint, cosign_statement
 from primitives.votes import PREPARE, vote_statement
 from tests.rpc.conftest import MemoryNode, key_of
+from tests.rpc.test_subscriptions import Talk, session  # noqa: F401  a fixture
 
 A, B = Hash(b"\x0a" * 32), Hash(b"\x0b" * 32)
 
@@ -247,3 +248,18 @@ async def test_each_form_of_evidence_asks_for_what_it_is_verified_under(
 async def test_an_event_that_is_no_recorded_evidence_has_no_proof(client, node) -> None:
     (event_id,) = node.commit_events(1)
     assert (await client.error("net_evidenceProof", {"event_id": event_id.hex()}))["code"] == -32001
+
+
+async def test_recorded_evidence_is_told_to_subscribers_as_it_is_listed(server, session, client, node) -> None:  # noqa: F811
+    record(node, votes(node))
+    talk = Talk(await session.ws_connect(server.address + "/ws"))
+    await talk.subscribe("evidence", from_cursor="earliest")
+    node.commit_events(1)
+    record(node, votes(node), votes(node, 8), cosignatures(node))  # the first of them is recorded already
+    told = await talk.next(3)
+    listed = (await client.call("net_evidence", {"order": "asc"}))["evidence"]
+    assert [evidence for evidence, _ in told] == listed
+    again = Talk(await session.ws_connect(server.address + "/ws"))
+    await again.subscribe("evidence", from_cursor=told[1][1])
+    assert await again.next(1) == told[2:]
+    await again.nothing_more()

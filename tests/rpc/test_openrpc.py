@@ -33,6 +33,7 @@ from rpc.methods import (
     search,
     snapshots,
     submit,
+    subscribe,
     tokens,
 )
 from rpc.methods.catalogue import METHODS, document
@@ -61,6 +62,7 @@ MODULES = (
     snapshots,
     submit,
     tokens,
+    subscribe,
 )
 NEEDED = {
     "ledger_submit",
@@ -92,6 +94,8 @@ NEEDED = {
     "audit_search",
     "ledger_getCheckpoints",
     "ledger_getMemberEvents",
+    "ledger_subscribe",
+    "ledger_unsubscribe",
     "rpc.discover",
 }
 
