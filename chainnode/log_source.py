@@ -132,6 +132,7 @@ class HttpSource:
         self.name = f"{parts.scheme}://{parts.netloc}{self._prefix}"
         self._token, self._timeout_s, self._ca_file = token, timeout_s, ca_file
         self._connection: HTTPConnection | None = None
+        self.tls_ends_s: float | None = None
         self._watch = _Watch()
 
     def get(self, path: str, size_max: int) -> bytes | None:
@@ -199,6 +200,7 @@ class HttpSource:
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token}"
         self._connection.request("GET", f"{self._prefix}/{quote(path)}", headers=headers)
+        self._note_certificate(self._connection.sock)
         response = self._connection.getresponse()
         if response.status != _OK:
             body = response.read(REFUSAL_BYTES_MAX)
@@ -231,6 +233,15 @@ class HttpSource:
         if unzip is not None and not unzip.eof:
             raise ProofError("answer cut", where=where, expected="a whole gzip stream")
         return b"".join(parts)
+
+    def _note_certificate(self, sock: socket.socket) -> None:
+        """Note when the certificate of who answers ends, before the answer may close the connection."""
+        if self._secure:
+            import ssl
+
+            found = sock.getpeercert() if isinstance(sock, ssl.SSLSocket) else None
+            ends = found.get("notAfter") if found else None
+            self.tls_ends_s = ssl.cert_time_to_seconds(ends) if isinstance(ends, str) else None
 
     def _connect(self) -> HTTPConnection:
         from http.client import HTTPConnection, HTTPSConnection

@@ -76,10 +76,11 @@ def parse_state(data: bytes, *, where: str) -> tuple[str, str, list[Handover]]:
         raise InputError("not what a watch remembers", where=where, expected=", ".join(sorted(_FIELDS)))
     if not isinstance(encoded, list) or len(encoded) > HANDOVERS_MAX:
         raise InputError("not what a watch remembers", where=where, expected=f"at most {HANDOVERS_MAX} handovers")
-    return policy, note, [_handover(item, where) for item in encoded]
+    return policy, note, [handover_of(item, where) for item in encoded]
 
 
-def _handover(item: object, where: str) -> Handover:
+def handover_of(item: object, where: str) -> Handover:
+    """Return the handover of a text that was remembered; InputError where it is none."""
     try:
         data = base64.b64decode(str(item), validate=True)
     except (binascii.Error, ValueError):

@@ -47,6 +47,7 @@ from primitives.validators import Validator, ValidatorSet
 
 POLICY_SIZE_MAX = 4 << 20
 NONE = "none"
+TOO_FEW = "too few cosignatures for the policy"
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _BLANKS = re.compile(r"[ \t]+")
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -175,7 +176,7 @@ class TrustPolicy:
                 times[name] = verify_cosignature(note, key)
         if not self._holds(self.quorum or NONE, times.keys()):
             raise ProofError(
-                "too few cosignatures for the policy",
+                TOO_FEW,
                 where=f"checkpoint of size {checkpoint.size}",
                 expected=f"quorum {self.quorum} ({self._describe(self.quorum or NONE)})",
                 got=", ".join(times) or "none",

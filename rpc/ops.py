@@ -1,22 +1,37 @@
 """The operations listener: is the process alive, is the node ready, which version, which figures.
 
 For the operator's own network and tools: GET only, no token, nothing of what the ledger holds. What the checks and
-figures are is the node's (`rpc.ports.NodeView`, a callable that gives the Prometheus text).
+figures are is the process' own (`OpsView`, a callable that gives the Prometheus text).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 from aiohttp import web
 
-from rpc.ports import NodeView
+from rpc.ports import Check, Version
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-NODE: web.AppKey[NodeView] = web.AppKey("node", NodeView)
+
+
+class OpsView(Protocol):
+    """What a process says of itself: a node (`rpc.ports.NodeView`) or an auditor."""
+
+    def ready(self) -> tuple[bool, Sequence[Check]]:
+        """Return whether it can do its work, and the checks that say so."""
+        ...
+
+    def version(self) -> Version:
+        """Return what runs."""
+        ...
+
+
+NODE: web.AppKey[OpsView] = web.AppKey("node", OpsView)
 METRICS: web.AppKey[Callable[[], bytes]] = web.AppKey("metrics")
 KEEPALIVE_TIMEOUT_S = 60
 SHUTDOWN_TIMEOUT_S = 1
@@ -31,7 +46,7 @@ class OpsSettings:
     port: int = 7402
 
 
-def ops_application(node: NodeView, metrics: Callable[[], bytes]) -> web.Application:
+def ops_application(node: OpsView, metrics: Callable[[], bytes]) -> web.Application:
     """Return the aiohttp application of the operations listener; `metrics` gives Prometheus' text format."""
     app = web.Application()
     app[NODE] = node
@@ -46,7 +61,7 @@ def ops_application(node: NodeView, metrics: Callable[[], bytes]) -> web.Applica
 class OpsServer:
     """Listens for the operator; `start` and `stop` belong to the node."""
 
-    def __init__(self, settings: OpsSettings, node: NodeView, metrics: Callable[[], bytes]) -> None:
+    def __init__(self, settings: OpsSettings, node: OpsView, metrics: Callable[[], bytes]) -> None:
         self._settings = settings
         self._runner = web.AppRunner(
             ops_application(node, metrics),

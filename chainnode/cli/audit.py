@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chainnode.cli.audit_watch import watch
 from chainnode.cli.certificate_proofs import history_pages
 from chainnode.cli.context import settings
 from chainnode.cli.entry import entry, verify_entry
@@ -30,11 +31,12 @@ PAGES_MAX = 100_000
 
 @click.group(cls=Group)
 def audit() -> None:
-    """Holding the consortium to one history: proofs of completeness, mirrors of the log, forks."""
+    """Holding the consortium to one history: proofs of completeness, mirrors of the log, forks, a daemon."""
 
 
 audit.add_command(mirror)
 audit.add_command(fork)
+audit.add_command(watch)
 audit.add_command(entry)
 audit.add_command(verify_entry)
 

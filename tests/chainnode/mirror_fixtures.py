@@ -9,6 +9,7 @@ from chainnode.log_source import AnswerTooLarge
 from ledger.handovers import first_span, make_handovers
 from ledger.members import VALIDATORS_KEY
 from ledger.reader import LedgerReader
+from ledger.receipts import make_receipt
 from ledger.tile_paths import HANDOVERS_PATH
 from ledger.trust_policy import policy_text
 from primitives.encoding import decode, encode
@@ -74,6 +75,9 @@ class Served:
             if epoch >= decode(ValidatorSet, value.value, size_max=1 << 17).epoch:
                 return None
             return encode(make_handovers(self.reader, epoch + 1, epoch)[0])
+        if path.startswith("events/"):
+            receipt = make_receipt(self.reader, bytes.fromhex(path.removeprefix("events/").removesuffix(".tlog-proof")))
+            return None if receipt is None else receipt.encode()
         level, index, width = parse_tile_path(path.removeprefix("tile/"))
         if level is None:
             return self.reader.entry_bundle(index, width)

@@ -24,6 +24,9 @@ import msgspec
 
 from chainnode import founding, identity, joining
 from chainnode.archive_checking import driven
+from chainnode.audit_deadlines import parse_book
+from chainnode.audit_findings import parse_findings
+from chainnode.audit_state import parse_audit_state
 from chainnode.config import load_node_config
 from chainnode.ingest.formats import FORMATS, Options, ingest
 from chainnode.ingest.json_text import parse_object
@@ -427,6 +430,9 @@ def proof(data: bytes) -> None:
         lambda: verify_entry(text, policy),
         lambda: parse_bundle(data, 3),
         lambda: parse_state(data, where="state"),
+        lambda: parse_audit_state(data, where="state"),
+        lambda: parse_findings(data, where="findings"),
+        lambda: parse_book(data, where="book"),
     )
     for reader in readers:
         with suppress(InputError):

@@ -36,6 +36,9 @@ READS = re.compile(
 GIVEN = ("bytes", "str", "Mapping", "Path", "pathlib.Path", "memoryview")
 
 READERS = {
+    "chainnode.audit_deadlines.parse_book": "proof",
+    "chainnode.audit_findings.parse_findings": "proof",
+    "chainnode.audit_state.parse_audit_state": "proof",
     "chainnode.config.load_config": "file",
     "chainnode.config.load_node_config": "file",
     "chainnode.founding.read_entry": "file",
