@@ -161,7 +161,7 @@ def test_nothing_here_stands_on_a_checkpoint_that_is_not_on_the_disk(node: Memor
             auditor.round()
         assert auditor.heads == before
         assert (desk.directory / "state.json").read_bytes() == held
-        auditor.state.write = write  # type: ignore[method-assign]
+        auditor.state.write = write  # type: ignore[method-assign]  # there is room again
         auditor.round()
     assert size_in(desk.directory) == node.chain.log_size
 
