@@ -206,11 +206,12 @@ class Flood:
 
 
 def main() -> None:
-    """Load the job, wait for the word, run it."""
-    job = msgspec.msgpack.decode(Path(sys.argv[1]).read_bytes(), type=FloodJob)
+    """Load the job, wait for the word, run it, write what was seen."""
+    job_file, answer_file = map(Path, sys.argv[1:])
+    job = msgspec.msgpack.decode(job_file.read_bytes(), type=FloodJob)
     print("ready", flush=True)
     sys.stdin.readline()
-    print(json.dumps(uvloop.run(Flood(job).run())), flush=True)
+    answer_file.write_bytes(msgspec.json.encode(uvloop.run(Flood(job).run())))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -213,27 +213,51 @@ def send(
 
     Raises RuntimeError where an answer was not good, unless the caller is `tolerant` and reads `refusals` itself.
     """
-    path.write_bytes(msgspec.msgpack.encode(Job(list(lanes), pause_ms, late_s_max, in_step)))
-    seen = path.with_suffix(".answer")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench.driver", str(path), str(seen)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[1],
-    )
-    with process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n", "the driver could not load its job"
-        loaded()
-        process.stdin.write("go\n")
-        process.stdin.flush()
-        if process.wait():
-            raise RuntimeError("the driver failed")
-    answer: dict[str, Any] = json.loads(seen.read_bytes())
-    path.unlink()
-    seen.unlink()
+    job = msgspec.msgpack.encode(Job(list(lanes), pause_ms, late_s_max, in_step))
+    answer: dict[str, Any] = run_senders("bench.driver", {path: job}, loaded)[0]
     if answer["trouble"] and not tolerant:
         raise RuntimeError(f"a node's answer was not what it should be: {answer['trouble']}")
     return answer
+
+
+def run_senders(
+    module: str, jobs: Mapping[Path, bytes], loaded: Callable[[], None] = lambda: None
+) -> list[Any]:  # Any: their JSON
+    """Run `module` in a process for each job, call `loaded` once all have read it, start them; return what they saw.
+
+    What they saw comes in files: a pipe takes only part of a long answer from a process without buffers of its own.
+    Raises RuntimeError where one fails.
+    """
+    answers = {path: path.with_suffix(".answer") for path in jobs}
+    processes: list[subprocess.Popen[str]] = []
+    try:
+        for path, answer in answers.items():
+            path.write_bytes(jobs[path])
+            processes.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", module, str(path), str(answer)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    cwd=Path(__file__).parents[1],
+                )
+            )
+        for process in processes:
+            assert process.stdout is not None
+            if process.stdout.readline() != "ready\n":
+                raise RuntimeError(f"{module} could not load its job")
+        loaded()
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        if any(process.wait() for process in processes):
+            raise RuntimeError(f"{module} failed")
+        return [json.loads(answer.read_bytes()) for answer in answers.values()]
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+        for path, answer in answers.items():
+            path.unlink(missing_ok=True)
+            answer.unlink(missing_ok=True)

@@ -12,7 +12,6 @@ import argparse
 import itertools
 import json
 import re
-import subprocess
 import sys
 import threading
 import time
@@ -30,7 +29,7 @@ import msgspec
 from bench.bad_input import Bad, bad_requests
 from bench.flood import FloodJob, FloodLane
 from bench.measure import cpu_seconds, latency_ms, machine, metric_sum
-from bench.network import BenchNet, network
+from bench.network import BenchNet, network, run_senders
 from bench.report import table
 from bench.workload import BenchSource, batch_body, http_request, write_frames
 from chainnode.home import Home
@@ -296,32 +295,11 @@ class Overload:
 
     def flood(self, lanes: Sequence[FloodLane], *, rate: float, seconds: float) -> Figures:
         """Run the drivers side by side and return what all of them saw."""
-        processes = []
+        jobs = {}
         for number in range(DRIVERS):
-            part = list(lanes[number::DRIVERS])
-            path = self.net.directory / f"flood-{number}"
-            path.write_bytes(msgspec.msgpack.encode(FloodJob(part, rate / DRIVERS, seconds, self.options.honour)))
-            processes.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", "bench.flood", str(path)],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                    cwd=Path(__file__).parents[1],
-                )
-            )
-        try:
-            for process in processes:
-                assert process.stdout is not None
-                assert process.stdout.readline() == "ready\n", "a driver could not load its job"
-            for process in processes:
-                assert process.stdin is not None
-                process.stdin.write("go\n")
-                process.stdin.flush()
-            found = [json.loads(process.communicate()[0]) for process in processes]
-        finally:
-            for process in processes:
-                process.kill()
+            job = FloodJob(list(lanes[number::DRIVERS]), rate / DRIVERS, seconds, self.options.honour)
+            jobs[self.net.directory / f"flood-{number}"] = msgspec.msgpack.encode(job)
+        found = run_senders("bench.flood", jobs)
         return {
             "answers": [answer for each in found for answer in each["answers"]],
             "wrong": [each for part in found for each in part["wrong"]],
