@@ -26,6 +26,7 @@ from ledger.kinds import KindSpec
 from ledger.members import SourceGrant
 from ledger.outcomes import Outcome, rejected_of
 from ledger.policy import Policy
+from ledger.recent_nodes import RecentNodes
 from ledger.registry import KINDS
 from ledger.rules import RULES_SUPPORTED, RulesUnknown, missing_rules
 from ledger.state import StateView
@@ -106,6 +107,7 @@ class Chain:
         if missing is not None:
             raise RulesUnknown(missing)
         self._overlays: dict[Hash, Executed] = {}
+        self._nodes = RecentNodes()
         self.batches = HeldBatches(self._store, kinds)
 
     # -- where the chain stands
@@ -348,7 +350,12 @@ class Chain:
             if row is not None:
                 return row
             executed = self._overlays.get(executed.block.header.parent)
-        return self._store.get(rows.node_key(node))
+        row = self._nodes.get(node)
+        if row is None:
+            row = self._store.get(rows.node_key(node))
+            if row is not None:
+                self._nodes.add(node, row)
+        return row
 
     def _keep(self, executed: Executed) -> None:
         """Keep an overlay; beyond OVERLAYS_MAX the oldest that nothing stands on goes: it can be executed again."""
@@ -362,6 +369,7 @@ class Chain:
         """Make the block the tip, re-base its children on the committed state and drop the other branches."""
         block_hash = executed.after.hash
         del self._overlays[block_hash]
+        self._nodes.move(executed.replaced, executed.nodes)
         committed = CommittedState(self._store)
         self._tip = replace(executed.after, state=committed)
         returned: list[Hash] = []

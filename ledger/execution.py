@@ -104,6 +104,7 @@ class Executed(Struct, frozen=True):
     after: Standing
     view: StateView
     nodes: dict[Hash, bytes]
+    replaced: list[Hash]
     log_before: LogTip
     log_added: Added
     growth: dict[str, MemberGrowth]
@@ -173,6 +174,7 @@ def execute(
         after=Standing(header, block_hash, view, log, batch_logs, validators, policy, schedule, rights, known),
         view=view,
         nodes=update.nodes,
+        replaced=update.replaced,
         log_before=parent.log,
         log_added=merge_added(added, header_added),
         growth=growth,

@@ -66,12 +66,16 @@ class StateProof(Record):
 
 
 class MapUpdate:
-    """One block's changes to the map: reads nodes through `read`, collects the rows of new ones in `nodes`."""
+    """One block's changes to the map: reads nodes through `read`, collects the rows of new ones in `nodes`.
+
+    `replaced` are the inner nodes that the map before had and the one after it has not.
+    """
 
     def __init__(self, read: ReadNode) -> None:
         self._read = read
         self._new_leaves: dict[Hash, bytes] = {}
         self.nodes: dict[Hash, bytes] = {}
+        self.replaced: list[Hash] = []
 
     def apply(self, root: Hash, changes: Mapping[bytes, bytes | None]) -> Hash:
         """Return the root after setting (or, with None, removing) the values of these keys."""
@@ -108,7 +112,10 @@ class MapUpdate:
             return self._build(depth, live)
         left, right = inner_children(row)
         lows, highs = _split(items, depth)
-        return self._join(self._update(left, depth + 1, lows), self._update(right, depth + 1, highs))
+        joined = self._join(self._update(left, depth + 1, lows), self._update(right, depth + 1, highs))
+        if joined != node:
+            self.replaced.append(node)
+        return joined
 
     def _build(self, depth: int, leaves: list[Change]) -> Hash:
         """Return the subtree of these leaves, which are all that it holds."""
