@@ -11,7 +11,8 @@ DRAWN = Drawn(["ab" * 32], ["eb6305c9-1f7f-49de-ad70-16487c27b42d"], ["FTP-2026-
 
 def test_every_page_of_the_explorer_is_measured() -> None:
     asked = {path.partition("?")[0].split("/")[1] for paths in pages(DRAWN).values() for path in paths}
-    assert asked == {path.split("/")[1] for path, _, _ in PAGES}
+    without_any = {"proposal"}  # a filled store has none to show
+    assert asked == {path.split("/")[1] for path, _, _ in PAGES} - without_any
 
 
 def test_a_goal_is_missed_by_the_median_of_a_page_of_a_search_or_by_weight() -> None:
