@@ -33,7 +33,8 @@ def _core(stage: Stage, found: Match, node: int) -> WatchedCore:
     return core
 
 
-def _compare(op: str, got: int, expected: int) -> bool:
+def compare(op: str, got: int, expected: int) -> bool:
+    """Say whether a figure is as expected: `=`, `>=` or `<=`."""
     return {"=": got == expected, ">=": got >= expected, "<=": got <= expected}[op]
 
 
@@ -54,7 +55,7 @@ def _figure(stage: Stage, found: Match) -> Seen:
 
     def look(node: int) -> tuple[bool, object]:
         got = figure(_core(stage, found, node).replica.state)
-        return _compare(op, got, expected), got
+        return compare(op, got, expected), got
 
     return _each(stage, found, "on", look)
 
@@ -65,7 +66,7 @@ def _timeout(stage: Stage, found: Match) -> Seen:
 
     def look(node: int) -> tuple[bool, object]:
         got = _core(stage, found, node).replica.state.timeout_ms()
-        return _compare(found.word("time-out"), got, expected), f"{got} ms"
+        return compare(found.word("time-out"), got, expected), f"{got} ms"
 
     return _each(stage, found, "on", look)
 
@@ -111,7 +112,7 @@ def _voters_heard(stage: Stage, found: Match) -> Seen:
     def look(node: int) -> tuple[bool, object]:
         state = _core(stage, found, node).replica.state
         heard = state.voters_among(state.statuses)
-        return _compare(op, heard, expected), heard
+        return compare(op, heard, expected), heard
 
     return _each(stage, found, "on", look)
 

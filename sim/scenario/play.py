@@ -9,7 +9,7 @@ from typing import Final
 
 from consensus.invariants import InvariantBroken
 from primitives.errors import ChainError
-from sim.scenario import actions, batches, craft, disks, expectations, governance, ledger_level
+from sim.scenario import actions, batches, craft, disks, expectations, governance, ledger_level, motions
 from sim.scenario.stage import Stage
 from sim.scenario.vocabulary import EXPECTATIONS, STATEMENTS, find
 from sim.scenario.words import Line, Match, Pattern, ScenarioError, Unreadable, read_lines
@@ -17,7 +17,7 @@ from sim.scenario.words import Line, Match, Pattern, ScenarioError, Unreadable, 
 SLICE_MS: Final = 25
 WITHIN: Final = "within"
 
-VOCABULARY: Final = (actions, batches, craft, disks, expectations, governance, ledger_level)
+VOCABULARY: Final = (actions, batches, craft, disks, expectations, governance, ledger_level, motions)
 """The modules that fill the registers."""
 
 

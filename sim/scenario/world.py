@@ -31,6 +31,7 @@ from sim.governance import node_key, readiness_of, signer_of
 from sim.network import Weather
 from sim.scenario.story import Story, name_of
 from sim.signatures import STAND_IN_KINDS, stand_in_verify
+from sim.statute import Statute
 from sim.twister import Behaviour, Twister
 from sim.workload import START_MS, genesis_of
 
@@ -63,6 +64,7 @@ class Setting:
     parameters: Parameters = field(default_factory=Parameters)
     real_signatures: bool = False
     weather: Weather | None = None
+    notarised: bool = False
 
 
 class KeySigner:
@@ -172,6 +174,8 @@ class World(Cluster):
         self.parameters = setting.parameters
         self.idle_tick_ms = TICK_MS
         self.gateways.closed = True
+        if setting.notarised:
+            self.statute = Statute(setting.genesis)
 
     # --- nodes
 

@@ -18,7 +18,7 @@ FILES = sorted(HERE.glob("*.scenario"))
 TABLE = (HERE.parents[1] / "docs/scenarios.md").read_text("utf-8")
 ROW = re.compile(r"^\| (\d+) \| (.+) \| \[`(.+)`\]\(\.\./tests/scenarios/(.+)\) \|$", re.MULTILINE)
 NUMBER = re.compile(r"(\d\d)-[a-z0-9-]+\.scenario")
-FAULTS = 56
+FAULTS = 62
 INJECTING = {
     "send", "give", "replay", "crash", "doom", "flip", "wipe", "lose", "restore", "clock", "cut", "partition",
     "drop", "hold", "delay", "offer", "fill", "damage",
@@ -107,6 +107,10 @@ def test_a_broken_rule_of_the_protocol_ends_the_play_with_its_line() -> None:
         ("crash 2\nexpect height = 1 on 2", "line 2: node 2 does not run"),
         ("policy block_batches_max 0", "line 1: a figure of the policy: "),
         ("policy block_bites 4", "line 1: a figure of the policy: "),
+        ('let p = batch from 1 that moves "war on 2"', "line 1: no such motion, expected policy or roles or "),
+        ('let p = batch from 1 that moves "roles 1 king"', "line 1: not a motion of this form, expected roles BANK"),
+        ("rules 9", "line 1: the number after `rules`, expected 1 to "),
+        ("expect figure colour = 1 on all", "line 1: no such figure, expected block_bytes_max, "),
         ("", "line 1: nothing to play, expected a statement, got an empty file"),
         ("# nothing\n\n", "line 1: nothing to play"),
         ("offer 100000000 batches from 1", "line 1: the number after `offer`, expected 1 to 10000, got 100000000"),

@@ -301,3 +301,26 @@ def test_a_change_that_leaves_too_few_would_be_noticed(monkeypatch: pytest.Monke
     monkeypatch.setattr(Statute, "committed", lambda *_: None)
     with pytest.raises(InvariantBroken, match="no change leaves fewer than a safe quorum needs"):
         planned(Change(1_000, Deed.LEAVE, 1, "bank-3", (1,)))
+
+
+def test_two_validators_change_their_keys_at_once_while_the_leader_dies() -> None:
+    cluster = Cluster(6, 7, CALM)
+    cluster.statute = Statute(cluster.genesis)
+    offer_through(cluster, 5, for_ms=8_000)
+    cluster.run_until(START_MS + 1_000)
+    generations = [cluster.rekey(index) for index in (5, 6)]
+    for index, generation in zip((5, 6), generations, strict=True):
+        name = bank_of(index)
+        proposal = cluster.gateways.propose(1, rekeying(cluster.chain_id, name, name, generation))
+        cluster.schedule(cluster.now_ms + 600, lambda proposal=proposal: cluster.gateways.approve(proposal, range(5)))  # type: ignore[misc]  # a default binds it
+    cluster.run_until(cluster.now_ms + 590)
+    cluster.schedule(cluster.now_ms + 40, lambda: cluster.crash(0))
+    cluster.schedule(cluster.now_ms + 2_500, lambda: cluster.start(0))
+    run_until(cluster, lambda: len(cluster.statute.enacted) == 2 if cluster.statute else False, 60_000)
+    run_until(cluster, lambda: seats(cluster) == list(range(7)), 30_000)
+    for index in (1, 2):
+        cluster.crash(index)
+    height = max(cluster.heights()) + 3
+    for number in range(40):
+        cluster.schedule(cluster.now_ms + 500 * number, Offer((0, 3, 4)[number % 3], 1))
+    run_until(cluster, lambda: min(cluster.heights()[i] for i in (0, 3, 4, 5, 6)) >= height, 60_000)
