@@ -8,9 +8,11 @@ from typing import Any, cast
 import pytest
 
 from chainnode.lag import proved_ms
+from chainnode.metrics import NodeMetrics
 from chainnode.views import LiveNodeView
 from consensus.messages import WINDOW, Status
 from ledger.views import CheckpointView
+from p2p.config import PeerAddress
 from primitives.block import BlockHeader
 from primitives.ids import Epoch, Hash, Height, View
 from primitives.notes import Checkpoint, assemble_note, cosign
@@ -40,6 +42,7 @@ def view_of(
     node: Any = SimpleNamespace(
         core=core,
         reader=core.reader,
+        metrics=NodeMetrics(),
         config=SimpleNamespace(
             node=SimpleNamespace(name=name), ops=SimpleNamespace(proved_ago_ms_max=proved_ago_ms_max)
         ),
@@ -122,6 +125,19 @@ def test_an_observer_is_behind_what_more_validators_claim_than_may_lie(heights: 
     view = view_of(dict.fromkeys(heights, True), name="bank-a-2", heights=heights, proved_ago_ms_max=FOR_EVER_MS)
     assert view.lag()[0] == behind
     assert failing(view) == (["caught_up"] if behind > WINDOW else [])
+
+
+def test_a_node_that_nobody_lets_in_says_why_among_its_warnings() -> None:
+    view = view_of({}, name="bank-a-2")
+    assert view._alone() == [], "it knows no peers that it could be linked to"
+    view._node.links.peers = (PeerAddress("node-1", "bank-1", "127.0.0.1", 9),)  # type: ignore[misc]  # a stand-in
+    assert view._alone() == ["no peer is linked; refused since the start: nothing yet"]
+    for reason in ("dial_failed", "certificate_refused", "certificate_refused"):
+        view._node.metrics.connection_refused(reason)
+    assert view._alone() == ["no peer is linked; refused since the start: certificate_refused (2), dial_failed (1)"]
+    linked = view_of({"node-1": True}, name="bank-a-2")
+    linked._node.links.peers = view._node.links.peers  # type: ignore[misc]  # a stand-in
+    assert linked._alone() == []
 
 
 def checkpoint_of(header: BlockHeader, *times_s: int, short: int = 0) -> CheckpointView:

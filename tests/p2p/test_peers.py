@@ -168,6 +168,20 @@ async def test_a_node_that_no_list_knows_is_accepted_as_an_observer_up_to_the_li
             assert "watch-2" not in alpha.seen.connected
 
 
+async def test_a_node_whose_certificate_its_peer_does_not_take_is_told_so_and_not_that_the_link_was_lost(
+    consortium: Consortium,
+) -> None:
+    alpha = Node(consortium.config("alpha", "bank-a"))
+    await alpha.start()
+    files = consortium.files("watch-9", "bank-b", ca=consortium.ca("bank-x"), label="-unknown")
+    stranger = Node(
+        consortium.config("watch-9", "bank-b", tls=files, listen_host=None, peers=(alpha.address("bank-a"),))
+    )
+    async with running(alpha, stranger):
+        await stranger.seen.until(lambda: stranger.seen.refused)
+        assert stranger.seen.refused[0] == "certificate_refused"
+
+
 async def test_a_member_that_leaves_is_disconnected_and_not_let_in_again(consortium: Consortium) -> None:
     alpha, beta = await pair(consortium)
     async with running(alpha, beta):
