@@ -55,8 +55,8 @@ _WORDS: Final = {
 """By slug, for a person."""
 
 NO_MEMBER_HINT: Final = (
-    "take the CA that the chain knows of the member with --ca HOME; who is no member is admitted first "
-    "(`chainnode member propose add`), or follows without a node by `chainnode audit mirror` and `audit watch`"
+    "take a certificate of the CA that the chain knows of the member, with --tls or --ca; who is no member is admitted "
+    "first (`chainnode member propose add`), or follows without a node by `chainnode audit mirror` and `audit watch`"
 )
 
 

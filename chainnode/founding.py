@@ -32,8 +32,11 @@ from p2p.certificates import (
     issue_node_certificate,
     load_private_key,
     make_member_ca,
+    names_of,
+    node_uri,
     private_key_pem,
 )
+from p2p.config import TlsFiles
 from primitives.errors import InputError, UsageError
 from primitives.ids import TimeMs
 
@@ -53,15 +56,20 @@ def found_home(
     settings: Mapping[str, Any],
     now_ms: TimeMs | int,
     validator: bool = True,
+    own_ca: bool = True,
 ) -> None:
-    """Make a home with new keys, the member's CA, a token and settings. Raises `HomeExists`, `StorageError`."""
+    """Make a home with new keys, the member's CA, a token and settings. Raises `HomeExists`, `StorageError`.
+
+    Without `own_ca` its TLS certificate has to come from where the member's CA is.
+    """
     home.create()
     uses: tuple[Use, ...] = ("vote", "cosign", "log", "source") if validator else ("log", "source")
     for use in uses:
         write_key(home.keys / f"{use}.key", new_key(use, member=member, role="gateway" if use == "source" else ""))
-    ca_key, ca_certificate = make_member_ca(member, int(now_ms))
-    write_file(home.ca_key, private_key_pem(ca_key), mode=PRIVATE_FILE_MODE)
-    write_file(home.ca_certificate, certificate_pem(ca_certificate).encode(), mode=PRIVATE_FILE_MODE)
+    if own_ca:
+        ca_key, ca_certificate = make_member_ca(member, int(now_ms))
+        write_file(home.ca_key, private_key_pem(ca_key), mode=PRIVATE_FILE_MODE)
+        write_file(home.ca_certificate, certificate_pem(ca_certificate).encode(), mode=PRIVATE_FILE_MODE)
     write_token(home.token)
     write_reporter_secret(home.reporter)
     write_file(home.config, settings_text({"node.name": name, "node.member": member, **settings}).encode())
@@ -214,29 +222,23 @@ def join_chain(
     hosts: Sequence[str],
     now_ms: int,
     joins_later: bool = False,
+    tls: Path | None = None,
 ) -> None:
     """Give a home its genesis, the TLS certificate of this chain, and an empty write-ahead log where it votes.
 
-    With `joins_later` genesis need not know its keys: the members make it a validator by their votes. Raises
-    `UsageError` where the home belongs to a chain already, or genesis has other keys for this node.
+    With `joins_later` genesis need not know its keys: the members make it a validator by their votes. `tls` is a
+    directory with the certificate and key that were issued where the member's CA is. Raises `UsageError` where the home
+    belongs to a chain already, genesis has other keys for this node, or the certificate is another node's.
     """
     if home.genesis.exists():
         raise UsageError("this home belongs to a chain already", where=str(home.genesis))
     if not joins_later:
         _check_own_keys(home, genesis, name)
-    ca_key = load_private_key(read_secret(home.ca_key, size_max=PEM_BYTES_MAX))
-    ca_certificate = x509.load_pem_x509_certificate(read_file(home.ca_certificate, size_max=PEM_BYTES_MAX))
-    key, certificate = issue_node_certificate(
-        ca_key,
-        ca_certificate,
-        node_name=name,
-        member=member,
-        chain_id=genesis.chain_id,
-        hosts=list(hosts),
-        now_ms=now_ms,
-    )
-    write_file(home.tls_key, private_key_pem(key), mode=PRIVATE_FILE_MODE)
-    write_file(home.tls_certificate, certificate_pem(certificate).encode(), mode=PRIVATE_FILE_MODE)
+    place = TlsFiles(home.tls_key, home.tls_certificate)
+    if tls is not None:
+        take_tls(place, tls, node_uri(genesis.chain_id, member, name))
+    else:
+        issue_tls(home, place, name=name, member=member, chain_id=genesis.chain_id, hosts=hosts, now_ms=now_ms)
     if home.vote_key.exists():
         # Made now, so that a missing log later means that votes were lost.
         WriteAheadLog(home.wal, genesis.chain_id).close()
@@ -245,6 +247,44 @@ def join_chain(
         source = read_key(home.source_key, "source").signing_key
         SourceOutbox(home.outbox, chain_id=genesis.chain_id, member=member, key=source).close()
     write_file(home.genesis, genesis_to_json(genesis))
+
+
+def issue_tls(
+    home: Home, place: TlsFiles, *, name: str, member: str, chain_id: bytes, hosts: Sequence[str], now_ms: int
+) -> int:
+    """Write a new TLS key and certificate by the CA of a home; return when it ends, in milliseconds.
+
+    Raises `UsageError` where the home has no key of a CA.
+    """
+    if not home.ca_key.exists():
+        raise UsageError(
+            "no key of the member's CA", where=str(home.ca_key), hint="run this where it is, or put it here for this"
+        )
+    ca_key = load_private_key(read_secret(home.ca_key, size_max=PEM_BYTES_MAX))
+    ca_certificate = x509.load_pem_x509_certificate(read_file(home.ca_certificate, size_max=PEM_BYTES_MAX))
+    key, certificate = issue_node_certificate(
+        ca_key, ca_certificate, node_name=name, member=member, chain_id=chain_id, hosts=list(hosts), now_ms=now_ms
+    )
+    write_file(place.key, private_key_pem(key), mode=PRIVATE_FILE_MODE)
+    write_file(place.certificate, certificate_pem(certificate).encode(), mode=PRIVATE_FILE_MODE)
+    return int(certificate.not_valid_after_utc.timestamp() * 1_000)
+
+
+def take_tls(place: TlsFiles, directory: Path, uri: str) -> None:
+    """Copy a TLS key and certificate out of a directory; `UsageError` unless it is for the node of this URI."""
+    given = TlsFiles(directory / place.key.name, directory / place.certificate.name)
+    pem, key = read_file(given.certificate, size_max=PEM_BYTES_MAX), read_secret(given.key, size_max=PEM_BYTES_MAX)
+    found = names_of(pem)
+    if uri not in found:
+        raise UsageError(
+            "TLS certificate of another node or chain",
+            where=str(given.certificate),
+            expected=uri,
+            got=", ".join(found) or "no name",
+            hint="have it issued by `chainnode keys issue-tls` in the home that holds the member's CA",
+        )
+    write_file(place.key, key, mode=PRIVATE_FILE_MODE)
+    write_file(place.certificate, pem, mode=PRIVATE_FILE_MODE)
 
 
 def _check_own_keys(home: Home, genesis: Genesis, name: str) -> None:

@@ -11,19 +11,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from cryptography import x509
-
-from chainnode.files import PRIVATE_FILE_MODE, read_file, read_secret, write_file
-from chainnode.founding import PEM_BYTES_MAX, read_genesis
+from chainnode.files import PRIVATE_FILE_MODE, read_file, write_file
+from chainnode.founding import PEM_BYTES_MAX, issue_tls, read_genesis
 from chainnode.home import Home
 from chainnode.joining import ca_entry_path, retired_directory
-from p2p.certificates import (
-    certificate_pem,
-    issue_node_certificate,
-    load_private_key,
-    make_member_ca,
-    private_key_pem,
-)
+from p2p.certificates import certificate_pem, make_member_ca, private_key_pem
+from p2p.config import TlsFiles
 from primitives.errors import UsageError
 
 
@@ -84,21 +77,6 @@ def renew_tls(home: Home, *, name: str, member: str, hosts: Sequence[str], now_m
 
     Raises `UsageError` where the home has no key of a CA.
     """
-    if not home.ca_key.exists():
-        raise UsageError(
-            "no key of the member's CA", where=str(home.ca_key), hint="run this where it is, or put it here for this"
-        )
-    ca_key = load_private_key(read_secret(home.ca_key, size_max=PEM_BYTES_MAX))
-    ca_certificate = x509.load_pem_x509_certificate(read_file(home.ca_certificate, size_max=PEM_BYTES_MAX))
-    key, certificate = issue_node_certificate(
-        ca_key,
-        ca_certificate,
-        node_name=name,
-        member=member,
-        chain_id=read_genesis(home.genesis).chain_id,
-        hosts=list(hosts),
-        now_ms=now_ms,
-    )
-    write_file(home.tls_key, private_key_pem(key), mode=PRIVATE_FILE_MODE)
-    write_file(home.tls_certificate, certificate_pem(certificate).encode(), mode=PRIVATE_FILE_MODE)
-    return int(certificate.not_valid_after_utc.timestamp() * 1_000)
+    place = TlsFiles(home.tls_key, home.tls_certificate)
+    chain_id = read_genesis(home.genesis).chain_id
+    return issue_tls(home, place, name=name, member=member, chain_id=chain_id, hosts=hosts, now_ms=now_ms)

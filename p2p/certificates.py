@@ -105,6 +105,16 @@ def issue_node_certificate(
     return key, builder.sign(ca_key, hashes.SHA256())
 
 
+def names_of(pem: bytes) -> list[str]:
+    """Return the URIs that a certificate in PEM bears; raises UsageError where it is none."""
+    try:
+        leaf = x509.load_pem_x509_certificate(pem)
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
+        raise UsageError("TLS certificate cannot be read", expected="a node's certificate in PEM", got=error) from None
+    return list(names.get_values_for_type(x509.UniformResourceIdentifier))
+
+
 def certificate_pem(certificate: x509.Certificate) -> str:
     """Return a certificate in PEM."""
     return certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")

@@ -55,6 +55,12 @@ def _now_ms() -> int:
     metavar="HOME",
     help="Take the member's CA from this home: the chain knows one CA of each member.",
 )
+@click.option(
+    "--tls",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Take the TLS certificate that `keys issue-tls` wrote where the member's CA is, and no CA.",
+)
 def init(
     name: str | None,
     member: str | None,
@@ -68,30 +74,33 @@ def init(
     peers: tuple[str, ...],
     joins: bool,
     ca: Path | None,
+    tls: Path | None,
 ) -> None:
     """Make a node's home, or join a home that was made to its chain.
 
     First `chainnode init --home D --name bank-a`: keys, settings, and config/member.json, which the members exchange.
     Then `chainnode genesis create`, and `chainnode init --home D --genesis genesis.json` with everybody's.
-    A node that only serves: --observer --name N --member M --ca HOME --genesis FILE --peer ADDRESS --peer ADDRESS.
+    A node that only serves: --observer --name N --member M --tls DIR --genesis FILE --peer ADDRESS --peer ADDRESS.
     """
     home = settings().require_home()
     if genesis is None and name is None:
         raise UsageError("nothing to do", expected="--name for a new home, --genesis to join a chain")
     if genesis is None and (peers or genesis_hash is not None):
         raise UsageError("no chain to join", expected="--genesis beside --peer and --genesis-hash")
+    if tls is not None and (genesis is None or ca is not None):
+        raise UsageError("--tls gives a certificate for a chain", expected="it beside --genesis, and without --ca")
     chain = None if genesis is None else _chain(genesis, genesis_hash)  # before anything is made
     if name is not None:
-        _make(home, name, member or name, address, is_validator=not observer, ca=ca)
-        if not observer and ca is None:
+        _make(home, name, member or name, address, is_validator=not observer, ca=ca, own_ca=tls is None)
+        if not observer and ca is None and tls is None:
             _write_entry(home, name, member or name, title, roles or ("bank",), address, agents)
         say(f"home made in {home.root}")
     if chain is not None:
         try:
-            _join(home, chain, peers, joins_later=joins, made_now=name is not None)
+            _join(home, chain, peers, joins_later=joins, made_now=name is not None, tls=tls)
         except BaseException:
-            if name is not None and peers:
-                # Made just above and of no use without peers: it would keep the next attempt from its place.
+            if name is not None and (peers or tls is not None):
+                # Made just above and of no use like this: it would keep the next attempt from its place.
                 shutil.rmtree(home.root, ignore_errors=True)
             raise
     show({"home": str(home.root), "entry": str(home.entry) if home.entry.exists() else None, **_named(chain)})
@@ -112,11 +121,20 @@ def _named(chain: Genesis | None) -> dict[str, str]:
     return {} if chain is None else {"chain": chain.chain, "chain_id": chain.chain_id.hex()}
 
 
-def _make(home: Home, name: str, member: str, address: str, *, is_validator: bool, ca: Path | None) -> None:
+def _make(
+    home: Home, name: str, member: str, address: str, *, is_validator: bool, ca: Path | None, own_ca: bool
+) -> None:
     from chainnode.founding import found_home
 
-    settings_ = {"p2p.listen": address}
-    found_home(home, name=name, member=member, settings=settings_, now_ms=_now_ms(), validator=is_validator)
+    found_home(
+        home,
+        name=name,
+        member=member,
+        settings={"p2p.listen": address},
+        now_ms=_now_ms(),
+        validator=is_validator,
+        own_ca=own_ca,
+    )
     if ca is not None:
         from chainnode.home import Home as HomeOf
         from chainnode.joining import take_ca
@@ -147,7 +165,9 @@ def _write_entry(
     home.entry.write_text(json.dumps(entry, indent=2) + "\n")
 
 
-def _join(home: Home, chain: Genesis, peers: Sequence[str], *, joins_later: bool, made_now: bool) -> None:
+def _join(
+    home: Home, chain: Genesis, peers: Sequence[str], *, joins_later: bool, made_now: bool, tls: Path | None
+) -> None:
     """Give a home its chain, and the peers that it is to follow by once one of them said that it lets the node in."""
     from chainnode.first_contact import ask_peers, check_contacts, peer_of
     from chainnode.founding import host_of, join_chain, write_settings
@@ -163,6 +183,7 @@ def _join(home: Home, chain: Genesis, peers: Sequence[str], *, joins_later: bool
         hosts=[host_of(loaded.p2p.listen)],
         now_ms=now_ms,
         joins_later=joins_later,
+        tls=tls,
     )
     if asked:
         contacts = ask_peers(home, chain, asked, name=name, now_ms=now_ms)

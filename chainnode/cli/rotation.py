@@ -1,4 +1,4 @@
-"""`chainnode keys renew-tls`, `rotate-ca`, `ca-entry` and `rotate-officer`: what ends or was lost, replaced.
+"""`chainnode keys renew-tls`, `issue-tls`, `rotate-ca`, `ca-entry`, `rotate-officer`: what ends or was lost, replaced.
 
 Keys of a validator: `chainnode validator renew-keys`. A source's: `chainnode keys rotate`.
 """
@@ -49,6 +49,35 @@ def renew_tls(ca: Path | None) -> None:
     ends_ms = renew(home, name=config.node.name, member=config.node.member, hosts=hosts, now_ms=_now_ms())
     say("a running node shows it within seconds, on links that are made from then on")
     show({"certificate": str(home.tls_certificate), "ends": format_time(ends_ms)})
+
+
+@click.command("issue-tls")
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--name", required=True, help="The node that it is for.")
+@click.option("--host", "hosts", multiple=True, required=True, help="Where that node is found, repeatable.")
+def issue_tls(directory: Path, name: str, hosts: tuple[str, ...]) -> None:
+    """Write tls.key and tls.crt for another node of the member to DIRECTORY, by the CA of --home, which stays here.
+
+    The node takes them by `chainnode init --tls DIRECTORY`, or in the place of its own under keys/ while it runs.
+    """
+    from chainnode.files import make_private_directory
+    from chainnode.founding import issue_tls as issue
+    from chainnode.founding import read_genesis
+    from ledger.times import format_time
+    from p2p.config import TlsFiles
+    from primitives.errors import UsageError
+
+    home = settings().require_home()
+    home.check()
+    place = TlsFiles(directory / home.tls_key.name, directory / home.tls_certificate.name)
+    for path in (place.key, place.certificate):
+        if path.exists():
+            raise UsageError("exists already", where=str(path), hint="choose another directory")
+    make_private_directory(directory)
+    member, chain_id = settings().load_config(home).config.node.member, read_genesis(home.genesis).chain_id
+    ends_ms = issue(home, place, name=name, member=member, chain_id=chain_id, hosts=hosts, now_ms=_now_ms())
+    say(f"hand {directory} to the node and to nobody else: it holds the node's TLS key")
+    show({"certificate": str(place.certificate), "node": name, "member": member, "ends": format_time(ends_ms)})
 
 
 @click.command("rotate-ca")
@@ -112,4 +141,4 @@ def rotate_officer(old: str, new: Path, member_id: str | None, **options: Any) -
     return propose_action(action, **options)
 
 
-COMMANDS = (renew_tls, rotate_ca, ca_entry, rotate_officer)
+COMMANDS = (renew_tls, issue_tls, rotate_ca, ca_entry, rotate_officer)

@@ -150,9 +150,41 @@ def test_who_is_no_member_is_told_by_the_peers_and_what_to_do(
     assert init(chain, tmp_path / "o", *with_peers(*peers), ca=None) == Exit.UNREACHABLE
     told = capsys.readouterr().err
     assert "only nodes of members are let in" in told
-    assert "--ca HOME" in told
+    assert "with --tls or --ca" in told
     assert "member propose add" in told
     assert "audit mirror" in told
+
+
+def test_a_certificate_that_was_issued_where_the_members_ca_is_lets_a_node_in_that_has_no_ca(
+    chain: Path, peers: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = Home(tmp_path / "o")
+    at_the_ca = ["--home", str(chain / "bank-a"), "keys", "issue-tls"]
+    issued = tmp_path / "issued"
+    assert run([*at_the_ca, str(issued), "--name", "bank-a-2", "--host", "127.0.0.1"]) == 0
+    assert issued.joinpath("tls.key").stat().st_mode & 0o777 == 0o600
+    assert run([*at_the_ca, str(issued), "--name", "bank-a-2", "--host", "127.0.0.1"]) == Exit.USAGE, "nothing is lost"
+    assert init(chain, home.root, *with_peers(peers[0]), "--tls", str(issued), ca=None) == 0
+    assert not home.ca_key.exists()
+    assert not home.ca_certificate.exists()
+    assert run(["--home", str(home.root), "keys", "renew-tls"]) == Exit.USAGE
+    assert "no key of the member's CA" in capsys.readouterr().err
+
+
+def test_a_certificate_of_another_node_is_refused_and_nothing_is_left(
+    chain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    issued, home = tmp_path / "issued", tmp_path / "o"
+    at_the_ca = ["--home", str(chain / "bank-a"), "keys", "issue-tls", str(issued), "--host", "127.0.0.1"]
+    assert run([*at_the_ca, "--name", "bank-a-3"]) == 0
+    assert init(chain, home, "--tls", str(issued), ca=None) == Exit.USAGE
+    assert "TLS certificate of another node or chain" in capsys.readouterr().err
+    (issued / "tls.crt").write_text("rubbish")
+    assert init(chain, home, "--tls", str(issued), ca=None) == Exit.USAGE
+    assert "TLS certificate cannot be read" in capsys.readouterr().err
+    assert init(chain, home, "--tls", str(issued)) == Exit.USAGE, "and --ca beside it"
+    assert init(chain, home, "--tls", str(tmp_path / "none"), ca=None) == Exit.NOT_FOUND
+    assert not home.exists()
 
 
 def test_a_peer_of_another_chain_and_another_name_are_told_apart(
