@@ -6,8 +6,12 @@ The standard library's HTTP is imported at the first call, so that `chainnode --
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
+import os
 from collections.abc import Sequence
+from hashlib import sha1
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -16,10 +20,13 @@ from primitives.errors import ChainError, UsageError
 
 if TYPE_CHECKING:
     from http.client import HTTPConnection
+    from socket import socket
 
 ANSWER_BYTES_MAX = 256 * 1024 * 1024
 TIMEOUT_S = 30.0
 BATCH_CALLS = 50
+REFUSAL_BYTES_MAX = 64 * 1024
+WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 RETRY_DEFAULT_MS = 500
 RETRY_PAUSE_S_MAX = 5.0
 RETRY_DOUBLINGS_MAX = 10
@@ -174,6 +181,40 @@ class NodeClient:
         if status == 503:
             raise CallRefused({"code": UNAVAILABLE, "message": message, "data": {"reason": "unavailable"}})
         raise CallRefused({"code": 0, "message": message, "data": {"reason": f"http_{status}"}})
+
+    def upgrade(self, path: str) -> socket | None:
+        """Return the socket of a new WebSocket connection; None where HTTP is answered and no upgrade is made.
+
+        Raises `CallRefused` where the node refuses it, as `call` does otherwise.
+        """
+        from http.client import HTTPException
+
+        connection = self._connect()
+        key = base64.b64encode(os.urandom(16)).decode()
+        headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+        headers["Sec-WebSocket-Key"] = key
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token}"
+        try:
+            connection.request("GET", path, None, headers)
+            response = connection.getresponse()
+            if response.status == 101:
+                accept = base64.b64encode(sha1(key.encode() + WEBSOCKET_GUID).digest()).decode()  # noqa: S324  RFC 6455
+                taken: socket | None = connection.sock
+                if response.headers.get("Sec-WebSocket-Accept") != accept or taken is None:
+                    raise Unreachable("the answer is not a node's", where=self.endpoint, got="another's upgrade")
+                return taken
+            data = response.read(REFUSAL_BYTES_MAX)
+        except TimeoutError:
+            raise TimedOut("no answer in time", where=self.endpoint, expected=f"within {self.timeout_s:g} s") from None
+        except (HTTPException, OSError) as error:
+            raise self._unreachable(error) from None
+        connection.close()
+        with contextlib.suppress(ValueError, RecursionError):
+            answer = json.loads(data)
+            if isinstance(answer, dict) and isinstance(answer.get("error"), dict):
+                raise CallRefused(answer["error"])
+        return None
 
     def close(self) -> None:
         """Close the connection; the next call opens another."""

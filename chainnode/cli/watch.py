@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,24 +24,68 @@ if TYPE_CHECKING:
 
 POLL_S = 0.25
 BLOCKS_A_CALL = 100
+METHOD_NOT_FOUND = -32601
 
 
 @click.command()
-@click.option("--from", "start", type=click.IntRange(0), help="From this height on. [default: the next block]")
+@click.option("--from", "start", help="From this height, or behind this cursor, on. [default: the next block]")
 @click.option("--count", type=click.IntRange(1), help="End after so many blocks.")
 @click.option("--policy", "policy_file", type=click.Path(path_type=Path), help="The trusted policy. [default: genesis]")
 @click.option("--state", "state_file", type=click.Path(path_type=Path), help="Remember here. [default: in the home]")
-def watch(start: int | None, count: int | None, policy_file: Path | None, state_file: Path | None) -> None:
+def watch(start: str | None, count: int | None, policy_file: Path | None, state_file: Path | None) -> None:
     """Follow new blocks, one line each, until interrupted. Status 3 where the log contradicts what it was before.
 
-    Each checkpoint is verified under the policy, or the genesis in the home, and must extend the one remembered.
+    Each checkpoint is verified under the policy, or the genesis in the home, and must extend the one remembered. Where
+    the node goes away blocks go on behind the last one when it is back; the cursor to go on from is said at the end.
     """
+    from chainnode.following import NoWebSocket
+
     client = settings().client()
     with open_sources((client.endpoint,), client.timeout_s) as sources, judged():
-        _follow(client, _watch(sources[0], policy_file, state_file), start, count)
+        monitor = _watch(sources[0], policy_file, state_file)
+        try:
+            _follow(client, monitor, start, count)
+        except NoWebSocket:
+            if start is not None and not start.isdecimal():
+                raise
+            _poll(client, monitor, None if start is None else int(start), count)
 
 
-def _follow(client: NodeClient, monitor: Watch | None, start: int | None, count: int | None) -> None:
+def _follow(client: NodeClient, monitor: Watch | None, start: str | None, count: int | None) -> None:
+    """Print blocks as the node tells of them, having looked at the newest checkpoint each time.
+
+    Raises NoWebSocket, before anything was printed, where the node tells nobody.
+    """
+    from chainnode.client import CallRefused
+    from chainnode.following import NoWebSocket, follow
+
+    params: dict[str, Any] = {"topic": "blocks"}
+    if start is not None:
+        params |= {"from_height": int(start)} if start.isdecimal() else {"from_cursor": start}
+    shown, cursor = 0, ""
+    told = follow(client, params, idle_s=POLL_S, tell=lambda why: say(f"{why}; trying again"))
+    try:
+        if monitor is not None:
+            monitor.look()
+        for item in told:
+            if item is not None:
+                _show(item[0])
+                shown, cursor = shown + 1, item[1]
+            if monitor is not None:
+                monitor.look()
+            if shown == count:
+                return
+    except CallRefused as error:
+        if error.code != METHOD_NOT_FOUND:
+            raise
+        raise NoWebSocket("the node knows no subscriptions", where=client.endpoint) from None
+    finally:
+        told.close()
+        if cursor:
+            say(f"to go on: --from {cursor}")
+
+
+def _poll(client: NodeClient, monitor: Watch | None, start: int | None, count: int | None) -> None:
     """Print blocks as they come, having looked at the newest checkpoint each time."""
     height = client.call("net_status")["height"] + 1 if start is None else start
     shown = 0
@@ -55,10 +99,14 @@ def _follow(client: NodeClient, monitor: Watch | None, start: int | None, count:
             continue
         limit = min(BLOCKS_A_CALL, count - shown) if count is not None else BLOCKS_A_CALL
         for found in client.call("ledger_getBlocks", start=height, order="asc", limit=limit)["blocks"]:
-            header = found["header"]
-            text = f"{header['height']:>8}  {header['time']}  {header['event_count']:>6} events  {found['hash'][:16]}"
-            line(found, text)
-            height, shown = header["height"] + 1, shown + 1
+            _show(found)
+            height, shown = found["header"]["height"] + 1, shown + 1
+
+
+def _show(found: dict[str, Any]) -> None:
+    header = found["header"]
+    text = f"{header['height']:>8}  {header['time']}  {header['event_count']:>6} events  {found['hash'][:16]}"
+    line(found, text)
 
 
 def _watch(source: LogSource, policy_file: Path | None, state_file: Path | None) -> Watch | None:

@@ -19,7 +19,13 @@ from tests.rpc.conftest import MemoryNode
 
 
 class NodeHandler(LogHandler):
-    """A node's two faces, as far as `watch` uses them."""
+    """A node's two faces, as far as `watch` uses them, behind something that passes no WebSocket on."""
+
+    def do_GET(self) -> None:  # noqa: N802  http.server's name
+        if self.path == "/ws":
+            self.send_error(404)
+        else:
+            super().do_GET()
 
     def do_POST(self) -> None:  # noqa: N802  http.server's name
         call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

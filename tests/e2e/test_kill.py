@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.e2e.following_client import whole_lines
 from tests.e2e.network_fixtures import NAMES, Network, network, until
 from tests.e2e.traffic_fixtures import Answers, row, submitters_of, traffic
 
@@ -85,3 +89,65 @@ def test_an_event_answered_accepted_is_committed_after_its_gateway_was_killed(ne
     answers.asked.update(ids)
     answers.take(again)
     check_answers(net, answers)
+
+
+class Subscriber:
+    """A subscriber of its own process, which is killed and started again, at another node each time."""
+
+    def __init__(self, net: Network, file: Path) -> None:
+        self.net, self.file = net, file
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, node: str) -> None:
+        command = [sys.executable, "-m", "tests.e2e.following_client", self.net.node(node).rpc, str(self.file)]
+        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def told(self) -> list[list[str]]:
+        """Return log index, id and cursor of each event that it was told of."""
+        return whole_lines(self.file)
+
+
+def test_a_subscriber_is_told_each_event_once_though_it_and_its_nodes_are_killed(
+    net: Network, answers: Answers, tmp_path: Path
+) -> None:
+    seed = int(os.environ.get("CHAINNODE_E2E_SEED") or random.SystemRandom().randrange(1 << 32))
+    print(f"CHAINNODE_E2E_SEED={seed}")
+    draw = random.Random(seed)
+    subscribers = [Subscriber(net, tmp_path / f"told-{number}") for number in range(2)]
+    nodes = [draw.choice(NAMES) for _ in subscribers]
+    for subscriber, node in zip(subscribers, nodes, strict=True):
+        subscriber.start(node)
+    with traffic(submitters_of(net, answers)):
+        for turn in range(KILLS - 2):
+            time.sleep(draw.uniform(0.2, 0.8))
+            place = turn % len(subscribers)
+            if draw.random() < 0.6:
+                victim = nodes[place]  # the node, under its subscriber, which waits for it to be back
+                net.kill(victim)
+                net.start(victim)
+            else:
+                subscribers[place].kill()
+                nodes[place] = draw.choice(NAMES)
+                subscribers[place].start(nodes[place])
+            answers.wait_for_more(10)
+        subscribers[0].kill()  # also at a place that no node chose
+        subscribers[0].start(draw.choice(NAMES))
+    top = net.until_level()
+    expected = []
+    for block in net.blocks(NAMES[0], top):
+        first, count = block["header"]["first_index"], block["header"]["event_count"]
+        expected += range(first, first + count)
+    for subscriber in subscribers:
+        until(
+            lambda each=subscriber: len(each.told()) >= len(expected), progress=lambda each=subscriber: len(each.told())
+        )
+        subscriber.kill()
+        assert [int(index) for index, _, _ in subscriber.told()] == expected, "a gap or a repetition"
+    ids = {event_id for _, event_id, _ in subscribers[0].told()}
+    assert ids == set(answers.committed)
+    assert subscribers[0].told() == subscribers[1].told(), "the same cursors from all nodes"
