@@ -8,9 +8,11 @@ from typing import Any
 from ledger.catalogue import Category, read_catalogues
 from ledger.certificate_bodies import NUMBER_PATTERN
 from ledger.certificate_records import Status
+from ledger.times import parse_time
 from rpc.errors import invalid_params
 from rpc.explorer.asking import ROWS_A_PAGE, Asked, Page, Redirect, ask, path_to
 from rpc.explorer.events import row_of
+from rpc.explorer.lives import life
 from rpc.explorer.people import members_of, state_of
 from rpc.explorer.proofs import history_steps, status_steps
 from rpc.methods.blocks import get_block
@@ -79,11 +81,13 @@ def certificate(asked: Asked) -> Page | Redirect:
     history = ask(certificate_history, services, number=number, limit=HISTORY_ROWS, cursor=asked.word("cursor"))
     category = categories(services).get(record.category)
     header = ask(get_block, services, height=standing.height).header
+    whole = None if asked.word("cursor") or history.cursor else history.events
     values: dict[str, Any] = {
         "record": record,
         "standing": standing,
         "at": at or "",
         "category": category,
+        "life": None if whole is None else life(record, whole, int(parse_time(standing.time, where="time"))),
         "history": [{**row_of(event), "body": event.body} for event in history.events],
         "above": history.above_height,
         "first": path_to("certificate", number) if asked.word("cursor") else None,

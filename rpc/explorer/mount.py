@@ -88,6 +88,7 @@ PAGES: Final[tuple[tuple[str, str, Maker], ...]] = (
     ("/member/{name}", "member", members.member),
     ("/member/{name}/completeness.tlog-proof", "completeness_proof", downloads.completeness_proof),
     ("/checkpoints", "checkpoints", checkpoints.checkpoints),
+    ("/consistency", "consistency", checkpoints.consistency),
     ("/checkpoints/{file}", "checkpoint_note", checkpoints.note),
     ("/proposals", "proposals", proposals.proposals),
     ("/proposal/{id}", "proposal", proposals.proposal),

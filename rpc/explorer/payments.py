@@ -68,12 +68,16 @@ def payment(asked: Asked) -> Page | Redirect:
     found = ask(get_payment, asked.services, **key, limit=STATEMENTS_SHOWN, cursor=cursor)
     rows = [statement_row(event) for event in found.statements]
     known = [row for row in rows if row["known"] and row["event"].outcome.applied]
+    fields = compared(known)
+    judged = [field["agree"] for field in fields if field["agree"] is not None]
     values = {
         "name": name,
         "by_uetr": by_uetr,
         "statements": rows,
         "hops": hops(known),
-        "compared": compared(known),
+        "compared": fields,
+        "verdict": None if not judged else all(judged),
+        "differing": judged.count(False),
         "sides": sides(known),
         "names": other_names(known, name),
         "above": found.above_height,
@@ -116,25 +120,23 @@ def sides(rows: Sequence[Row]) -> list[Row]:
 
 
 def compared(rows: Sequence[Row]) -> list[Row]:
-    """Return what the newest statements say of the same fields: in clear, and by tokens made with the shared secret.
+    """Return what the newest statement of each side says of the same fields, a cell for each side in their order.
 
-    `agree` is None where fewer than two said anything.
+    In clear, and by tokens made with the shared secret. `agree` is None where fewer than two said anything; a cell
+    `differs` where it is not what the first one said.
     """
     newest = [item["row"] for item in sides(rows)]
-    found = []
-    for name in COMPARED:
-        said = [(row["event"].member, row["side"], row["body"].get(name)) for row in newest]
-        found.append(_field(name, said, in_clear=True))
+    found = [_field(name, [row["body"].get(name) for row in newest], in_clear=True) for name in COMPARED]
     for name in sorted({name for row in newest for name in row["tokens"]}):
-        said = [(row["event"].member, row["side"], row["tokens"].get(name)) for row in newest]
-        found.append(_field(name, said, in_clear=False))
-    return [field for field in found if field["said"]]
+        found.append(_field(name, [row["tokens"].get(name) for row in newest], in_clear=False))
+    return [field for field in found if any(cell["value"] is not None for cell in field["cells"])]
 
 
-def _field(name: str, said: list[tuple[str, str, object]], *, in_clear: bool) -> Row:
-    given = [(member, side, value) for member, side, value in said if value]
-    agree = None if len(given) < 2 else len({value for _, _, value in given}) == 1
-    return {"name": name, "said": given, "agree": agree, "in_clear": in_clear}
+def _field(name: str, said: list[Any], *, in_clear: bool) -> Row:  # Any: values of a body
+    given = [value for value in said if value]
+    agree = None if len(given) < 2 else all(value == given[0] for value in given)
+    cells = [{"value": value or None, "differs": bool(value) and value != given[0]} for value in said]
+    return {"name": name, "cells": cells, "agree": agree, "in_clear": in_clear}
 
 
 def other_names(rows: Sequence[Row], name: str) -> list[tuple[str, str]]:

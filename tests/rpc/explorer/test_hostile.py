@@ -35,6 +35,7 @@ ECHOES = [
     "/payments?member={}",
     "/member/{}",
     "/proposal/{}",
+    "/consistency?old={}&new={}",
     "/evidence/{}",
     "/evidence?cursor={}",
     "/expiry?days={}&after={}",

@@ -254,6 +254,9 @@ async def test_a_certificate_shows_status_record_life_and_evidence(browse, every
     assert len(page.one("section", aria_labelledby="evidence").one("tbody").all("tr")) == 5
     kinds = [section.attributes["data-kind"] for section in page.all("section", class_="proof")]
     assert kinds == ["status", "history"]
+    spans = texts_of(page.one("ol", class_="spans").all("li"))
+    assert [span.split()[1] for span in spans] == ["application", "valid", "revoked"]
+    assert spans[-1].endswith("–")
     assert page.one("section", aria_labelledby="record").all("a")[0].attributes["href"] == "/member/bank-a"
 
 
@@ -270,16 +273,18 @@ async def test_a_certificate_is_shown_as_of_a_time_or_height(browse, everything)
 
 async def test_a_payment_puts_both_sides_beside_each_other(browse, everything) -> None:
     page = await browse(f"/payment/{UETR_TEXT}")
-    assert [item.one("h3").one("a").text for item in page.one("ul", class_="tiles").all("li")] == [
-        "bank-a",
-        "bank-b",
-        "bank-c",
+    table = page.one("table", class_="sides")
+    assert texts_of(table.one("thead").all("th")) == [
+        *("Field", "debtor’s bank bank-a", "creditor’s bank bank-b", "intermediary bank-c"),
     ]
-    rows = page.one("section", aria_labelledby="agree").one("tbody").all("tr")
-    verdicts = {row.one("th").text: row.all("td")[0].text for row in rows}
-    assert verdicts["Currency"] == "✓ the same"
-    assert verdicts["Amount"] == "≠ different"
-    assert verdicts["Amount by token"] == "≠ different"
+    rows = {row.one("th").text: row for row in table.one("tbody").all("tr")}
+    assert texts_of(rows["Currency ✓ the same"].all("td")) == ["CNY"] * 3
+    assert texts_of(rows["Amount ≠ different"].all("td")) == ["123.46", "123.47", "123.48"]
+    assert texts_of(rows["Amount ≠ different"].all("mark")) == ["123.47", "123.48"]
+    assert rows["Amount by token ≠ different"].attributes["class"] == "differs"
+    assert len(rows["Amount by token ≠ different"].all("mark")) == 1
+    assert texts_of(rows["Status"].all("td")) == ["accepted", "settled", "received"]
+    assert "They differ in 2 of the fields" in page.one("section", aria_labelledby="sides").text
     hops = page.one("ol", class_="hops").all("li")
     assert [hop.one("strong").text for hop in hops] == ["Debtor’s bank"]
     assert hops[0].all("a")[0].attributes["href"] == f"/search?q={BIC}"
@@ -341,6 +346,28 @@ async def test_checkpoints_name_who_signed_and_can_be_downloaded(client, browse,
     status, body, headers = await client.get(cards[1].all("a")[-1].attributes["href"])
     assert (status, body.decode()) == (200, note)
     assert headers["Content-Disposition"] == 'attachment; filename="checkpoint-5.note"'
+
+
+async def test_a_checkpoint_leads_to_the_proof_that_it_extends_the_one_before(browse, everything) -> None:
+    everything.node.checkpoint_at(5)
+    everything.node.checkpoint_at(9)
+    page = await browse("/checkpoints")
+    growth = page.one("section", aria_labelledby="growth")
+    assert [cell.attributes["data-value"] for cell in growth.all("td")][:2] == ["5", "9"]
+    assert len(growth.one("svg").all("rect")) == 3
+    links = [link.attributes["href"] for link in page.all("a") if "consistency" in link.attributes["href"]]
+    assert links[-1] == "/consistency?old=5&new=9"
+    page = await browse(links[-1])
+    assert_whole(page, "en")
+    proof = everything.node.reader.consistency(5, 9)
+    path = page.one("section", aria_labelledby="path").one("ol").all("li")
+    assert texts_of(path) == [item.hex() for item in proof.path]
+    assert page.one("p", role="status").attributes["data-new"] == "9"
+    unsigned = await browse("/consistency?old=4&new=9")
+    assert unsigned.all("p", role="status") == []
+    assert "No signed note of this size is kept here" in unsigned.text
+    for wrong in ("", "?old=9&new=5", "?old=x&new=9", "?old=1&new=999999"):
+        await browse(f"/consistency{wrong}", 400)
 
 
 async def test_the_page_that_verifies_has_places_for_the_script_and_the_command(browse, everything) -> None:

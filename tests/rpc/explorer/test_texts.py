@@ -27,6 +27,7 @@ from ledger.policy import Policy
 from ledger.registry import KINDS
 from ledger.thresholds import Share
 from rpc.explorer.language import LANGUAGES, choose_language, texts
+from rpc.explorer.lives import BEFORE
 from rpc.explorer.proofs import COMMON, completeness_steps, history_steps
 from rpc.methods.search import HitKind
 from rpc.ports import SubmitStatus
@@ -52,7 +53,7 @@ PUT_TOGETHER = (
         "check",
         "kind",
     ),
-    *("action", "stage", "share", "warning", "ending", "level", "figure_name", "part", "where", "means"),
+    *("action", "stage", "share", "warning", "ending", "level", "figure_name", "consistency", "part", "where", "means"),
     *("status", "payment_status", "side", "channel", "agent_role", "evidence_kind", "field", "signature", "standing"),
 )
 
@@ -109,7 +110,7 @@ def values(enum: type[Enum]) -> list[str]:
 
 SETS = [
     *closed("kind", [spec.name for spec in KINDS.values()]),
-    *closed("status", values(CertificateStatus)),
+    *closed("status", [*values(CertificateStatus), BEFORE]),
     *closed("role", values(Role)),
     *closed("evidence_kind", values(EvidenceKind)),
     *closed("standing", values(SubmitStatus)),

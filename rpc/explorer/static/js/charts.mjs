@@ -6,6 +6,7 @@
 
 const HEIGHT = 176;
 const AXIS_PX = 12;
+const DAY_S = 86_400;
 const KEYS = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
 
 /**
@@ -83,7 +84,7 @@ class Drawing {
       cursor: { y: false, drag: { setScale: false, x: false, y: false } },
       scales: { x: { time: true, range: (_, low, high) => (bars ? [low - 30, high + 30] : [low, high]) }, y: { range: (_, low, high) => [0, Math.max(high ?? 0, 1) * 1.1] } },
       axes: [
-        { ...axis, size: 30, grid: { show: false }, values: (_, times) => times.map(clock) },
+        { ...axis, size: 30, grid: { show: false }, values: (plot, times) => times.map((time) => shownTime(plot.data[0], time)) },
         { ...axis, size: 52, values: (_, values) => values.map((value) => value.toLocaleString('en')) },
       ],
       series: [
@@ -107,7 +108,7 @@ class Drawing {
     const { idx } = plot.cursor;
     const none = idx === null || idx === undefined;
     const time = document.createElement('b');
-    time.textContent = none ? '' : clock(plot.data[0][idx]);
+    time.textContent = none ? '' : shownTime(plot.data[0], plot.data[0][idx]);
     const unit = this.figure.dataset.unit ? ` ${this.figure.dataset.unit}` : '';
     const parts = plot.series.slice(1).flatMap(({ label }, i) => {
       const mark = document.createElement('i');
@@ -131,9 +132,11 @@ class Drawing {
   }
 }
 
-/** Hours and minutes in UTC, as everywhere on these pages. */
-function clock(time) {
-  return new Date(time * 1_000).toISOString().slice(11, 16);
+/** A time in UTC, as everywhere on these pages: hours and minutes, the date of more than a day, seconds of less than an hour. */
+export function shownTime(times, time) {
+  const [span, text] = [times[times.length - 1] - times[0], new Date(time * 1_000).toISOString()];
+  if (span > DAY_S) return text.slice(0, 10);
+  return text.slice(11, span < DAY_S / 96 ? 19 : 16);
 }
 
 /** A colour as this browser resolves it, from variables and light-dark(). */
