@@ -152,6 +152,11 @@ class Home:
         return self.data / "snapshots"
 
     @property
+    def audit_log(self) -> Path:
+        """Who did what through this node, JSON lines; older ones beside it with a number."""
+        return self.data / "audit.log"
+
+    @property
     def log(self) -> Path:
         """Where localnet sends the node's stderr."""
         return self.data / "node.log"

@@ -18,6 +18,7 @@ import structlog
 from chainnode.archive import size_on_disk
 from chainnode.archive_files import open_archives
 from chainnode.archive_keeper import ArchiveKeeper
+from chainnode.audit_log import AuditLog
 from chainnode.config import NodeConfig, split_address
 from chainnode.core import FREE_KINDS, WIRE_KINDS, NodeCore, Notice, Outgoing, RivalsFound, Turn
 from chainnode.founding import read_genesis
@@ -164,6 +165,7 @@ class Node:
         self.witnesses = Witnesses(config.witnesses, self.reader, self._keep_rows, self.metrics)
         self.snapshots = SnapshotService(self.reader, home.snapshots)
         self.tokens = TokenBook(home.tokens, wall_clock_ms)
+        self.audit = AuditLog(home.audit_log)
         self.view = LiveNodeView(self)
         self.feed = Feed(int(self.core.chain.height))
         self._told_keys: list[KeyFault] = []
@@ -210,6 +212,7 @@ class Node:
                     ),
                     tasks.create_task(self.archive.run(), name="archive"),
                     tasks.create_task(self.witnesses.run(), name="witnesses"),
+                    tasks.create_task(self.audit.run(), name="audit"),
                 ]
                 log.info(
                     "started", rpc=self.config.rpc.listen, p2p=self.config.p2p.listen, height=self.core.chain.height
@@ -259,6 +262,7 @@ class Node:
             activity=self.metrics.activity,
             tokens=self.tokens,
             feed=self.feed,
+            audit=self.audit,
         )
         settings = rpc_settings(self.home, self.config)
         ops_host, ops_port = split_address(ops.listen)
@@ -302,6 +306,7 @@ class Node:
         self.archive.close()
         self.snapshots.close()
         self.tokens.save()
+        self.audit.close()
         self._index.close(whole=self._fault is None)
         if self._fault is None:
             self._write_held()

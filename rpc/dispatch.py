@@ -21,7 +21,7 @@ from rpc import jsonrpc
 from rpc.errors import Code, RpcError, from_chain_error, internal_error, shown, unavailable
 from rpc.jsonrpc import Call, Failure, Id, Malformed, Request, Response, Success
 from rpc.limits import PARSED_INLINE_BYTES_MAX
-from rpc.ports import CallObserver, Services
+from rpc.ports import CallObserver, Privileged, Services
 from rpc.registry import AnyMethod, Unsettled, Work
 from rpc.rights import Access, Rights, Role
 from rpc.subscriptions import MessageSubscriber
@@ -37,6 +37,10 @@ UNKNOWN_METHOD = "unknown"
 # How near to a body's start or end its method is looked for: nothing but the parameters is longer.
 METHOD_FOUND_BYTES = 512
 
+# Of a submission the audit log has so many ids, and how many there were.
+IDS_TOLD = 8
+_PRIVILEGED = (Access.GOVERN, Access.SUBMIT, Access.OPERATE)
+
 log = structlog.get_logger("rpc")
 
 
@@ -48,6 +52,7 @@ class Caller:
     rights: Rights
     here: MessageSubscriber | None = None
     """What may be opened on the connection by which a message came; None for a POST."""
+    remote: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +213,11 @@ class Dispatcher:
             response = Success(await self._result(call, caller), call.id)
         except Exception as error:  # noqa: BLE001  the edge of a call: the fault is answered, the node goes on
             response = Failure(_answerable(error, call, caller).object(caller.trace_id), call.id)
+        audit = self._services.audit
+        if audit is not None and isinstance(call, Call):
+            method = self._methods.get(call.method)
+            if method is not None and method.access in _PRIVILEGED:
+                audit.called(_privileged(call.method, response, caller))
         if self.observer is not None:
             code = response.error.code if isinstance(response, Failure) else 0
             self.observer.called(self._name(call), code, time.perf_counter() - started)
@@ -266,6 +276,22 @@ class Dispatcher:
             if time.monotonic() + READ_AGAIN_S > until_s:
                 return found.answer
             await asyncio.sleep(READ_AGAIN_S)
+
+
+def _privileged(method: str, response: Response, caller: Caller) -> Privileged:
+    """Return what the audit log has of a call: which events or which token, and never what was in them."""
+    rights, outcome, count = caller.rights, "ok", 0
+    ids: tuple[str, ...] = ()
+    if isinstance(response, Failure):
+        outcome = response.error.data.reason
+    else:
+        events = getattr(response.result, "events", None)
+        described = getattr(response.result, "described", None)
+        if events is not None:
+            ids, count = tuple(event.id for event in events[:IDS_TOLD]), len(events)
+        elif described is not None:
+            ids, count = (described.name,), 1
+    return Privileged(rights.who, rights.role, caller.remote, method, outcome, caller.trace_id, ids, count)
 
 
 def _answerable(error: Exception, call: Call, caller: Caller) -> RpcError:

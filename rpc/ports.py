@@ -434,15 +434,40 @@ class CallObserver(Protocol):
         ...
 
 
+class Privileged(msgspec.Struct, frozen=True):
+    """A call that only some may make, for the operators' audit log: names and ids, never what was sent.
+
+    `ids` are the first of those that it was about, `count` how many there were; `outcome` is `ok` or the reason of the
+    refusal.
+    """
+
+    who: str
+    role: str
+    remote: str
+    method: str
+    outcome: str
+    trace_id: str
+    ids: tuple[str, ...] = ()
+    count: int = 0
+
+
+class AuditTrail(Protocol):
+    """Keeps what was done by whom."""
+
+    def called(self, call: Privileged) -> None:
+        """Note a call; costs microseconds."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """All that methods use.
 
     `now_ms` is the node's clock; `wait_timeout_ms` bounds what a submission waits for; without an `index` the methods
     that list certificates and payments are unavailable, without an `archive` those that move bodies, and without
-    `snapshots` those that make a snapshot, without `tokens` those about tokens, without a `feed` those that subscribe.
-    `activity` is for the explorer's first page. `here` is, for methods that ask for it, the connection by which they
-    were called: None for a POST.
+    `snapshots` those that make a snapshot, without `tokens` those about tokens, without a `feed` those that
+    subscribe. `audit` is told of privileged calls. `activity` is for the explorer's first page. `here` is, for
+    methods that ask for it, the connection by which they were called: None for a POST.
     """
 
     reads: LedgerReads
@@ -457,3 +482,4 @@ class Services:
     tokens: TokenControl | None = None
     feed: Feed | None = None
     here: MessageSubscriber | None = None
+    audit: AuditTrail | None = None

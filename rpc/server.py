@@ -38,11 +38,12 @@ from rpc.limits import (
     WEBSOCKET_REQUESTS_MAX,
     WEBSOCKETS_MAX,
 )
+from rpc.login import LOGIN_PATH, OPEN_ROUTES, Login
 from rpc.ports import CallObserver, Services
 from rpc.quick_http import Heads, Service
 from rpc.registry import AnyMethod
 from rpc.resources import add_resources
-from rpc.rights import ANYBODY, access_of
+from rpc.rights import ANYBODY, Rights, access_of
 from rpc.subscriptions import SubscriptionLimits
 from rpc.websocket import WEBSOCKET_PATH, WebSocketLimits, WebSockets
 
@@ -158,6 +159,9 @@ class RpcServer:
         )
         self._connections: BoundedConnections | None = None
         self._explorer = Explorer(services, observer, settings.explorer_origins) if settings.explorer else None
+        self._login: Login | None = None
+        if self._explorer is not None and settings.tls is not None:  # in the clear a cookie would be anybody's
+            self._login = Login(self._door, self._explorer, services, lambda request: request[TRACE_ID])
 
     def application(self) -> web.Application:
         """Return the aiohttp application: POST /, the WebSocket /ws and what plain GET serves."""
@@ -169,6 +173,8 @@ class RpcServer:
         add_resources(app, self._services)
         if self._explorer is not None:
             self._explorer.add_to(app)
+        if self._login is not None:
+            self._login.add_to(app)
         return app
 
     async def start(self) -> None:
@@ -228,7 +234,8 @@ class RpcServer:
             if request.method == "OPTIONS":  # a browser's preflight carries no token
                 response = await handler(request)
             else:
-                response = await self._admitted(request, handler)
+                from_own_page = "Origin" in request.headers and allowed_origin is None
+                response = await self._admitted(request, handler, from_own_page=from_own_page)
         except RpcError as error:
             response = self._refused(request, error)
         except ChainError as error:
@@ -252,14 +259,15 @@ class RpcServer:
         self._log(request, response, time.perf_counter() - started)
         return response
 
-    async def _admitted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def _admitted(self, request: web.Request, handler: Handler, *, from_own_page: bool) -> web.StreamResponse:
         """Run the handler for a caller with the right token, within the limits of rate and concurrency."""
-        rights = self._door.rights_of(request.headers.getall("Authorization", []), time.time())
-        request[CALLER] = Caller(request[TRACE_ID], rights)
+        resource = request.match_info.route.resource
+        route = "" if resource is None else resource.canonical
+        is_open = self._login is not None and route in OPEN_ROUTES
+        rights = ANYBODY if is_open else self._rights_of(request, from_own_page=from_own_page)
+        request[CALLER] = Caller(request[TRACE_ID], rights, remote=request.remote or "")
         self._take(request, 1)
-        if request.method in ("GET", "HEAD"):
-            resource = request.match_info.route.resource
-            route = "" if resource is None else resource.canonical
+        if request.method in ("GET", "HEAD") and not is_open:
             rights.check_access(access_of(route, request.match_info.get("path", "")))
         if request.path == WEBSOCKET_PATH:  # its requests are counted, not the connection that brings them
             return await handler(request)
@@ -268,6 +276,15 @@ class RpcServer:
             return await handler(request)
         finally:
             self._running.leave()
+
+    def _rights_of(self, request: web.Request, *, from_own_page: bool) -> Rights:
+        """Return the caller's rights: of its token where it brings one, else of its log-in, else of anybody."""
+        authorizations = request.headers.getall("Authorization", [])
+        if not authorizations and self._login is not None:
+            rights = self._login.rights_of(request, from_own_page=from_own_page)
+            if rights is not None:
+                return rights
+        return self._door.rights_of(authorizations, time.time())
 
     def _take(self, request: web.Request, calls: int) -> None:
         rights = request[CALLER].rights
@@ -329,7 +346,9 @@ class RpcServer:
         request[REFUSAL] = error
         code = status or HTTP_STATUS.get(error.reason) or GET_STATUS.get(error.code, 400)
         if self._explorer is not None and self._explorer.answers(request):
-            response = self._explorer.refusal(request, error, code, request[TRACE_ID])
+            helps = self._login is not None and code in (401, 403) and error.reason != "foreign_host"
+            login_to = request.path_qs if helps and request.path != LOGIN_PATH else None
+            response = self._explorer.refusal(request, error, code, request[TRACE_ID], login_to)
         else:
             answer = self._dispatcher.refuse(error, Caller(request[TRACE_ID], ANYBODY))
             response = web.Response(body=answer.body, status=code, content_type=JSON_TYPE)

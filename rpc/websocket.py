@@ -312,7 +312,7 @@ class Conversation:
             return
         self._asked += 1
         trace_id = f"{self._trace_prefix}{self._asked & 0xFFFF_FFFF:08x}"
-        caller = Caller(trace_id, self._caller.rights, MessageSubscriber(self._subscriber))
+        caller = Caller(trace_id, self._caller.rights, MessageSubscriber(self._subscriber), self._remote)
         try:
             self._take(1)
             self._shared.running.enter()

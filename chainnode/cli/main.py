@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "validator": ("validator", "validator", "Validators: list, propose changes, vote.", "Consortium"),
     "rules": ("validator", "rules", "The rules that blocks follow, and others from a height on.", "Consortium"),
     "keys": ("keys", "keys", "Make and show key files.", "Consortium"),
+    "audit-log": ("audit_log", "audit_log", "Who did what through this node.", "Node"),
     "token": ("token", "token", "Tokens with roles, by which others may ask this node.", "Consortium"),
     "submit": ("submit", "submit", "Submit events from files: payments, certificates.", "Events"),
     "cert": ("cert", "cert", "Certificates of fintech products.", "Events"),

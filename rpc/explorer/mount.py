@@ -148,13 +148,19 @@ class Explorer:
             and request.headers.get("Sec-Fetch-Dest") == "document"
         )
 
-    def refusal(self, request: web.Request, error: RpcError, status: int, trace_id: str) -> web.Response:
-        """Return the page of a refusal."""
-        values = {"error": error, "status": status, "trace_id": trace_id}
+    def bare_page(self, request: web.Request, page: Page) -> web.Response:
+        """Return a page that shows nothing of the node, for who may not see it."""
+        html = self._renderer.html(page, self._frame(request, with_node=False))
+        return self._response(request, html.encode(), page.status)
+
+    def refusal(
+        self, request: web.Request, error: RpcError, status: int, trace_id: str, login_to: str | None = None
+    ) -> web.Response:
+        """Return the page of a refusal; `login_to` is where to go on after logging in, where that would help."""
+        values = {"error": error, "status": status, "trace_id": trace_id, "login_to": login_to}
         group = str(status) if status in (400, 401, 403, 404, 405, 414, 429, 503) else "500"
         page = Page("error.html", f"error.{group}.title", {**values, "group": group}, status=status)
-        html = self._renderer.html(page, self._frame(request, with_node=False))
-        response = self._response(request, html.encode(), status)
+        response = self.bare_page(request, page)
         response.headers["Cache-Control"] = "no-store"
         return response
 

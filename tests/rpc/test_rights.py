@@ -16,7 +16,7 @@ from primitives.errors import InputError, UsageError
 from rpc.access import token_hash
 from rpc.errors import RpcError
 from rpc.methods.catalogue import METHODS
-from rpc.ports import Services
+from rpc.ports import Privileged, Services
 from rpc.rights import MAY, PUBLIC_PATHS, TILE_PATH, Access, Rights, Role, access_of
 from rpc.server import RpcServer
 from tests.rpc.test_quick_http import request, took_the_quick_way, wire
@@ -264,3 +264,66 @@ def test_rights_tell_who_watches_them_of_their_end() -> None:
     rights.watchers.add(lambda: told.append(rights.ended))
     rights.end("token_revoked")
     assert told == ["token_revoked"]
+
+
+# --- the audit log
+
+
+class Trail:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.calls: list[Privileged] = []
+
+    def called(self, call: Privileged) -> None:
+        self.calls.append(call)
+
+
+@pytest.mark.parametrize("way", ["quick", "long", "websocket"])
+async def test_privileged_calls_are_told_with_who_and_what_became_of_them(settings, services, book, way: str) -> None:
+    trail = Trail()
+    server = RpcServer(settings, replace(services, audit=trail), METHODS)
+    await server.start()
+    headers = bearer(made(book, Role.AUDITOR)) | {"Content-Type": "application/json"}
+    if way == "long":
+        headers["X-Odd"] = "1"
+    try:
+        async with aiohttp.ClientSession() as session:
+            for body in (READ, call("admin_listTokens")):
+                if way == "websocket":
+                    async with session.ws_connect(server.address + "/ws", headers=headers) as socket:
+                        await socket.send_str(body.decode())
+                        await socket.receive(timeout=10)
+                else:
+                    async with session.post(server.address, data=body, headers=headers) as response:
+                        await response.read()
+    finally:
+        await server.stop()
+    (told,) = trail.calls
+    assert (told.who, told.role, told.remote) == ("token the-auditor", "auditor", "127.0.0.1")
+    assert (told.method, told.outcome, len(told.trace_id)) == ("admin_listTokens", "role_insufficient", 32)
+
+
+async def test_the_audit_log_names_what_was_submitted_and_never_what_was_in_it(
+    settings, services, make_statement, token
+) -> None:
+    trail = Trail()
+    server = RpcServer(settings, replace(services, audit=trail), METHODS)
+    await server.start()
+    headers = bearer(token) | {"Content-Type": "application/json"}
+    try:
+        async with aiohttp.ClientSession() as session:
+            for body in (
+                call("admin_createToken", ["desk", "auditor"]),
+                call("admin_createToken", ["desk", "auditor"]),
+            ):
+                async with session.post(server.address, data=body, headers=headers) as response:
+                    answer = await response.json()
+                    assert answer["id"] == 7
+    finally:
+        await server.stop()
+    assert [(told.method, told.ids, told.outcome) for told in trail.calls] == [
+        ("admin_createToken", ("desk",), "ok"),
+        ("admin_createToken", (), "usage"),
+    ]
+    assert "cn_" not in str(trail.calls)
