@@ -221,9 +221,8 @@ class QuickConnection(asyncio.Protocol):
             return
         self._connections.asked(self)
         trace_id = f"{getrandbits(128):032x}"
-        self._busy = self._loop.create_task(
-            self._answer(data[size:], Caller(trace_id, head.rights, remote=self._remote))
-        )
+        caller = Caller(trace_id, head.rights, remote=self._remote)
+        self._busy = self._loop.create_task(self._answer(data[size:], caller))
 
     # --- answering
 
