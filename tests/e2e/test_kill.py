@@ -142,10 +142,11 @@ def test_a_subscriber_is_told_each_event_once_though_it_and_its_nodes_are_killed
     for block in net.blocks(NAMES[0], top):
         first, count = block["header"]["first_index"], block["header"]["event_count"]
         expected += range(first, first + count)
+    until(
+        lambda: all(len(each.told()) >= len(expected) for each in subscribers),
+        progress=lambda: [len(each.told()) for each in subscribers],
+    )
     for subscriber in subscribers:
-        until(
-            lambda each=subscriber: len(each.told()) >= len(expected), progress=lambda each=subscriber: len(each.told())
-        )
         subscriber.kill()
         assert [int(index) for index, _, _ in subscriber.told()] == expected, "a gap or a repetition"
     ids = {event_id for _, event_id, _ in subscribers[0].told()}

@@ -117,7 +117,10 @@ def test_watching_a_home_trusts_its_genesis_and_remembers_between_two_runs(
     submit(net, "bank-c", sources["bank-c-bank"].payments(3))
     until(lambda: int(net.http("bank-d", "GET", "/checkpoint")[1].splitlines()[1]) > int(first[1]))
     done = run("--home", home.root, "watch", "--from", "0", "--count", "1")
-    assert (done.returncode, done.stderr) == (0, "")
+    said, _, cursor = done.stderr.strip().partition(": --from ")
+    assert (done.returncode, said) == (0, "to go on")
+    follows = run("-o", "jsonl", "--home", home.root, "watch", "--from", cursor, "--count", "1")
+    assert json.loads(follows.stdout)["header"]["height"] == 1
     second = json.loads(home.watched.read_text())["note"].splitlines()
     assert int(second[1]) > int(first[1])
     home.watched.unlink()
