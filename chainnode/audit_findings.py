@@ -6,6 +6,7 @@ proves a lie never is over. Here: kinds, the file, what is open. Not here: what 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable, Collection, Iterable
@@ -15,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from chainnode.files import NotFound, read_file, write_file
+from chainnode.files import NotFound, read_file, sync_directory, write_file
 from chainnode.ingest.json_text import parse_object
 from ledger.times import format_time
 from primitives.errors import InputError, StorageError
@@ -223,11 +224,17 @@ def _line(row: dict[str, Any]) -> bytes:
 def _append(path: Path, line: bytes) -> None:
     """Add a line, on the disk on return."""
     try:
+        is_new = not path.exists()
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
-            os.write(fd, line)
+            size = os.fstat(fd).st_size
+            if os.write(fd, line) != len(line):
+                os.ftruncate(fd, size)  # a full disk: the next line must not go on where this one ends
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(fd)
         finally:
             os.close(fd)
     except OSError as error:
         raise StorageError("finding cannot be written", where=str(path), got=error.strerror or error) from None
+    if is_new:
+        sync_directory(path.parent)

@@ -30,7 +30,7 @@ from ledger.signed_trees import SignedTree, TileMissing, TileSource
 from ledger.tile_paths import CHECKPOINT_PATH, Tile
 from ledger.times import format_time
 from ledger.trust_policy import TOO_FEW
-from primitives.errors import ChainError, InputError, ProofError
+from primitives.errors import ChainError, InputError, ProofError, StorageError
 from primitives.notes import NOTE_BYTES_MAX
 
 STALE_S: Final = 180
@@ -42,7 +42,7 @@ DAY_S: Final = 86_400
 FORKS: Final = "forks"
 _HASH_DIGITS: Final = 16
 
-_NOT_THERE = (Unreachable, TimedOut, CallRefused)
+_NOT_THERE = (Unreachable, TimedOut, CallRefused, StorageError)
 Answer = bytes | ChainError | None
 
 
@@ -93,6 +93,10 @@ class Budgeted:
         began = time.monotonic()
         try:
             return self._source.get(path, size_max)
+        except (Unreachable, TimedOut):
+            if self._stopped():
+                raise Stopped from None  # it was cut off
+            raise
         finally:
             self._left_s -= time.monotonic() - began
 
@@ -100,6 +104,11 @@ class Budgeted:
     def tls_ends_s(self) -> float | None:
         """When the TLS certificate of who answered last ends, Unix time; None where there is none."""
         return self._source.tls_ends_s if isinstance(self._source, HttpSource) else None
+
+    def cut(self) -> None:
+        """End what is under way in another thread; once it is stopped."""
+        if isinstance(self._source, HttpSource):
+            self._source.cut()
 
     def close(self) -> None:
         """Close the source."""
@@ -140,8 +149,10 @@ class Auditor:
         self._pool = ThreadPoolExecutor(len(self.sources) or 1, "audit")
 
     def stop(self) -> None:
-        """Let a running round end soon: nobody is asked any more."""
+        """Let a running round end at once: nobody is asked any more, nor waited for."""
         self._stopped = True
+        for source in self._asked:
+            source.cut()
 
     def close(self) -> None:
         """End the threads."""

@@ -8,6 +8,7 @@ Source: C2SP tlog-tiles (a full tile stands in for a partial one that is gone; g
 from __future__ import annotations
 
 import json
+import math
 import socket
 import threading
 import time
@@ -63,13 +64,18 @@ class LogSource(Protocol):
 
 
 def open_source(
-    place: str, *, token: str | None = None, timeout_s: float = TIMEOUT_S, ca_file: Path | None = None
+    place: str,
+    *,
+    token: str | None = None,
+    timeout_s: float = TIMEOUT_S,
+    ca_file: Path | None = None,
+    patience_s: float = math.inf,
 ) -> LogSource:
     """Return the source of a URL (http, https or file). Raises `UsageError` where it is none."""
     parts = urlsplit(place if "//" in place else f"http://{place}")
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return DirectorySource(Path(parts.path))
-    return HttpSource(place, token=token, timeout_s=timeout_s, ca_file=ca_file)
+    return HttpSource(place, token=token, timeout_s=timeout_s, ca_file=ca_file, patience_s=patience_s)
 
 
 def read_tile(source: LogSource, tile: Tile) -> bytes | None:
@@ -113,10 +119,19 @@ class DirectorySource:
 
 
 class HttpSource:
-    """A log below a URL; keeps its connection open between calls."""
+    """A log below a URL; keeps its connection open between calls.
+
+    An answer may take `timeout_s`; a server that is busy again and again is left alone after `patience_s`.
+    """
 
     def __init__(
-        self, url: str, *, token: str | None = None, timeout_s: float = TIMEOUT_S, ca_file: Path | None = None
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+        ca_file: Path | None = None,
+        patience_s: float = math.inf,
     ) -> None:
         parts = urlsplit(url if "//" in url else f"http://{url}")
         try:
@@ -131,12 +146,14 @@ class HttpSource:
         self._prefix = parts.path.rstrip("/")
         self.name = f"{parts.scheme}://{parts.netloc}{self._prefix}"
         self._token, self._timeout_s, self._ca_file = token, timeout_s, ca_file
+        self._patience_s = patience_s
         self._connection: HTTPConnection | None = None
         self.tls_ends_s: float | None = None
         self._watch = _Watch()
 
     def get(self, path: str, size_max: int) -> bytes | None:
         """Return the body of a GET, as `LogSource.get` does; a busy server is asked again a few times."""
+        end = time.monotonic() + self._patience_s
         for attempt in range(BUSY_ATTEMPTS_MAX):
             status, body, wait_s = self._ask(path, size_max)
             if status == _OK:
@@ -144,7 +161,7 @@ class HttpSource:
             refused = CallRefused(_refusal(f"{self.name}/{path}: HTTP {status}", f"http_{status}", body))
             if status in (_NOT_FOUND, _GONE) or refused.slug == NO_CHECKPOINT:
                 return None
-            if status not in _BUSY or attempt == BUSY_ATTEMPTS_MAX - 1:
+            if status not in _BUSY or attempt == BUSY_ATTEMPTS_MAX - 1 or time.monotonic() + wait_s > end:
                 break
             time.sleep(wait_s)
         raise refused

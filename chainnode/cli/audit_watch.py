@@ -193,7 +193,10 @@ def _places(nodes: tuple[str, ...], tokens: tuple[tuple[str, str], ...]) -> dict
 def _sources(held: ExitStack, nodes: dict[str, str | None], timeout_s: float, ca_file: Path | None) -> list[LogSource]:
     from chainnode.log_source import open_source
 
-    found = [open_source(place, token=token, timeout_s=timeout_s, ca_file=ca_file) for place, token in nodes.items()]
+    found = [
+        open_source(place, token=token, timeout_s=timeout_s, ca_file=ca_file, patience_s=timeout_s)
+        for place, token in nodes.items()
+    ]
     if len({source.name for source in found}) != len(found):
         raise UsageError("a node is named twice", got=", ".join(nodes))
     for source in found:

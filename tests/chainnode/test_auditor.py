@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,7 @@ import pytest
 from chainnode.audit_findings import Weight
 from chainnode.auditor import Limits
 from chainnode.client import CallRefused, TimedOut, Unreachable
-from chainnode.log_source import LogSource
+from chainnode.log_source import HttpSource, LogSource
 from ledger.forks import Contradiction, verify_fork
 from primitives.errors import InputError, StorageError
 from tests.chainnode.auditor_fixtures import Desk
@@ -196,6 +199,19 @@ def test_a_finding_that_a_crash_cut_is_told_again_and_a_whole_one_is_not(node: M
         desk.look(*sources)
 
 
+def test_a_line_that_the_disk_takes_half_is_taken_back(
+    node: MemoryNode, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources: list[LogSource] = [Served(node.reader, A), Served(chain(5, 3, first=7).reader, B)]
+    write = os.write
+    monkeypatch.setattr("chainnode.audit_findings.os.write", lambda fd, data: write(fd, data[:40]))
+    with pytest.raises(StorageError, match="cannot be written"):
+        desk.look(*sources)
+    assert (desk.directory / "findings.jsonl").read_bytes() == b""
+    monkeypatch.undo()
+    assert desk.kinds(*sources) == ["fork raised"]
+
+
 def test_a_full_file_of_findings_is_put_aside_and_what_is_open_goes_on(
     node: MemoryNode, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -309,6 +325,23 @@ def test_a_run_that_is_stopped_tells_nothing_more(node: MemoryNode, desk: Desk) 
         auditor.round()
         assert auditor.rounds == 1
     assert [row["kind"] for row in desk.told] == ["unreachable"]
+
+
+def test_who_is_waited_for_is_cut_off_when_the_auditor_is_to_end(desk: Desk) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(10)
+        source = HttpSource(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_s=60)
+        with desk.run(source) as auditor:
+            running = threading.Thread(target=auditor.round)
+            running.start()
+            connection, _ = silent.accept()
+            assert connection.recv(1_000).startswith(b"GET /checkpoint")
+            auditor.stop()
+            running.join(10)
+            assert not running.is_alive()
+            connection.close()
+        source.close()
+    assert desk.told == []
 
 
 # -- time

@@ -200,6 +200,13 @@ def test_a_busy_source_is_asked_again_a_few_times_and_others_refusals_are_told(m
     with server(busy) as url, reading(url) as found, pytest.raises(CallRefused, match="HTTP 503"):
         found.get("checkpoint", LIMIT)
     assert waited == [2.0] * 4
+    waited.clear()
+    with server(busy) as url:
+        impatient = HttpSource(url, patience_s=1.5)
+        with pytest.raises(CallRefused, match="HTTP 503"):
+            impatient.get("checkpoint", LIMIT)
+        impatient.close()
+    assert waited == [], "it is not worth while to wait"
     refusal = (
         b'{"jsonrpc":"2.0","id":null,"error":{"code":-32004,"message":"no token","data":{"reason":"token_required"}}}'
     )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from tests.chainnode.mirror_fixtures import Served, chain, policy_of
 from tests.cli.test_mirror import LogHandler, listening, serving
 from tests.e2e.network_fixtures import free_ports
 from tests.rpc.conftest import MemoryNode
+from tests.rpc.tls_fixtures import self_signed
 
 Look = Callable[..., tuple[int, list[dict[str, Any]], str]]
 DEADLINE_S = 20.0
@@ -167,6 +171,31 @@ def test_without_an_account_all_but_entries_is_watched_and_with_a_token_these_to
         status, rows, _ = look(*nodes(url), "--token-file", "token")
         assert (status, [row["state"] for row in rows]) == (Exit.OK, ["cleared"])
         assert look(*nodes(url, urls[0]), "--node-token", url, "token", "--state", "other") == (Exit.OK, [], "")
+
+
+def test_a_node_with_tls_is_held_to_the_named_roots_and_its_certificates_end_is_told(
+    look: Look, node: MemoryNode, tmp_path: Path
+) -> None:
+    age = datetime.datetime.now(datetime.UTC) - datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
+    context, _ = self_signed(tmp_path, age.days + 20)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (LogHandler,), {"served": Served(node.reader)}))
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    try:
+        url = f"https://127.0.0.1:{server.server_port}"
+        status, rows, _ = look(*nodes(url))
+        assert (status, rows[0]["kind"], "CERTIFICATE_VERIFY_FAILED" in rows[0]["message"]) == (5, "unreachable", True)
+        status, rows, _ = look(*nodes(url), "--ca-file", "tls.pem", "--warn-days", "25")
+        assert (status, [(row["kind"], row["state"]) for row in rows]) == (
+            Exit.OK,
+            [("deadline", "raised"), ("unreachable", "cleared")],
+        )
+        assert "TLS certificate" in rows[0]["message"]
+        status, rows, _ = look(*nodes(url), "--ca-file", "tls.pem", "--warn-days", "15")
+        assert [(row["kind"], row["state"]) for row in rows] == [("deadline", "cleared")]
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_what_is_not_a_use_of_it_is_refused(look: Look, urls: list[str], tmp_path: Path) -> None:

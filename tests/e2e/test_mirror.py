@@ -124,3 +124,34 @@ def test_watching_a_home_trusts_its_genesis_and_remembers_between_two_runs(
     second = json.loads(home.watched.read_text())["note"].splitlines()
     assert int(second[1]) > int(first[1])
     home.watched.unlink()
+
+
+def test_an_auditor_that_is_killed_again_and_again_goes_on_where_it_was_and_tells_nothing_twice(
+    net: Network, sources: dict[str, Source], policy: Path, tmp_path: Path
+) -> None:
+    state, draw = tmp_path / "audit", random.Random(int.from_bytes(os.urandom(4), "big"))
+    nodes = [word for name in NAMES for word in ("--node", net.node(name).rpc)]
+    gone = ["--node", f"http://127.0.0.1:{free_ports(1)}"]
+    follow = ["audit", "watch", "--state", state, "--policy", policy, *nodes, *gone, "--interval", "0.2"]
+    for _ in range(KILLS // 3):
+        before = size_of(state)
+        with process(CLI, *follow) as running:
+            submit(net, "bank-c", sources["bank-c-bank"].payments(90))
+            until(lambda size=before: size_of(state) > size)
+            time.sleep(draw.uniform(0, 0.2))
+            running.send_signal(signal.SIGKILL)
+            running.wait(STUCK_S)
+    leaves = net.call("bank-c", "net_status")["log_size"]
+    until(lambda: net.call("bank-c", "net_status")["checkpoint_size"] >= leaves)
+    done = run("audit", "watch", "--state", state, *nodes, "--once")
+    rows = [json.loads(line) for line in (state / "findings.jsonl").read_text().splitlines()]
+    assert [(row["kind"], row["state"]) for row in rows] == [("unreachable", "raised"), ("unreachable", "cleared")]
+    assert (done.returncode, json.loads(done.stdout)["state"]) == (0, "cleared")
+    assert size_of(state) >= leaves
+
+
+def size_of(state: Path) -> int:
+    try:
+        return int(json.loads((state / "state.json").read_text())["note"].splitlines()[1])
+    except FileNotFoundError:
+        return 0

@@ -12,8 +12,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 
-def self_signed(tmp_path: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Return the server's and the client's context of a self-signed certificate for 127.0.0.1."""
+def self_signed(tmp_path: Path, days: int = 20_000) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Return the server's and the client's context of a self-signed certificate for 127.0.0.1.
+
+    It begins with 2024 and ends after so many days.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "node")])
     start = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
@@ -25,7 +28,7 @@ def self_signed(tmp_path: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
         .public_key(key.public_key())
         .serial_number(1)
         .not_valid_before(start)
-        .not_valid_after(start + datetime.timedelta(days=20_000))
+        .not_valid_after(start + datetime.timedelta(days=days))
         .add_extension(alternative, critical=False)
         .sign(key, hashes.SHA256())
     )
