@@ -272,7 +272,10 @@ def bind(decoder: msgspec.json.Decoder[P], params: bytes) -> P:
         raise _too_deep() from None
     except msgspec.ValidationError as error:
         what, where, expected, got = explain(error)
-        raise invalid_params(what, where=where, expected=expected, got=got or _value_at(text, where)) from None
+        where = where or "$"  # what is too much or missing among the parameters themselves has no place in them
+        raise invalid_params(
+            what, where=where, expected=expected or "what rpc.discover says", got=got or _value_at(text, where)
+        ) from None
     except msgspec.DecodeError as error:  # what json takes and msgspec does not, such as NaN
         raise RpcError(Code.PARSE_ERROR, "parse_error", "not JSON", expected="RFC 8259", got=error) from None
 
@@ -298,20 +301,25 @@ def explain(error: msgspec.ValidationError) -> tuple[str, str | None, str | None
     # The place comes last; what comes before may hold a megabyte of the client's own text.
     what, separator, place = str(error).rpartition(" - at `")
     where = place.removesuffix("`").removeprefix("key in ") if separator else None
-    what = shown(what if separator else place)
+    what = what if separator else place
     if match := _EXPECTED.fullmatch(what):
         expected, got = match["expected"], match["got"]
         if regex := _REGEX.fullmatch(expected):
             expected = PATTERNS.get(regex["pattern"].replace("\\\\", "\\"), expected)
-        return "not a valid value", where, expected.replace("`", ""), None if got is None else got.replace("`", "")
+        return (
+            "not a valid value",
+            where,
+            expected.replace("`", ""),
+            None if got is None else shown(got.replace("`", "")),
+        )
     if match := _ENUM.fullmatch(what):
-        return "not one of the possible values", where, None, match["got"]
+        return "not one of the possible values", where, None, shown(match["got"])
     if match := _FIELD.fullmatch(what):
-        name = match["name"]
+        name = shown(match["name"])
         if match["how"] == "contains unknown":
             return "unknown name", where, "only names that rpc.discover lists", name
         return "something is missing", where, name, "nothing"
-    return what.replace("`", ""), where, None, None
+    return shown(what.replace("`", "")), where, None, None
 
 
 def _value_at(text: bytes, where: str | None) -> str | None:

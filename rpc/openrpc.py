@@ -5,7 +5,9 @@ Source: OpenRPC specification 1.3.2; schemas by `msgspec.json.schema_components`
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,6 +17,9 @@ from rpc.registry import AnyMethod
 from rpc.rights import Access, roles_with
 
 OPENRPC_VERSION = "1.3.2"
+EXAMPLES = Path(__file__).with_name("examples.json")
+"""Parameters and result of a call of each method, as `scripts/make_api_examples.py` got them from a node in memory."""
+
 REF_TEMPLATE = "#/components/schemas/{name}"
 MEANINGS: dict[Code, str] = {
     Code.PARSE_ERROR: "Not JSON",
@@ -41,7 +46,10 @@ def document(methods: Iterable[AnyMethod], version: str) -> Json:
     notified = [type_ for item in ordered if item.notifies for type_ in (item.notifies.params, *item.notifies.results)]
     types += notified
     schemas, components = _in_ecma(msgspec.json.schema_components([*types, ErrorData], ref_template=REF_TEMPLATE))
-    described = [_method(item, schemas[2 * index + 1], components) for index, item in enumerate(ordered)]
+    examples = json.loads(EXAMPLES.read_text("utf-8"))
+    described = [
+        _method(item, schemas[2 * index + 1], components, examples.get(item.name)) for index, item in enumerate(ordered)
+    ]
     told = dict(zip(notified, schemas[2 * len(ordered) :], strict=False))
     for item, shown in zip(ordered, described, strict=True):
         if item.notifies is not None:  # OpenRPC knows no notifications
@@ -57,7 +65,6 @@ def document(methods: Iterable[AnyMethod], version: str) -> Json:
             "description": "Answers of a consortium node: records, their proofs, and submissions.",
             "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
         },
-        "servers": [{"name": "this node", "url": "/"}],
         "methods": described,
         "components": {"schemas": components, "errors": {code.name: _error(code) for code in MEANINGS}},
     }
@@ -75,7 +82,7 @@ def _in_ecma(schema: Any) -> Any:  # Any: a JSON document
     return [_in_ecma(item) for item in schema] if isinstance(schema, list | tuple) else schema
 
 
-def _method(item: AnyMethod, result: Json, components: Json) -> Json:
+def _method(item: AnyMethod, result: Json, components: Json, example: Json | None) -> Json:
     schema = components[item.params.__name__]
     required = set(schema.get("required", ()))
     described: Json = {
@@ -94,7 +101,15 @@ def _method(item: AnyMethod, result: Json, components: Json) -> Json:
     }
     if item.description:
         described["description"] = item.description
+    if example is not None:
+        described["examples"] = [_pairing(item.name, example)]
     return described
+
+
+def _pairing(name: str, example: Json) -> Json:
+    """Return an example as OpenRPC has it: a call's parameters, by name, and what it got."""
+    params = [{"name": each, "value": value} for each, value in example["params"].items()]
+    return {"name": f"a call of {name}", "params": params, "result": {"name": "result", "value": example["result"]}}
 
 
 def _parameter(name: str, required: bool, schema: Json) -> Json:
