@@ -19,12 +19,13 @@ from rpc.ports import Services
 from rpc.registry import Notifies, connection_method
 from rpc.streams import Place, Stream, Topic, ahead, parse_place, pruned
 from rpc.subscriptions import MessageSubscriber
-from rpc.types import PAYMENT_PATTERN, Cursor, HeightNumber, Params, Result
+from rpc.types import PAYMENT_PATTERN, AsOf, Cursor, HeightNumber, MemberName, Params, Result
 
 PaymentName = Annotated[
     str, msgspec.Meta(pattern=PAYMENT_PATTERN, description="a UETR, or the pair key of two banks as 64 hex digits")
 ]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+KindName = Annotated[str, msgspec.Meta(min_length=1, max_length=64, description="a kind of event, by its name")]
+NumberText = Annotated[str, msgspec.Meta(min_length=1, max_length=64, description="a certificate's number")]
 SubscriptionId = Annotated[
     str, msgspec.Meta(pattern=r"\A[1-9][0-9]{0,15}\Z", description="as ledger_subscribe gave it")
 ]
@@ -33,13 +34,16 @@ SubscriptionId = Annotated[
 class Subscribe(Params, frozen=True):
     """What to tell of, and from where on. The four in the middle are for `events`; all that are given must fit."""
 
-    topic: Topic
-    member: Name | None = None
-    kind: Name | None = None
-    certificate: Name | None = None
+    topic: Annotated[Topic, msgspec.Meta(description="What to tell of.")]
+    member: MemberName | None = None
+    kind: KindName | None = None
+    certificate: NumberText | None = None
     payment: PaymentName | None = None
-    from_cursor: Literal["earliest", "latest"] | Cursor = "latest"
-    from_height: HeightNumber | None = None
+    from_cursor: Annotated[
+        Literal["earliest", "latest"] | Cursor,
+        msgspec.Meta(description="Where to begin: behind the notification that bore it, at the oldest, or now."),
+    ] = "latest"
+    from_height: Annotated[HeightNumber | None, msgspec.Meta(description="The height to begin with, instead.")] = None
 
 
 class SubscribeResult(Result, frozen=True):
@@ -47,7 +51,7 @@ class SubscribeResult(Result, frozen=True):
 
     subscription: str
     cursor: str
-    as_of: int
+    as_of: AsOf
 
 
 class Unsubscribe(Params, frozen=True):
@@ -60,7 +64,7 @@ class UnsubscribeResult(Result, frozen=True):
     """Whether there was such a subscription; nothing is told under it any more."""
 
     ended: bool
-    as_of: int
+    as_of: AsOf
 
 
 class Notification(Result, frozen=True):

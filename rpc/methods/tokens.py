@@ -33,7 +33,7 @@ class CreateToken(Params, frozen=True):
     """A token's name, its role, for how many seconds it is valid (90 days; 0: until revoked), and whose it is."""
 
     name: TokenName
-    role: Role
+    role: Annotated[Role, msgspec.Meta(description="What it may do.")]
     valid_s: ValidSeconds = VALID_S_DEFAULT
     member: MemberText = ""
 

@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from ledger.event_json import body_from_json
 from ledger.events import Event
@@ -22,9 +23,10 @@ from primitives.errors import UsageError
 from primitives.ids import EventId
 from rpc.dispatch import Answer, Caller, Dispatcher
 from rpc.methods.catalogue import METHODS
-from rpc.ports import ArchivedSegment, ArchiveStatus, Ending, Services, SnapshotStatus
+from rpc.ports import ArchivedSegment, ArchiveStatus, Ending, NewToken, Services, SnapshotStatus, TokenRow
 from rpc.rights import Rights, Role
-from tests.rpc.conftest import BANKS, MemoryGateway, MemoryNode, statement
+from rpc.subscriptions import MessageSubscriber, Subscriptions
+from tests.rpc.conftest import BANKS, START_MS, MemoryGateway, MemoryNode, statement
 from tests.rpc.test_evidence import record, votes
 from tests.rpc.test_records import life
 
@@ -69,6 +71,52 @@ class SmallArchive:
     def status(self) -> ArchiveStatus:
         segment = ArchivedSegment(1, 3, "cd" * 32, 3, 9, 4_096, 1_024, 1_767_225_700_000, "policy")
         return ArchiveStatus(3, 0, 4, 5, False, "", 0, 0, "", {"seconds": 0.5}, [segment], 9)
+
+
+class FewTokens:
+    """The tokens of a node that has let one desk in."""
+
+    def __init__(self) -> None:
+        self._rows = {"desk": self._row("desk", "auditor", "bank-b", "valid")}
+
+    def _row(self, name: str, role: str, member: str, state: str) -> TokenRow:
+        return TokenRow(name, role, member, state, START_MS, START_MS + 7_776_000_000, 0)
+
+    def find(self, digest: bytes) -> Rights | None:
+        return None
+
+    def create(self, name: str, role: Role, *, member: str, valid_ms: int | None) -> NewToken:
+        if name in self._rows:
+            raise UsageError("the name is taken", where="$.name", expected="another name", got=name)
+        self._rows[name] = self._row(name, str(role), member, "valid")
+        return NewToken("the-secret-that-is-told-once", self._rows[name])
+
+    def list(self) -> list[TokenRow]:
+        return list(self._rows.values())
+
+    def revoke(self, name: str) -> TokenRow:
+        if name not in self._rows:
+            raise UsageError("no such token", where="$.name", expected="one that is listed", got=name)
+        self._rows[name] = replace(self._rows[name], state="revoked")
+        return self._rows[name]
+
+
+class Deaf:
+    """A connection on which nothing that was opened ever begins."""
+
+    has_room = True
+
+    def push(self, frames: bytes) -> None:
+        raise AssertionError("nothing began")
+
+    async def drained(self) -> None:
+        """There is room."""
+
+    def close_behind(self, cursor: str) -> None:
+        raise AssertionError("nothing began")
+
+    def abort(self) -> None:
+        raise AssertionError("nothing began")
 
 
 @dataclass
@@ -145,21 +193,23 @@ def services_of(node: MemoryNode) -> Services:
         IndexReader(node.reader, node.places),
         SmallArchive(),
         ReadySnapshot(),
+        feed=node.feed,
+        tokens=FewTokens(),
     )
 
 
 class Asked:
-    """Asks a dispatcher, as one whom nothing is forbidden, through everything but HTTP."""
+    """Asks a dispatcher, as an operator by one WebSocket would, through everything but HTTP."""
 
     def __init__(self, services: Services, runner: asyncio.Runner) -> None:
         self._dispatcher = Dispatcher(METHODS, services)
+        self._subscriber = Subscriptions(services).connection(Deaf())
         self._runner = runner
 
     def body(self, body: bytes) -> Answer:
         """Return the answer to a request's body."""
-        return self._runner.run(
-            self._dispatcher.answer_body(body, Caller("trace", Rights("test", Role.OPERATOR)), lambda _: None)
-        )
+        caller = Caller("trace", Rights("test", Role.OPERATOR), MessageSubscriber(self._subscriber))
+        return self._runner.run(self._dispatcher.answer_body(body, caller, lambda _: None))
 
     def json(self, body: bytes) -> Any:
         """Return the answer to a request's body, read."""

@@ -68,6 +68,11 @@ def calls_of(node: RichNode, asked: Asked) -> dict[str, dict[str, Any]]:
         "payment_list": {"limit": 1},
         "payment_reconciliation": {"uetr": OTHER_UETR},
         "payment_trace": {"uetr": OTHER_UETR, "limit": 1},
+        "ledger_subscribe": {"topic": "events", "member": "bank-a", "from_height": 40},
+        "ledger_unsubscribe": {"subscription": "1"},
+        "admin_createToken": {"name": "auditors-desk", "role": "auditor", "member": "bank-b"},
+        "admin_listTokens": {},
+        "admin_revokeToken": {"name": "desk"},
         "ledger_submitBatch": {"batch": base64_text(batch)},
         "ledger_submit": {"events": [EVENT]},
     }

@@ -79,7 +79,16 @@ def result_of(name: str) -> dict[str, Any]:
 
 def lists() -> set[str]:
     """Return the methods that answer in pages."""
-    return {name for name in DESCRIBED if "cursor" in result_of(name).get("properties", ())}
+    return {name for name in holding() if "cursor" in result_of(name)["properties"]}
+
+
+def holding() -> set[str]:
+    """Return the methods whose results hold a list."""
+    return {
+        name
+        for name in DESCRIBED
+        if any(part.get("type") == "array" for part in result_of(name).get("properties", {}).values())
+    }
 
 
 def names_of(name: str, answer: dict[str, Any]) -> list[Any]:
@@ -117,12 +126,7 @@ def test_every_list_has_limit_order_and_cursor_in_one_way() -> None:
 
 
 def test_what_holds_a_list_has_pages_or_a_reason_to_have_none() -> None:
-    holding = {
-        name
-        for name in DESCRIBED
-        if any(part.get("type") == "array" for part in result_of(name).get("properties", {}).values())
-    }
-    assert holding - lists() == set(WHOLE), "a list that may grow needs pages"
+    assert holding() - lists() == set(WHOLE), "a list that may grow needs pages"
 
 
 def test_every_parameter_and_every_result_says_what_it_is() -> None:

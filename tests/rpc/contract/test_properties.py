@@ -38,7 +38,7 @@ KNOWN: dict[str, list[Any]] = {
     "height": [0, 8, "earliest"],
     "holder": list(BANKS),
     "member": list(BANKS),
-    "name": [SNAPSHOT],
+    "name": [SNAPSHOT, "desk"],
     "number": [number_of(serial) for serial in (1, 2, 9)],
     "old_size": [1, 20],
     "pair_key": [PAIR_KEY.hex()],
@@ -46,12 +46,15 @@ KNOWN: dict[str, list[Any]] = {
     "size": [view.size for view in NODE.reader.checkpoints(None, 9)],
     "source": [key_of(bank, "source").public.hex() for bank in BANKS],
     "start": [0, 5],
+    "subscription": ["1", "2"],
     "to": [30, "latest"],
     "uetr": [UETR, OTHER_UETR],
     "witnesses": [[]],
 }
 NAMES = sorted(METHODS)
-READING = [name for name in NAMES if METHODS[name]["x-access"] == "read"]
+READING = [name for name in NAMES if METHODS[name]["x-access"] in ("public", "read") and "ubscribe" not in name]
+"""Those that answer the same when they are asked again."""
+
 A_METHOD = settings(max_examples=max(6, settings().max_examples // 12))
 """Each method has its own examples: of all tests together they are the share of one with some hundreds."""
 
