@@ -8,6 +8,7 @@ each time, since an operator replaces it while the node runs. Not here: making c
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,8 @@ from rpc.ports import Ending
 DAY_MS: Final = 86_400_000
 WARN_DAYS: Final = 30
 """An end that is nearer is told in the status and worth an alert: time for a vote, where one is needed."""
+ALARM_DAYS: Final = (30, 7, 1, 0)
+"""How near an end is when it is told in the log, once each: a warning, then errors; 0 when it has come."""
 FILE_BYTES_MAX: Final = 64 * 1024
 _MEND: Final = {
     "node_certificate": "`chainnode keys renew-tls`",
@@ -69,6 +72,40 @@ def ca_endings(state: StateReader) -> list[Ending]:
 def ending_products(store: Store | StagedStore, now_ms: int) -> int:
     """Return how many certificates of products end within WARN_DAYS."""
     return len(ending_certificates(CommittedState(store), now_ms, now_ms + WARN_DAYS * DAY_MS)[0])
+
+
+def band_of(item: Ending, now_ms: int) -> int | None:
+    """Return the nearest of ALARM_DAYS within which something ends, None where it ends later than all of them."""
+    left_ms = item.ends_ms - now_ms
+    return min((days for days in ALARM_DAYS if left_ms <= days * DAY_MS), default=None)
+
+
+def count_by_band(endings: Iterable[Ending], now_ms: int) -> dict[int, int]:
+    """Return how many end within each of ALARM_DAYS; 0 of those that have ended."""
+    left = [item.ends_ms - now_ms for item in endings]
+    return {days: sum(each <= days * DAY_MS for each in left) for days in ALARM_DAYS}
+
+
+@dataclass(slots=True)
+class Alarms:
+    """Which ends were told already, so that each is told once when it comes into a nearer band and not every time."""
+
+    told: dict[tuple[str, str, str], tuple[int, int]] = field(default_factory=dict)
+
+    def due(self, endings: Iterable[Ending], now_ms: int) -> list[tuple[Ending, int]]:
+        """Return what came into a nearer band since it was told, the first to end first; a renewal begins anew."""
+        found: list[tuple[Ending, int]] = []
+        present: dict[tuple[str, str, str], tuple[int, int]] = {}
+        for item in sorted(endings, key=lambda item: item.ends_ms):
+            band, key = band_of(item, now_ms), (item.kind, item.name, item.where)
+            if band is None or key in present:
+                continue
+            before = self.told.get(key)
+            if before is None or before[0] != item.ends_ms or band < before[1]:
+                found.append((item, band))
+            present[key] = (item.ends_ms, band)
+        self.told = present
+        return found
 
 
 def own_warnings(endings: Iterable[Ending], node: str, member: str, now_ms: int) -> list[str]:

@@ -17,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from chainnode.commit_minutes import CommitMinutes, quantile
+from chainnode.expiry import count_by_band
 from rpc.ports import Activity, Ending
 
 LABEL_VALUES_MAX = 256
@@ -166,6 +167,11 @@ class NodeMetrics:
         self.expiry = self._gauge(
             "chainnode_expiry_timestamp_seconds", "When a TLS certificate or root CA ends, Unix time.", "kind", "name"
         )
+        self.ending = self._gauge(
+            "chainnode_certificates_ending",
+            "TLS certificates and root CAs that end within so many days.",
+            "within_days",
+        )
         self.products_ending = self._gauge(
             "chainnode_product_certificates_ending", "Certificates of products that end within 30 days."
         )
@@ -186,8 +192,10 @@ class NodeMetrics:
         self.wal_bytes = self._gauge("chainnode_wal_bytes", "Size of the write-ahead log.")
         self.loop_lag = self._histogram("chainnode_loop_lag_seconds", "How late the node's loop ran.", FSYNC_SECONDS)
 
-    def ends(self, endings: Sequence[Ending]) -> None:
+    def ends(self, endings: Sequence[Ending], now_ms: int) -> None:
         """Take over what ends when; of several of a kind and name the first to end, of very many the first ones."""
+        for days, count in count_by_band(endings, now_ms).items():
+            self.ending.labels(str(days)).set(count)
         self.expiry.clear()
         first = {(item.kind, item.name): item for item in sorted(endings, key=lambda item: -item.ends_ms)}
         for item in sorted(first.values(), key=lambda item: item.ends_ms)[:LABEL_VALUES_MAX]:

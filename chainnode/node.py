@@ -33,7 +33,7 @@ from chainnode.node_settings import network_config, parameters, rpc_settings
 from chainnode.opening import lost_blocks, must_follow, reached_record, told
 from chainnode.own_keys import KeyFault, key_faults
 from chainnode.readiness import Readiness
-from chainnode.renewal import count_ending_products, follow_certificate
+from chainnode.renewal import count_ending_products, follow_certificate, watch_endings
 from chainnode.snapshot_restore import check_finished
 from chainnode.snapshot_service import SnapshotService
 from chainnode.source_outbox import SourceOutbox, missing_outbox
@@ -210,6 +210,7 @@ class Node:
                     tasks.create_task(
                         count_ending_products(self._index_io, self.reader.store, self.metrics), name="ends"
                     ),
+                    tasks.create_task(watch_endings(self.view.endings), name="alarms"),
                     tasks.create_task(self.archive.run(), name="archive"),
                     tasks.create_task(self.witnesses.run(), name="witnesses"),
                     tasks.create_task(self.audit.run(), name="audit"),
@@ -280,7 +281,7 @@ class Node:
         self.metrics.archived_height.set(self.archive.archived_height)
         self.metrics.archive_missing.set(self.archive.missing_height)
         self.metrics.evidence_recorded.set(recorded_count(self.core.chain.state_after(self.core.chain.tip_hash)))
-        self.metrics.ends(self.view.endings())
+        self.metrics.ends(self.view.endings(), time.time_ns() // 1_000_000)
         self.metrics.pool_batches.set(len(pool))
         self.metrics.pool_bytes.set(pool.size_bytes)
         self.metrics.wal_bytes.set(self.wal.size_bytes)

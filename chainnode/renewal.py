@@ -1,28 +1,30 @@
-"""What a node looks after now and then: a TLS certificate that was replaced, and how many products' certificates end.
+"""What a node looks after now and then: a TLS certificate that was replaced, and what ends soon.
 
-Here: two tasks that the node owns. Not here: making certificates (`chainnode.rotation`), ends (`chainnode.expiry`).
+Here: three tasks that the node owns. Not here: making certificates (`chainnode.rotation`), ends (`chainnode.expiry`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Final
 
 import structlog
 
-from chainnode.expiry import ending_products
+from chainnode.expiry import DAY_MS, Alarms, ending_products
 from chainnode.home import Home
 from chainnode.metrics import NodeMetrics
 from ledger.store import StagedStore, Store
 from primitives.errors import ChainError
+from rpc.ports import Ending
 
 log = structlog.get_logger("certificates")
 RENEW_S: Final = 2.0
 """How often a node looks whether its TLS certificate was replaced."""
 FORECAST_S: Final = 600.0
+URGENT_DAYS: Final = 7
 
 
 async def follow_certificate(home: Home, take: Callable[[], object]) -> None:
@@ -56,3 +58,26 @@ async def count_ending_products(executor: Executor, store: Store | StagedStore, 
         count = await loop.run_in_executor(executor, ending_products, store, time.time_ns() // 1_000_000)
         metrics.products_ending.set(count)
         await asyncio.sleep(FORECAST_S)
+
+
+async def watch_endings(endings: Callable[[], Sequence[Ending]]) -> None:
+    """Log each certificate of a node or member that this node sees once when it ends in 30, 7 and 1 days, and ended."""
+    alarms = Alarms()
+    while True:
+        tell_endings(alarms, endings(), time.time_ns() // 1_000_000)
+        await asyncio.sleep(FORECAST_S)
+
+
+def tell_endings(alarms: Alarms, endings: Sequence[Ending], now_ms: int) -> None:
+    """Log what came nearer: `certificate_ends`, a warning within 30 days, an error within 7 and once it has ended."""
+    for item, band in alarms.due(endings, now_ms):
+        tell = log.warning if band > URGENT_DAYS else log.error
+        tell(
+            "certificate_ends",
+            kind=item.kind,
+            name=item.name,
+            member=item.member,
+            where=item.where,
+            days_left=(item.ends_ms - now_ms) // DAY_MS,
+            within_days=band,
+        )

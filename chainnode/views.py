@@ -105,6 +105,9 @@ class LiveNodeView:
         ]
         if observes:
             checks.append(self._fresh())
+        ending = self._ending()
+        if ending:  # told and never a failure: a node that is taken out of service renews nothing
+            checks.append(Check("certificates", True, f"warning: {'; '.join(ending)}"))
         return all(check.ok for check in checks), checks
 
     def lag(self) -> tuple[int, float]:

@@ -13,6 +13,7 @@ from hashlib import sha256
 from itertools import islice
 from typing import Final
 
+from ledger.amendment_rules import RULES_AMENDMENTS
 from ledger.catalogue import Catalogue, catalogue_key
 from ledger.certificate_records import Application, Certificate, State
 from ledger.governance import preview
@@ -31,10 +32,11 @@ from ledger.members import (
     read_validators,
     source_grant,
 )
-from ledger.policy import PLANNED_KEY, POLICY_KEY, PlannedPolicy, Policy, policy_figures, read_policy
+from ledger.policy import PLANNED_KEY, POLICY_KEY, PlannedPolicy, Policy, policy_figures, read_policy, turn_policy
 from ledger.rules import RULES_KEY, Rules, read_rules
 from ledger.state import StateReader, StateSource, StateView, Transaction
 from ledger.thresholds import THRESHOLDS_KEY, Thresholds, votes_needed
+from ledger.times import format_time
 from primitives.ids import Hash
 from primitives.validators import ValidatorSet
 
@@ -73,8 +75,11 @@ class Consequences:
 def consequences_of(source: StateSource, chain_id: Hash, action: AnyAction, height: int, time_ms: int) -> Consequences:
     """Return what an action would do in the block at `height`. Raises RuleBroken where it may not be taken."""
     before = StateView(source)
+    if read_rules(before).at(height) >= RULES_AMENDMENTS:
+        turn_policy(before, height)  # as the block does before its first event
     after = preview(before, chain_id, action, height, time_ms)
-    changes = [change for key in sorted(after.changes) for change in _changes(before, after, key.decode())]
+    found = [change for key in sorted(after.changes) for change in _changes(before, after, key.decode())]
+    changes = [change for change in found if change.before != change.after]
     return Consequences(tuple(changes), tuple(_warnings(before, after)), read_validators(after))
 
 
@@ -99,9 +104,15 @@ def _changes(before: StateReader, after: Transaction, key: str) -> Iterator[Chan
     elif key == PLANNED_KEY:
         planned = after.get(key, PlannedPolicy)
         if planned is not None:
-            yield from _figures(read_policy(before), planned.policy, f" from height {planned.height} on")
+            when = f" from height {planned.height} on"
+            figures = list(_figures(read_policy(before), planned.policy, when))
+            yield from figures or [Change(f"policy{when}", "", "as it is, and no other is decided on before")]
     elif key.startswith("catalogue/"):
-        yield from _catalogue(before.get(catalogue_key(int(name) - 1), Catalogue), after.get(key, Catalogue))
+        added = after.get(key, Catalogue)
+        assert added is not None, "no version leaves the state"
+        begins = f"from {format_time(added.effective_from_ms)}, {added.source}"
+        yield Change(f"catalogue version {added.version}", "", begins)
+        yield from _catalogue(before.get(catalogue_key(int(name) - 1), Catalogue), added)
 
 
 def _member(name: str, before: Member | None, after: Member | None) -> Iterator[Change]:
@@ -167,14 +178,17 @@ def _figures(before: Policy, after: Policy | None, when: str) -> Iterator[Change
             yield Change(f"policy {name}{when}", str(old[name]), str(value))
 
 
-def _catalogue(before: Catalogue | None, after: Catalogue | None) -> Iterator[Change]:
+def _catalogue(before: Catalogue | None, after: Catalogue) -> Iterator[Change]:
     old = {} if before is None else {item.number: item for item in before.categories}
-    new = {} if after is None else {item.number: item for item in after.categories}
+    new = {item.number: item for item in after.categories}
     for number in sorted(old.keys() | new.keys()):
         was, will = old.get(number), new.get(number)
         if was != will:
             sides = ["" if item is None else f"{item.slug}: {', '.join(item.evidence)}" for item in (was, will)]
             yield Change(f"category {number}", *sides)
+        if was is not None and will is not None:
+            names = [f"{item.name}, {item.name_zh}" for item in (was, will)]
+            yield Change(f"name of category {number}", *names)
 
 
 # --- what members should know

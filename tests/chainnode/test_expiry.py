@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chainnode.expiry import DAY_MS, WARN_DAYS, ca_endings, end_of, file_ending, own_warnings, warning_of
+from structlog.testing import capture_logs
+
+from chainnode.expiry import (
+    ALARM_DAYS,
+    DAY_MS,
+    WARN_DAYS,
+    Alarms,
+    ca_endings,
+    end_of,
+    file_ending,
+    own_warnings,
+    warning_of,
+)
 from chainnode.metrics import LABEL_VALUES_MAX, NodeMetrics
+from chainnode.renewal import tell_endings
 from ledger.certificate_ends import ending_certificates
 from ledger.governance_bodies import ReplaceCa
 from p2p.certificates import CA_DAYS, certificate_pem, make_member_ca
@@ -59,11 +72,45 @@ def test_what_ends_soon_is_told_of_the_own_node_and_member_alone() -> None:
 def test_metrics_tell_the_first_end_of_a_kind_and_name_and_no_more_than_may_be_labels() -> None:
     metrics = NodeMetrics()
     ends = [Ending("root_ca", "bank-1", "bank-1", 5_000, "chain"), Ending("root_ca", "bank-1", "bank-1", 4_000, "old")]
-    metrics.ends(ends)
+    metrics.ends(ends, 4_000)
     assert b'chainnode_expiry_timestamp_seconds{kind="root_ca",name="bank-1"} 4.0' in metrics.render()
-    metrics.ends([Ending("root_ca", f"m{i}", "", i, "chain") for i in range(LABEL_VALUES_MAX + 9)])
+    metrics.ends([Ending("root_ca", f"m{i}", "", i, "chain") for i in range(LABEL_VALUES_MAX + 9)], 0)
     lines = [line for line in metrics.render().splitlines() if line.startswith(b"chainnode_expiry_timestamp_seconds{")]
     assert len(lines) == LABEL_VALUES_MAX
+
+
+def test_metrics_count_what_ends_within_each_number_of_days() -> None:
+    metrics = NodeMetrics()
+    days = (40, 30, 8, 7, 1, 0)
+    metrics.ends([Ending("root_ca", f"m{day}", "", START_MS + day * DAY_MS, "chain") for day in days], START_MS)
+    found = [f'chainnode_certificates_ending{{within_days="{day}"}} {count}.0' for day, count in BANDS]
+    assert [line.encode() in metrics.render() for line in found] == [True] * len(ALARM_DAYS)
+
+
+BANDS = ((30, 5), (7, 3), (1, 2), (0, 1))
+
+
+def test_an_end_is_told_once_in_each_band_and_anew_after_a_renewal_that_ends_soon_too() -> None:
+    alarms, ends_ms = Alarms(), START_MS + 40 * DAY_MS
+    item = Ending("node_certificate", "node-1", "bank-1", ends_ms, "tls.crt")
+    told = []
+    for day in range(45):
+        told += [(day, band) for _, band in alarms.due([item], START_MS + day * DAY_MS)]
+    assert told == [(10, 30), (33, 7), (39, 1), (40, 0)]
+    renewed = Ending("node_certificate", "node-1", "bank-1", ends_ms + 10 * DAY_MS, "tls.crt")
+    assert [band for _, band in alarms.due([renewed], ends_ms + 4 * DAY_MS)] == [7]
+    assert alarms.due([renewed], ends_ms + 4 * DAY_MS) == []
+
+
+def test_the_log_names_what_ends_and_how_soon() -> None:
+    ends = [Ending("root_ca", "bank-1", "bank-1", START_MS + days * DAY_MS, "chain") for days in (3,)]
+    ends.append(Ending("node_certificate", "node-2", "bank-2", START_MS + 20 * DAY_MS, "link"))
+    with capture_logs() as lines:
+        tell_endings(Alarms(), ends, START_MS)
+    assert [(line["event"], line["log_level"], line["name"], line["days_left"]) for line in lines] == [
+        ("certificate_ends", "error", "bank-1", 3),
+        ("certificate_ends", "warning", "node-2", 20),
+    ]
 
 
 def test_a_chain_without_certificates_of_products_has_none_that_end() -> None:

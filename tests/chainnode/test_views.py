@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -16,10 +18,20 @@ from p2p.config import PeerAddress
 from primitives.block import BlockHeader
 from primitives.ids import Epoch, Hash, Height, View
 from primitives.notes import Checkpoint, assemble_note, cosign
+from rpc.ports import Ending
 from tests.chainnode.test_readiness import core_of
 from tests.ledger.governance_fixtures import Council, key_of
 
 FOR_EVER_MS = 1 << 50
+
+
+class _View(LiveNodeView):
+    """A view of parts without a home: what ends is given."""
+
+    ends: tuple[Ending, ...] = ()
+
+    def endings(self) -> Sequence[Ending]:
+        return self.ends
 
 
 def view_of(
@@ -29,7 +41,7 @@ def view_of(
     learner: bool = False,
     heights: dict[str, int] | None = None,
     proved_ago_ms_max: int = 180_000,
-) -> LiveNodeView:
+) -> _View:
     """Return what a node of four validators' chain tells, linked to these peers, of which some say that they vote."""
     core = core_of(Council(), name, key_of("node-0", "vote"), learner=learner)
     core.replica.state.statuses.update(
@@ -44,12 +56,12 @@ def view_of(
         reader=core.reader,
         metrics=NodeMetrics(),
         config=SimpleNamespace(
-            node=SimpleNamespace(name=name), ops=SimpleNamespace(proved_ago_ms_max=proved_ago_ms_max)
+            node=SimpleNamespace(name=name, member="bank-0"), ops=SimpleNamespace(proved_ago_ms_max=proved_ago_ms_max)
         ),
         network=SimpleNamespace(peers=lambda: peers),
         links=SimpleNamespace(peers=()),
     )  # the parts of a node that its view reads
-    return LiveNodeView(cast("Any", node))
+    return _View(cast("Any", node))
 
 
 def quorum_linked(view: LiveNodeView) -> tuple[bool, str]:
@@ -57,6 +69,17 @@ def quorum_linked(view: LiveNodeView) -> tuple[bool, str]:
     check = next(item for item in checks if item.name == "quorum_linked")
     assert ready == all(item.ok for item in checks)
     return check.ok, check.detail
+
+
+def test_a_certificate_that_ends_soon_is_a_warning_of_readiness_and_no_failure() -> None:
+    view = view_of({"node-1": True, "node-2": True})
+    before = view.ready()
+    assert all(check.name != "certificates" for check in before[1])
+    view.ends = (Ending("root_ca", "bank-0", "bank-0", time.time_ns() // 1_000_000 + 3_600_000, "chain"),)
+    ready, checks = view.ready()
+    assert ready == before[0]
+    assert checks[-1].ok
+    assert checks[-1].detail.startswith("warning: the root ca of bank-0 (chain) ends in 0 days")
 
 
 def test_a_validator_linked_to_two_voters_of_four_is_ready() -> None:

@@ -28,6 +28,7 @@ from ledger.kinds import RuleBroken
 from ledger.members import Role
 from ledger.state import Transaction
 from ledger.thresholds import Share
+from ledger.times import format_time
 from p2p.certificates import certificate_pem, make_member_ca
 from tests.ledger.governance_fixtures import START_MS, Council, Founded, bank, key_of
 
@@ -105,7 +106,11 @@ def test_a_change_of_each_kind_is_told_with_what_was_before_and_what_is_after() 
     }
     later = AddCatalogue(3, 0, "a notice", CATALOGUE_2.categories[1:])
     gone = CATALOGUE_2.categories[0]
-    assert changes(found, later) == {"category 1": (f"{gone.slug}: {', '.join(gone.evidence)}", "")}
+    version = {"catalogue version 3": ("", f"from {format_time(found.now_ms + 10)}, a notice")}
+    assert changes(found, later) == {**version, "category 1": (f"{gone.slug}: {', '.join(gone.evidence)}", "")}
+    named = replace(later, categories=(replace(gone, name="another name"), *CATALOGUE_2.categories[1:]))
+    names = (f"{gone.name}, {gone.name_zh}", f"another name, {gone.name_zh}")
+    assert changes(found, named) == {**version, "name of category 1": names}
     source = key_of("bank-4", "source").public
     assert changes(found, RemoveSource(source)) == {f"source {source.hex()[:16]}": ("bank-4: bank", "")}
     assert changes(found, ExcludeMember("bank-4")) == {"member bank-4": ("bank-4", "")}
@@ -114,6 +119,19 @@ def test_a_change_of_each_kind_is_told_with_what_was_before_and_what_is_after() 
     assert changes(Council(4, rules=(1, 2)), ActivateRules(2, 90)) == {"rules": ("1", "1, 2 from height 90 on")}
     assert list(changes(council(5), RemoveValidator("node-4", False))) == ["validator node-4"]
     assert list(changes(found, found.addition())) == ["validator node-4"], "as if its node were ready"
+
+
+def test_a_policy_that_the_next_block_puts_in_force_is_what_a_change_is_compared_with() -> None:
+    found = council()
+    height = found.chain.height + 10
+    found.vote(found.propose(ChangePolicy((Figure("appeal_window_days", 7),), height)), 0, 1, 2)
+    other = ChangePolicy((Figure("appeal_window_days", 9),), 0)
+    with pytest.raises(RuleBroken, match="policy_pending"):
+        of(found, other)
+    while found.chain.height < height - 2:
+        found.block()
+    assert changes(found, other) == {"policy appeal_window_days": ("7", "9")}
+    found.propose(other)
 
 
 def test_a_set_that_bears_fewer_faults_is_warned_of() -> None:
