@@ -19,6 +19,7 @@ from typing import Any, Final
 from chainnode.client import CallRefused, NodeClient, TimedOut, Unreachable
 from chainnode.identity import read_key
 from consensus.messages import WINDOW
+from ledger.policy import policy_figures
 from ledger.receipts import verify
 from primitives.block import BlockHeader
 from primitives.encoding import decode
@@ -89,8 +90,14 @@ class Checker:
 
     # --- while it runs
 
-    def while_running(self, *, losses: Sequence[LostVote], sets: Mapping[int, ValidatorSet]) -> None:
-        """Check everything that nodes answer; `losses` are keys that must sign nothing more, `sets` the epochs'."""
+    def while_running(
+        self, *, losses: Sequence[LostVote], sets: Mapping[int, ValidatorSet], figures: Mapping[str, int]
+    ) -> None:
+        """Check everything that nodes answer.
+
+        `losses` are keys that must sign nothing more, `sets` the epochs', `figures` those of the policy that were
+        decided on.
+        """
         top = self._level()
         if top is None:
             return
@@ -99,9 +106,18 @@ class Checker:
             self.complaints.append(f"nodes hold different blocks: {_first_difference(chains)}")
             return
         self._answers(top)
+        self._policy(figures)
         voted = sets[max(sets)]
         self._receipts(voted)
         self._validators(losses, voted)
+
+    def _policy(self, figures: Mapping[str, int]) -> None:
+        """Hold every node's figures to those of genesis and to what was decided since."""
+        expected = {**policy_figures(self.nodes.genesis.policy), **figures}
+        for name in self.nodes.names:
+            found = {row["name"]: row["value"] for row in self.nodes.call(name, "gov_getPolicy")["figures"]}
+            if found != expected:
+                self.complaints.append(f"{name}: judges by another policy: {sorted(found.items() ^ expected.items())}")
 
     def _level(self) -> int | None:
         """Return the height at which all nodes stand still together; None, with a complaint, where they do not."""

@@ -22,7 +22,7 @@ from ledger.governance_records import Stage
 from ledger.members import GOVERNANCE_ROLE
 from primitives.ids import Epoch, MemberId
 from primitives.validators import Validator, ValidatorSet
-from torment.manifest import Join, Readmit
+from torment.manifest import Amend, Join, Readmit
 from torment.nodes import Nodes
 
 STEP_S: Final = 150.0
@@ -37,10 +37,14 @@ T = TypeVar("T")
 
 
 class Council:
-    """Decides for the members; `sets` has each epoch's validators as nodes told them when it began."""
+    """Decides for the members; `sets` has each epoch's validators as nodes told them when it began.
+
+    `figures` are those of the policy that were decided on, with their newest values.
+    """
 
     def __init__(self, nodes: Nodes, say: Callable[[str], None]) -> None:
         self.sets: dict[int, ValidatorSet] = {0: validator_set(nodes.genesis)}
+        self.figures: dict[str, int] = {}
         self._nodes = nodes
         self._say = say
         self._deciding = threading.Lock()
@@ -84,24 +88,48 @@ class Council:
         self._decide(("rekey", str(entry_path(home))), "rekey_validator", node, is_in)
         self._until(f"{node} votes again", lambda: self._role(node) == "validator")
 
+    def amend(self, item: Amend) -> None:
+        """Let the members vote for another figure, and return once a node judges blocks by it. Raises `TimedOut`."""
+        what = f"{item.figure} = {item.value}"
+        figures = [{"name": item.figure, "value": item.value}]
+        words = ("member", "propose", "policy", f"{item.figure}={item.value}")
+        with self._deciding:
+            proposal = self._until(
+                f"{what} is proposed",
+                lambda: self._proposed(words, lambda action: action.get("figures") == figures),
+            )
+            self._until(f"{what} has its votes", lambda: self._has_votes(proposal))
+            self._until(f"{what} is in force", lambda: self._figures().get(item.figure) == item.value)
+            self.figures[item.figure] = item.value
+            self._say(f"{what} is in force")
+
+    def _figures(self) -> dict[str, int]:
+        found = self._ask("gov_getPolicy", lambda answer: answer["figures"]) or ()
+        return {row["name"]: row["value"] for row in found}
+
     # --- one change
 
     def _decide(self, words: Sequence[str], kind: str, node: str, is_made: Callable[[ValidatorSet], bool]) -> None:
         """Propose a change, vote for it, and return once a node knows a set in which it is made, which is noted."""
         with self._deciding:
             began = time.monotonic()
-            proposal = self._until(f"{kind} of {node} is proposed", lambda: self._proposed(words, kind, node))
+            proposal = self._until(f"{kind} of {node} is proposed", lambda: self._is_proposed(words, kind, node))
             self._until(f"{kind} of {node} has its votes", lambda: self._has_votes(proposal))
             self._say(f"{kind} of {node} has its votes")
             self._until(f"{kind} of {node} is made", lambda: self._is_noted(is_made))
             self._say(f"epoch {max(self.sets)} {time.monotonic() - began:.1f} s after {kind} of {node} was asked for")
 
-    def _proposed(self, words: Sequence[str], kind: str, node: str) -> str | None:
+    def _is_proposed(self, words: Sequence[str], kind: str, node: str) -> str | None:
+        return self._proposed(
+            ("validator", "propose", *words), lambda action: (action["type"], action.get("name")) == (kind, node)
+        )
+
+    def _proposed(self, words: Sequence[str], is_it: Callable[[Json], bool]) -> str | None:
         """Return the id of a proposal that is under way; where there is none, make it."""
         for row in self._ask("gov_listProposals", lambda found: found["proposals"]) or ():
-            if (row["action"]["type"], row["action"].get("name")) == (kind, node):
+            if is_it(row["action"]):
                 return str(row["id"])
-        said = self._send(self._through(), "validator", "propose", *words)
+        said = self._send(self._through(), *words)
         return None if said is None else str(said["id"])
 
     def _has_votes(self, proposal: str) -> bool:

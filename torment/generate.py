@@ -14,6 +14,7 @@ from typing import Final
 from chainnode.localnet import bank_name
 from torment.manifest import (
     LEADER,
+    Amend,
     Clock,
     Cut,
     Damaged,
@@ -53,6 +54,11 @@ QUIET_AFTER_S: Final = 3.0
 VIEW_TIMEOUTS_MS: Final = (1_000, 2_000)
 LIVES: Final = ("rolling_upgrade", "readmit", "join_and_leave", "join")
 """What happens to validators while the faults go on, one for each seed in turn."""
+
+AMENDED: Final = "amend"
+AMEND_EVERY: Final = 3
+"""In each so many-th seed the members vote on a figure of the policy among the faults."""
+FIGURES: Final = (("block_batches_max", 32), ("checkpoint_slot_ms", 400), ("appeal_window_days", 30))
 
 Draw = Callable[[Random, str, float], Perturbation]
 """Makes a perturbation of a node that begins at a time."""
@@ -149,6 +155,8 @@ def generate(seed: int) -> Manifest:
     placed = _place(draw, wanted, names)
     # Drawn apart: what else a seed holds does not depend on it.
     placed += _live(Random(f"life of {seed}"), LIVES[(seed - 1) % len(LIVES)], placed, names)
+    if seed % AMEND_EVERY == 0:
+        placed.append((AMENDED, _amendment(Random(f"amendment of {seed}"), placed)))
     perturbations = tuple(sorted((item for _, item in placed), key=lambda item: item.at_s))
     end_s = max(item.at_s + item.for_s for item in perturbations)
     banks = draw.sample(names, k=draw.randint(3, 4))
@@ -238,6 +246,12 @@ def _live(draw: Random, life: str, placed: Placed, names: list[str]) -> Placed:
             able = [name for name in names if name not in {node_of(item) for item in lost}]
             leave = Leave(at_s=round(join.at_s + _s(draw, 5, 12), 1), node=draw.choice([*able, join.node]))
             return [(life, join), (life, leave)]
+
+
+def _amendment(draw: Random, placed: Placed) -> Amend:
+    """Return a vote on a figure, asked for between the first fault and the last."""
+    figure, value = draw.choice(FIGURES)
+    return Amend(at_s=_s(draw, 0.5, max(item.at_s for _, item in placed)), figure=figure, value=value)
 
 
 def _upgrades(draw: Random, faults: list[Perturbation], names: list[str]) -> list[Perturbation]:

@@ -183,8 +183,15 @@ class Readmit(Fault, frozen=True, kw_only=True, tag="readmit"):
     node: str
 
 
-Governed: TypeAlias = Join | Leave | Readmit
-"""What the members decide: each is one more epoch, and they come one after the other."""
+class Amend(Fault, frozen=True, kw_only=True, tag="amend"):
+    """The members vote for another value of a figure of the policy."""
+
+    figure: str
+    value: Annotated[int, Meta(ge=0, le=1 << 40)]
+
+
+Governed: TypeAlias = Join | Leave | Readmit | Amend
+"""What the members decide, one thing after the other: each but an amendment is one more epoch."""
 
 Perturbation: TypeAlias = (
     Kill
@@ -203,6 +210,7 @@ Perturbation: TypeAlias = (
     | Join
     | Leave
     | Readmit
+    | Amend
 )
 
 
@@ -282,7 +290,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 def node_of(item: Perturbation) -> str:
     """Return whom a perturbation is for: a name, `LEADER`, or nothing where it is all nodes."""
-    return "" if isinstance(item, PowerLoss) else item.node
+    return "" if isinstance(item, PowerLoss | Amend) else item.node
 
 
 def loses_vote(item: Perturbation) -> bool:

@@ -23,6 +23,7 @@ from torment.damage import Remedy, find, flip, remedy_of
 from torment.disks import empty, fill_disk, free_disk, wipe
 from torment.manifest import (
     LEADER,
+    Amend,
     Clock,
     Cut,
     Damaged,
@@ -91,9 +92,9 @@ class Tormentor:
     def perform(self, item: Perturbation) -> None:
         """Carry out one perturbation and undo it; returns when the node is back."""
         with ExitStack() as held:
-            names = self.nodes.names if isinstance(item, PowerLoss) else (self._who(item.node),)
-            # The vote on a node is nothing that is done to it: other faults may strike it meanwhile.
-            for name in () if isinstance(item, Leave) else names:
+            names = self._those(item)
+            # A vote is nothing that is done to a node: other faults may strike it meanwhile.
+            for name in () if isinstance(item, Leave | Amend) else names:
                 held.enter_context(self._held[name])
             self.say(describe(item))
             try:
@@ -133,8 +134,15 @@ class Tormentor:
                 self.council.leave(node)
             case Readmit():
                 self.council.readmit(item)
+            case Amend():
+                self.council.amend(item)
             case _:
                 assert_never(item)
+
+    def _those(self, item: Perturbation) -> Sequence[str]:
+        if isinstance(item, PowerLoss | Amend):
+            return self.nodes.names
+        return (self._who(item.node),)
 
     def _who(self, node: str) -> str:
         if node != LEADER:

@@ -100,7 +100,7 @@ def _run(made: Nodes, result: Result) -> None:
             tormentor.say("all is settled")
     _judge_load(told, manifest, result)
     checker = Checker(made, read_answers(record))
-    checker.while_running(losses=tormentor.losses, sets=tormentor.council.sets)
+    checker.while_running(losses=tormentor.losses, sets=tormentor.council.sets, figures=tormentor.council.figures)
     for name in made.names:
         made.stop(name)
     checker.when_stopped()

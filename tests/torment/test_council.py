@@ -15,7 +15,7 @@ from chainnode.client import TimedOut, Unreachable
 from primitives.ids import Epoch, MemberId
 from primitives.validators import Validator, ValidatorSet
 from torment.council import Council, set_from_json
-from torment.manifest import Join
+from torment.manifest import Amend, Join
 
 NAMES = ("bank-a", "bank-b", "bank-c", "bank-d")
 PROPOSAL = "aa" * 32
@@ -55,8 +55,10 @@ class Chain:
             raise Unreachable("down")
         row = {"id": PROPOSAL, "action": {"type": "add_validator", "name": "bank-a-2"}, "stage": self.stage}
         row |= {"voters": list(NAMES), "approvals": self.approvals, "detail": "why"}
+        days = 30 if self.stage == "enacted" else 60
         answers = {
             "gov_listProposals": {"proposals": [row] if self.proposed else []},
+            "gov_getPolicy": {"figures": [{"name": "appeal_window_days", "value": days}]},
             "gov_getProposal": {"proposal": row},
             "net_validators": as_json(self.sets[0] if self.stage == "enacted" else set_of(0, *NAMES)),
         }
@@ -140,3 +142,12 @@ def test_a_command_of_one_node_alone_that_fails_is_told(chain: Chain, monkeypatc
     council = Council(chain, lambda _: None)  # type: ignore[arg-type]  # a stand-in with what it asks
     with pytest.raises(TimedOut, match="no such home"):
         council.join(Join(at_s=0.0, node="bank-a-2", member="bank-a"))
+
+
+def test_a_figure_is_voted_for_until_a_node_judges_by_it_and_is_noted(chain: Chain) -> None:
+    council = Council(chain, lambda _: None)  # type: ignore[arg-type]  # a stand-in with what it asks
+    council.amend(Amend(at_s=0.0, figure="appeal_window_days", value=30))
+    assert council.figures == {"appeal_window_days": 30}
+    done = [words for place, words in enumerate(chain.sent) if place % 2]
+    assert done[0][1:] == ("member", "propose", "policy", "appeal_window_days=30", "--timeout", "15")
+    assert [words[1:3] for words in done[1:]] == [("validator", "approve")] * 3

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from primitives.errors import InputError
-from torment.generate import GOALS, LIVES, SEEDS, SETTLE_S, generate
+from torment.generate import AMENDED, GOALS, LIVES, SEEDS, SETTLE_S, generate
 from torment.manifest import (
     LEADER,
+    Amend,
     Clock,
     Cut,
     Damaged,
@@ -85,6 +86,7 @@ KINDS = [
     Kind("a validator that joins", lambda _, item: isinstance(item, Join)),
     Kind("a joiner and cables", lambda run, item: isinstance(item, Join) and run.links is Links.NAMESPACES),
     Kind("a validator that leaves", lambda _, item: isinstance(item, Leave)),
+    Kind("another policy", lambda _, item: isinstance(item, Amend)),
     Kind("new keys for a wiped validator", lambda _, item: isinstance(item, Readmit)),
     Kind("an upgrade of a running network", lambda _, item: isinstance(item, Upgrade)),
     Kind("a pulled cable", lambda run, item: isinstance(item, Cut) and run.links is Links.NAMESPACES),
@@ -101,7 +103,7 @@ def test_the_set_meets_every_kind_of_fault(kind: Kind) -> None:
 
 
 def test_the_set_reaches_every_goal_and_both_sizes_of_network() -> None:
-    assert {goal for run in MANIFESTS for goal in run.goals} == {*GOALS, *LIVES}
+    assert {goal for run in MANIFESTS for goal in run.goals} == {*GOALS, *LIVES, AMENDED}
     assert {run.nodes for run in MANIFESTS} == {4, 7}
 
 
@@ -121,7 +123,7 @@ def test_no_node_meets_two_faults_at_once() -> None:
     for run in MANY:
         busy: dict[str, float] = {}
         for item in run.perturbations:
-            if isinstance(item, Leave):  # a vote is no fault
+            if isinstance(item, Leave | Amend):  # a vote is no fault
                 continue
             names = run.names if node_of(item) in (LEADER, "") else (node_of(item),)
             for name in names:
