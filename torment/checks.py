@@ -106,12 +106,12 @@ class Checker:
             self.complaints.append(f"nodes hold different blocks: {_first_difference(chains)}")
             return
         self._answers(top)
-        self._policy(figures)
+        self._governed(figures)
         voted = sets[max(sets)]
         self._receipts(voted)
         self._validators(losses, voted)
 
-    def _policy(self, figures: Mapping[str, int]) -> None:
+    def _governed(self, figures: Mapping[str, int]) -> None:
         """Hold every node's figures to those of genesis and to what was decided since."""
         expected = {**policy_figures(self.nodes.genesis.policy), **figures}
         for name in self.nodes.names:

@@ -1,24 +1,40 @@
-"""Votes on what the members agreed on: accreditation, the policy, the catalogue, shares; by commands as printed."""
+"""Votes on what the members agreed on: accreditation, the policy, the catalogue, shares; by commands as printed.
+
+The chain begins with the first rules, as one that was founded before there were others; the tests build on each other.
+"""
 
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from chainnode import localnet
+from chainnode.cli.context import Settings
+from chainnode.cli.main import root
 from tests.e2e.governance_fixtures import pass_it, run
 from tests.e2e.network_fixtures import NAMES, Json, Network, network, until
+from tests.e2e.traffic_fixtures import source_of, submit
 
 pytestmark = pytest.mark.e2e
 
 
+NOTICE_HEIGHTS = 45
+FILLING = 60
+
+
 @pytest.fixture(scope="module")
 def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
-    with network(tmp_path_factory.mktemp("governance")) as running:
-        yield running
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(localnet, "assemble_genesis", partial(localnet.assemble_genesis, rules=1))
+        with network(tmp_path_factory.mktemp("governance")) as running:
+            yield running
 
 
 def figures(net: Network, name: str) -> dict[str, int]:
@@ -28,6 +44,26 @@ def figures(net: Network, name: str) -> dict[str, int]:
 def member(net: Network, name: str, wanted: str) -> Json:
     rows = run(net.home(name).root, "member", "list")["members"]
     return next((row for row in rows if row["id"] == wanted), {})
+
+
+def refusal(net: Network, *arguments: str) -> str:
+    """Return what a command is refused with."""
+    words = ["--home", str(net.home("bank-a").root), *arguments]
+    result = CliRunner().invoke(root, words, obj=Settings(), standalone_mode=False)
+    return str(result.exception)
+
+
+def test_a_chain_of_the_first_rules_comes_to_the_second_by_a_vote(net: Network) -> None:
+    assert "rule rules_needed" in refusal(net, "member", "propose", "policy", "appeal_window_days=90")
+    height = net.until_level() + NOTICE_HEIGHTS
+    pass_it(net, "rules", "propose", "2", "--at", str(height))
+    source = source_of(net, "bank-a-bank")
+    for _ in range(FILLING):
+        assert {row["status"] for row in submit(net, "bank-a", source.payments(1))} == {"Committed"}
+        if net.status("bank-a")["height"] >= height:
+            break
+    versions = [net.call("bank-b", "ledger_getBlock", height=at)["header"]["version"] for at in (height - 1, height)]
+    assert versions == [1, 2]
 
 
 def test_a_laboratory_is_admitted_and_then_accredited_as_an_inspector_too(net: Network, tmp_path: Path) -> None:
@@ -96,12 +132,29 @@ def test_a_node_that_is_down_is_named_with_the_reason(net: Network) -> None:
     found = net.call("bank-a", "gov_checkAction", action=action)
     assert found["liveness"]["silent"] == [{"name": "bank-d", "why": "not linked"}]
     assert found["liveness"]["safe"], "three of four are up, and three decide"
+    pass_it(net, "member", "propose", "policy", "appeal_window_days=30")
 
 
-def test_what_was_changed_is_proved_by_fsck_and_by_a_snapshot(net: Network, tmp_path: Path) -> None:
-    assert run(net.home("bank-d").root, "fsck")["ok"] is True
+def test_a_node_that_was_down_has_what_was_decided_from_blocks_and_from_a_snapshot(
+    net: Network, tmp_path: Path
+) -> None:
+    home = net.home("bank-d").root
+    assert run(home, "fsck")["ok"] is True
     net.start("bank-d")
+    until(lambda: figures(net, "bank-d")["appeal_window_days"] == 30)
     file = str(tmp_path / "bank-a.chainsnap")
+    until(lambda: net.status("bank-a")["checkpoint_size"] == net.status("bank-a")["log_size"])
     run(net.home("bank-a").root, "snapshot", "create", file)
     genesis = str(net.net.directory / "genesis.json")
     assert run(net.home("bank-a").root, "snapshot", "verify", file, "--genesis", genesis)["state_rows"] > 100
+    net.stop("bank-d")
+    for lost in ("ledger.ldb", "index.ldb"):
+        shutil.rmtree(net.home("bank-d").data / lost)
+    run(home, "snapshot", "restore", file)
+    net.start("bank-d")
+    assert figures(net, "bank-d") == figures(net, "bank-a")
+    assert member(net, "bank-d", "lab-x") == member(net, "bank-a", "lab-x")
+    for words in (("member", "catalogue"), ("member", "thresholds")):
+        assert run(home, *words) == run(net.home("bank-a").root, *words)
+    net.stop("bank-d")
+    assert run(home, "fsck")["ok"] is True
