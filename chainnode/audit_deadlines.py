@@ -79,9 +79,12 @@ class Book:
 
     def take(self, item: Relevant) -> None:
         """Take what an event says."""
+        held = self.ends.get(item.name)
+        if item.ends_ms is not None and item.doubts & UNPROVED and held is not None and held[0] <= item.ends_ms:
+            return  # else anybody could put an end off by an event that was rejected
         self.changes += 1
         if item.ends_ms is not None:
-            if item.name in self.ends or len(self.ends) < DEADLINES_MAX:
+            if held is not None or len(self.ends) < DEADLINES_MAX:
                 self.ends[item.name] = (item.ends_ms, item.event_id, item.doubts)
             return
         self.ends.pop(item.name, None)

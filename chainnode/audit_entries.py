@@ -83,8 +83,8 @@ class EntryFollower:
                 self._bundle(turn)
         except (_Later, OutOfTime):
             pass
-        except TileMissing as error:
-            text = f"evidence and ends are not watched from entry {self.place} on, which nobody gives: {error}"
+        except (TileMissing, InputError) as error:  # entries of a later release are not understood
+            text = f"evidence and ends are not watched from entry {self.place} on: {error}"
             self.findings.add(Finding(Kind.NO_ENTRIES, "", text))
         if self.book.changes != before or self.book.size - self._kept >= KEEP_ENTRIES:
             self.file.write(self.book)

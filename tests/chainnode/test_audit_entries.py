@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from chainnode.audit_deadlines import Book, Relevant, parse_book
+from chainnode.audit_deadlines import UNPROVED, Book, Relevant, parse_book
 from chainnode.auditor import Limits
 from ledger.certificate_bodies import Cancel, Restore, Suspend
 from ledger.entry_proofs import verify_entry
 from ledger.evidence_bodies import SignedVote, VotesEvidence
 from ledger.governance_bodies import Withdraw
 from ledger.policy import DAY_MS
-from primitives.errors import InputError
+from primitives.errors import EncodingError, InputError
 from tests.chainnode.auditor_fixtures import Desk
 from tests.chainnode.mirror_fixtures import Served, chain, grow, policy_of
 from tests.ledger.certificate_fixtures import CORRECTION, NUMBER, REQUEST, State
@@ -195,6 +195,29 @@ def test_a_book_holds_no_more_ends_than_it_may(monkeypatch: pytest.MonkeyPatch) 
     assert list(book.ends) == ["proposal 0", "proposal 1", "proposal 2"]
     book.take(Relevant("proposal 1", 5, "", doubts=0))
     assert [finding.subject for finding in book.ending(0, 10_000)] == ["proposal 1 5", "proposal 0 1000"]
+
+
+def test_no_event_without_a_receipt_puts_an_end_off() -> None:
+    book = Book()
+    book.take(Relevant("certificate X", 1_000, "first", doubts=0))
+    book.take(Relevant("certificate X", 2_000, "rejected", doubts=UNPROVED))
+    assert book.ends == {"certificate X": (1_000, "first", 0)}
+    book.take(Relevant("certificate X", 500, "sooner", doubts=UNPROVED))
+    assert book.ends == {"certificate X": (500, "sooner", UNPROVED)}
+    book.take(Relevant("certificate X", 2_000, "proved", doubts=0))
+    assert book.ends == {"certificate X": (2_000, "proved", 0)}
+
+
+def test_a_header_of_a_later_release_is_told_and_stops_nothing_else(
+    node: MemoryNode, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise EncodingError("another record", where="BlockHeader")
+
+    with monkeypatch.context() as later:
+        later.setattr("chainnode.audit_entries.decode", unknown)
+        assert desk.kinds(Served(node.reader, A), rounds=2) == ["no_entries raised"]
+    assert desk.kinds(Served(node.reader, A)) == ["no_entries cleared"]
 
 
 @pytest.mark.parametrize(
