@@ -95,6 +95,7 @@ class RpcSection(Section, frozen=True):
     requests_per_second_max: Count = 2_000
     requests_per_second_of_roles: list[RoleRate] = []
     public: bool = False
+    client_certificates: Literal["none", "optional", "required"] = "none"
     websockets_max: Count = 256
     websocket_requests_max: Count = 64
     subscriptions_max: Count = 1_024
@@ -417,6 +418,13 @@ def _check_together(config: NodeConfig, origins: Mapping[str, str]) -> None:
     if bool(rpc.tls_certificate_file) != bool(rpc.tls_key_file):
         raise ConfigError(
             "rpc.tls_certificate_file and rpc.tls_key_file go together", where=origins["rpc.tls_key_file"]
+        )
+    if rpc.client_certificates != "none" and not rpc.tls_certificate_file:
+        raise ConfigError(
+            "rpc.client_certificates needs TLS",
+            where=origins["rpc.client_certificates"],
+            expected="rpc.tls_certificate_file and rpc.tls_key_file",
+            got=rpc.client_certificates,
         )
     if not is_loopback(split_address(rpc.listen)[0]) and not rpc.tls_certificate_file:
         raise ConfigError(

@@ -19,6 +19,7 @@ from chainnode.archive import size_on_disk
 from chainnode.archive_files import open_archives
 from chainnode.archive_keeper import ArchiveKeeper
 from chainnode.audit_log import AuditLog
+from chainnode.client_certificates import ClientCertificates
 from chainnode.config import NodeConfig, split_address
 from chainnode.core import FREE_KINDS, WIRE_KINDS, NodeCore, Notice, Outgoing, RivalsFound, Turn
 from chainnode.founding import read_genesis
@@ -49,7 +50,7 @@ from consensus.records import decode_record
 from ledger.archive_store import ArchivedStore, Pruned
 from ledger.chain import Chain, CommitResult
 from ledger.evidence import recorded_count
-from ledger.members import read_validators_of
+from ledger.members import read_members, read_validators_of
 from ledger.pool import Pool
 from ledger.receipts import assemble_checkpoint
 from ledger.store import Put
@@ -166,6 +167,7 @@ class Node:
         self.snapshots = SnapshotService(self.reader, home.snapshots)
         self.tokens = TokenBook(home.tokens, wall_clock_ms)
         self.audit = AuditLog(home.audit_log)
+        self.clients: ClientCertificates | None = None
         self.view = LiveNodeView(self)
         self.feed = Feed(int(self.core.chain.height))
         self._told_keys: list[KeyFault] = []
@@ -251,6 +253,11 @@ class Node:
         from rpc.methods.catalogue import METHODS
 
         rpc, ops = self.config.rpc, self.config.ops
+        settings = rpc_settings(self.home, self.config)
+        if settings.tls is not None and rpc.client_certificates != "none":
+            chain_id, member = self.genesis.chain_id, self.config.node.member
+            self.clients = ClientCertificates(settings.tls, chain_id=chain_id, member=member)
+            self._tell_clients()
         services = Services(
             self.reader,
             self.gateway,
@@ -264,8 +271,8 @@ class Node:
             tokens=self.tokens,
             feed=self.feed,
             audit=self.audit,
+            certificates=self.clients,
         )
-        settings = rpc_settings(self.home, self.config)
         ops_host, ops_port = split_address(ops.listen)
         return [
             RpcServer(settings, services, METHODS, self.metrics),
@@ -504,7 +511,15 @@ class Node:
         links = self._links_now()
         self.network.set_members(links.member_cas, links.peers)
         self.links = links
+        self._tell_clients()
         return links
+
+    def _tell_clients(self) -> None:
+        """Have client certificates judged by the members as they are now."""
+        if self.clients is not None:
+            chain = self.core.chain
+            members = read_members(chain.state_after(chain.tip_hash))
+            self.clients.update(self.links.member_cas, members, wall_clock_ms())
 
     def _count(self, result: CommitResult) -> None:
         rejected = len(result.rejected)

@@ -26,6 +26,8 @@ from primitives.hashing import PROTOCOL_OLDEST, PROTOCOL_VERSION
 from rpc.access import token_hash
 from rpc.server import RpcSettings
 
+VERIFY_MODES = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
+
 
 def parameters(config: NodeConfig, chain: Chain) -> Parameters:
     """Return the replica's parameters: its own time-outs, and the figures of the policy in force."""
@@ -110,4 +112,9 @@ def rpc_tls(home: Home, config: NodeConfig) -> ssl.SSLContext | None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_cert_chain(home.resolve(rpc.tls_certificate_file), home.resolve(rpc.tls_key_file))
+    # A resumed session would skip what the members' CAs are now.
+    context.options |= ssl.OP_NO_TICKET
+    context.num_tickets = 0
+    context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.verify_mode = VERIFY_MODES[rpc.client_certificates]
     return context

@@ -35,6 +35,11 @@ def node_uri(chain_id: bytes, member: str, node_name: str) -> str:
     return f"{URI_SCHEME}://{chain_id.hex()}/{member}/{node_name}"
 
 
+def client_uri(chain_id: bytes, member: str, role: str, name: str) -> str:
+    """Return the URI that the certificate of a client of RPC bears; no node's has this form."""
+    return f"{URI_SCHEME}://{chain_id.hex()}/{member}/client/{role}/{name}"
+
+
 def make_member_ca(member: str, now_ms: int) -> tuple[PrivateKey, x509.Certificate]:
     """Return a new CA key and its self-signed certificate, valid from `now_ms` (minus a margin) for CA_DAYS."""
     check_name(member)
@@ -74,6 +79,44 @@ def issue_node_certificate(
     """
     check_name(node_name)
     check_name(member)
+    names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(node_uri(chain_id, member, node_name))]
+    names += [_general_name(host) for host in hosts]
+    uses = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    return _issue(ca_key, ca_certificate, member, node_name, names, uses, now_ms, NODE_DAYS)
+
+
+def issue_client_certificate(
+    ca_key: PrivateKey,
+    ca_certificate: x509.Certificate,
+    *,
+    name: str,
+    member: str,
+    role: str,
+    chain_id: bytes,
+    now_ms: int,
+    days: int,
+) -> tuple[PrivateKey, x509.Certificate]:
+    """Return a new key and the certificate by which a client of RPC shows who it is and asks for a role.
+
+    It is no node's: its URI has another form. Raises as `issue_node_certificate`.
+    """
+    for text in (name, member, role):
+        check_name(text)
+    uri = x509.UniformResourceIdentifier(client_uri(chain_id, member, role, name))
+    uses = [ExtendedKeyUsageOID.CLIENT_AUTH]
+    return _issue(ca_key, ca_certificate, member, name, [uri], uses, now_ms, days)
+
+
+def _issue(
+    ca_key: PrivateKey,
+    ca_certificate: x509.Certificate,
+    member: str,
+    name: str,
+    names: list[x509.GeneralName],
+    uses: list[x509.ObjectIdentifier],
+    now_ms: int,
+    days: int,
+) -> tuple[PrivateKey, x509.Certificate]:
     moment = _moment(now_ms)
     if ca_certificate.not_valid_after_utc <= moment:
         raise UsageError(
@@ -83,20 +126,16 @@ def issue_node_certificate(
     subject = x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, member),
-            x509.NameAttribute(NameOID.COMMON_NAME, node_name),
+            x509.NameAttribute(NameOID.COMMON_NAME, name),
         ]
     )
-    names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(node_uri(chain_id, member, node_name))]
-    names += [_general_name(host) for host in hosts]
     issuer_key_id = x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key())
     builder = _builder(
-        subject, ca_certificate.subject, key.public_key(), moment, NODE_DAYS, ca_certificate.not_valid_after_utc
+        subject, ca_certificate.subject, key.public_key(), moment, days, ca_certificate.not_valid_after_utc
     )
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(_key_usage(signs_certificates=False), critical=True)
-    builder = builder.add_extension(
-        x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
-    )
+    builder = builder.add_extension(x509.ExtendedKeyUsage(uses), critical=False)
     builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     builder = builder.add_extension(

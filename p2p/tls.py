@@ -28,6 +28,9 @@ LEAF_BYTES_MAX = 16_384
 
 _URI = re.compile(rf"{URI_SCHEME}://([0-9a-f]*)/({NAME_PATTERN.pattern})/({NAME_PATTERN.pattern})", re.ASCII)
 
+_NAME = NAME_PATTERN.pattern
+_CLIENT_URI = re.compile(rf"{URI_SCHEME}://([0-9a-f]*)/({_NAME})/client/([a-z]{{1,32}})/({_NAME})", re.ASCII)
+
 _VERIFY_REASONS = {  # OpenSSL's X509_V_ERR_*
     9: Reason.CERTIFICATE_NOT_YET_VALID,
     10: Reason.CERTIFICATE_EXPIRED,
@@ -70,6 +73,15 @@ class PeerIdentity(msgspec.Struct, frozen=True):
     not_after_ms: int
 
 
+class ClientIdentity(msgspec.Struct, frozen=True):
+    """What a client's certificate says of it, and until when; the role is what its member's CA granted."""
+
+    name: str
+    member: str
+    role: str
+    not_after_ms: int
+
+
 class TrustAnchors:
     """The CA certificates of all members, for one chain; immutable, a later epoch builds another."""
 
@@ -96,23 +108,31 @@ class TrustAnchors:
 
     def identify(self, leaf_der: bytes | None, now_ms: int) -> PeerIdentity:
         """Return who a leaf certificate speaks for; raises PeerRefused with the rule that it breaks."""
+        (member, name), not_after_ms = self._judge(leaf_der, now_ms, _URI)
+        return PeerIdentity(name, member, not_after_ms)
+
+    def identify_client(self, leaf_der: bytes, now_ms: int) -> ClientIdentity:
+        """Return who a client's certificate speaks for; raises PeerRefused, for a node's certificate too."""
+        (member, role, name), not_after_ms = self._judge(leaf_der, now_ms, _CLIENT_URI)
+        return ClientIdentity(name, member, role, not_after_ms)
+
+    def _judge(self, leaf_der: bytes | None, now_ms: int, form: re.Pattern[str]) -> tuple[list[str], int]:
         if leaf_der is None:
             raise PeerRefused(Reason.CERTIFICATE_MISSING, "no certificate shown")
         try:
             leaf = x509.load_der_x509_certificate(leaf_der)
-            chain_id_hex, member, name = _read_uri(leaf)
+            chain_id_hex, *named = _read_uri(leaf, form)
             is_ca = leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
         except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
             raise PeerRefused(Reason.CERTIFICATE_INVALID, "certificate cannot be read", got=error) from None
         if is_ca or len(leaf_der) > LEAF_BYTES_MAX:
-            raise PeerRefused(Reason.CERTIFICATE_INVALID, "not a node's certificate: a CA, or too large")
+            raise PeerRefused(Reason.CERTIFICATE_INVALID, "not a node's or a client's certificate: a CA, or too large")
         if chain_id_hex != self._chain_id_hex:
             raise PeerRefused(
                 Reason.CERTIFICATE_WRONG_CHAIN, "certificate's chain id", expected=self._chain_id_hex, got=chain_id_hex
             )
-        self._check_issuer(leaf, member)
-        not_after_ms = _check_validity(leaf, now_ms)
-        return PeerIdentity(name, member, not_after_ms)
+        self._check_issuer(leaf, named[0])
+        return named, _check_validity(leaf, now_ms)
 
     def _check_issuer(self, leaf: x509.Certificate, member: str) -> None:
         cas = self._cas.get(member)
@@ -197,16 +217,17 @@ def _read_cas(member: str, pem: str) -> list[x509.Certificate]:
     return cas
 
 
-def _read_uri(leaf: x509.Certificate) -> tuple[str, str, str]:
-    """Return chain id in hex, member and node name; raises ValueError unless the leaf bears exactly one such URI."""
+def _read_uri(leaf: x509.Certificate, form: re.Pattern[str]) -> list[str]:
+    """Return the parts of a leaf's URI, the chain's id first; ValueError unless it bears exactly one of this form."""
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     uris = [
         uri for uri in names.get_values_for_type(x509.UniformResourceIdentifier) if uri.startswith(f"{URI_SCHEME}:")
     ]
-    match = _URI.fullmatch(uris[0]) if len(uris) == 1 else None
+    match = form.fullmatch(uris[0]) if len(uris) == 1 else None
     if match is None:
-        raise ValueError(f"expected one URI {URI_SCHEME}://<chain id>/<member>/<node>, got {len(uris)}")
-    return match[1], match[2], match[3]
+        expected = "<member>/<node>" if form is _URI else "<member>/client/<role>/<name>"
+        raise ValueError(f"expected one URI {URI_SCHEME}://<chain id>/{expected}, got {len(uris)}")
+    return list(match.groups())
 
 
 def _issued(ca: x509.Certificate, leaf: x509.Certificate) -> bool:

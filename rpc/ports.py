@@ -434,6 +434,14 @@ class CallObserver(Protocol):
         ...
 
 
+class Certificates(Protocol):
+    """Judges the client certificates that are shown, as the chain is now."""
+
+    def find(self, der: bytes, now_s: float) -> Rights:
+        """Return the rights of a certificate, the same object while it counts; -32004 where it does not."""
+        ...
+
+
 class Privileged(msgspec.Struct, frozen=True):
     """A call that only some may make, for the operators' audit log: names and ids, never what was sent.
 
@@ -483,3 +491,4 @@ class Services:
     feed: Feed | None = None
     here: MessageSubscriber | None = None
     audit: AuditTrail | None = None
+    certificates: Certificates | None = None

@@ -146,6 +146,7 @@ class QuickConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._remote = ""
+        self._is_somebody = False  # by a client certificate, which no head shows
         self._rights = ON_LOOPBACK  # of the request that is being answered
         self._busy: asyncio.Task[None] | None = None
         self._held = b""  # came while a request was answered, or before the other side had read the last answer
@@ -181,6 +182,7 @@ class QuickConnection(asyncio.Protocol):
         """Begin to count the silence."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are none by their class
         self._connections.opened(self)
+        self._is_somebody = certificate_of(transport) is not None
         peer = transport.get_extra_info("peername")
         self._remote = str(peer[0]) if isinstance(peer, tuple) else ""
         link = transport.get_extra_info("socket")
@@ -212,7 +214,7 @@ class QuickConnection(asyncio.Protocol):
             self._held += data
             transport.pause_reading()
             return
-        end = data.find(_END, 0, HEAD_BYTES_MAX) if data.startswith(_START) else -1
+        end = data.find(_END, 0, HEAD_BYTES_MAX) if data.startswith(_START) and not self._is_somebody else -1
         head = self._service.heads.read(data[:end]) if end > 0 else None
         size = end + len(_END)
         fits = head is not None and head.body_bytes <= self._body_bytes_max and len(data) - size == head.body_bytes
@@ -312,6 +314,13 @@ class QuickConnection(asyncio.Protocol):
             return
         left_s = max(self._service.keepalive_s - quiet_s, 1.0)
         self._idle_timer = self._loop.call_later(left_s, self._check_idle)
+
+
+def certificate_of(transport: asyncio.BaseTransport) -> bytes | None:
+    """Return the client certificate that a connection showed, DER; None where it showed none."""
+    link = transport.get_extra_info("ssl_object")
+    shown: bytes | None = None if link is None else link.getpeercert(True)
+    return shown
 
 
 _DATES: dict[int, str] = {}

@@ -141,6 +141,7 @@ ENDS: Final[dict[str, str]] = {
     "token_expired": "the token has expired",
     "token_revoked": "the token was revoked",
     "session_over": "the log-in is over",
+    "certificate_refused": "the client certificate counts no more",
 }
 
 

@@ -40,7 +40,7 @@ from rpc.limits import (
 )
 from rpc.login import LOGIN_PATH, OPEN_ROUTES, Login
 from rpc.ports import CallObserver, Services
-from rpc.quick_http import Heads, Service
+from rpc.quick_http import Heads, Service, certificate_of
 from rpc.registry import AnyMethod
 from rpc.resources import add_resources
 from rpc.rights import ANYBODY, Rights, access_of
@@ -73,6 +73,7 @@ HTTP_STATUS: dict[str, int] = {
     "bad_authorization": 401,
     "token_expired": 401,
     "token_revoked": 401,
+    "certificate_refused": 401,
     "role_insufficient": 403,
     "wrong_content_type": 415,
     "wrong_content_encoding": 415,
@@ -278,8 +279,15 @@ class RpcServer:
             self._running.leave()
 
     def _rights_of(self, request: web.Request, *, from_own_page: bool) -> Rights:
-        """Return the caller's rights: of its token where it brings one, else of its log-in, else of anybody."""
+        """Return the caller's rights: of its token where it brings one, else of its client certificate, else of its
+        log-in, else of anybody.
+        """
         authorizations = request.headers.getall("Authorization", [])
+        certificates = self._services.certificates
+        if not authorizations and certificates is not None and request.transport is not None:
+            shown_der = certificate_of(request.transport)
+            if shown_der is not None:
+                return certificates.find(shown_der, time.time())
         if not authorizations and self._login is not None:
             rights = self._login.rights_of(request, from_own_page=from_own_page)
             if rights is not None:
