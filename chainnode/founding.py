@@ -28,7 +28,9 @@ from ledger.genesis import GENESIS_SIZE_MAX, Genesis, GenesisError
 from ledger.genesis_json import genesis_from_json, genesis_to_json
 from ledger.rules import RULES_NEWEST
 from p2p.certificates import (
+    PrivateKey,
     certificate_pem,
+    issue_client_certificate,
     issue_node_certificate,
     load_private_key,
     make_member_ca,
@@ -256,15 +258,34 @@ def issue_tls(
 
     Raises `UsageError` where the home has no key of a CA.
     """
+    ca_key, ca_certificate = _own_ca(home)
+    key, certificate = issue_node_certificate(
+        ca_key, ca_certificate, node_name=name, member=member, chain_id=chain_id, hosts=list(hosts), now_ms=now_ms
+    )
+    return _write_issued(place, key, certificate)
+
+
+def issue_client(
+    home: Home, place: TlsFiles, *, name: str, member: str, role: str, chain_id: bytes, now_ms: int, days: int
+) -> int:
+    """Write a key and certificate for a client of RPC by the CA of a home; as `issue_tls`."""
+    ca_key, ca_certificate = _own_ca(home)
+    key, certificate = issue_client_certificate(
+        ca_key, ca_certificate, name=name, member=member, role=role, chain_id=chain_id, now_ms=now_ms, days=days
+    )
+    return _write_issued(place, key, certificate)
+
+
+def _own_ca(home: Home) -> tuple[PrivateKey, x509.Certificate]:
     if not home.ca_key.exists():
         raise UsageError(
             "no key of the member's CA", where=str(home.ca_key), hint="run this where it is, or put it here for this"
         )
     ca_key = load_private_key(read_secret(home.ca_key, size_max=PEM_BYTES_MAX))
-    ca_certificate = x509.load_pem_x509_certificate(read_file(home.ca_certificate, size_max=PEM_BYTES_MAX))
-    key, certificate = issue_node_certificate(
-        ca_key, ca_certificate, node_name=name, member=member, chain_id=chain_id, hosts=list(hosts), now_ms=now_ms
-    )
+    return ca_key, x509.load_pem_x509_certificate(read_file(home.ca_certificate, size_max=PEM_BYTES_MAX))
+
+
+def _write_issued(place: TlsFiles, key: PrivateKey, certificate: x509.Certificate) -> int:
     write_file(place.key, private_key_pem(key), mode=PRIVATE_FILE_MODE)
     write_file(place.certificate, certificate_pem(certificate).encode(), mode=PRIVATE_FILE_MODE)
     return int(certificate.not_valid_after_utc.timestamp() * 1_000)

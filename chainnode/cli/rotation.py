@@ -1,4 +1,4 @@
-"""`chainnode keys renew-tls`, `issue-tls`, `rotate-ca`, `ca-entry`, `rotate-officer`: what ends or was lost, replaced.
+"""`chainnode keys renew-tls`, `issue-tls`, `client-certificate`, `rotate-ca` and others: what ends or was lost, made anew.
 
 Keys of a validator: `chainnode validator renew-keys`. A source's: `chainnode keys rotate`.
 """
@@ -14,6 +14,8 @@ import click
 from chainnode.cli.context import hash_of, settings
 from chainnode.cli.output import say, show
 from chainnode.cli.validator import propose_action, proposing
+
+CLIENT_ROLES = ("operator", "submitter", "officer", "auditor", "regulator")
 
 
 def _now_ms() -> int:
@@ -141,4 +143,33 @@ def rotate_officer(old: str, new: Path, member_id: str | None, **options: Any) -
     return propose_action(action, **options)
 
 
-COMMANDS = (renew_tls, issue_tls, rotate_ca, ca_entry, rotate_officer)
+@click.command("client-certificate")
+@click.argument("name")
+@click.option("--role", required=True, type=click.Choice(CLIENT_ROLES), help="What its bearer may do at nodes.")
+@click.option("--days", type=click.IntRange(1, 3_650), default=90, show_default=True, help="How long it lasts.")
+@click.option("--out", "directory", type=click.Path(path_type=Path), default=Path(), help="Where to. [default: here]")
+def client_certificate(name: str, role: str, days: int, directory: Path) -> None:
+    """Write NAME.key and NAME.crt by the CA of --home: a client certificate, for nodes that ask for one.
+
+    It counts where the chain knows the CA, for what the chain lets its member grant, and no longer than both.
+    """
+    from chainnode.founding import issue_client, read_genesis
+    from ledger.times import format_time
+    from p2p.config import TlsFiles
+    from primitives.errors import UsageError
+
+    home = settings().require_home()
+    home.check()
+    place = TlsFiles(directory / f"{name}.key", directory / f"{name}.crt")
+    for path in (place.key, place.certificate):
+        if path.exists():
+            raise UsageError("exists already", where=str(path), hint="choose another name or directory")
+    member, chain_id = settings().load_config(home).config.node.member, read_genesis(home.genesis).chain_id
+    ends_ms = issue_client(
+        home, place, name=name, member=member, role=role, chain_id=chain_id, now_ms=_now_ms(), days=days
+    )
+    say(f"hand both files to who is to call; a browser takes them by `openssl pkcs12 -export -inkey {place.key} -in …`")
+    show({"certificate": str(place.certificate), "key": str(place.key), "role": role, "ends": format_time(ends_ms)})
+
+
+COMMANDS = (renew_tls, issue_tls, client_certificate, rotate_ca, ca_entry, rotate_officer)

@@ -171,6 +171,23 @@ async def test_a_right_ends_at_once_when_the_chain_takes_it_back(world: World, h
     assert (await world.ask(session))[:2] == (401, "certificate_refused")
 
 
+async def test_who_shows_a_certificate_is_judged_by_it_on_loopback_too(tmp_path: Path, services) -> None:
+    made = World(tmp_path)
+    text = (tmp_path / "tls.pem").read_text()
+    (tmp_path / "server.pem").write_text(text[: text.index("-----BEGIN PRIVATE")])
+    server = RpcServer(RpcSettings(port=0, tls=made.served), replace(services, certificates=made.clients), METHODS)
+    await server.start()
+    made.url = server.address
+    try:
+        assert await made.ask(made.session(None)) == (200, "", "")
+        refused = made.session(made.issue("bank-b", "operator"))
+        assert (await made.ask(refused))[:2] == (401, "certificate_refused")
+    finally:
+        for session in made.sessions:
+            await session.close()
+        await server.stop()
+
+
 async def test_a_token_goes_before_a_certificate(world: World) -> None:
     session = world.session(world.issue("bank-a", "operator"))
     async with session.post(world.url, data=READ, headers=JSON | {"Authorization": "Bearer wrong"}) as response:
