@@ -1,4 +1,4 @@
-"""`chainnode keys renew-tls`, `issue-tls`, `client-certificate`, `rotate-ca` and others: what ends, and what is made anew.
+"""`chainnode keys renew-tls`, `issue-tls`, `client-certificate`, `rotate-ca`, …: what ends or was lost, made anew.
 
 Keys of a validator: `chainnode validator renew-keys`. A source's: `chainnode keys rotate`.
 """
