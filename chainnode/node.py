@@ -11,6 +11,7 @@ import random
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final
 
 import structlog
@@ -30,6 +31,7 @@ from chainnode.links import Links, links_of, ties_to_leavers, usable
 from chainnode.logs import Position, on_loop_fault
 from chainnode.metrics import NodeMetrics
 from chainnode.node_index import NodeIndex
+from chainnode.node_metrics import render_metrics
 from chainnode.node_settings import network_config, parameters, rpc_settings
 from chainnode.opening import lost_blocks, must_follow, reached_record, told
 from chainnode.own_keys import KeyFault, key_faults
@@ -49,7 +51,6 @@ from consensus.ordering import PROPOSAL_TIME
 from consensus.records import decode_record
 from ledger.archive_store import ArchivedStore, Pruned
 from ledger.chain import Chain, CommitResult
-from ledger.evidence import recorded_count
 from ledger.members import read_members, read_validators_of
 from ledger.pool import Pool
 from ledger.receipts import assemble_checkpoint
@@ -276,36 +277,8 @@ class Node:
         ops_host, ops_port = split_address(ops.listen)
         return [
             RpcServer(settings, services, METHODS, self.metrics),
-            OpsServer(OpsSettings(ops_host, ops_port), self.view, self._render_metrics),
+            OpsServer(OpsSettings(ops_host, ops_port), self.view, partial(render_metrics, self)),
         ]
-
-    def _render_metrics(self) -> bytes:
-        state = self.core.replica.state
-        pool = self.core.application.pool
-        self.metrics.peers.set(len(self.network.peers()))
-        self.metrics.certified_height.set(max(state.certified_height, state.tip.height))
-        self.metrics.log_size.set(self.core.chain.log_size)
-        self.metrics.archived_height.set(self.archive.archived_height)
-        self.metrics.archive_missing.set(self.archive.missing_height)
-        self.metrics.evidence_recorded.set(recorded_count(self.core.chain.state_after(self.core.chain.tip_hash)))
-        self.metrics.ends(self.view.endings(), time.time_ns() // 1_000_000)
-        self.metrics.pool_batches.set(len(pool))
-        self.metrics.pool_bytes.set(pool.size_bytes)
-        self.metrics.wal_bytes.set(self.wal.size_bytes)
-        self.metrics.gateway_pending.set(self.gateway.pending)
-        self.metrics.gateway_waiting.set(self.gateway.waiting_bytes)
-        self.metrics.gateway_room.set(self.gateway.room_bytes)
-        behind, proved_s = self.view.lag()
-        self.metrics.behind_blocks.set(behind)
-        self.metrics.proved_time.set(proved_s)
-        self.metrics.position(
-            height=state.tip.height,
-            view=state.view,
-            epoch=state.epoch,
-            is_leader=state.leads,
-            catching_up=self.view.status().catching_up,
-        )
-        return self.metrics.render()
 
     def _close(self) -> None:
         self._io.shutdown(wait=True)

@@ -17,6 +17,7 @@ from chainnode.identity import read_key
 from chainnode.localnet import Localnet
 from chainnode.logs import Position
 from chainnode.node import Node, run_node
+from chainnode.node_metrics import render_metrics
 from consensus.effects import EvidenceFound
 from consensus.messages import Evidence, Vote
 from ledger import rows
@@ -118,7 +119,7 @@ def test_message_that_is_too_large_is_dropped_and_those_after_it_are_sent(node: 
     turn = Turn(outgoing=[Outgoing(None, 2, bytes(size_max + 1)), Outgoing("bank-b", BATCH, b"x")])
     node._send(turn.outgoing)
     assert sent == [b"x"]
-    text = node._render_metrics().decode()
+    text = render_metrics(node).decode()
     assert 'chainnode_messages_dropped_total{reason="unsendable"} 1.0' in text
     assert 'chainnode_messages_total{direction="out",kind="Batch"} 1.0' in text
 
@@ -134,7 +135,7 @@ def evidence(epoch: int, validator: int) -> EvidenceFound:
 def test_evidence_is_counted_by_the_set_of_its_epoch_or_as_of_another(node: Node) -> None:
     node._note(evidence(0, 2))
     node._note(evidence(7, 6))  # of a set that is larger than ours and not known any more
-    text = node._render_metrics().decode()
+    text = render_metrics(node).decode()
     assert 'chainnode_evidence_total{validator="bank-c"} 1.0' in text
     assert 'chainnode_evidence_total{validator="other"} 1.0' in text
 
@@ -150,7 +151,7 @@ def test_what_comes_in_and_what_is_rendered_is_measured(node: Node) -> None:
     node.on_connected("bank-b")
     status = [item for item in node.core.take_turn().outgoing if item.kind == 6]
     node.on_message("bank-b", 6, status[0].payload)
-    text = node._render_metrics().decode()
+    text = render_metrics(node).decode()
     assert 'chainnode_messages_total{direction="in",kind="Status"} 1.0' in text
     assert f'chainnode_message_bytes_total{{direction="in"}} {len(status[0].payload):.1f}' in text
     assert f"chainnode_wal_bytes {node.wal.size_bytes:.1f}" in text
