@@ -9,6 +9,7 @@ from rpc.errors import invalid_params
 from rpc.explorer.asking import ROWS_A_PAGE, Asked, Page, ask, path_to
 from rpc.explorer.events import row_of
 from rpc.explorer.people import Signers
+from rpc.explorer.proofs import block_steps
 from rpc.methods.blocks import BlockResult, get_block, get_blocks
 from rpc.methods.events import get_block_events
 
@@ -90,6 +91,8 @@ def block(asked: Asked) -> Page:
         "first": path_to("block", header.height) if asked.word("cursor") else None,
         "more": path_to("block", header.height, cursor=events.cursor) if events.cursor else None,
         "newest": found.as_of,
+        "steps": block_steps(found),
+        "command": f"chainnode block {header.height} -o json",
     }
     return Page("block.html", "block.title", values, {"height": f"{header.height:,}"}, as_of=found.as_of)
 

@@ -74,10 +74,11 @@ def certificate(asked: Asked) -> Page | Redirect:
             "not a certificate's number", where="path", expected="such as FTP-2026-06-000123", got=number
         )
     services = asked.services
-    answer = ask(get_certificate, services, number=number)
-    record = answer.certificate
     at = asked.word("at")
     standing = ask(get_certificate_status, services, number=number, at=moment(at))
+    # The record as of the block that its status is proved of, so that one proof of its history holds for both.
+    proved = None if at is not None or not standing.exists else standing.height
+    record = ask(get_certificate, services, number=number, height=proved).certificate
     history = ask(certificate_history, services, number=number, limit=HISTORY_ROWS, cursor=asked.word("cursor"))
     category = categories(services).get(record.category)
     header = ask(get_block, services, height=standing.height).header
@@ -97,7 +98,7 @@ def certificate(asked: Asked) -> Page | Redirect:
         "command": f"chainnode cert status {number}{f' --at {standing.time}' if at else ''} --proof status.tlog-proof",
         "check": "chainnode verify status.tlog-proof --policy policy",
         "history_steps": history_steps(number, record.history.count, record.history.hash),
-        "history_url": path_to("certificate", number, "history.tlog-proof"),
+        "history_url": path_to("certificate", number, "history.tlog-proof", at=proved),
         "history_command": f"chainnode cert history {number} --proof history.proofs",
         "history_check": "chainnode verify history.proofs --policy policy",
     }

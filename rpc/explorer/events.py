@@ -68,6 +68,7 @@ def row_of(event: EventResult) -> Row:
         "rule": event.outcome.rule,
         "height": event.height,
         "index": event.index,
+        "log_index": event.log_index,
         "time": event.time,
     }
 

@@ -9,6 +9,7 @@ from typing import Any
 from rpc.errors import invalid_params
 from rpc.explorer.asking import ROWS_A_PAGE, Asked, Page, Redirect, ask, path_to
 from rpc.explorer.people import members_of
+from rpc.explorer.proofs import payment_steps
 from rpc.methods.events import EventResult
 from rpc.methods.payments import get_payment, list_payments
 
@@ -81,6 +82,9 @@ def payment(asked: Asked) -> Page | Redirect:
         "sides": sides(known),
         "names": other_names(known, name),
         "above": found.above_height,
+        "steps": payment_steps(),
+        "command": "\n".join(f"chainnode prove {row['event'].id} -f {row['event'].id[:12]}.tlog-proof" for row in rows),
+        "check": "for proof in *.tlog-proof; do chainnode verify $proof --policy policy; done",
         "first": path_to("payment", name) if cursor else None,
         "more": path_to("payment", name, cursor=found.cursor) if found.cursor else None,
     }

@@ -80,3 +80,18 @@ def completeness_steps(member: str) -> list[Step]:
         Step("batches", "batches"),
         Step("times", "times"),
     ]
+
+
+def block_steps(block: BlockResult) -> list[Step]:
+    """Return the steps by which a browser verifies a block's header."""
+    header = block.header
+    return [
+        Step("policy", "policy"),
+        Step("header", "block_header", (("block.hash", block.hash), ("block.height", str(header.height)))),
+        Step("votes", "votes"),
+    ]
+
+
+def payment_steps() -> list[Step]:
+    """Return the steps of a payment: one receipt for each statement."""
+    return [Step("receipts", "receipts")]

@@ -65,6 +65,7 @@ def environment() -> Environment:
     made.filters.update(
         short=short, grouped=grouped, clock=clock, day=day, minute=minute, hexdump=hexdump, entries=entries
     )
+    made.filters.update(raw_value=raw_value, hex_of=hex_of)
     made.globals.update(path_to=path_to, languages=LANGUAGES, themes=THEMES, is_map=_is_map, is_list=_is_list)
     return made
 
@@ -142,6 +143,18 @@ def hexdump(data: str) -> str:
         shown = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
         lines.append(f"{start:06x}  {row.hex(' '):<{ROW_BYTES * 3 - 1}}  {shown}")
     return "\n".join(lines)
+
+
+def hex_of(data: str) -> str:
+    """Return base64 as hex."""
+    return base64.b64decode(data).hex()
+
+
+def raw_value(content: object) -> str:
+    """Return a value as pages mark it for browsers: empty where there is nothing."""
+    if content is None or content in ([], {}, ()):
+        return ""
+    return ("true" if content else "false") if isinstance(content, bool) else str(content)
 
 
 def entries(value: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -8,10 +8,14 @@ with an entity tag. What was not read at the start is not there, so no path can 
 from __future__ import annotations
 
 import gzip
+import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+
+from rpc.explorer.language import LANGUAGES, texts
 
 TYPES = {
     ".css": "text/css",
@@ -31,6 +35,12 @@ DIRECTORY = Path(__file__).parent / "static"
 VERIFIER = Path(__file__).parents[2] / "web" / "verifier"
 """Where the verifier is in the tree; the wheel has it among the other files."""
 
+WORDS = re.compile(
+    r"(?:kind|status|payment_status|side|channel|agent_role|role|evidence_kind|outcome|field)\..+"
+    r"|yes|no|none|event\.(?:schema|index)|certificate\.(?:counts|counts_not|none_then|revocation_due|catalogue)|payment\.(?:committed|same|different|one_side)"
+)
+"""The texts by which pages write values and name fields: scripts hold them against what is proved."""
+
 
 @dataclass(frozen=True, slots=True)
 class StaticFile:
@@ -47,7 +57,7 @@ class Statics:
 
     def __init__(self, directory: Path = DIRECTORY, verifier: Path = VERIFIER) -> None:
         modules = {f"verifier/{path}": file for path, file in _read(verifier) if path.endswith(".mjs")}
-        self._files = modules | dict(_read(directory))
+        self._files = modules | _words() | dict(_read(directory))
         digest = sha256()
         for path, file in sorted(self._files.items()):
             digest.update(f"{path}\0{file.tag}\n".encode())
@@ -71,6 +81,20 @@ def statics() -> Statics:
     return Statics()
 
 
+def _words() -> dict[str, StaticFile]:
+    """Return the words of each language as `words/LANGUAGE.json`."""
+    found = {}
+    for language in LANGUAGES:
+        words = {key: text for key, text in texts(language).items() if WORDS.fullmatch(key)}
+        body = json.dumps(words, ensure_ascii=False, separators=(",", ":")).encode()
+        found[f"words/{language}.json"] = _file(TYPES[".json"], body)
+    return found
+
+
+def _file(type_: str, body: bytes) -> StaticFile:
+    return StaticFile(type_, body, gzip.compress(body, mtime=0), sha256(body).hexdigest()[:32])
+
+
 def _read(directory: Path) -> list[tuple[str, StaticFile]]:
     found = []
     for path in sorted(directory.rglob("*")):
@@ -78,7 +102,5 @@ def _read(directory: Path) -> list[tuple[str, StaticFile]]:
         parts = path.relative_to(directory).parts
         if type_ is None or "node_modules" in parts or not path.is_file() or path.stat().st_size > FILE_BYTES_MAX:
             continue
-        body = path.read_bytes()
-        tag = sha256(body).hexdigest()[:32]
-        found.append(("/".join(parts), StaticFile(type_, body, gzip.compress(body, mtime=0), tag)))
+        found.append(("/".join(parts), _file(type_, path.read_bytes())))
     return found

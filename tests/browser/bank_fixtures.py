@@ -25,6 +25,9 @@ from tests.web.node_fixtures import ROOT
 
 SAMPLES = ROOT / "samples"
 COMMAND_TIMEOUT_S = 60
+DOUBLES = tuple(f"http://127.0.0.1:{port}" for port in (31_001, 31_002, 31_003, 31_004))
+"""Where tests have a browser find nodes that are none: nothing listens there."""
+
 HOSTILE = "<img src=x onerror=ran=true>"
 
 
@@ -36,6 +39,7 @@ class Banks:
     events: dict[str, list[str]] = field(default_factory=dict)
     number: str = ""
     payment: str = ""
+    statement: str = ""
     hostile: str = ""
     rejected: str = ""
 
@@ -78,6 +82,8 @@ class Banks:
     def report(self) -> None:
         """Report a payment, apply with a product whose name is HTML, and accept what nobody applied for."""
         paid = row()
+        agents = [{"role": "debtor-agent", "scheme": "BIC", "code": "BKAACNBJXXX"}]
+        paid["body"] |= {"amount": "1250.00", "amount_commitment": "", "currency": "CNY", "agents": agents}
         self.payment = paid["body"]["uetr"] = "6ba7b810-9dad-41d1-80b4-00c04fd430c8"
         events = [
             paid,
@@ -86,7 +92,12 @@ class Banks:
         ]
         found = self.net.call("bank-a", "ledger_submit", events=events)["events"]
         assert [each["outcome"]["applied"] for each in found] == [True, True, False], found
-        _, self.hostile, self.rejected = (each["id"] for each in found)
+        self.statement, self.hostile, self.rejected = (each["id"] for each in found)
+        other = row()
+        other["body"] |= {name: paid["body"][name] for name in ("uetr", "amount", "currency")}
+        other["body"] |= {"side": "creditor", "status": "received", "reason": None}
+        (answer,) = self.net.call("bank-b", "ledger_submit", events=[other])["events"]
+        assert answer["outcome"]["applied"], answer
 
     def until_proved(self) -> None:
         """Wait until a checkpoint covers the newest block everywhere, and has stood for a while."""
@@ -139,8 +150,8 @@ def application(number: str, product: str) -> dict[str, Any]:
 def banks(directory: Path) -> Iterator[Banks]:
     """Start four banks, and submit the sample certificates and what else pages show."""
     running = Network(directory, QUICK)
-    # bank-a's pages may ask bank-b, and nobody else.
-    running.set("bank-a", {"rpc.explorer_origins": [running.node("bank-b").rpc]})
+    # bank-a's pages may ask bank-b, and nobody else but what tests answer in the place of nodes.
+    running.set("bank-a", {"rpc.explorer_origins": [running.node("bank-b").rpc, *DOUBLES]})
     running.set("bank-b", {"rpc.origins": [running.node("bank-a").rpc]})
     made = Banks(running)
     try:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 BROWSER_TIMEOUT_S = 120
 WAIT_MS = 20_000
+HERE = "127.0.0.1"
+"""Where names of other machines lead that tests make up."""
 AXE = Path(__file__).resolve().parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 
 
@@ -39,7 +41,13 @@ def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         # Without its sandbox, which root cannot have; it opens nothing but what these tests serve.
         running = playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+            executable_path=program,
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-dev-shm-usage",
+                f"--host-resolver-rules=MAP *.example {HERE}",
+            ],
         )
         yield running
         running.close()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from ledger.certificate_history import CertificateHistory
+from ledger.completeness import Completeness
 from ledger.events import EVENT_SIZE_MAX, Event
 from ledger.outcomes import Outcome
 from ledger.receipts import Receipt
@@ -57,7 +59,9 @@ def _handler(node: LyingNode) -> type[BaseHTTPRequestHandler]:
             self._pass_on(self.rfile.read(int(self.headers.get("Content-Length", "0"))))
 
         def _pass_on(self, body: bytes) -> None:
-            headers = {name: value for name, value in self.headers.items() if name.lower() != "accept-encoding"}
+            # A proxy is asked by other names than the node's own.
+            left_out = {"accept-encoding", "host", "origin"}
+            headers = {name: value for name, value in self.headers.items() if name.lower() not in left_out}
             connection = HTTPConnection(str(node.upstream.hostname), node.upstream.port, timeout=30)
             try:
                 connection.request(self.command, self.path, body or None, headers)
@@ -67,7 +71,7 @@ def _handler(node: LyingNode) -> type[BaseHTTPRequestHandler]:
                 connection.close()
             lie = node.lie_of(self.path, body)
             if lie is not None and status == 200:
-                data = lie(data.decode()).encode()
+                data = lie(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
             self.send_response(status)
             for name, value in response.getheaders():
                 if name.lower() in FORWARDED:
@@ -91,11 +95,13 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def lying_node(upstream: str) -> Iterator[LyingNode]:
-    """Serve a node that can be made to lie."""
+def lying_node(upstream: str, tls: ssl.SSLContext | None = None) -> Iterator[LyingNode]:
+    """Serve a node that can be made to lie, over TLS with a context for it."""
     node = LyingNode(upstream)
     server = _Server(("127.0.0.1", 0), _handler(node))
-    node.url = f"http://127.0.0.1:{server.server_address[1]}"
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    node.url = f"http{'' if tls is None else 's'}://127.0.0.1:{server.server_address[1]}"
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
@@ -219,5 +225,49 @@ HISTORY_LIES: dict[str, tuple[Lie, str]] = {
     "an event twice": (
         _extra(CertificateHistory, lambda proof: replace(proof, events=(*proof.events, proof.events[-1]))),
         "history",
+    ),
+    "events turned round": (
+        _extra(CertificateHistory, lambda proof: replace(proof, events=proof.events[::-1])),
+        "history",
+    ),
+    "another count": (_extra(CertificateHistory, lambda proof: replace(proof, first=proof.first + 1)), "history"),
+    "record": (
+        _extra(CertificateHistory, lambda proof: replace(proof, status=replace(proof.status, value=None))),
+        "state",
+    ),
+}
+
+
+def _last_batch(proof: Completeness, **changed: object) -> Completeness:
+    """Return a proof in which the last batch within the heights is another."""
+    place = max(i for i, batch in enumerate(proof.batches) if batch.height <= proof.to_height)
+    batches = [*proof.batches]
+    batches[place] = replace(batches[place], **changed)
+    return replace(proof, batches=tuple(batches))
+
+
+def _other_rejections(proof: Completeness) -> Completeness:
+    """Say of each block that its first event was rejected."""
+    refused = ((0, Outcome(1, "unknown_certificate", "")),)
+    return replace(proof, blocks=tuple(replace(block, rejected=refused) for block in proof.blocks))
+
+
+COMPLETENESS_LIES: dict[str, tuple[Lie, str]] = {
+    "last batch left out": (
+        _extra(Completeness, lambda proof: replace(proof, batches=proof.batches[:-1])),
+        "range",
+    ),
+    "batches turned round": (_extra(Completeness, lambda proof: replace(proof, batches=proof.batches[::-1])), "range"),
+    "an event left out": (_extra(Completeness, lambda proof: _last_batch(proof, events=())), "batches"),
+    "signature of a batch": (_extra(Completeness, lambda proof: _last_batch(proof, signature=bytes(64))), "batches"),
+    "place of a batch": (_extra(Completeness, lambda proof: _last_batch(proof, log_index=0)), "batches"),
+    "outcomes": (_extra(Completeness, _other_rejections), "batches"),
+    "member": (_extra(Completeness, lambda proof: replace(proof, member="bank-b")), "asked"),
+    "fewer blocks": (_extra(Completeness, lambda proof: replace(proof, blocks=proof.blocks[:-1])), "blocks"),
+    "header": (
+        _extra(
+            Completeness, lambda proof: replace(proof, header=replace(proof.header, batch_logs_root=Hash(bytes(32))))
+        ),
+        "header",
     ),
 }

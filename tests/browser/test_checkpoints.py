@@ -10,12 +10,12 @@ import pytest
 
 from chainnode.client import CallRefused
 from ledger.forks import verify_fork
-from tests.browser.bank_fixtures import Banks
+from tests.browser.bank_fixtures import DOUBLES, Banks
 from tests.browser.conftest import pinned, settled
 from tests.browser.lying_fixtures import LyingNode, other_root, other_signature
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Page
+    from playwright.sync_api import BrowserContext, Page, Route
 
 FORGED = sha256(b"another history").digest()
 
@@ -82,17 +82,7 @@ def test_a_larger_log_that_the_node_cannot_lead_to_is_told(watching: Page, bank:
 
 
 def test_an_old_checkpoint_is_a_rollback(watching: Page, bank: Banks, liar: LyingNode) -> None:
-    size = 0
-    for height in range(1, 30):
-        header = bank.net.call("bank-a", "ledger_getBlock", height=height)["header"]
-        size = header["first_index"] + header["event_count"] + 1
-        try:
-            old = bank.net.call("bank-a", "ledger_getCheckpoint", size=size)["note"]
-            break
-        except CallRefused:  # not kept for this size
-            continue
-    else:
-        pytest.fail("no older checkpoint is kept")
+    old = older(bank)
     liar.lies["/checkpoint"] = lambda text: old
     watching.goto(liar.url)
     assert alarm(watching) == "rollback"
@@ -127,7 +117,7 @@ def compare(page: Page, urls: list[str], notes: dict[str, str]) -> dict[str, str
         [{"name": name, "mimeType": "text/plain", "buffer": note.encode()} for name, note in notes.items()]
     )
     form.locator("button").click()
-    form.locator("tbody tr").first.wait_for()
+    form.locator("tbody tr").nth(len(urls) + len(notes)).wait_for()
     rows = form.locator("tbody tr").all()
     return {row.locator("th").inner_text(): str(row.get_attribute("data-relation")) for row in rows}
 
@@ -157,3 +147,67 @@ def test_other_nodes_are_asked_where_both_sides_allow_it_and_else_it_is_explaine
     said = page.locator("form.compare tbody").inner_text()
     assert "rpc.explorer_origins" in said
     assert "not an address" in said
+
+
+def test_several_nodes_are_told_apart_one_lags_one_forks_one_is_away_and_one_is_slow(
+    context: BrowserContext, bank: Banks, tmp_path: Path
+) -> None:
+    page = context.new_page()  # nothing listens where one of the nodes is said to be
+    same, lags, forks, slow = DOUBLES
+    away = bank.net.node("bank-b").rpc.replace("127.0.0.1", "bank-b.example")
+    true, old = bank.note(), older(bank)
+    forged = bank.signed(size_of(true), FORGED)
+    for url, note in ((same, true), (lags, old), (forks, forged)):
+        answers(page, url, note)
+    page.route(f"{slow}/**", lambda route: None)
+    pinned(page, bank.url, bank.policy())
+    page.goto(f"{bank.url}/verify")
+    settled(page)
+    found = compare(page, [same, lags, forks, slow, away], {})
+    assert found == {"this node": "extends", same: "same", lags: "behind", forks: "fork", slow: "none", away: "none"}
+    said = dict(zip(found, page.locator("form.compare tbody td:last-child").all_inner_texts(), strict=True))
+    assert said[same] == "the same log, of the same size"
+    assert said[lags] == "a smaller log, with which that of this node begins"
+    assert said[forks] == "ANOTHER HISTORY, signed by a quorum as well"
+    assert said[slow].startswith("no answer within 5 s: ask it again")
+    assert said[away].startswith("not reached: ")
+    assert alarm(page) == "fork"
+    assert {saved(page, "older", tmp_path), saved(page, "newer", tmp_path)} == {true, forged}
+    assert verify_fork(saved(page, "audit fork", tmp_path), bank.policy()).first.checkpoint.size == size_of(true)
+
+
+def test_a_node_that_is_ahead_is_asked_itself_how_its_log_goes_on(page: Page, bank: Banks, liar: LyingNode) -> None:
+    true, old = bank.note(), older(bank)
+    answers(page, DOUBLES[0], true, bank)
+    liar.lies["/checkpoint"] = lambda text: old
+    liar.lies["ledger_getConsistency"] = lambda text: "{}"
+    pinned(page, liar.url, bank.policy())
+    page.goto(f"{liar.url}/verify")
+    settled(page)
+    assert compare(page, [DOUBLES[0]], {}) == {"this node": "extends", DOUBLES[0]: "extends"}
+
+
+def answers(page: Page, url: str, note: str, bank: Banks | None = None) -> None:
+    """Let a node be found at a URL that shows a note, and knows the way to it where it is given a bank."""
+    allowed = {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "*"}
+
+    def answer(route: Route) -> None:
+        if route.request.method == "POST" and bank is not None:
+            found = bank.net.call("bank-a", "ledger_getConsistency", **route.request.post_data_json["params"])
+            route.fulfill(headers=allowed, json={"jsonrpc": "2.0", "id": 1, "result": found})
+        else:
+            route.fulfill(headers=allowed, body=note)
+
+    page.route(f"{url}/**", answer)
+
+
+def older(bank: Banks) -> str:
+    """Return a checkpoint of bank-a before its newest one."""
+    for height in range(1, 30):
+        header = bank.net.call("bank-a", "ledger_getBlock", height=height)["header"]
+        size = header["first_index"] + header["event_count"] + 1
+        try:
+            return str(bank.net.call("bank-a", "ledger_getCheckpoint", size=size)["note"])
+        except CallRefused:  # not kept for this size
+            continue
+    pytest.fail("no older checkpoint is kept")

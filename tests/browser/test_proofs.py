@@ -2,21 +2,71 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
+from collections.abc import Callable
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.browser.bank_fixtures import Banks
 from tests.browser.conftest import failed, pin, pinned, settled, verdict
-from tests.browser.lying_fixtures import HISTORY_LIES, RECEIPT_LIES, STATUS_LIES, Lie, LyingNode
+from tests.browser.lying_fixtures import (
+    COMPLETENESS_LIES,
+    HISTORY_LIES,
+    RECEIPT_LIES,
+    STATUS_LIES,
+    Lie,
+    LyingNode,
+    flipped,
+)
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page, Route
 
 MS_MAX = 50
 VERIFIED = re.compile(r"verified", re.IGNORECASE)
+
+
+def answer(change: Callable[[dict[str, Any]], None]) -> Lie:
+    """Return a lie about the result of a call."""
+
+    def lie(text: str) -> str:
+        found = json.loads(text)
+        change(found["result"])
+        return json.dumps(found)
+
+    return lie
+
+
+def other_leaf(block: dict[str, Any]) -> None:
+    block["header_leaf"] = base64.b64encode(flipped(base64.b64decode(block["header_leaf"]), 70)).decode()
+
+
+def fewer_votes(block: dict[str, Any]) -> None:
+    del block["certificate"]["signatures"][2:]
+
+
+def one_vote_thrice(block: dict[str, Any]) -> None:
+    block["certificate"]["signatures"] = block["certificate"]["signatures"][:1] * 3
+
+
+def other_vote(block: dict[str, Any]) -> None:
+    signature = block["certificate"]["signatures"][0]
+    signature["signature"] = flipped(bytes.fromhex(signature["signature"]), 40).hex()
+
+
+BLOCK_LIES: dict[str, tuple[Lie, str]] = {
+    "header": (answer(other_leaf), "votes"),
+    "too few votes": (answer(fewer_votes), "votes"),
+    "one vote thrice": (answer(one_vote_thrice), "votes"),
+    "a vote": (answer(other_vote), "votes"),
+    "no votes": (answer(lambda block: block.update(certificate=None)), "votes"),
+    "view of the votes": (answer(lambda block: block["certificate"].update(view=7)), "votes"),
+    "batches": (answer(lambda block: block.update(batch_hashes=["00" * 32])), "header"),
+}
 
 
 @pytest.fixture
@@ -26,11 +76,16 @@ def event(bank: Banks) -> str:
 
 
 def page_of(kind: str, bank: Banks, event: str) -> str:
-    paths = {"receipt": f"/event/{event}", "completeness": "/member/bank-a"}
+    paths = {
+        "receipt": f"/event/{event}",
+        "completeness": "/member/bank-a",
+        "block": "/block/3",
+        "payment": f"/payment/{bank.payment}",
+    }
     return paths.get(kind, f"/certificate/{bank.number}")
 
 
-@pytest.mark.parametrize("kind", ["receipt", "status", "history", "completeness"])
+@pytest.mark.parametrize("kind", ["receipt", "status", "history", "completeness", "block", "payment"])
 def test_an_honest_node_s_proof_is_verified_in_all_steps_under_a_pinned_policy(
     page: Page, bank: Banks, event: str, kind: str
 ) -> None:
@@ -39,7 +94,7 @@ def test_an_honest_node_s_proof_is_verified_in_all_steps_under_a_pinned_policy(
     assert verdict(page, kind) == "verified"
     section = page.locator(f"section.proof[data-kind={kind}]")
     assert section.locator("li[data-step]:not([data-state=holds])").count() == 0
-    assert section.locator("li[data-step]").count() >= 8
+    assert section.locator("li[data-step]").count() >= {"block": 5, "payment": 4}.get(kind, 8)
     said = section.locator(".trust").inner_text()
     assert "Ann of bank-b, by telephone" in said
     assert "policy-of-bank-b" in said
@@ -136,6 +191,27 @@ def test_a_lie_in_a_history_is_refused_by_the_step_that_notices(
     refused(page, liar, bank, page_of("history", bank, event), "history", step)
 
 
+@pytest.mark.parametrize(("lie", "step"), COMPLETENESS_LIES.values(), ids=list(COMPLETENESS_LIES))
+def test_a_lie_in_a_proof_of_completeness_is_refused_by_the_step_that_notices(
+    page: Page, bank: Banks, liar: LyingNode, event: str, lie: Lie, step: str
+) -> None:
+    liar.lies["/member/bank-a/completeness"] = lie
+    refused(page, liar, bank, page_of("completeness", bank, event), "completeness", step)
+
+
+@pytest.mark.parametrize(("lie", "step"), BLOCK_LIES.values(), ids=list(BLOCK_LIES))
+def test_a_lie_about_a_block_is_refused_by_the_step_that_notices(
+    page: Page, bank: Banks, liar: LyingNode, lie: Lie, step: str
+) -> None:
+    liar.lies["ledger_getBlock"] = lie
+    refused(page, liar, bank, "/block/3", "block", step)
+
+
+def test_a_payment_with_a_receipt_that_does_not_hold_is_refused(page: Page, bank: Banks, liar: LyingNode) -> None:
+    liar.lies[f"/events/{bank.statement}"] = RECEIPT_LIES["event body"][0]
+    refused(page, liar, bank, f"/payment/{bank.payment}", "payment", "receipts")
+
+
 def test_the_proof_of_another_event_is_not_taken_for_the_one_asked_for(
     page: Page, bank: Banks, liar: LyingNode, event: str
 ) -> None:
@@ -150,6 +226,7 @@ def test_a_page_that_shows_something_else_than_it_proves_is_refused(
     liar.lies["/event/"] = lambda html: html.replace('data-value="applied"', 'data-value="rejected"')
     refused(page, liar, bank, f"/event/{event}", "receipt", "shown")
     assert "proved: applied" in page.locator(".lie").first.inner_text()
+    assert page.locator(".proved").count() > 10
 
 
 def test_a_status_that_the_page_shows_otherwise_is_refused(

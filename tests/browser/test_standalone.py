@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
 
+from primitives.encoding import encode
+from tests.browser.bank_fixtures import Banks
 from tests.browser.conftest import violations
+from tests.browser.lying_fixtures import COMPLETENESS_LIES, HISTORY_LIES, RECEIPT_LIES, STATUS_LIES, Lie, other_root
 from tests.web.node_fixtures import ROOT
 
 if TYPE_CHECKING:
@@ -123,3 +128,71 @@ def test_it_fits_a_narrow_screen(opened: Page) -> None:
     opened.set_viewport_size({"width": 320, "height": 700})
     give(opened, sample("receipt.tlog-proof"), sample("policy"))
     assert opened.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+def proof_of(bank: Banks, kind: str) -> str:
+    """Return what a reader saves of a kind."""
+    if kind == "fork":
+        true = bank.note()
+        extra = base64.b64encode(encode((1, b"", (), ()))).decode()
+        other = bank.signed(int(true.split("\n")[1]), bytes(32))
+        return f"chainnode.fork@v1\nextra {extra}\n\n{true}\n{other}"
+    paths = {
+        "receipt": f"/events/{bank.statement}.tlog-proof",
+        "status": f"/certificate/{bank.number}/status.tlog-proof",
+        "history": f"/certificate/{bank.number}/history.tlog-proof",
+        "completeness": "/member/bank-a/completeness.tlog-proof",
+        "checkpoint": "/checkpoint",
+    }
+    return bank.net.http("bank-a", "GET", paths[kind])[1].decode()
+
+
+def same_twice(report: str) -> str:
+    """Return a report of a fork whose notes are one and the same."""
+    head, _, rest = report.partition("\n\n")
+    first = rest[: rest.index("\n\n", rest.index("\n\n") + 2) + 1]
+    return f"{head}\n\n{first}\n{first}"
+
+
+FORGED = {
+    "receipt": RECEIPT_LIES["event body"][0],
+    "status": STATUS_LIES["status value"][0],
+    "history": HISTORY_LIES["last event left out"][0],
+    "completeness": COMPLETENESS_LIES["last batch left out"][0],
+    "checkpoint": other_root,
+    "fork": same_twice,
+}
+
+
+@pytest.mark.parametrize(("kind", "forged"), FORGED.items(), ids=list(FORGED))
+def test_every_kind_of_proof_is_verified_from_disk_and_a_forged_one_is_red(
+    opened: Page, bank: Banks, kind: str, forged: Lie
+) -> None:
+    proof = proof_of(bank, kind)
+    assert give(opened, proof.encode(), bank.policy().encode()) == "verified"
+    assert opened.locator("li[data-step]:not([data-state=holds])").count() == 0
+    assert give(opened, forged(proof).encode(), bank.policy().encode()) == "refused"
+    assert opened.locator("li[data-state=fails]").count() == 1
+    colour = opened.locator("li[data-state=fails] .said").evaluate("element => getComputedStyle(element).color")
+    red, green, blue = map(int, re.findall(r"[0-9]+", colour)[:3])
+    assert red > 2 * max(green, blue)
+
+
+def test_all_of_it_is_done_by_keys_alone(opened: Page) -> None:
+    def focus() -> str:
+        return str(opened.evaluate("() => document.activeElement.name || document.activeElement.textContent"))
+
+    reached = []
+    for _ in range(7):
+        opened.keyboard.press("Tab")
+        reached.append(focus())
+    assert reached[:7] == ["English", "中文", "proof", "policy", "Demand more of it", "Verify", reached[6]]
+    for name, file in (("proof", "receipt.tlog-proof"), ("policy", "policy")):
+        opened.locator(f"input[name={name}]").focus()
+        with opened.expect_file_chooser() as chooser:
+            opened.keyboard.press("Enter")
+        chooser.value.set_files(SAMPLES / file)
+    opened.locator("button[type=submit]").focus()
+    opened.keyboard.press("Enter")
+    assert opened.locator(".proof-result").get_attribute("data-verdict") == "verified"
+    assert opened.locator(".proof-head").get_attribute("role") == "status"

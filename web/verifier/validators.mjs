@@ -85,8 +85,7 @@ export function checkSet(epoch, validators) {
 }
 
 /** Throw `Refused` unless a quorum of a span's set committed the block of this header. */
-function checkCommitted(crypto, header, certificate, chainId, span) {
-  const step = 'handovers';
+export function checkCommitted(crypto, header, certificate, chainId, span, step = 'handovers') {
   checkRelease(header, step);
   const blockHash = headerHash(crypto, header);
   check(same(certificate.block_hash, blockHash), step, `the certificate is not of block ${header.height}`);

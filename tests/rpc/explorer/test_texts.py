@@ -33,7 +33,8 @@ from rpc.methods.search import HitKind
 from rpc.ports import SubmitStatus
 
 FOLDER = Path(rpc.explorer.__file__).parent
-SOURCES = "\n".join(path.read_text("utf-8") for path in [*FOLDER.glob("templates/*.html"), *FOLDER.glob("*.py")])
+FILES = [*FOLDER.glob("templates/*.html"), *FOLDER.glob("*.py"), FOLDER.parent / "login.py"]
+SOURCES = "\n".join(path.read_text("utf-8") for path in FILES)
 CONSEQUENCES = Path(ledger.consequences.__file__).read_text("utf-8")
 SEARCH = (FOLDER.parent / "methods" / "search.py").read_text("utf-8")
 # Keys that are put together; the sets behind them are checked by name below.

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { nodeCrypto } from '../../../web/verifier/adapters/node.mjs';
 
 const js = '../../../rpc/explorer/static/js/';
-const { Node, Unanswered } = await import(`${js}node.mjs`);
+const { Node, TooSlow, Unanswered } = await import(`${js}node.mjs`);
 const { choose, fromBrowser, ofNoble } = await import(`${js}crypto.mjs`);
 
 const answering = (...responses) => new Node('', async () => responses.shift());
@@ -43,4 +43,9 @@ test('without noble the browser\u2019s own is used, and without either it is tol
   const missing = async () => { throw new Error('no such file'); };
   assert.equal((await choose([missing, fromBrowser])).name, 'webcrypto');
   await assert.rejects(choose([missing]), /nothing to verify signatures with: no such file/);
+});
+
+test('a node that takes too long is told apart from one that is away', async () => {
+  const never = (url, { signal }) => new Promise((resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+  await assert.rejects(new Node('', never, 20).text('/x'), (error) => error instanceof TooSlow && /no answer within 0.02 s/.test(error.message));
 });

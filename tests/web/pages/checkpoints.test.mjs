@@ -72,3 +72,44 @@ test('a flipped signature is refused', async () => {
   assert.notEqual(flipped, note);
   assert.equal((await related(null, flipped)).relation, 'refused');
 });
+
+// --- what a reader saved
+
+const { examineNotes, kindOfNotes } = await import('../../../rpc/explorer/static/js/notes.mjs');
+const { textsOf } = await import('../../../rpc/explorer/static/js/texts.mjs');
+const examined = (text, asked = {}) => examineNotes({ cryptography, text, policy: POLICY, asked, t: textsOf('en') });
+const failedOf = async (text, asked) => (await examined(text, asked)).steps.filter(({ state }) => state === 'fails').map(({ name }) => name);
+const reports = [
+  (await related(noteOf(ours), noteOf(theirs))).report,
+  (await related(noteOf(theirs.slice(0, 8)), noteOf(ours))).report,
+  (await related(noteOf(ours), noteOf(theirs.slice(0, 8)))).report,
+];
+
+test('a report of a fork is verified as one, whichever way it was found', async () => {
+  for (const report of reports) {
+    const found = await examined(report);
+    assert.ok(found.holds);
+    assert.match(found.verdict.sentence, /^TWO HISTORIES of /);
+    assert.ok(found.steps.every(({ state }) => state === 'holds'));
+  }
+});
+
+test('a report of what contradicts nothing is refused', async () => {
+  const swap = (report, second) => `${report.slice(0, report.indexOf('\n\n'))}\n\n${noteOf(ours.slice(0, 8))}\n${second}`;
+  assert.deepEqual(await failedOf(swap(reports[0], noteOf(ours.slice(0, 8)))), ['contradiction']);
+  assert.deepEqual(await failedOf(swap(reports[1], noteOf(ours))), ['contradiction']);
+  assert.deepEqual(await failedOf(swap(reports[0], noteOf(ours))), ['contradiction']);
+  assert.deepEqual(await failedOf(swap(reports[0], noteOf(ours, { cosigners: [1] }))), ['cosignatures']);
+  assert.deepEqual(await failedOf(reports[1].replace('extra ', 'extra AAAA')), ['proof']);
+  assert.deepEqual(await failedOf(reports[1].slice(0, 60)), ['proof']);
+});
+
+test('a checkpoint alone is verified, and is nothing else that somebody demands', async () => {
+  const found = await examined(noteOf(ours));
+  assert.ok(found.holds);
+  assert.match(found.verdict.sentence, /^checkpoint of 13 leaves of /);
+  assert.deepEqual(await failedOf(noteOf(ours), { kind: 'completeness', subject: 'bank-a' }), ['asked']);
+  assert.deepEqual(await failedOf(noteOf(ours, { cosigners: [2] })), ['cosignatures']);
+  assert.equal(kindOfNotes(POLICY), null);
+  assert.equal(kindOfNotes(noteOf(ours)), 'checkpoint');
+});

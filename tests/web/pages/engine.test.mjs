@@ -49,14 +49,29 @@ test('a status proof of another certificate than the one asked for fails', async
   assert.equal(stateOf(found, 'cosignatures'), 'open');
 });
 
+const pageOf = (claims, more = {}) => ({ claims, list: null, strays: [], asOf: null, words: null, whole: false, ...more });
+
 test('what a page shows otherwise than it is proved is a lie, and what it shows right is none', async () => {
   const claims = [{ name: 'outcome', value: 'rejected' }, { name: 'member', value: 'cb' }, { name: 'colour', value: 'red' }];
-  const found = await run({ proof: receipt, asked: { kind: 'receipt', subject: EVENT }, claims });
+  const told = async (page) => (await run({ proof: receipt, asked: { kind: 'receipt', subject: EVENT }, page })).lies.map(({ name, shown, proved }) => [name, shown, proved]);
+  const found = await run({ proof: receipt, asked: { kind: 'receipt', subject: EVENT }, page: pageOf(claims) });
   assert.ok(!found.holds);
-  assert.deepEqual(found.lies, [{ name: 'outcome', shown: 'rejected', proved: 'applied' }]);
   assert.equal(stateOf(found, 'shown'), 'fails');
-  const more = await run({ proof: receipt, asked: { kind: 'receipt', subject: EVENT }, claims: [{ name: 'rule', value: 'duplicate' }] });
-  assert.deepEqual(more.lies, [{ name: 'rule', shown: 'duplicate', proved: '' }]);
+  assert.deepEqual(await told(pageOf(claims)), [['outcome', 'rejected', 'applied']]);
+  assert.deepEqual(await told(pageOf([{ name: 'rule', value: 'duplicate' }])), [['rule', 'duplicate', '']]);
+  assert.deepEqual(await told(pageOf([{ name: 'body.application', value: 'x' }])), [['body.application', 'x', found.proved.facts.get('body.application')]]);
+  const stray = { name: 'body', shown: 'and paid', proved: '' };
+  assert.deepEqual(await told(pageOf([], { strays: [stray] })), [['body', 'and paid', '']]);
+});
+
+test('a page of an event has to show all of its body, its outcome and its place', async () => {
+  const all = [...(await run({ proof: receipt, asked: {} })).proved.facts, ...(await run({ proof: receipt, asked: {} })).facts].map(([name, value]) => ({ name, value }));
+  const judged = async (claims) => run({ proof: receipt, asked: { kind: 'receipt', subject: EVENT }, page: pageOf(claims, { whole: true }) });
+  assert.equal(stateOf(await judged(all), 'shown'), 'holds');
+  for (const left of ['kind', 'outcome', 'member', 'time', 'height', 'event_id', 'leaf', ...all.map(({ name }) => name).filter((name) => name.startsWith('body.'))]) {
+    const found = await judged(all.filter(({ name }) => name !== left));
+    assert.deepEqual(found.lies.map(({ name, shown }) => [name, shown]), [[left, '']], left);
+  }
 });
 
 test('a status that speaks for a time long past is no refusal, and no claim about now', async () => {
@@ -108,17 +123,21 @@ test('what was asked for is what the address says, not what the section says', (
   const of = (pathname, search = '') => ({ pathname, search });
   const data = { kind: 'receipt', event: other };
   assert.equal(askedBy(data, of(`/event/${EVENT}`)).subject, EVENT);
-  assert.equal(askedBy(data, of('/payment/abc')).subject, other);
+  assert.equal(askedBy(data, of('/search')).subject, other);
+  assert.equal(askedBy({ kind: 'status', certificate: other }, of(`/event/${EVENT}`)).kind, 'receipt');
+  assert.deepEqual([askedBy(data, of('/block/12')).kind, askedBy({ kind: 'block' }, of('/block/12')).subject], ['block', '12']);
+  assert.equal(askedBy({}, of('/payment/6ba7b810-9dad-41d1-80b4-00c04fd430c8')).kind, 'payment');
   const number = 'FTP-2026-06-000001';
   assert.deepEqual(askedBy({ kind: 'status', certificate: 'X' }, of(`/certificate/${number}`)), { kind: 'status', subject: number, at: undefined, height: undefined, now: true });
   assert.equal(askedBy({ kind: 'status' }, of(`/certificate/${number}`, '?at=7')).height, '7');
   assert.equal(askedBy({ kind: 'status' }, of(`/certificate/${number}`, '?at=2026-01-01T00%3A00%3A00Z')).at, '2026-01-01T00:00:00Z');
+  assert.equal(askedBy({ kind: 'status' }, of(`/certificate/${number}`, '?at=2026-01-01')).at, '2026-01-01T00:00:00Z');
   assert.equal(askedBy({ kind: 'completeness' }, of('/member/bank%20a')).subject, 'bank a');
   assert.equal(askedBy({ kind: 'no such kind' }, of('/')).kind, 'receipt');
 });
 
 test('both languages have the same texts with the same places', () => {
-  const places = (text) => [...text.matchAll(/\{[a-z]+\}/g)].map(String).sort();
+  const places = (text) => [...text.matchAll(/\{[a-z]+2?\}/g)].map(String).sort();
   assert.deepEqual(Object.keys(TEXTS.zh).sort(), Object.keys(TEXTS.en).sort());
   for (const key of Object.keys(TEXTS.en)) assert.deepEqual(places(TEXTS.zh[key]), places(TEXTS.en[key]), key);
   for (const name of new Set(Object.values(STEPS).flat())) assert.ok(TEXTS.en[`step.${name}`], name);

@@ -1,80 +1,51 @@
 /**
- * The bytes of an event's body as its values, without their names: canonical MessagePack tells types and nothing more.
+ * Any canonical MessagePack as its values, without names: it tells types and nothing more.
  *
- * What a page shows of an event is worded by the node; these are the values that are proved, in the order of the table of
- * its kind (docs/formats.md).
+ * What is here for bodies of kinds that this release does not know; those that it knows are read by name (bodies.mjs).
  */
 
-import { hex, textOf } from '../verifier/bytes.mjs';
+import { hex } from '../verifier/bytes.mjs';
+import { bool, bytes, decode, int, list, text } from '../verifier/msgpack.mjs';
 
 const DEPTH_MAX = 16;
-const VALUES_MAX = 4_096;
+
+/** One value of any type: BigInt, text, bytes, boolean, null, or an array of these. */
+export function anything(depth = 0) {
+  return (reader) => {
+    const head = reader.bytes[reader.at];
+    if (depth > DEPTH_MAX) return reader.refuse('no deeper nesting');
+    if (head === 0xc0) return (reader.at += 1), null;
+    if (head === 0xc2 || head === 0xc3) return bool(reader);
+    if (head >= 0xc4 && head <= 0xc6) return bytes()(reader);
+    if ((head >= 0xa0 && head <= 0xbf) || (head >= 0xd9 && head <= 0xdb)) return text()(reader);
+    if ((head >= 0x90 && head <= 0x9f) || head === 0xdc || head === 0xdd) return list(anything(depth + 1))(reader);
+    return int()(reader);
+  };
+}
 
 /**
  * The values of a body as texts, one a line, lists in brackets on lines of their own; null where it is no MessagePack.
  *
- * @param {Uint8Array} bytes
+ * @param {Uint8Array} data
  * @returns {string[] | null}
  */
-export function valuesOf(bytes) {
-  const reader = { bytes, view: new DataView(bytes.buffer, bytes.byteOffset, bytes.length), at: 0, lines: [] };
+export function valuesOf(data) {
   try {
-    read(reader, 0);
-    return reader.at === bytes.length ? reader.lines : null;
+    return linesOf(decode(anything(), data, 'body'), 0);
   } catch {
     return null;
   }
 }
 
-function read(reader, depth) {
-  if (depth > DEPTH_MAX || reader.lines.length > VALUES_MAX) throw new RangeError();
-  const tag = take(reader, 1)[0];
-  const say = (text) => reader.lines.push('  '.repeat(depth) + text);
-  if (tag <= 0x7f) return say(String(tag));
-  if (tag >= 0xe0) return say(String(tag - 256));
-  if (tag >= 0x90 && tag <= 0x9f) return readList(reader, tag & 15, depth, say);
-  if (tag >= 0xa0 && tag <= 0xbf) return say(quoted(take(reader, tag & 31)));
-  switch (tag) {
-    case 0xc0: return say('–');
-    case 0xc2: return say('false');
-    case 0xc3: return say('true');
-    case 0xc4: case 0xc5: case 0xc6: return say(`0x${hex(take(reader, length(reader, 1 << (tag - 0xc4))))}`);
-    case 0xcc: case 0xcd: case 0xce: case 0xcf: return say(String(unsigned(reader, 1 << (tag - 0xcc))));
-    case 0xd0: case 0xd1: case 0xd2: case 0xd3: return say(String(signed(reader, 1 << (tag - 0xd0))));
-    case 0xd9: case 0xda: case 0xdb: return say(quoted(take(reader, length(reader, 1 << (tag - 0xd9)))));
-    case 0xdc: case 0xdd: return readList(reader, length(reader, tag === 0xdc ? 2 : 4), depth, say);
-    default: throw new RangeError();
-  }
+function linesOf(value, depth) {
+  const pad = '  '.repeat(depth);
+  if (!Array.isArray(value)) return [pad + said(value)];
+  if (!value.length) return [`${pad}[]`];
+  return [`${pad}[`, ...value.flatMap((each) => linesOf(each, depth + 1)), `${pad}]`];
 }
 
-function readList(reader, count, depth, say) {
-  say(count ? '[' : '[]');
-  for (let left = count; left > 0; left--) read(reader, depth + 1);
-  if (count) say(']');
-}
-
-function take(reader, count) {
-  const end = reader.at + count;
-  if (end > reader.bytes.length) throw new RangeError();
-  const part = reader.bytes.subarray(reader.at, end);
-  reader.at = end;
-  return part;
-}
-
-function unsigned(reader, size) {
-  return take(reader, size).reduce((sum, byte) => sum * 256n + BigInt(byte), 0n);
-}
-
-function signed(reader, size) {
-  return BigInt.asIntN(8 * size, unsigned(reader, size));
-}
-
-function length(reader, size) {
-  return Number(unsigned(reader, size));
-}
-
-function quoted(bytes) {
-  const text = textOf(bytes);
-  if (text === null) throw new RangeError();
-  return JSON.stringify(text);
+function said(value) {
+  if (value === null) return '\u2013';
+  if (typeof value === 'string') return JSON.stringify(value);
+  return value instanceof Uint8Array ? `0x${hex(value)}` : String(value);
 }

@@ -3,10 +3,12 @@
 import { raise } from './alarm.mjs';
 import { relate } from './checkpoints.mjs';
 import { labelled, make, textOfFile } from './dom.mjs';
-import { Node } from './node.mjs';
+import { Node, TooSlow } from './node.mjs';
 
 const NOTE_MAX = 65_536;
 const SOURCES_MAX = 32;
+/** One slow node holds up no other, and is told so after this. */
+export const PATIENCE_MS = 5_000;
 
 /** @param {import('./context.mjs').Context} context */
 export function comparison(context) {
@@ -17,7 +19,7 @@ export function comparison(context) {
   const go = async (event) => {
     event.preventDefault();
     const sources = [
-      ...urls.value.split(/\s+/).filter((url) => url !== '').map((url) => ({ name: url, note: () => noteOfNode(url) })),
+      ...urls.value.split(/\s+/).filter((url) => url !== '').map((url) => ({ name: url, node: nodeOf(url) })),
       ...[...files.files].map((file) => ({ name: file.name, note: () => textOfFile(file, NOTE_MAX) })),
     ];
     place.replaceChildren(await compared(context, sources.slice(0, SOURCES_MAX)));
@@ -34,17 +36,14 @@ export function comparison(context) {
   );
 }
 
-class NoAddress extends Error {}
-
-async function noteOfNode(url) {
-  let parsed;
+/** The node at an address; null where it is none. */
+function nodeOf(url) {
   try {
-    parsed = new URL(url);
+    const { protocol, origin } = new URL(url);
+    return ['http:', 'https:'].includes(protocol) ? new Node(origin, undefined, PATIENCE_MS) : null;
   } catch {
-    throw new NoAddress();
+    return null;
   }
-  if (!['http:', 'https:'].includes(parsed.protocol)) throw new NoAddress();
-  return new Node(parsed.origin).text('/checkpoint');
 }
 
 async function compared(context, sources) {
@@ -53,23 +52,29 @@ async function compared(context, sources) {
   const library = await cryptography();
   const handovers = await context.handovers();
   const own = await node.text('/checkpoint');
-  const pathOf = (a, b) => node.path(a, b);
-  const ownFound = await relate(library, text, null, own, pathOf, handovers);
+  const ownFound = await relate(library, text, null, own, (a, b) => node.path(a, b), handovers);
   const rows = [rowOf(t('compare.own'), ownFound, ownFound.relation === 'refused' ? t('compare.refused', { what: ownFound.what }) : '')];
-  for (const { name, note } of sources) {
+  const judge = async ({ name, node: other, note }) => {
+    if (other === null) return rowOf(name, null, t('compare.url'));
+    let theirs;
     try {
-      const other = await note();
-      const found = await relate(library, text, own, other, pathOf, handovers);
-      rows.push(rowOf(name, found, t(`compare.${found.relation}`, { what: found.what })));
-      if (found.relation === 'fork') raise(context, 'fork', name, own, other, found.report);
+      theirs = other ? await other.text('/checkpoint') : await note();
     } catch (error) {
-      const what = error instanceof NoAddress ? t('compare.url') : t('compare.blocked', { what: error.message, url: name });
-      rows.push(rowOf(name, null, what));
+      return rowOf(name, null, t(error instanceof TooSlow ? 'compare.slow' : 'compare.blocked', { what: error.message, url: name }));
     }
-  }
+    const found = await relate(library, text, own, theirs, pathFrom(node, other), handovers);
+    if (found.relation === 'fork') raise(context, 'fork', name, own, theirs, found.report);
+    return rowOf(name, found, t(`compare.${found.relation}`, { what: found.what }));
+  };
+  rows.push(...(await Promise.all(sources.map(judge))));
   const head = ['source', 'size', 'says'].map((name) => make('th', { scope: 'col' }, t(`compare.${name}`)));
   const table = make('table', {}, make('thead', {}, make('tr', {}, ...head)), make('tbody', {}, ...rows));
   return make('div', { class: 'scrolls' }, pin === null ? make('p', { class: 'mind' }, t('compare.provisional')) : null, table);
+}
+
+/** The path between two sizes from this node, or from the other where this one's log is too small; it is verified. */
+function pathFrom(own, other) {
+  return (small, large) => own.path(small, large).catch((error) => (other ? other.path(small, large) : Promise.reject(error)));
 }
 
 function rowOf(name, found, says) {

@@ -7,15 +7,17 @@
  * @property {import('./pins.mjs').Pins} pins
  * @property {() => Promise<import('./crypto.mjs').Cryptography>} cryptography
  * @property {() => Promise<import('./trust.mjs').Trusted>} trusted
+ * @property {() => Promise<Record<string, string>>} words  of the pages, for values of closed sets
  * @property {() => Promise<Uint8Array[]>} handovers  from the policy's last epoch to the present one
  */
 
 import { parsePolicy } from '../verifier/policy.mjs';
 import { chooseCrypto } from './crypto.mjs';
-import { Node } from './node.mjs';
+import { Node, Unanswered } from './node.mjs';
 import { passingStorage, Pins } from './pins.mjs';
 import { textsOf } from './texts.mjs';
 import { trustedPolicy } from './trust.mjs';
+import { wordsOf } from './words.mjs';
 
 /** @returns {Context} */
 export function contextOfPage() {
@@ -24,6 +26,7 @@ export function contextOfPage() {
     node: new Node(),
     pins: new Pins(storage()),
     cryptography: chooseCrypto,
+    words: () => wordsOf(document.documentElement.lang || 'en'),
     trusted: once(() => trustedPolicy(context)),
     handovers: once(() => handoversFor(context)),
   };
@@ -40,10 +43,15 @@ function storage() {
   }
 }
 
-async function handoversFor({ trusted, cryptography, node }) {
+async function handoversFor({ t, trusted, cryptography, node }) {
   const { text } = await trusted();
   const { epochs } = await (await cryptography()).run((crypto) => parsePolicy(crypto, text));
-  return node.handovers(epochs.length ? epochs[epochs.length - 1].epoch : null);
+  const last = epochs.length ? epochs[epochs.length - 1].epoch : null;
+  try {
+    return await node.handovers(last);
+  } catch (error) {
+    throw new Unanswered(t('trust.handovers', { epoch: last, what: error.message }));
+  }
 }
 
 function once(run) {

@@ -7,16 +7,19 @@
  * @property {any} verdict  null where it was refused
  * @property {boolean} holds  no step failed
  * @property {Step[]} steps
- * @property {Map<string, string>} facts
- * @property {{name: string, shown: string, proved: string}[]} lies  of the page
+ * @property {Map<string, string>} facts  of the verdict
+ * @property {import('./proved.mjs').Proved} proved  and all else that its bytes say
+ * @property {import('./claims.mjs').Lie[]} lies  of the page
  * @property {number} ms  what verifying took
  */
 
 import { pagesOf, parseTlogProof } from '../verifier/proofs.mjs';
 import { parseTime } from '../verifier/times.mjs';
 import { kindOf, verify } from '../verifier/verify.mjs';
-import { contradictions, factsOf } from './facts.mjs';
-import { asRefused, judged, OF_ASKED } from './steps.mjs';
+import { factsOf, namesOf } from './facts.mjs';
+import { NOTHING, provedBy } from './proved.mjs';
+import { judgePage } from './shown.mjs';
+import { asRefused, judged, OF_ASKED, step } from './steps.mjs';
 
 const PROOF_MAX = 64 << 20;
 /** Validators cosign at least each minute; what is older than this does not speak for now. */
@@ -32,12 +35,12 @@ const SUBJECT = { receipt: 'event_id', status: 'number', history: 'number', comp
  * @param {string} given.policy
  * @param {{kind?: string, subject?: string, at?: string, height?: string, now?: boolean}} given.asked
  *     which proof it must be; `now`: of a state at the present time
- * @param {{name: string, value: string}[]} [given.claims]  what the page shows
+ * @param {import('./shown.mjs').Page | null} [given.page]  what the page shows
  * @param {bigint} [given.nowMs]
  * @param {(key: string, places?: object) => string} given.t
  * @returns {Promise<Examined>}
  */
-export async function examine({ cryptography, proof, policy, asked, claims = [], nowMs = BigInt(Date.now()), t }) {
+export async function examine({ cryptography, proof, policy, asked, page = null, nowMs = BigInt(Date.now()), t }) {
   const options = optionsOf(asked);
   let [verdict, refused] = [null, null];
   const started = performance.now();
@@ -52,13 +55,11 @@ export async function examine({ cryptography, proof, policy, asked, claims = [],
   const steps = [...judged(kind, refused)];
   const ofAsked = refused && OF_ASKED.has(refused.step) ? refused.what : askedWrongly(kind, facts, asked, t);
   steps.push(step('asked', verdict === null && !ofAsked ? 'open' : ofAsked ? 'fails' : 'holds', ofAsked));
-  const lies = contradictions(kind, facts, claims);
-  if (claims.length) {
-    const what = lies.map(({ name, shown, proved }) => t('shown.differs', { name, shown, proved })).join('; ');
-    steps.push(step('shown', verdict === null ? 'open' : lies.length ? 'fails' : 'holds', what));
-  }
+  const proved = verdict === null ? NOTHING : provedBy(kind, proof, verdict);
+  const judgement = verdict === null || page === null ? null : judgePage(kind, { ...proved, facts: new Map([...facts, ...proved.facts]) }, namesOf(kind), page, t);
+  if (page !== null) steps.push(judgement === null ? step('shown', 'open') : judgement.step);
   if (asked.now && verdict !== null) steps.push(freshness(verdict, nowMs, t));
-  return { kind, verdict, holds: steps.every(({ state }) => state !== 'fails'), steps, facts, lies, ms };
+  return { kind, verdict, holds: steps.every(({ state }) => state !== 'fails'), steps, facts, proved, lies: judgement?.lies ?? [], part: judgement?.part ?? null, ms };
 }
 
 /** The newest signed note of a proof, or null where it cannot be read. */
@@ -103,9 +104,4 @@ function freshness(verdict, nowMs, t) {
 function ageText(ms) {
   const minutes = ms / 60_000n;
   return minutes < 120n ? `${minutes} min` : `${minutes / 60n} h`;
-}
-
-/** @returns {Step} */
-export function step(name, state, what = '') {
-  return { name, state, what };
 }

@@ -1,9 +1,4 @@
-/**
- * What a verdict proves, as names and values in text; and whether what a page shows is that.
- *
- * A page marks what it shows with `data-claim="KIND.NAME"`, whose value is `data-value` or its text. A page that lies leaves
- * the marks out, of course: so what is proved is always shown beside it, and that alone is to be relied on.
- */
+/** What a verdict proves, as names and values in text: what is always shown beside what a page says of the same. */
 
 /** Names in the order in which they are shown, by kind of proof. */
 const SHOWN = {
@@ -41,18 +36,7 @@ function valueOf(kind, verdict, name) {
   return value === null || value === undefined ? null : String(value);
 }
 
-/**
- * What a page shows otherwise than the proof proves it; what is proved to be empty may not be shown as something.
- *
- * @param {string} kind
- * @param {Map<string, string>} facts
- * @param {{name: string, value: string}[]} claims
- * @returns {{name: string, shown: string, proved: string}[]}
- */
-export function contradictions(kind, facts, claims) {
-  if (facts.size === 0) return [];
-  return claims
-    .filter(({ name }) => facts.has(name) || SHOWN[kind]?.includes(name))
-    .map(({ name, value }) => ({ name, shown: value, proved: facts.get(name) ?? '' }))
-    .filter(({ shown, proved }) => shown !== proved);
+/** The names of the facts of a kind, of which each may be proved to be nothing. */
+export function namesOf(kind) {
+  return SHOWN[kind] ?? [];
 }

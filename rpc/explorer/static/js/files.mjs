@@ -5,6 +5,7 @@
 
 import { hashShown, labelled, make, textOfFile } from './dom.mjs';
 import { examine } from './engine.mjs';
+import { examineNotes, kindOfNotes } from './notes.mjs';
 import { hashOf } from './pins.mjs';
 import { factsShown, fillSteps } from './section.mjs';
 import { POLICY_MAX, trustLine } from './trust.mjs';
@@ -33,7 +34,7 @@ export function fileVerifier({ t, cryptography, context }) {
   const take = async (file, as) => {
     try {
       const text = await textOfFile(file, PROOF_MAX);
-      const name = as ?? (text.startsWith(HEADING) ? 'proof' : 'policy');
+      const name = as ?? (text.startsWith(HEADING) || kindOfNotes(text) ? 'proof' : 'policy');
       if (name === 'policy' && text.length > POLICY_MAX) throw new Error(file.name);
       chosen[name] = { text, name: file.name };
     } catch {
@@ -63,7 +64,9 @@ export function fileVerifier({ t, cryptography, context }) {
   const show = async ({ asked, trusted }) => {
     try {
       const library = await cryptography();
-      const found = await examine({ cryptography: library, proof: chosen.proof.text, policy: trusted.text, asked, t });
+      const { text } = chosen.proof;
+      const given = { cryptography: library, policy: trusted.text, asked, t };
+      const found = await (kindOfNotes(text) ? examineNotes({ ...given, text }) : examine({ ...given, proof: text }));
       const box = make('section', { class: 'proof' });
       const result = make('div', { class: 'proof-result', 'data-verdict': found.holds ? 'verified' : 'refused', 'data-ms': found.ms.toFixed(1) });
       box.append(result);

@@ -6,7 +6,7 @@ import { contextOfPage } from './context.mjs';
 import { make } from './dom.mjs';
 import { fileVerifier } from './files.mjs';
 import { keepLive } from './live.mjs';
-import { verifySection } from './section.mjs';
+import { kindsOf, verifySection } from './section.mjs';
 import { trustPanel } from './trust.mjs';
 import { watchOwnNode } from './watch.mjs';
 
@@ -24,12 +24,25 @@ async function main() {
   await fillPlaces(context);
   keepLive();
   document.documentElement.dataset.scripts = 'on';
-  if (damaged === null) await watchOwnNode(context).catch((error) => console.warn(`chainnode: ${error.message}`));
-  const sections = [...document.querySelectorAll('section.proof[data-proof-url]')];
+  if (damaged === null) await watchOwnNode(context).catch((error) => tell(context.t('watch.none', { what: error.message }), 'unwatched'));
+  const sections = [...document.querySelectorAll('section.proof[data-kind]')];
   for (const section of sections.slice(0, SECTIONS_AT_ONCE_MAX)) {
     await verifySection(context, section, section.closest('[data-claims]') ?? document);
   }
+  tellMissing(context, sections);
   document.documentElement.dataset.scripts = 'done';
+}
+
+/** Say so on a page whose address has proofs, where a proof is left out. */
+function tellMissing({ t }, sections) {
+  const here = new Set(sections.map(({ dataset }) => dataset.kind));
+  if (kindsOf(globalThis.location.pathname).every((kind) => here.has(kind))) return;
+  tell(t('head.none'), 'unproved');
+}
+
+/** Say above a page what it could not do. */
+function tell(text, name) {
+  (document.querySelector('main') ?? document.body).prepend(make('p', { class: `mind ${name}`, role: 'status' }, text));
 }
 
 /** Fill the places that a page has for what only a script can do. */

@@ -16,14 +16,19 @@ export class Unanswered extends Error {
   }
 }
 
+/** A node did not answer in time. */
+export class TooSlow extends Unanswered {}
+
 export class Node {
   /**
    * @param {string} [base]  URL without a slash at its end; the page's own node where empty
    * @param {typeof fetch} [fetcher]
+   * @param {number} [patienceMs]  for each answer; without it as long as the browser waits
    */
-  constructor(base = '', fetcher = (...given) => globalThis.fetch(...given)) {
+  constructor(base = '', fetcher = (...given) => globalThis.fetch(...given), patienceMs = 0) {
     this.base = base;
     this.fetcher = fetcher;
+    this.patienceMs = patienceMs;
   }
 
   /**
@@ -105,9 +110,11 @@ export class Node {
   }
 
   async #ask(path, options) {
+    const signal = this.patienceMs ? AbortSignal.timeout(this.patienceMs) : undefined;
     try {
-      return await this.fetcher(this.base + path, { ...options, credentials: 'same-origin', redirect: 'error' });
+      return await this.fetcher(this.base + path, { ...options, signal, credentials: 'same-origin', redirect: 'error' });
     } catch (error) {
+      if (signal?.aborted) throw new TooSlow(`no answer within ${this.patienceMs / 1_000} s`);
       throw new Unanswered(`not reached: ${error instanceof Error ? error.message : error}`);
     }
   }

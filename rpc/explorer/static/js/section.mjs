@@ -4,21 +4,36 @@
  */
 
 import { fromHex } from '../verifier/bytes.mjs';
+import { check } from '../verifier/refused.mjs';
+import { examineBlock } from './blocks.mjs';
 import { valuesOf } from './body.mjs';
 import { make } from './dom.mjs';
 import { examine, noteOf } from './engine.mjs';
+import { examinePayment } from './payments.mjs';
+import { markPage, readPage } from './readpage.mjs';
 import { trustLine } from './trust.mjs';
 import { fits } from './watch.mjs';
 
 const MARKS = { holds: '\u2713', fails: '\u2717', open: '\u2013', warns: '!' };
-// What the address of a page says, and the mark of a section that says it elsewhere, by kind of proof.
-const SUBJECTS = {
-  receipt: [/^\/event\/([0-9a-f]{64})$/, 'event'],
-  status: [/^\/certificate\/([^/]+)$/, 'certificate'],
-  history: [/^\/certificate\/([^/]+)$/, 'certificate'],
-  completeness: [/^\/member\/([^/]+)$/, 'member'],
-};
+/** What a page of an address has to prove, by its kinds of proof; the first part of the address names its subject. */
+const FAMILIES = [
+  [/^\/event\/([0-9a-f]{64})$/, ['receipt']],
+  [/^\/certificate\/([^/]+)$/, ['status', 'history']],
+  [/^\/member\/([^/]+)$/, ['completeness']],
+  [/^\/block\/(\d+|[0-9a-f]{64})$/, ['block']],
+  [/^\/payment\/([^/]+)$/, ['payment']],
+];
+// The mark of a section on a page of another address, by kind.
+const MARKED = { receipt: 'event', status: 'certificate', history: 'certificate', completeness: 'member', block: 'block', payment: 'payment' };
+const RECEIPTS_MAX = 50;
+const EVENT_ID = /^[0-9a-f]{64}$/;
+const DAY = /^\d{4}-\d{2}-\d{2}$/;
 const RFC3339 = /^\d{4}-\d{2}-\d{2}T/;
+
+/** The kinds of proof that belong to an address; none for addresses that have none. */
+export function kindsOf(pathname) {
+  return FAMILIES.find(([pattern]) => pattern.test(pathname))?.[1] ?? [];
+}
 
 /**
  * What the proof of a section must be of: by the address that the reader asked for, and only then by the section itself.
@@ -27,21 +42,13 @@ const RFC3339 = /^\d{4}-\d{2}-\d{2}T/;
  * @param {{pathname: string, search: string}} address
  */
 export function askedBy(data, { pathname, search }) {
-  const kind = data.kind in SUBJECTS ? data.kind : 'receipt';
-  const [pattern, mark] = SUBJECTS[kind];
-  const match = pattern.exec(pathname);
-  const subject = match ? decodeURIComponent(match[1]) : data[mark];
-  const at = kind === 'status' ? new URLSearchParams(search).get('at') : null;
+  const family = FAMILIES.find(([pattern]) => pattern.test(pathname));
+  const said = Object.hasOwn(MARKED, data.kind ?? '') ? data.kind : 'receipt';
+  const kind = family && !family[1].includes(said) ? family[1][0] : said;
+  const subject = family ? decodeURIComponent(family[0].exec(pathname)[1]) : data[MARKED[kind]];
+  const wanted = kind === 'status' ? new URLSearchParams(search).get('at')?.trim() : null;
+  const at = wanted && DAY.test(wanted) ? `${wanted}T00:00:00Z` : wanted;
   return { kind, subject, at: at && RFC3339.test(at) ? at : undefined, height: at && /^\d+$/.test(at) ? at : undefined, now: kind === 'status' && !at };
-}
-
-/** What a page shows of what a kind of proof proves, by the marks in it: `data-claim="KIND.NAME"`. */
-export function claimsOf(root, kind) {
-  return [...root.querySelectorAll(`[data-claim^="${kind}."]`)].map((element) => ({
-    name: element.dataset.claim.slice(kind.length + 1),
-    value: element.dataset.value ?? element.textContent.trim(),
-    element,
-  }));
 }
 
 /**
@@ -49,9 +56,9 @@ export function claimsOf(root, kind) {
  *
  * @param {import('./context.mjs').Context} context
  * @param {HTMLElement} section
- * @param {ParentNode} claimed  where the page shows what the proof is of
+ * @param {ParentNode} root  where the page shows what the proof is of
  */
-export async function verifySection(context, section, claimed) {
+export async function verifySection(context, section, root) {
   const { t } = context;
   const place = make('div', { class: 'proof-result', 'data-verdict': 'working' });
   const head = section.querySelector('.verdict') ?? make('p', { role: 'status' });
@@ -61,15 +68,13 @@ export async function verifySection(context, section, claimed) {
   head.textContent = t('head.working');
   place.append(head);
   try {
-    const cryptography = await context.cryptography();
-    const [trusted, proof] = await Promise.all([context.trusted(), context.node.text(section.dataset.proofUrl)]);
     const asked = askedBy(section.dataset, globalThis.location);
-    const claims = claimsOf(claimed, asked.kind);
-    const found = await examine({ cryptography, proof, policy: trusted.text, asked, claims, t });
-    const note = noteOf(proof);
-    if (found.verdict !== null && note !== null) found.steps.push(await fits(context, note));
+    const page = readPage(root, asked.kind, await context.words(), globalThis.location);
+    const [cryptography, trusted] = [await context.cryptography(), await context.trusted()];
+    const { found, notes } = await (EXAMINERS[asked.kind] ?? examineProof)(context, { section, asked, page, cryptography, policy: trusted.text });
+    if (found.verdict !== null && notes.length) found.steps.push(await allFit(context, notes));
     found.holds = found.steps.every(({ state }) => state !== 'fails');
-    markLies(claims, found.lies, t);
+    markPage(page, found, t);
     fillSteps(section, place, found.steps, t);
     showResult(context, place, head, found, trusted, cryptography);
   } catch (error) {
@@ -79,14 +84,43 @@ export async function verifySection(context, section, claimed) {
   }
 }
 
-/** Write what is proved beside what the page shows instead of it. */
-function markLies(claims, lies, t) {
-  for (const lie of lies) {
-    for (const { element } of claims.filter(({ name, value }) => name === lie.name && value === lie.shown)) {
-      element.classList.add('lie');
-      element.append(' ', make('strong', { class: 'lie-proved' }, t('shown.proved', { proved: lie.proved })));
-    }
+const EXAMINERS = { block: blockOfPage, payment: paymentOfPage };
+
+async function examineProof(context, { section, asked, page, cryptography, policy }) {
+  const proof = await context.node.text(section.dataset.proofUrl);
+  const found = await examine({ cryptography, proof, policy, asked, page, t: context.t });
+  return { found, notes: [noteOf(proof)].filter((note) => note !== null) };
+}
+
+async function blockOfPage(context, { asked, page, cryptography, policy }) {
+  const { node, t } = context;
+  const of = (name) => (/^\d+$/.test(name) ? { height: Number(name) } : { hash: name });
+  const block = await node.call('ledger_getBlock', of(asked.subject));
+  const next = block?.header?.height === 0 ? await node.call('ledger_getBlock', { height: 1 }) : null;
+  const handovers = await context.handovers();
+  return { found: await examineBlock({ cryptography, policy, handovers, block, next, asked, page, t }), notes: [] };
+}
+
+async function paymentOfPage(context, { asked, page, cryptography, policy }) {
+  const { node, t } = context;
+  const rows = [...(page.list?.element.querySelectorAll('[data-row][data-event]') ?? [])].slice(0, RECEIPTS_MAX);
+  const receipts = [];
+  for (const { dataset } of rows) {
+    check(EVENT_ID.test(dataset.event), 'page', 'no id of an event');
+    receipts.push({ place: dataset.row, id: dataset.event, proof: await node.text(`/events/${dataset.event}.tlog-proof`) });
   }
+  const found = await examinePayment({ cryptography, policy, receipts, name: asked.subject, page, t });
+  return { found, notes: receipts.map(({ proof }) => noteOf(proof)).filter((note) => note !== null) };
+}
+
+/** How the checkpoints of all proofs of a page fit: the first that does not, or that all do. */
+async function allFit(context, notes) {
+  let last = null;
+  for (const note of new Set(notes)) {
+    last = await fits(context, note);
+    if (last.state === 'fails') return last;
+  }
+  return last;
 }
 
 /** Put a mark and the reason to each step, in the page's own list where it has the step. */
@@ -127,19 +161,17 @@ function showResult(context, place, head, found, trusted, cryptography) {
   );
 }
 
+/** What is proved, as a list of names and values; the body of an event by the names of its fields. */
 export function factsShown(found, t) {
   const list = make('dl', { class: 'facts' });
-  for (const [name, value] of found.facts) list.append(make('dt', {}, name), make('dd', { 'data-proved': name }, value));
-  const values = found.facts.has('body_hex') ? valuesOf(fromHex(found.facts.get('body_hex'))) : null;
+  for (const [name, value] of found.facts) if (name !== 'body_hex') list.append(make('dt', {}, name), make('dd', { 'data-proved': name }, value));
+  for (const [name, value] of found.proved.facts) {
+    if (/^(?:body|record)\./.test(name)) list.append(make('dt', {}, name), make('dd', { 'data-proved': name }, value));
+  }
+  const raw = found.proved.facts.get('body.raw');
+  const values = raw === undefined ? null : valuesOf(fromHex(raw));
   return [
     make('p', { class: 'sentence', lang: 'en' }, found.verdict.sentence),
-    make(
-      'details',
-      {},
-      make('summary', {}, t('facts')),
-      list,
-      values && make('p', {}, t('facts.body')),
-      values && make('pre', { tabindex: 0, class: 'body-values' }, values.join('\n')),
-    ),
+    make('details', {}, make('summary', {}, t('facts')), list, values && make('p', {}, t('facts.body')), values && make('pre', { tabindex: 0, class: 'body-values' }, values.join('\n'))),
   ];
 }

@@ -15,6 +15,9 @@ export const STEPS = {
   status: [...CHECKPOINT, 'header', 'state', 'next header', 'time', 'certificate'],
   history: [...CHECKPOINT, 'header', 'state', 'next header', 'certificate', 'event', 'history'],
   completeness: [...CHECKPOINT, 'header', 'blocks', 'range', 'batches', 'times'],
+  block: ['policy', 'header', 'votes'],
+  checkpoint: ['policy', 'checkpoint', 'log signature', 'cosignatures'],
+  fork: [...CHECKPOINT, 'contradiction'],
 };
 const ROUND_AGAIN = new Set(['history', 'completeness']);
 
@@ -32,6 +35,9 @@ const NAMES = new Map([
 ]);
 // What belongs to the events of a page, by kind.
 const WITHIN = {
+  checkpoint: { proof: 'checkpoint' },
+  fork: { consistency: 'contradiction' },
+  block: { handovers: 'votes', checkpoint: 'votes' },
   history: { outcome: 'event', time: 'certificate' },
   completeness: { block: 'blocks', event: 'batches', outcome: 'batches', batch: 'batches', 'source signature': 'batches', completeness: 'range' },
 };
@@ -46,7 +52,9 @@ export function stepOf(kind, step) {
   if (OF_ASKED.has(step)) return 'asked';
   const name = NAMES.get(step) ?? step;
   const within = WITHIN[kind]?.[name] ?? name;
-  return (STEPS[kind] ?? STEPS.receipt).includes(within) ? within : 'proof';
+  // Bytes that nothing else names belong to what is read first after the policy.
+  const steps = STEPS[kind] ?? STEPS.receipt;
+  return steps.includes(within) ? within : steps[1];
 }
 
 /**
@@ -74,4 +82,9 @@ function held(kind, index) {
 /** Return the error as `Refused`: whatever else goes wrong refuses as well. */
 export function asRefused(error) {
   return error instanceof Refused ? error : new Refused('internal', String(error));
+}
+
+/** @returns {import('./engine.mjs').Step} */
+export function step(name, state, what = '') {
+  return { name, state, what };
 }
