@@ -20,7 +20,7 @@ from tests.rpc.explorer.html import Element, read_html
 from tests.rpc.test_evidence import record, votes
 from tests.rpc.test_records import life
 
-HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'`&lt;{{ 7*7 }}{% raw %}</td><!--javascript:"
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'`&lt;{{ 7*7 }}{% raw %}</td><!--javascript:"
 NUMBER = "FTP-2026-06-000001"
 REVOKED = "FTP-2026-09-000002"
 UETR = bytes.fromhex("eb6305c91f7f49dead7016487c27b42d")

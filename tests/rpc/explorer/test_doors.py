@@ -11,10 +11,12 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
+from rpc.explorer import mount
 from rpc.explorer.mount import QUERY_CHARACTERS_MAX
 from rpc.explorer.statics import Statics, statics
 from rpc.methods.catalogue import METHODS
-from rpc.server import RpcServer
+from rpc.ports import Services
+from rpc.server import RpcServer, RpcSettings
 from tests.rpc.explorer.html import read_html
 
 HTML = {"Accept": "text/html,application/xhtml+xml"}
@@ -209,3 +211,17 @@ def test_the_files_are_those_of_the_directory_and_of_known_types(tmp_path: Path)
     before = files.hash
     (tmp_path / "js" / "a.mjs").write_text("4")
     assert Statics(tmp_path, tmp_path / "none").hash != before
+
+
+async def test_the_first_page_is_compiled_a_little_after_the_start(
+    settings: RpcSettings, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(mount, "COMPILE_AFTER_S", 0)
+    monkeypatch.setattr(mount, "compile_first_page", lambda: loop.call_soon_threadsafe(compiled.set))
+    server = RpcServer(settings, services, METHODS)
+    await server.start()
+    async with asyncio.timeout(10):
+        await compiled.wait()
+    await server.stop()

@@ -155,7 +155,7 @@ async def test_a_proposal_shows_each_vote_and_what_it_would_do_now(browse, decid
         "bank-1 ✕ rejects",
         *(f"bank-{i} ○ has not voted" for i in range(2, BANKS)),
     ]
-    assert page.one("section", aria_labelledby="consequences").all("ins")[0].text.startswith("<script>")
+    assert page.one("section", aria_labelledby="consequences").all("ins")[0].text.startswith("</script><script>")
     page = await browse(f"/proposal/{decided['set'].hex()}")
     dry = page.one("section", aria_labelledby="consequences")
     assert [[cell.text for cell in row if cell.tag in ("td", "th")] for row in dry.all("tbody")[0].all("tr")] == [
@@ -172,6 +172,17 @@ async def test_a_proposal_shows_each_vote_and_what_it_would_do_now(browse, decid
     ]
     await browse("/proposal/xy", 400)
     await browse(f"/proposal/{'00' * 32}", 404)
+
+
+async def test_what_waits_for_votes_stands_on_the_first_page_and_is_led_to_by_its_event(
+    browse, decided: dict[str, Hash]
+) -> None:
+    page = await browse("/")
+    waiting = page.one("section", aria_labelledby="waiting").all("li")
+    assert [item.text for item in waiting][:1] == ["Admit a member , By bank-3 : 1 of 5 needed"]
+    assert_harmless(page)
+    event = await browse(f"/event/{decided['open'].hex()}")
+    assert f"/proposal/{decided['open'].hex()}" in [link.attributes["href"] for link in event.one("main").all("a")]
 
 
 async def test_a_vote_links_to_what_it_is_on(browse, council: Founded, decided: dict[str, Hash]) -> None:

@@ -19,7 +19,7 @@ PAGES += [
     "/verify",
 ]
 PAGES += ["/checkpoints", "/verify", "/search?q=bank", "EVENT:grant", "EVENT:second", "EVENT:revoke", "EVENT:rejected"]
-PAGES += ["EVENT:debtor", "APPLY", "/proposals", "/rules", "/expiry", "/evidence", "/archive"]
+PAGES += ["EVENT:debtor", "APPLY", "/evidence"]
 ECHOES = [
     "/search?q={}",
     "/block/{}",

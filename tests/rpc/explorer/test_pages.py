@@ -24,7 +24,7 @@ PATHS += [
     "/search",
 ]
 PATHS += ["/search?q=bank", "/verify", "EVENT"]
-PATHS += ["/proposals", "/rules", "/expiry", "/evidence", "/archive"]
+PATHS += ["/evidence"]
 REFUSED = [
     "/block/999",
     "/block/x",
