@@ -100,19 +100,21 @@ function selectsIn(part) {
  * @param {Element} fresh
  */
 export function renewed(old, fresh) {
-  const held = new Map([...old.children].filter((child) => child.dataset.key).map((child) => [child.dataset.key, child]));
   const focused = placeOfFocus(old);
+  const wanted = new Set([...fresh.children].map((child) => child.dataset.key));
+  for (const child of [...old.children]) if (!child.dataset.key || !wanted.has(child.dataset.key)) child.remove();
+  const held = new Map([...old.children].map((child) => [child.dataset.key, child]));
   let place = old.firstElementChild;
   for (const child of [...fresh.children]) {
     const kept = held.get(child.dataset.key);
     const next = kept ? merged(kept, child) : child;
-    if (next === place) place = place.nextElementSibling;
-    else old.insertBefore(next, place);
-  }
-  while (place) {
-    const gone = place;
-    place = place.nextElementSibling;
-    gone.remove();
+    if (kept && kept === place) {
+      // Never moved: what is moved loses the focus.
+      place = place.nextElementSibling;
+      if (next !== kept) kept.replaceWith(next);
+    } else {
+      old.insertBefore(next, place);
+    }
   }
   focused();
 }
@@ -149,6 +151,8 @@ function placeOfFocus(part) {
   const alike = () => [...part.querySelectorAll(active.localName)].filter((element) => key(element) === key(active));
   const place = alike().indexOf(active);
   return () => {
-    if (!active.isConnected) alike()[Math.max(place, 0)]?.focus({ preventScroll: true });
+    if (document.activeElement === active) return;
+    const now = active.isConnected ? active : alike()[Math.max(place, 0)];
+    now?.focus({ preventScroll: true });
   };
 }
