@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import base64
+import json
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.browser.bank_fixtures import banks
+from tests.browser.bank_fixtures import Banks, banks
 from tests.browser.conftest import pin, pinned, settled
 from tests.browser.lying_fixtures import RECEIPT_LIES, lying_node
+from tests.e2e.traffic_fixtures import row
 from tests.web.node_fixtures import ROOT
 
 if TYPE_CHECKING:
@@ -35,6 +39,30 @@ def take(page: Page, name: str, at: str | None = None) -> None:
     print(f"explorer-{name}.webp {len(data)}")
 
 
+def proposed(bank: Banks) -> str:
+    """Propose a change of the policy as a member does, and return the proposal's id."""
+    command = [sys.executable, "-m", "chainnode.cli.main", "--home", bank.net.node("bank-a").home, "-o", "json"]
+    done = subprocess.run(
+        [*command, "member", "propose", "policy", "appeal_window_days=90"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+        check=True,
+    )
+    return str(json.loads(done.stdout)["id"])
+
+
+def stated(bank: Banks) -> None:
+    """Let the creditor's bank state the same payment, of another amount and with the way that it took."""
+    said = row()
+    agents = [("debtor-agent", "BKAACNBJXXX"), ("creditor-agent", "BKBACNBJXXX"), ("intermediary-1", "SWTCCNBJXXX")]
+    said["body"] |= {"uetr": bank.payment, "side": "creditor", "status": "settled", "amount": "132.45"}
+    said["body"]["agents"] = [{"role": role, "scheme": "BIC", "code": code} for role, code in agents]
+    bank.net.call("bank-b", "ledger_submit", events=[said])
+    bank.until_proved()
+
+
 def main() -> None:
     from playwright.sync_api import sync_playwright
 
@@ -47,9 +75,17 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_context(locale="en-GB", timezone_id="UTC").new_page()
         event = bank.events["certificate.review"][3]
+        stated(bank)
         page.goto(bank.url)
         settled(page)
+        page.locator(".drawn canvas").last.wait_for()
         take(page, "overview")
+        page.goto(f"{bank.url}/payment/{bank.payment}")
+        settled(page)
+        take(page, "payment")
+        page.goto(f"{bank.url}/proposal/{proposed(bank)}")
+        settled(page)
+        take(page, "proposal", "section.card")
         page.goto(f"{bank.url}/event/{event}")
         settled(page)
         take(page, "first-use", "section.proof")

@@ -179,7 +179,7 @@ async def test_what_waits_for_votes_stands_on_the_first_page_and_is_led_to_by_it
 ) -> None:
     page = await browse("/")
     waiting = page.one("section", aria_labelledby="waiting").all("li")
-    assert [item.text for item in waiting][:1] == ["Admit a member , By bank-3 : 1 of 5 needed"]
+    assert [item.text for item in waiting][:1] == ["Admit a member ( bank-3 ): 1 of 5 needed"]
     assert_harmless(page)
     event = await browse(f"/event/{decided['open'].hex()}")
     assert f"/proposal/{decided['open'].hex()}" in [link.attributes["href"] for link in event.one("main").all("a")]

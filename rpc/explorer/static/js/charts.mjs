@@ -92,7 +92,7 @@ class Drawing {
         ...names.map((label, i) => ({
           label,
           stroke: colour(i),
-          width: 2,
+          width: bars ? 0 : 2,
           fill: bars ? colour(i) : undefined,
           paths: bars ? Plot.paths.bars({ size: [0.8, 60] }) : undefined,
           points: { show: !bars, size: 5, fill: colour(i) },
