@@ -262,8 +262,8 @@ COMPLETENESS_LIES: dict[str, tuple[Lie, str]] = {
     "signature of a batch": (_extra(Completeness, lambda proof: _last_batch(proof, signature=bytes(64))), "batches"),
     "place of a batch": (_extra(Completeness, lambda proof: _last_batch(proof, log_index=0)), "batches"),
     "outcomes": (_extra(Completeness, _other_rejections), "batches"),
-    "member": (_extra(Completeness, lambda proof: replace(proof, member="bank-b")), "asked"),
-    "fewer blocks": (_extra(Completeness, lambda proof: replace(proof, blocks=proof.blocks[:-1])), "blocks"),
+    "member": (_extra(Completeness, lambda proof: replace(proof, member="bank-b")), "range"),
+    "fewer blocks": (_extra(Completeness, lambda proof: replace(proof, blocks=proof.blocks[:-1])), "range"),
     "header": (
         _extra(
             Completeness, lambda proof: replace(proof, header=replace(proof.header, batch_logs_root=Hash(bytes(32))))

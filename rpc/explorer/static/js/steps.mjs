@@ -39,7 +39,7 @@ const WITHIN = {
   fork: { consistency: 'contradiction' },
   block: { handovers: 'votes', checkpoint: 'votes' },
   history: { outcome: 'event', time: 'certificate' },
-  completeness: { block: 'blocks', event: 'batches', outcome: 'batches', batch: 'batches', 'source signature': 'batches', completeness: 'range' },
+  completeness: { heads: 'range', block: 'blocks', event: 'batches', outcome: 'batches', batch: 'batches', 'source signature': 'batches', completeness: 'range' },
 };
 
 /**
