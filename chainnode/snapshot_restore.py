@@ -29,6 +29,8 @@ from primitives.errors import StorageError, UsageError
 from primitives.keys import SigningKey
 
 UNFINISHED: Final = ".restoring"
+STALE: Final = ".before-restore"
+"""Where an index goes that was built from another history than the snapshot's: it would list what the store lacks."""
 ROWS_A_WRITE: Final = 4_096
 
 
@@ -86,6 +88,7 @@ def restore_home(home: Home, config: NodeConfig, path: Path, *, step: Step = lam
         try:
             _fill(unfinished, snapshot, read_genesis(home.genesis), log_key, step)
             _sync_all(unfinished)
+            _put_index_away(home.index)
             if store.is_dir():
                 store.rmdir()
             os.rename(unfinished, store)
@@ -104,8 +107,18 @@ def _check_empty(store: Path) -> None:
             "this home has a store already",
             where=str(store),
             expected="none",
-            hint="move the directory away, and data/index.ldb with it, then restore again",
+            hint="move the directory away, then restore again",
         )
+
+
+def _put_index_away(index: Path) -> None:
+    """Let the node build its indexes anew, before the store has its name: no crash leaves the old ones beside it."""
+    if index.exists():
+        aside = index.with_name(index.name + STALE)
+        if aside.exists():
+            shutil.rmtree(aside)
+        os.rename(index, aside)
+        sync_directory(index.parent)
 
 
 def _fill(path: Path, snapshot: SnapshotFile, genesis: Genesis, log_key: SigningKey, step: Step) -> None:

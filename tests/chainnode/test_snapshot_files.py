@@ -25,7 +25,7 @@ from ledger.chain import Chain
 from ledger.reader import LedgerReader
 from ledger.snapshots import HEAD_BYTES, SnapshotRefused
 from ledger.snapshots_making import NoCheckpoint, SnapshotMaking
-from ledger.store import MemoryStore
+from ledger.store import MemoryStore, Put
 from ledger.store_leveldb import LevelDBStore
 from primitives.errors import UsageError
 from tests.chainnode.snapshot_fixtures import BLOCKS, World, world_in
@@ -84,6 +84,20 @@ def test_a_home_with_a_snapshot_starts_there_and_passes_fsck(world: World, home:
         assert SnapshotMaking(node.reader).height == BLOCKS
     finally:
         node._close()
+
+
+def test_an_index_of_the_store_before_is_put_away_each_time_and_fsck_holds(world: World, home: Home) -> None:
+    for text in (b"older", b"newer"):
+        index = LevelDBStore(home.index)
+        index.write([Put((b"event", text))], sync=True)
+        index.close()
+        restore_home(home, world.config(home), world.file)
+        assert not home.index.exists()
+        aside = LevelDBStore(home.index.with_name("index.ldb.before-restore"))
+        assert aside.get(b"event") == text
+        aside.close()
+        assert checked(world, home).problem == ""
+        shutil.rmtree(home.data / "ledger.ldb")
 
 
 def test_a_snapshot_is_put_into_no_home_that_has_a_store_or_runs(world: World, home: Home) -> None:
