@@ -107,5 +107,5 @@ async def test_a_page_may_run_no_script_and_style_of_its_own(client, everything)
         assert policy["script-src"] == policy["style-src"] == policy["form-action"] == "'self'"
         assert policy["base-uri"] == policy["frame-ancestors"] == "'none'"
         assert headers["X-Content-Type-Options"] == "nosniff"
-        assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["Referrer-Policy"] == "same-origin"
         assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
