@@ -206,6 +206,8 @@ class Subscriptions:
             while not self._joins(subscription):
                 await subscription.outlet.drained()
                 async with self._catching:
+                    if not subscription.outlet.has_room:  # others of its connection were given something meanwhile
+                        continue
                     seen, height = self.feed.checkpoints, self.feed.height
                     stream, place = subscription.stream, subscription.place
                     run = partial(self.announcer.run, stream, place, height)
@@ -231,7 +233,9 @@ class Subscriptions:
             return False
         group = self._groups.get(stream)
         if group is None:
-            group = self._groups[stream] = _Group(stream, place, self.feed.checkpoints)
+            # At the block's start: a cursor may stand inside a block that comes yet, and others before it.
+            frontier = Place(place.height) if stream.of_chain else place
+            group = self._groups[stream] = _Group(stream, frontier, self.feed.checkpoints)
         elif stream.of_chain and group.frontier > place:
             return False
         group.members[subscription] = None
@@ -299,7 +303,8 @@ class Subscriptions:
             if subscription.group is not group:
                 continue
             if subscription.place == piece.start:
-                self._give(subscription, piece)
+                if subscription.outlet.has_room:
+                    self._give(subscription, piece)
                 if not subscription.outlet.has_room:
                     self._fall_behind(subscription)
             elif subscription.place != piece.end and not (group.stream.of_chain and subscription.place > piece.end):
@@ -345,13 +350,25 @@ class Subscriber:
         self._outlet = outlet
         self._subscriptions: dict[str, Subscription] = {}
         self._made = 0
+        self._over = False
 
     def __bool__(self) -> bool:
         """Whether there are any."""
         return bool(self._live())
 
     def open(self, stream: Stream, place: Place) -> Subscription:
-        """Return a new subscription, which `Subscriptions.begin` lets begin; -32005 where there are too many."""
+        """Return a new subscription, which `Subscriptions.begin` lets begin; -32005 where there are too many.
+
+        -32600 where the connection is gone or its rights have ended since the call came: nobody would end it.
+        """
+        if self._over:
+            raise RpcError(
+                Code.INVALID_REQUEST,
+                "connection_over",
+                "the connection has ended",
+                expected="an open connection",
+                got="one that is closed or being closed",
+            )
         limits, live = self.shared.limits, self._live()
         if len(live) >= limits.of_connection_max:
             raise _too_many("too many subscriptions on this connection", limits.of_connection_max)
@@ -376,7 +393,8 @@ class Subscriber:
         return self.shared.cursor(min(self._live(), key=lambda item: item.place))
 
     def end(self) -> None:
-        """End all: the connection is gone."""
+        """End all, and let none begin: the connection is gone, or its rights are."""
+        self._over = True
         for item in self._live():
             self.shared.end(item)
         self._subscriptions.clear()

@@ -49,8 +49,8 @@ SLOW_READER_BYTES_MIN = 64 * 1024
 UNREAD_BYTES_MAX = 64 * 1024 * 1024
 # So much may wait to be sent before no more is read from that side.
 UNREAD_BYTES_PAUSE = 1024 * 1024
-# Rights that last longer are looked at when something is asked.
-TIMER_S_MAX = 30 * 24 * 3_600
+# How often it is looked whether rights have ended: a clock that was set ahead ends them too, without being asked.
+RIGHTS_TIMER_S_MIN, RIGHTS_TIMER_S_MAX = 0.01, 60.0
 # How long who was too slow for its subscriptions may take to read the rest, and its cursor behind it.
 SLOW_SUBSCRIBER_CLOSING_S = 10
 SLOW_SUBSCRIBER = b"slow_subscriber"
@@ -174,8 +174,10 @@ class Conversation:
         self._held_bytes = 0  # of the messages that are being answered
         self._room: asyncio.Future[None] | None = None
         self._out: list[bytes] = []
+        self._out_bytes = 0
         self._written = 0
         self._slow_timer: asyncio.TimerHandle | None = None
+        self._rights_timer: asyncio.TimerHandle | None = None
         self._reading = True
         self._sending = True
         self._drain: Drain | None = None
@@ -187,24 +189,33 @@ class Conversation:
         log.debug("rpc_websocket_opened", trace_id=self._caller.trace_id, remote=self._remote)
         rights = self._caller.rights
         rights.watchers.add(self._look_at_rights)
-        left_s = max(0.0, min(rights.ends_s - time.time(), TIMER_S_MAX))
-        timer = self._loop.call_later(left_s, self._look_at_rights)
+        self._look_at_rights()
         self._drain = drain
         try:
             await self._read(drain)
         except ConnectionError:
             pass  # the other side went while it was written to
         finally:
-            timer.cancel()
             rights.watchers.discard(self._look_at_rights)
             self._end()
 
     def _look_at_rights(self) -> None:
-        """Take nothing more and close where the caller's rights have ended; what it asked before is done."""
-        if self._caller.rights.ends_s <= time.time() and self._reading:
+        """Take nothing more and close where the caller's rights have ended; what it asked before is done.
+
+        Where they have not it looks again when they should have: timers may be early, and clocks may be set.
+        """
+        if not self._reading:
+            return
+        left_s = self._caller.rights.ends_s - time.time()
+        if left_s <= 0:
             self.stop_reading()
             self._subscriber.end()
             self._close_soon(WSCloseCode.POLICY_VIOLATION)
+            return
+        if self._rights_timer is not None:
+            self._rights_timer.cancel()
+        delay_s = min(max(left_s, RIGHTS_TIMER_S_MIN), RIGHTS_TIMER_S_MAX)
+        self._rights_timer = self._loop.call_later(delay_s, self._look_at_rights)
 
     def _close_soon(self, code: WSCloseCode, reason: bytes = b"") -> None:
         self._shared.tasks.add(closing := self._loop.create_task(self.close(code, reason)))
@@ -253,6 +264,7 @@ class Conversation:
         if not self._out:
             self._loop.call_soon(self._flush)
         self._out += parts
+        self._out_bytes += sum(map(len, parts))
 
     # --- rpc.subscriptions.Outlet
 
@@ -262,8 +274,8 @@ class Conversation:
 
     @property
     def has_room(self) -> bool:
-        """Whether the other side has taken most of what was sent."""
-        return self._transport.get_write_buffer_size() <= UNREAD_BYTES_PAUSE
+        """Whether the other side has taken most of what was sent; what waits for the turn's end counts too."""
+        return self._transport.get_write_buffer_size() + self._out_bytes <= UNREAD_BYTES_PAUSE
 
     async def drained(self) -> None:
         """Return when there is room. Raises ConnectionError where the connection is gone, or is being closed."""
@@ -377,6 +389,7 @@ class Conversation:
             return
         data = b"".join(self._out)
         self._out.clear()
+        self._out_bytes = 0
         if not self._sending or self._transport.is_closing():
             return
         self._transport.write(data)
@@ -416,8 +429,9 @@ class Conversation:
         self._reading = self._sending = False
         self._out.clear()
         self._subscriber.end()
-        if self._slow_timer is not None:
-            self._slow_timer.cancel()
+        for timer in (self._slow_timer, self._rights_timer):
+            if timer is not None:
+                timer.cancel()
         if not self._socket.closed:
             self._transport.abort()
         code = self._socket.said

@@ -152,6 +152,20 @@ async def test_a_websocket_closes_when_its_rights_end(server, book, how: str) ->
         assert message.extra.startswith("rights_ended")
 
 
+async def test_a_websocket_closes_when_its_rights_end_though_the_timer_came_early(server, book) -> None:
+    token = made(book, Role.AUDITOR, valid_ms=200)
+    rights = book.find(token_hash(token))
+    assert rights is not None
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(server.address + "/ws", headers=bearer(token)) as socket,
+    ):
+        rights.ends_s += 0.3  # as timers are by a millisecond, and clocks that were set by more
+        message = await socket.receive(timeout=10)
+        assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1008)
+        assert rights.ends_s <= time.time()
+
+
 async def test_operators_make_list_and_revoke_tokens(client, token) -> None:
     headers = bearer(token)
     _, answer, _ = await client.post(call("admin_createToken", ["desk", "auditor"]), headers=headers)

@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 
 import rpc.announcing as announcing
 import rpc.websocket as websocket_module
+from rpc.dispatch import READ_THREADS_MAX
 from rpc.methods.catalogue import METHODS
 from rpc.ports import Services
 from rpc.server import RpcServer
@@ -600,3 +601,56 @@ async def test_a_node_without_a_feed_says_so(connect, settings, services: Servic
     talk = await connect(server)
     assert (await talk.refused("blocks"))["data"]["reason"] == "no_feed"
     await server.stop()
+
+
+# --- ends that nobody waits for
+
+
+async def test_what_a_call_opens_after_its_connection_has_gone_is_nobodys(connect, server) -> None:
+    talk = await connect()
+    shared, dispatcher = server._websockets, server._dispatcher
+    for _ in range(READ_THREADS_MAX):
+        await dispatcher._threads.acquire()
+    subscribe = {"jsonrpc": "2.0", "method": "ledger_subscribe", "params": {"topic": "events"}}
+    reading = {"jsonrpc": "2.0", "id": 1, "method": "ledger_getBlocks"}
+    await talk.socket.send_json([reading, *({**subscribe, "id": number} for number in range(2, 30))])
+    await becomes(lambda: len(dispatcher._threads._waiters or ()) == 1)
+    await talk.socket.close()
+    await becomes(lambda: not shared._open)
+    for _ in range(READ_THREADS_MAX):
+        dispatcher._threads.release()
+    await becomes(lambda: not shared.tasks)
+    assert (shared.subscriptions.count, shared.subscriptions._groups) == (0, {})
+
+
+async def test_a_cursor_inside_a_block_that_comes_yet_holds_up_nobody_else(connect, server, node) -> None:
+    ahead, talk = await connect(), await connect()
+    chain_id = node.chain.chain_id
+    await ahead.subscribe("events", from_cursor=cursor_of(chain_id, "events", Place(1, 5)))
+    groups = server._websockets.subscriptions._groups
+    await becomes(lambda: bool(groups))
+    await talk.subscribe("events")
+    await becomes(lambda: [len(group.members) for group in groups.values()] == [2])
+    node.commit_events(8)
+    told = await talk.next(8)
+    assert await ahead.next(3) == told[5:]
+    node.commit_events(1, first=50)
+    assert await talk.next(1) == await ahead.next(1)
+
+
+async def test_many_subscriptions_of_a_client_that_reads_nothing_take_no_more_room_than_one(
+    connect, listen, node, monkeypatch
+) -> None:
+    monkeypatch.setattr(websocket_module, "UNREAD_BYTES_PAUSE", 64 * 1024)
+    fill(node, 0, 2, events=250)
+    server = await listen()
+    deaf = await connect(server)
+    stop_reading(server, deaf)
+    request = {"jsonrpc": "2.0", "method": "ledger_subscribe", "params": {"topic": "events", "from_cursor": "earliest"}}
+    await deaf.socket.send_json([{**request, "id": number} for number in range(30)])
+    await becomes(lambda: server._websockets.subscriptions.count == 30)
+    talk = await connect(server)  # one who reads is served behind all of them
+    await talk.subscribe("events", from_cursor="earliest")
+    await talk.next(500)
+    [unread] = [item._transport.get_write_buffer_size() for item in server._websockets._open if not item.has_room]
+    assert unread < 1_000_000
