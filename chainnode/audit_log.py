@@ -4,16 +4,23 @@ Here: writing, rotating and verifying the file. Not here: which calls are told o
 on stderr. A line holds names and ids, never payloads or secrets.
 
 Each line begins with its number and the SHA-256 of the line before, so a line that was changed, moved or taken out is
-seen, also across files; only the newest lines can go without a trace, unless somebody noted the last hash. Lines are
-gathered for a moment and written beside the loop: a crash of the process loses that moment.
+seen, also across files; the newest lines can go without a trace, unless somebody noted the last hash, and once the
+first file had to go the oldest can. Lines are gathered for a moment and written beside the loop: a crash of the process
+loses that moment.
+
+Anybody can have calls refused, and the files that are kept hold so many lines: of one caller's refusals and log-ins
+only the first in a while have a line each, the others are counted in one, so that no flood pushes out what was done.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -32,6 +39,13 @@ GATHERED_MAX: Final = 10_000
 FILE_BYTES_MAX: Final = 16 << 20
 FILES_KEPT: Final = 8
 LINE_BYTES_MAX: Final = 64 << 10
+REFUSALS_S: Final = 600.0
+REFUSALS_TOLD: Final = 30
+"""How many refusals of one caller have a line each, in each REFUSALS_S."""
+REFUSED_CALLERS_MAX: Final = 1_000
+LOGIN: Final = "login"
+OTHERS: Final = "others"
+"""Stands for further callers, in a while in which more than REFUSED_CALLERS_MAX were refused."""
 FIRST: Final = "0" * 64
 """What the first line of all names as the hash of the one before."""
 
@@ -54,6 +68,35 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     count: int = 0
 
 
+class _Refusals:
+    """Which refusals have a line, and the counts of those that have none. Times in seconds of any one clock."""
+
+    def __init__(self) -> None:
+        self._since_s = -REFUSALS_S
+        self._told: Counter[str] = Counter()
+        self._counted: Counter[tuple[str, str, str, str]] = Counter()
+
+    def has_line(self, call: Privileged, now_s: float) -> bool:
+        """Say whether a refused call is to have a line; one that has not is counted."""
+        if not self._told:
+            self._since_s = now_s
+        who = call.who if call.who in self._told or len(self._told) < REFUSED_CALLERS_MAX else OTHERS
+        self._told[who] += 1
+        if self._told[who] <= REFUSALS_TOLD:
+            return True
+        self._counted[who, call.role, call.method, call.outcome] += 1
+        return False
+
+    def take(self, now_s: float) -> list[Privileged]:
+        """Return one call for each count, with how many it stands for, if the while is over; and begin another."""
+        if now_s - self._since_s < REFUSALS_S:
+            return []
+        counted = [Privileged(*key[:2], "", *key[2:], "", (), count) for key, count in self._counted.items()]
+        self._told.clear()
+        self._counted.clear()
+        return counted
+
+
 class AuditLog:
     """The log of one home. `called` costs an append; `run` and `close` belong to the node, which holds the home."""
 
@@ -65,6 +108,7 @@ class AuditLog:
         self._path = path
         self._writing = threading.Lock()
         self._gathered: list[tuple[int, Privileged]] = []
+        self._refusals = _Refusals()
         self._wanted = asyncio.Event()
         try:
             last = _last(path)
@@ -76,24 +120,31 @@ class AuditLog:
 
     def called(self, call: Privileged) -> None:
         """Note a call; it is in the file a moment later."""
+        may_flood = call.outcome != "ok" or call.method == LOGIN  # any reader can log in without end
+        if may_flood and not self._refusals.has_line(call, time.monotonic()):
+            return
         self._gathered.append((time.time_ns() // 1_000_000, call))
         self._wanted.set()
         if len(self._gathered) >= GATHERED_MAX:  # nothing is dropped: whoever floods waits for the disk
-            self._write(self._take())
+            self._write(self._take(time.monotonic()))
 
     async def run(self) -> None:
         """Write what was gathered, again and again."""
         while True:
-            await self._wanted.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REFUSALS_S):
+                    await self._wanted.wait()
             await asyncio.sleep(GATHER_S)
-            await asyncio.to_thread(self._write, self._take())
+            await asyncio.to_thread(self._write, self._take(time.monotonic()))
 
     def close(self) -> None:
         """Write what is left."""
-        self._write(self._take())
+        self._write(self._take(math.inf))
 
-    def _take(self) -> list[tuple[int, Privileged]]:
-        taken, self._gathered = self._gathered, []
+    def _take(self, now_s: float) -> list[tuple[int, Privileged]]:
+        at_ms = time.time_ns() // 1_000_000
+        counted = [(at_ms, call) for call in self._refusals.take(now_s)]
+        taken, self._gathered = self._gathered + counted, []
         self._wanted.clear()
         return taken
 
@@ -142,8 +193,10 @@ def kept_lines(path: Path) -> Iterator[tuple[Line, str]]:
 
     Raises `ProofError` at the first line that does not follow the one before, `UnsafeFile`, `StorageError`.
     """
-    expected: tuple[int, str] | None = None
-    for file in _files(path):
+    files = _files(path)
+    # As long as no file had to go, the first line of all is there.
+    expected: tuple[int, str] | None = (0, FIRST) if len(files) < FILES_KEPT else None
+    for file in files:
         check_private(file)
         try:
             with file.open("rb") as stream:

@@ -76,8 +76,17 @@ class ClientCertificates:
         rights = Rights(who, role, member=identity.member, client=who, ends_s=identity.not_after_ms / 1_000)
         self._known[key] = (der, rights)
         if len(self._known) > KNOWN_MAX:
-            self._known.popitem(last=False)
+            self._forget_one()
         return rights
+
+    def _forget_one(self) -> None:
+        """Forget the one that was not used for longest and has nothing open; what is not known here, nothing ends."""
+        oldest = next((key for key, (_, rights) in self._known.items() if not rights.watchers), None)
+        if oldest is not None:
+            del self._known[oldest]
+            return
+        _, (_, rights) = self._known.popitem(last=False)
+        rights.end("certificate_refused")
 
     def _judge(self, der: bytes, now_ms: int) -> tuple[ClientIdentity, Role]:
         try:

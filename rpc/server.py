@@ -265,7 +265,11 @@ class RpcServer:
         resource = request.match_info.route.resource
         route = "" if resource is None else resource.canonical
         is_open = self._login is not None and route in OPEN_ROUTES
-        rights = ANYBODY if is_open else self._rights_of(request, from_own_page=from_own_page)
+        try:
+            rights = ANYBODY if is_open else self._rights_of(request, from_own_page=from_own_page)
+        except RpcError:  # whoever is refused here is counted by its address: it has no other name
+            self._rate.take(request.remote or "", 1, int(time.monotonic() * 1_000), ANYBODY.role)
+            raise
         request[CALLER] = Caller(request[TRACE_ID], rights, remote=request.remote or "")
         self._take(request, 1)
         if request.method in ("GET", "HEAD") and not is_open:

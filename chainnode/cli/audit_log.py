@@ -40,7 +40,8 @@ def show_(last: int, who: str) -> None:
 def verify() -> None:
     """Verify that no line was changed or taken out. Status 3 where one was.
 
-    The newest lines can be cut off without a trace: note the last hash elsewhere, and look for it later.
+    The newest lines can be cut off without a trace, and once a file had to go the oldest: note the last hash elsewhere,
+    and look for it later.
     """
     first = last = None
     count, last_hash = 0, ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -88,3 +89,58 @@ def test_a_damaged_end_stops_no_node_and_stays_seen(tmp_path: Path) -> None:
     with pytest.raises(ProofError):
         list(kept_lines(path))
     assert "token b" in path.read_text()
+
+
+@pytest.mark.parametrize("how", ["the first lines", "the older file"])
+def test_lines_that_are_missing_at_the_beginning_are_seen_as_long_as_no_file_had_to_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    path = tmp_path / "audit.log"
+    monkeypatch.setattr(audit_log, "FILE_BYTES_MAX", 1_000)
+    for number in range(5):
+        written(path, call(str(number)))
+    older = max(tmp_path.iterdir(), key=lambda file: file.name)
+    assert older != path
+    assert len(list(kept_lines(path))) == 5
+    if how == "the older file":
+        older.unlink()
+    else:
+        older.write_text("".join(older.read_text().splitlines(keepends=True)[1:]))
+    with pytest.raises(ProofError, match="does not hold together"):
+        list(kept_lines(path))
+
+
+def test_a_flood_of_refusals_pushes_nothing_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_log, "FILE_BYTES_MAX", 20_000)
+    path = tmp_path / "audit.log"
+    kept = AuditLog(path)
+    kept.called(call("operator"))
+    for number in range(5_000):
+        outcome = "wrong_token" if number % 2 else "ok"
+        kept.called(Privileged("nobody", "", f"10.0.0.{number % 256}", "login", outcome, "t" * 32))
+        if number == 4_000:
+            kept.called(call("desk"))
+    kept.close()
+    lines = [line for line, _ in kept_lines(path)]
+    assert [line.who for line in lines if line.method != "login"] == ["token operator", "token desk"]
+    told = [line for line in lines if line.who == "nobody"]
+    assert len(told) == audit_log.REFUSALS_TOLD + 2
+    assert sum(line.count for line in told[-2:]) == 5_000 - audit_log.REFUSALS_TOLD
+    assert {line.outcome for line in told[-2:]} == {"wrong_token", "ok"}
+
+
+async def test_after_a_while_refusals_have_lines_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_log, "REFUSALS_S", 0.2)
+    monkeypatch.setattr(audit_log, "GATHER_S", 0.01)
+    path = tmp_path / "audit.log"
+    kept = AuditLog(path)
+    writing = asyncio.create_task(kept.run())
+    for _ in range(audit_log.REFUSALS_TOLD + 7):
+        kept.called(call("desk", "role_insufficient"))
+    async with asyncio.timeout(10):
+        while not path.exists() or [line.count for line, _ in kept_lines(path)][-1] != 7:  # noqa: ASYNC110  a file has no event
+            await asyncio.sleep(0.01)
+    kept.called(call("desk", "role_insufficient"))
+    kept.close()
+    writing.cancel()
+    assert len(list(kept_lines(path))) == audit_log.REFUSALS_TOLD + 2

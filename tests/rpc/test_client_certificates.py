@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from chainnode import client_certificates
 from chainnode.client_certificates import ClientCertificates
 from ledger.members import Member
 from ledger.members import Role as MemberRole
@@ -169,6 +170,22 @@ async def test_a_right_ends_at_once_when_the_chain_takes_it_back(world: World, h
         message = await socket.receive(timeout=10)
         assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1008)
     assert (await world.ask(session))[:2] == (401, "certificate_refused")
+
+
+async def test_no_flood_of_certificates_lets_one_that_is_in_use_outlive_its_member(world: World, monkeypatch) -> None:
+    monkeypatch.setattr(client_certificates, "KNOWN_MAX", 3)
+    session = world.session(world.issue("bank-b", "auditor"))
+    async with session.ws_connect(world.url + "/ws") as socket:
+        await socket.send_str(READ.decode())
+        assert (await socket.receive_json(timeout=10))["id"] == 7
+        for _ in range(5):
+            issued = world.issue("bank-b", "auditor")[1]
+            world.clients.find(issued.public_bytes(Encoding.DER), time.time())
+        assert len(world.clients._known) == 3
+        world.listed, world.members[1] = ("bank-a", "authority"), member("bank-b", excluded=True)
+        world.take_over()
+        message = await socket.receive(timeout=10)
+        assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1008)
 
 
 async def test_who_shows_a_certificate_is_judged_by_it_on_loopback_too(tmp_path: Path, services) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -208,3 +209,24 @@ def test_sessions_end_by_themselves_and_are_bounded() -> None:
     assert sessions.find(last, 200.0 + SESSION_S) is not None
     short = Rights("token y", Role.REGULATOR, ends_s=150.0)
     assert sessions.begin(short, 100.0)[1].ends_s == 150.0
+
+
+async def test_guesses_of_tokens_count_against_the_rate_of_their_address(away) -> None:
+    node = await away(requests_per_second_max=3)
+    for ask in (
+        lambda: node.ask("POST", "/", JSON | {"Authorization": "Bearer guessed"}, data=READ),
+        lambda: node.ask("POST", "/login", data={"token": "guessed"}),
+    ):
+        statuses = [(await ask())[0] for _ in range(20)]
+        assert (set(statuses), statuses[-1]) == ({401, 429}, 429)
+        await asyncio.sleep(1.1)
+
+
+async def test_browsers_name_the_page_that_a_form_came_from(away) -> None:
+    node = await away()
+    _, _, headers = await node.ask("GET", "/login", HTML)
+    assert headers["Referrer-Policy"] == "same-origin", "with `no-referrer` they say `Origin: null` (Fetch, 3.2)"
+    for origin, status in ((node.url, 303), ("null", 403), ("https://elsewhere.example", 403)):
+        token = an_auditor(node, f"desk-{status}-{len(origin)}")
+        got, _, _ = await node.ask("POST", "/login", {"Origin": origin}, data={"token": token})
+        assert got == status, origin
