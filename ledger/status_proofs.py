@@ -222,7 +222,7 @@ def _next_time(following: NextHeader, header: BlockHeader, checked: CheckedCheck
     return following.header.time_ms
 
 
-def _told(time_ms: int) -> str:
+def told_time(time_ms: int) -> str:
     """Return a time for a message: RFC 3339, or milliseconds where a cosignature says more than that can write."""
     return format_time(time_ms) if 0 <= time_ms <= TIME_MS_MAX else f"{time_ms} ms"
 
@@ -244,8 +244,8 @@ def certificate_status(verdict: StatusVerdict, number: str, time_ms: int | None 
         raise ProofError(
             "proof says nothing about that time",
             where=TIME,
-            expected=f"{_told(verdict.time_ms)} to {_told(verdict.last_ms)}",
-            got=_told(at_ms),
+            expected=f"{told_time(verdict.time_ms)} to {told_time(verdict.last_ms)}",
+            got=told_time(at_ms),
         )
     if verdict.value is None:
         return None

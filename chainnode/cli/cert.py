@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import time
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from chainnode.cli.certificate_interop import bundle, offline_status
+from chainnode.cli.certificate_proofs import PROVED_WITHIN_S, proved_status
 from chainnode.cli.context import settings
 from chainnode.cli.main import Group
 from chainnode.cli.output import records, say, show, show_page
@@ -24,10 +25,6 @@ from primitives.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from ledger.certificate_bodies import Body, Evidence, Product
-
-PROVED_WITHIN_S = 90.0
-"""While nothing happens, cosignatures are renewed each minute: a time after the newest block waits for the next."""
-POLL_S = 0.1
 
 evidence_option = click.option(
     "--evidence",
@@ -377,6 +374,9 @@ def history(
 )
 @from_epoch_option
 @witness_option
+@click.option("--offline", "bundle_file", type=click.Path(path_type=Path), help="Ask this bundle and no node.")
+@click.option("--policy", "policy_file", type=click.Path(path_type=Path), help="With --offline: the trusted policy.")
+@click.option("--fresh", metavar="TIME", help="With --offline: the oldest proof to rely on. [default: 24h]")
 def status(
     number: str,
     moment: str | None,
@@ -384,8 +384,21 @@ def status(
     timeout_s: float,
     from_epoch: int,
     witnesses: tuple[str, ...],
+    bundle_file: Path | None,
+    policy_file: Path | None,
+    fresh: str | None,
 ) -> int:
-    """Show what certificate NUMBER is worth, now or at a time or height. Status 6 where there is none."""
+    """Show what certificate NUMBER is worth, now or at a time or height. Status 6 where there is none.
+
+    With --offline: by a bundle, without a network. Then status 0 says valid, 10 suspended, 11 revoked, 12 cancelled,
+    13 expired, 14 not yet valid, 3 that the bundle does not hold or is stale.
+    """
+    if bundle_file is not None:
+        if policy_file is None or target is not None or from_epoch or witnesses:
+            raise UsageError("options of a bundle", expected="--offline BUNDLE --policy POLICY with --fresh and --at")
+        return offline_status(number, bundle_file, policy_file, fresh, moment)
+    if policy_file is not None or fresh is not None:
+        raise UsageError("options of a bundle without one", expected="--offline BUNDLE with --policy and --fresh")
     params: dict[str, Any] = {"number": number, "from_epoch": from_epoch} | demanded(witnesses)
     if moment is not None:
         params["at"] = int(moment) if moment.isascii() and moment.isdigit() else moment
@@ -394,7 +407,7 @@ def status(
     else:
         from chainnode.files import write_file
 
-        found = _proved_status(params, timeout_s)
+        found = proved_status(params, timeout_s)
         write_file(target, found["proof"].encode())
         at = f" --at {found['time']}" if "time" in found else ""
         command = f"chainnode verify {quote(str(target))} --policy POLICY --certificate {quote(number)}{at}"
@@ -403,26 +416,4 @@ def status(
     return 0 if found["exists"] else 6
 
 
-def _proved_status(params: dict[str, Any], timeout_s: float) -> dict[str, Any]:
-    """Return a status with its proof, there once a checkpoint covers it; `TimedOut` where none does in time."""
-    from chainnode.client import UNAVAILABLE, CallRefused, TimedOut
-
-    client = settings().client()
-    end = time.monotonic() + timeout_s
-    while True:
-        try:
-            found: dict[str, Any] = client.call("cert_getStatus", **params)
-            if isinstance(found.get("proof"), str):
-                return found
-        except CallRefused as refused:
-            if refused.code != UNAVAILABLE or time.monotonic() >= end:
-                raise
-        if time.monotonic() >= end:
-            raise TimedOut(
-                "no status proof yet",
-                where=params["number"],
-                expected=f"a checkpoint that covers it within {timeout_s:g} s",
-                got="none",
-                hint="ask again, or use `chainnode prove` for the certificate's events",
-            )
-        time.sleep(POLL_S)
+cert.add_command(bundle)

@@ -7,6 +7,7 @@ Here: fetching histories page by page, and rows and sentences for `verify`. Not 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from ledger.status_proofs import StatusVerdict
 
 PAGES_MAX = 100_000
+PROVED_WITHIN_S = 90.0
+"""While nothing happens, cosignatures are renewed each minute: a time after the newest block waits for the next."""
+POLL_S = 0.1
 CERTIFICATE_PREFIX = "certificate/"
 EVENT_COLUMNS = ("time", "kind", "member", "height", "id")
 
@@ -48,7 +52,7 @@ def status_row(text: str, policy: str, number: str | None, moment: str | None) -
         "verified": True,
         "sentence": f"{_said(named, status)} at {format_time(at_ms)}; {span}{after}",
         "number": named,
-        **_worth(status),
+        **worth(status),
         "time": format_time(at_ms),
         "proved_from": format_time(from_ms),
         "proved_until": format_time(until_ms),
@@ -77,7 +81,8 @@ def _said(number: str, status: CertificateStatus | None) -> str:
     return f"certificate {number} was {status.status.value} {status.status_zh}"
 
 
-def _worth(status: CertificateStatus | None) -> dict[str, Any]:
+def worth(status: CertificateStatus | None) -> dict[str, Any]:
+    """Return a status, or that there is none, as fields of a row."""
     from ledger.times import format_time
 
     return {
@@ -119,6 +124,34 @@ def _cosigned(verdict: StatusVerdict) -> dict[str, Any]:
     }
 
 
+# --- fetching
+
+
+def proved_status(params: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+    """Return a status with its proof, there once a checkpoint covers it; `TimedOut` where none does in time."""
+    from chainnode.client import UNAVAILABLE, CallRefused, TimedOut
+
+    client = settings().client()
+    end = time.monotonic() + timeout_s
+    while True:
+        try:
+            found: dict[str, Any] = client.call("cert_getStatus", **params)
+            if isinstance(found.get("proof"), str):
+                return found
+        except CallRefused as refused:
+            if refused.code != UNAVAILABLE or time.monotonic() >= end:
+                raise
+        if time.monotonic() >= end:
+            raise TimedOut(
+                "no status proof yet",
+                where=params["number"],
+                expected=f"a checkpoint that covers it within {timeout_s:g} s",
+                got="none",
+                hint="ask again, or use `chainnode prove` for the certificate's events",
+            )
+        time.sleep(POLL_S)
+
+
 # --- histories
 
 
@@ -158,7 +191,7 @@ def history_row(text: str, policy: str, number: str | None) -> dict[str, Any]:
         "verified": True,
         "sentence": sentence,
         "number": named,
-        **_worth(status),
+        **worth(status),
         "time": until,
         "events": [
             {

@@ -23,6 +23,11 @@ class Exit(IntEnum):
     UNREACHABLE = 4
     UNHEALTHY = 5
     NOT_FOUND = 6
+    SUSPENDED = 10
+    REVOKED = 11
+    CANCELLED = 12
+    EXPIRED = 13
+    NOT_YET_VALID = 14
     INTERRUPTED = 130
     CLOSED = 141
 
@@ -31,6 +36,12 @@ class VerificationFailed(ChainError):
     """A proof, receipt or policy does not hold."""
 
     reason = "verification_failed"
+
+
+class TooOld(VerificationFailed):
+    """A proof holds, and is of a time too long ago to rely on."""
+
+    reason = "stale_status"
 
 
 class Missing(ChainError):

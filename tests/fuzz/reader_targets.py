@@ -30,6 +30,7 @@ from chainnode.audit_state import parse_audit_state
 from chainnode.config import load_node_config
 from chainnode.ingest.formats import FORMATS, Options, ingest
 from chainnode.ingest.json_text import parse_object
+from chainnode.interop.stapled import read_stapled_status
 from chainnode.source_outbox import parse_record
 from chainnode.watching import parse_state
 from chainnode.witness_protocol import cosignature_of, parse_add_checkpoint, parse_size, request_body
@@ -415,6 +416,7 @@ def proof(data: bytes) -> None:
     readers: tuple[Callable[[], object], ...] = (
         lambda: receipts.verify(text, policy),
         lambda: status_proofs.verify_status(text, policy),
+        lambda: read_stapled_status(text, policy, NUMBER, None, 0),
         lambda: verify_completeness(text, policy),
         lambda: _true_history(text),
         lambda: verify_evidence_proof(

@@ -62,6 +62,7 @@ READERS = {
     "chainnode.ingest.iso20022_xml.read_messages": "samples",
     "chainnode.ingest.json_text.parse_object": "json_event",
     "chainnode.ingest.jsonl.parse_jsonl": "samples",
+    "chainnode.interop.stapled.read_stapled_status": "proof",
     "chainnode.source_outbox.parse_record": "outbox",
     "chainnode.wal_format.scan": "log",
     "chainnode.watching.parse_state": "proof",
