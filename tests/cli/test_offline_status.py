@@ -176,7 +176,7 @@ def test_a_bundle_is_fetched_verified_and_measured(
     node.answers["cert_getStatus"] = lambda _: {
         "number": NUMBER,
         "exists": True,
-        "proof": proof_of(chain_of(State.ACTIVE)),
+        "proof": proof_of(TIMES.chain, number=NEVER),
     }
     assert run([*command, "d"]) == Exit.VERIFICATION_FAILED
     assert not Path("d").exists(), "what does not hold is not written"
