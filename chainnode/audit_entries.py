@@ -17,7 +17,7 @@ from typing import Final
 
 from chainnode.audit_deadlines import ASSUMED, UNPROVED, Book, BookFile, Relevant, is_relevant, named
 from chainnode.audit_findings import Finding, Findings, Kind
-from chainnode.auditor import OutOfTime
+from chainnode.audit_sources import OutOfTime
 from chainnode.client import CallRefused, TimedOut, Unreachable
 from chainnode.files import write_file
 from chainnode.log_source import LogSource
@@ -131,6 +131,7 @@ class EntryFollower:
         if not self._receipts:
             raise _Later
         self._receipts -= 1
+        late: OutOfTime | None = None
         for source in turn.sources:
             try:
                 data = source.get(f"events/{identity.hex()}.tlog-proof", PROOF_SIZE_MAX)
@@ -139,10 +140,12 @@ class EntryFollower:
                 verdict = verify_receipt(data.decode("utf-8", "replace"), turn.trust.policy_text)
                 if verdict.event_id == identity:
                     return verdict.applied
-            except OutOfTime:
-                raise
+            except OutOfTime as error:
+                late = error  # somebody else may have time left
             except (InputError, Unreachable, TimedOut, CallRefused):
                 continue
+        if late is not None:
+            raise late
         return None
 
     # -- evidence

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from chainnode.audit_findings import Finding, Findings, Kind
+from chainnode.audit_sources import Budgeted, OutOfTime, Stopped
 from chainnode.audit_state import NODES_MAX, Heads, StateFile
 from chainnode.client import CallRefused, TimedOut, Unreachable
 from chainnode.files import write_file
-from chainnode.log_source import HttpSource, LogSource, read_tile
+from chainnode.log_source import LogSource, read_tile
 from chainnode.monitoring import Contradicted, Seen, Standing, Trust, behind, compare, fetch_handover
 from ledger.forks import Contradiction
 from ledger.handovers import Handover
@@ -54,14 +55,6 @@ class Follower(Protocol):
         ...
 
 
-class OutOfTime(TimedOut):
-    """A node's time in this round is used up."""
-
-
-class Stopped(Exception):
-    """The auditor is to end: nobody is asked any more."""
-
-
 @dataclass(slots=True)
 class Limits:
     """When a head is stale, when a node lags, how long a node may take in a round, and when an end is near."""
@@ -70,49 +63,6 @@ class Limits:
     lag_s: float = LAG_S
     timeout_s: float = 10.0
     warn_days: float = 30
-
-
-class Budgeted:
-    """A source whose answers of one round must come within one time; owned by one thread at a time."""
-
-    def __init__(self, source: LogSource, timeout_s: float, stopped: Callable[[], bool]) -> None:
-        self.name = source.name
-        self._source, self._timeout_s, self._stopped = source, timeout_s, stopped
-        self._left_s = timeout_s
-
-    def begin(self) -> None:
-        """Begin a round."""
-        self._left_s = self._timeout_s
-
-    def get(self, path: str, size_max: int) -> bytes | None:
-        """Return what `LogSource.get` does. Raises OutOfTime once the round's time is used up, Stopped."""
-        if self._stopped():
-            raise Stopped
-        if self._left_s <= 0:
-            raise OutOfTime("no time left in this round", where=self.name, expected=f"within {self._timeout_s:g} s")
-        began = time.monotonic()
-        try:
-            return self._source.get(path, size_max)
-        except (Unreachable, TimedOut):
-            if self._stopped():
-                raise Stopped from None  # it was cut off
-            raise
-        finally:
-            self._left_s -= time.monotonic() - began
-
-    @property
-    def tls_ends_s(self) -> float | None:
-        """When the TLS certificate of who answered last ends, Unix time; None where there is none."""
-        return self._source.tls_ends_s if isinstance(self._source, HttpSource) else None
-
-    def cut(self) -> None:
-        """End what is under way in another thread; once it is stopped."""
-        if isinstance(self._source, HttpSource):
-            self._source.cut()
-
-    def close(self) -> None:
-        """Close the source."""
-        self._source.close()
 
 
 @dataclass(slots=True)
@@ -167,6 +117,7 @@ class Auditor:
             answers = list(self._pool.map(_checkpoint, self._asked))
             for source, answer in zip(self._asked, answers, strict=True):
                 self._judge(source, answer)
+            self._judge_kept()
             self._judge_times()
             self._judge_certificates()
             self._follow()
@@ -247,6 +198,39 @@ class Auditor:
             self._remember(seen, newest=standing in (Standing.AHEAD, Standing.RENEWED))
         else:
             self._unproven(source.name, seen, missing)
+            kept = self.heads.kept.get(source.name)
+            if kept is None or seen.checkpoint.size < kept.checkpoint.size:  # the smallest is overtaken the soonest
+                self._keep(source.name, seen)
+
+    def _judge_kept(self) -> None:
+        """Hold against the newest checkpoint what could not be compared when it came, whoever shows it now."""
+        for name, seen in list(self.heads.kept.items()):
+            newest = self.heads.newest
+            assert newest is not None, "it was held against another one"
+            if seen.checkpoint.size <= newest.checkpoint.size:
+                tree = self._tree_of(newest, following=True)
+                try:
+                    compare(newest, seen, tree, tree, self.trust)
+                    self._keep(name, None)
+                    continue
+                except Contradicted as error:
+                    self._contradicted(name, error, seen)
+                    self._keep(name, None)
+                    continue
+                except (TileMissing, OutOfTime):
+                    pass
+            if name not in self.nodes or self.nodes[name].seen != seen:  # else it was told just now
+                size = seen.checkpoint.size
+                self._add(Kind.UNPROVEN, name, f"it showed a checkpoint of size {size} that could not be compared yet")
+
+    def _keep(self, name: str, seen: Seen | None) -> None:
+        """Keep a checkpoint of a node until it can be compared, on the disk as well; None once it was."""
+        kept = {each: held for each, held in self.heads.kept.items() if each != name}
+        if seen is not None and len(kept) >= NODES_MAX:
+            return
+        later = replace(self.heads, kept=kept if seen is None else {**kept, name: seen})
+        self.state.write(self.trust, later)
+        self.heads = later
 
     def _standing(self, old: Seen | None, seen: Seen) -> Standing:
         """Return what a checkpoint is beside the newest one. Raises what `compare` does."""
@@ -266,7 +250,8 @@ class Auditor:
         """Move on to a checkpoint; on the disk before anything here stands on it."""
         if self.heads.nodes.get(seen.source) == seen and not newest:
             return
-        heads = Heads(seen if newest else self.heads.newest, {**self.heads.nodes, seen.source: seen})
+        nodes = {**self.heads.nodes, seen.source: seen}
+        heads = replace(self.heads, newest=seen if newest else self.heads.newest, nodes=nodes)
         self.state.write(self.trust, heads)
         self.heads = heads
         if newest:
@@ -378,13 +363,22 @@ class Auditor:
         """Return the tree of a checkpoint: from the mirror first, then from who gave it, then from the others."""
         others = sorted(self._asked, key=lambda source: source.name != seen.source)
         own = [] if self.mirror is None else [self.mirror]
-        return SignedTree(seen.checkpoint, [*own, *(self._asking(each, following) for each in others)], self._lied)
+        late: list[OutOfTime] | None = [] if following else None
+        asked = [self._asking(each, late, is_last=each is others[-1]) for each in others]
+        return SignedTree(seen.checkpoint, [*own, *asked], self._lied)
 
-    def _asking(self, source: Budgeted, following: bool) -> TileSource:
+    def _asking(self, source: Budgeted, late: list[OutOfTime] | None, *, is_last: bool) -> TileSource:
         """Return a source of tiles that is not asked any more in a round in which it lied or did not answer.
 
-        Who follows entries takes all the time that there is: that is no fault of the source.
+        Who follows entries takes all the time that there is: that is no fault of the source. `late` then holds those
+        whose time is used up; what the others lack too is for another round, and the last one raises OutOfTime.
         """
+
+        def read_or_later(tile: Tile) -> bytes | None:
+            found = read(tile)
+            if found is None and late and is_last:
+                raise late[0]
+            return found
 
         def read(tile: Tile) -> bytes | None:
             node = self.nodes[source.name]
@@ -395,14 +389,15 @@ class Auditor:
             except ProofError as error:
                 self._lied(source.name, error)
             except _NOT_THERE as error:
-                if following and isinstance(error, OutOfTime):
-                    raise
+                if late is not None and isinstance(error, OutOfTime):
+                    late.append(error)
+                    return None
                 if tile.level is None and isinstance(error, CallRefused):
                     return None  # what members said is not for everybody: its hashes are
                 self._failed(source.name, error)
             return None
 
-        return TileSource(source.name, read)
+        return TileSource(source.name, read_or_later)
 
     def _lied(self, name: str, error: ProofError) -> None:
         """Note a tile that is not the log's; one of the mirror's own is fetched again."""

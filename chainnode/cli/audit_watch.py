@@ -163,7 +163,9 @@ def _opened(
         if mirror_place is not None:
             auditor.mirror = _mirror(held, mirror_place, limits.timeout_s, ca_file)
         if entries:
-            auditor.follower = open_follower(directory, findings, _now_ms, int(limits.warn_days * DAY_S * 1_000))
+            hint = "remove the file: what ends when is read again from the entries"
+            with _remembered(hint):
+                auditor.follower = open_follower(directory, findings, _now_ms, int(limits.warn_days * DAY_S * 1_000))
         yield auditor, metrics
 
 
@@ -227,7 +229,6 @@ def _auditor(
 ) -> Auditor:
     """Return the auditor of a directory, which is held to the policy of its first use."""
     from chainnode.auditor import open_auditor
-    from chainnode.cli.exits import VerificationFailed
     from chainnode.cli.proofs import file_text
 
     given = None if policy_file is None else file_text(policy_file)
@@ -242,17 +243,26 @@ def _auditor(
             hint="later validators are followed by themselves; to trust another policy take another --state",
         )
     trust = _trust(text, str(policy_file or pinned))
-    try:
+    with _remembered("move the file away, and what stands now is told again"):
         auditor = open_auditor(directory, trust, findings, sources, limits)
-    except InputError as error:
-        raise VerificationFailed(
-            error.what, where=error.where, expected=error.expected, got=error.got, hint=error.hint
-        ) from None
     if not pinned.exists():
         from chainnode.files import write_file
 
         write_file(pinned, text.encode())
     return auditor
+
+
+@contextmanager
+def _remembered(hint: str) -> Iterator[None]:
+    """End with the status for what does not verify where a file of the directory says something else."""
+    from chainnode.cli.exits import VerificationFailed
+
+    try:
+        yield
+    except InputError as error:
+        raise VerificationFailed(
+            error.what, where=error.where, expected=error.expected, got=error.got, hint=error.hint or hint
+        ) from None
 
 
 def _trust(text: str, where: str) -> Trust:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import pytest
 from msgspec.structs import replace
 
 from chainnode.audit_deadlines import UNPROVED, Book, Relevant, parse_book
-from chainnode.auditor import Limits
+from chainnode.audit_sources import OutOfTime
+from chainnode.audit_state import Heads
+from chainnode.auditor import Auditor, Limits, NodeRound
+from chainnode.client import CallRefused
 from ledger.certificate_bodies import Cancel, Restore, Suspend
 from ledger.entry_proofs import verify_entry
 from ledger.evidence_bodies import SignedVote, VotesEvidence
@@ -94,6 +98,58 @@ def test_a_long_log_is_followed_in_several_rounds_and_goes_on_after_a_restart(
     assert "tile/entries/000" not in source.asked
 
 
+class Dawdler(Served):
+    """Gives everything, until the time of its round is used up."""
+
+    left = 0
+
+    def get(self, path: str, size_max: int) -> bytes | None:
+        if path.startswith(("tile/", "events/")):
+            if not self.left:
+                raise OutOfTime("no time left in this round", where=self.name)
+            self.left -= 1
+        return super().get(path, size_max)
+
+
+def newer(auditor: Auditor, node: MemoryNode) -> Heads:
+    """Return an auditor's heads with a node's newest checkpoint, as its first source gave it."""
+    note = Served(node.reader).honest("checkpoint")
+    assert note is not None
+    seen = auditor.trust.accept(note.decode(), A, lambda epoch: None)
+    return dataclasses.replace(auditor.heads, newest=seen)
+
+
+@pytest.mark.parametrize("left", [0, 1, 3, 5])
+def test_who_dawdles_holds_nobody_up_in_following_the_entries(node: MemoryNode, desk: Desk, left: int) -> None:
+    desk.look(Served(node.reader, A))
+    record(node, votes(node))
+    node.checkpoint()
+    slow, fast = Dawdler(node.reader, A), Served(node.reader, B)
+    with desk.run(slow, fast) as auditor:
+        auditor.heads = newer(auditor, node)
+        auditor.nodes = {A: NodeRound(), B: NodeRound()}
+        slow.left = left
+        auditor._follow()
+        assert [row["kind"] for row in desk.told] == ["new_evidence"]
+
+
+def test_entries_that_only_a_late_one_has_are_for_another_round(node: MemoryNode, desk: Desk) -> None:
+    slow = Dawdler(node.reader, A)
+    without = Served(node.reader, B, lies={"tile/entries": lambda data: CallRefused({"code": 1})})
+    slow.left = 9
+    with desk.run(slow, without) as auditor:
+        auditor.round()
+        record(node, votes(node))
+        node.checkpoint()
+        auditor.heads = newer(auditor, node)
+        slow.left = 0
+        auditor._follow()
+        assert desk.told == [], "not that nobody has them"
+        slow.left = 9
+        auditor._follow()
+        assert [row["kind"] for row in desk.told] == ["new_evidence"]
+
+
 # -- what ends
 
 
@@ -148,6 +204,13 @@ def test_without_receipts_what_begins_counts_and_what_ends_does_not(
     made.stable()
     (row,) = (row for row in desk.look(source) if row["kind"] == "deadline")
     assert "no receipt proves that it was applied" in row["message"]
+
+
+def test_receipts_are_asked_of_the_others_where_one_is_late(certifying: tuple[Certifying, Served, Desk]) -> None:
+    made, _, desk = certifying
+    late = Served(made.reader, A, lies={"events/": lambda data: OutOfTime("no time left")})
+    assert ends(desk, late) == []
+    assert ends(desk, late, Served(made.reader, B)) == [f"raised certificate {NUMBER} ends"]
 
 
 def test_a_receipt_of_another_event_or_a_false_one_proves_nothing(

@@ -313,6 +313,47 @@ def test_what_cannot_be_compared_is_said_to_be_so(node: MemoryNode, desk: Desk) 
     assert desk.kinds(forked, Served(node.reader, A)) == ["fork raised", "unproven cleared"]
 
 
+@pytest.mark.parametrize("larger", [False, True])
+def test_what_could_not_be_compared_is_kept_over_restarts_until_it_can_be(
+    node: MemoryNode, desk: Desk, larger: bool
+) -> None:
+    assert desk.look(Served(node.reader, A)) == []
+    forked = Served(chain(*((5, 9) if larger else (5,)), first=7).reader, B, lies={"tile/": lambda data: None})
+    assert desk.kinds(forked) == ["inconsistent raised" if larger else "unproven raised"]
+    honest = Served(node.reader, B)
+    if larger:
+        assert desk.kinds(honest) == ["unproven raised", "inconsistent cleared"], "nobody's log is so large yet"
+        with desk.run(honest) as auditor:
+            assert auditor.findings.worst() is Weight.UNHEALTHY
+    grow(node, 9)
+    (row,) = (row for row in desk.look(honest) if row["kind"] == "fork")
+    assert row["node"] == B
+    assert verify_fork(Path(row["proof"]).read_text(), desk.policy).contradiction is not Contradiction.ROLLBACK
+    assert json.loads((desk.directory / "state.json").read_text())["kept"] == {}
+    assert desk.kinds(honest, rounds=2) == []
+
+
+def test_what_was_late_alone_is_kept_no_longer_than_until_it_fits(node: MemoryNode, desk: Desk) -> None:
+    source = Served(node.reader, A)
+    assert desk.look(source) == []
+    grow(node, 4)
+    source.lies["tile/"] = lambda data: None
+    desk.look(source)
+    assert list(json.loads((desk.directory / "state.json").read_text())["kept"]) == [A]
+    source.lies.clear()
+    assert desk.kinds(source) == ["inconsistent cleared"]
+    assert json.loads((desk.directory / "state.json").read_text())["kept"] == {}
+
+
+def test_a_state_from_before_these_were_kept_is_taken_up(node: MemoryNode, desk: Desk) -> None:
+    assert desk.look(Served(node.reader, A)) == []
+    path = desk.directory / "state.json"
+    row = json.loads(path.read_text())
+    del row["kept"]
+    path.write_text(json.dumps(row))
+    assert desk.look(Served(node.reader, A)) == []
+
+
 def test_a_node_has_no_more_time_in_a_round_than_it_is_given(node: MemoryNode, desk: Desk) -> None:
     desk.limits = Limits(timeout_s=0)
     assert desk.kinds(Served(node.reader, A)) == ["unreachable raised"]

@@ -217,8 +217,12 @@ def test_another_policy_or_a_changed_state_is_refused(look: Look, urls: list[str
     with (tmp_path / "policy").open("a") as file:
         file.write("# more\n")
     assert look(*nodes(*urls))[0] == Exit.USAGE
-    (tmp_path / "audit-state/state.json").write_text("{}")
-    assert run(["audit", "watch", "--once", *nodes(*urls)]) == Exit.VERIFICATION_FAILED
+    for name in ("state.json", "deadlines.json", "findings.jsonl"):
+        path = tmp_path / "audit-state" / name
+        whole = path.read_bytes() if path.exists() else None
+        path.write_text("{}\n")
+        assert run(["audit", "watch", "--once", *nodes(*urls)]) == Exit.VERIFICATION_FAILED, name
+        path.unlink() if whole is None else path.write_bytes(whole)
 
 
 def get(url: str) -> tuple[int, str]:
