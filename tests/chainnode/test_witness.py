@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -529,7 +530,7 @@ async def test_a_fault_of_the_disk_is_a_fault_of_the_server(served: str, monkeyp
 
 
 async def test_too_many_requests_of_an_address_are_told_to_wait(served: str) -> None:
-    answers = [await post(served, b"nonsense") for _ in range(60)]
+    answers = await asyncio.gather(*(post(served, b"nonsense") for _ in range(60)))
     assert {status for status, _, _ in answers} == {400, 429}
 
 
@@ -537,8 +538,6 @@ async def test_a_request_that_never_ends_is_given_up(served: str, monkeypatch: p
     monkeypatch.setattr("chainnode.witness_server.BODY_TIMEOUT_S", 0.05)
 
     async def endless():  # type: ignore[no-untyped-def]  # an async generator of bytes
-        import asyncio
-
         yield b"old 0\n"
         await asyncio.sleep(5)
 

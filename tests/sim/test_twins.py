@@ -15,8 +15,8 @@ from sim.twins.breaks import BREAKS, Break, broken
 from sim.twins.run import play, run
 from sim.twins.scenario import PARTITIONS, REPLICAS, ROUNDS, SCHEDULES, Round, draw, sides_of
 
-CHUNK = 500
-SCENARIOS = 5_000
+CHUNK = 250
+SCENARIOS = 1_000
 FOUND_WITHIN = 400
 RARE = {"lowest-view": 5_000}
 """Breaks that show in fewer scenarios; the first one found today is far below."""
