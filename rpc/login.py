@@ -61,7 +61,7 @@ class Login:
     async def _form(self, request: web.Request) -> web.StreamResponse:
         """Show the form, or who is in."""
         rights = self.rights_of(request, from_own_page=True)
-        return self._page(request, rights, None, 200)
+        return self._page(rights, None, _own_path(request.query.get("to", "/")), request)
 
     async def _log_in(self, request: web.Request) -> web.StreamResponse:
         """Take a token and give a cookie."""
@@ -70,7 +70,7 @@ class Login:
             rights = self._door.rights_of([f"Bearer {token}"], time.time())
         except RpcError as error:
             self._tell(request, "nobody", "", error.reason)
-            return self._page(request, None, error, 401)
+            return self._page(None, error, target, request)
         cookie, session = self._sessions.begin(rights, time.time())
         self._tell(request, rights.who, rights.role, "ok")
         response = web.Response(status=303, headers={"Location": target, "Cache-Control": "no-store"})
@@ -85,9 +85,9 @@ class Login:
         response.del_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="Strict")
         return response
 
-    def _page(self, request: web.Request, rights: Rights | None, error: RpcError | None, status: int) -> web.Response:
-        values = {"rights": rights, "error": error, "target": _own_path(request.query.get("to", "/"))}
-        page = Page("login.html", "login.title", values, status=status)
+    def _page(self, rights: Rights | None, error: RpcError | None, target: str, request: web.Request) -> web.Response:
+        values = {"rights": rights, "error": error, "target": target}
+        page = Page("login.html", "login.title", values, status=200 if error is None else 401)
         response = self._explorer.bare_page(request, page)
         response.headers["Cache-Control"] = "no-store"
         return response
