@@ -176,7 +176,7 @@ class Announcer:
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[Stream | None, Place], Piece | _Events] = OrderedDict()
         self._kept_bytes = 0
-        self._schedules: OrderedDict[int, Schedule] = OrderedDict()
+        self._schedules: dict[int, Schedule] = {}
 
     def first_height(self, stream: Stream) -> int:
         """Return the lowest height whose notifications this node can still make."""
@@ -306,7 +306,7 @@ class Announcer:
         with self._lock:
             self._schedules[schedule.height] = schedule
             while len(self._schedules) > SCHEDULES_KEPT:
-                self._schedules.popitem(last=False)
+                del self._schedules[min(self._schedules)]  # never the one that goes with the newest blocks
         header = self._reads.header(height)
         assert header is not None, "only committed blocks are announced"
         return [encode(_deadline(due, height, header.time_ms)) for due in dues]

@@ -299,6 +299,8 @@ class Conversation:
             return
         log.info("rpc_slow_subscriber", trace_id=self._caller.trace_id, remote=self._remote)
         self._reading = False
+        self._flush()
+        self._sending = False  # at once: what was given after this would be given again from the cursor
         self._loop.call_later(SLOW_SUBSCRIBER_CLOSING_S, self._transport.abort)
         self._close_soon(WSCloseCode.TRY_AGAIN_LATER, SLOW_SUBSCRIBER + b": " + cursor.encode())
 

@@ -24,6 +24,7 @@ from rpc.server import RpcServer
 from rpc.streams import Place, cursor_of
 from rpc.subscriptions import SubscriptionLimits, Subscriptions
 from rpc.types import make_cursor
+from rpc.websocket_frames import text_frame_head
 from tests.rpc.conftest import MemoryNode
 from tests.rpc.test_records import NUMBER, UETR, granted, submit  # noqa: F401  fixtures
 
@@ -654,3 +655,47 @@ async def test_many_subscriptions_of_a_client_that_reads_nothing_take_no_more_ro
     await talk.next(500)
     [unread] = [item._transport.get_write_buffer_size() for item in server._websockets._open if not item.has_room]
     assert unread < 1_000_000
+
+
+async def test_those_who_ask_for_old_deadlines_take_nothing_from_those_who_follow_the_newest(
+    connect, server, node, monkeypatch
+) -> None:
+    made: list[int] = []
+
+    class Counted(announcing.Schedule):
+        def __init__(self, reads: Any, height: int) -> None:
+            made.append(height)
+            super().__init__(reads, height)
+
+    monkeypatch.setattr(announcing, "Schedule", Counted)
+    talk = await connect()
+    await talk.subscribe("deadlines")
+    subscriptions = server._websockets.subscriptions
+    for number in range(10):
+        node.commit_events(1, first=number)
+
+    def all_are_at(height: int) -> bool:
+        groups = subscriptions._groups.values()
+        live = [item.place.height for group in groups for item in group.members]
+        return live == [height + 1] * subscriptions.count
+
+    await becomes(lambda: all_are_at(10))
+    subscriptions.announcer._kept.clear()  # as after many blocks
+    for height in range(8, 2, -1):
+        await talk.subscribe("deadlines", from_height=height)
+        await becomes(lambda: all_are_at(10))
+    before = list(made)
+    assert len(before) > announcing.SCHEDULES_KEPT
+    node.commit_events(1, first=50)
+    await becomes(lambda: all_are_at(11))
+    assert made == before
+
+
+async def test_nothing_is_given_after_the_cursor_with_which_a_slow_client_is_closed(connect, server, node) -> None:
+    talk = await connect()
+    await talk.subscribe("events")
+    [conversation] = server._websockets._open
+    conversation.close_behind(conversation._subscriber.cursor())
+    conversation.push(text_frame_head(2) + b"{}")
+    message = await talk.socket.receive(timeout=PATIENCE_S)
+    assert (message.type, message.data) == (WSMsgType.CLOSE, WSCloseCode.TRY_AGAIN_LATER)
