@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chainnode.cli.certificate_credentials import credential, credential_key, status_list
 from chainnode.cli.certificate_interop import bundle, offline_status
 from chainnode.cli.certificate_proofs import PROVED_WITHIN_S, proved_status
 from chainnode.cli.context import settings
@@ -416,4 +417,5 @@ def status(
     return 0 if found["exists"] else 6
 
 
-cert.add_command(bundle)
+for command in (bundle, credential, status_list, credential_key):
+    cert.add_command(command)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -57,9 +58,7 @@ def bundle(
     from ledger.times import format_time
 
     policy = policy_of(policy_file)
-    params = {"number": number, "from_epoch": from_epoch} | demanded(witnesses)
-    text = str(proved_status(params, timeout_s)["proof"])
-    stapled = _stapled(text, policy, number, None, 0, "the node's answer")
+    text, stapled = proved_now(number, policy, timeout_s, from_epoch, witnesses)
     write_file(target, text.encode())
     size = len(text.encode())
     say(f"bundle written to {target}: `chainnode cert status {number} --offline {quote(str(target))} --policy POLICY`")
@@ -75,6 +74,15 @@ def bundle(
             "policy_sha256": hashlib.sha256(policy.encode()).hexdigest(),
         }
     )
+
+
+def proved_now(
+    number: str, policy: str, timeout_s: float, from_epoch: int = 0, witnesses: Sequence[str] = ()
+) -> tuple[str, StapledStatus]:
+    """Return the proof of the present status that a node gives, and what it proves; status 3 where it does not hold."""
+    params = {"number": number, "from_epoch": from_epoch} | demanded(witnesses)
+    text = str(proved_status(params, timeout_s)["proof"])
+    return text, _stapled(text, policy, number, None, 0, "the node's answer")
 
 
 def policy_of(path: Path | None) -> str:
