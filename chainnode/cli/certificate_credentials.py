@@ -110,6 +110,7 @@ def status_list(purpose: str, url: str, hours: int, target: Path) -> None:
     place = _url(url)
     client = settings().client(token=True)
     key = _issuer(client)
+    _check_current(client)
     now_ms = time.time_ns() // 1_000_000
     granted = _granted(client, key.member)
     meant = Purpose(purpose)
@@ -165,6 +166,16 @@ def _issuer(client: NodeClient) -> KeyFile:
         got=f"{key.public} of {key.member or 'nobody'}",
         hint="`chainnode member list -o json` shows the keys that are registered",
     )
+
+
+def _check_current(client: NodeClient) -> None:
+    """Raise `Unhealthy` where the node knows that it is behind: its list would be signed as of now."""
+    from chainnode.client import Unhealthy
+
+    if client.call("net_status")["catching_up"]:
+        raise Unhealthy(
+            "the node is catching up", expected="one that has the newest blocks", hint="wait, or ask another node"
+        )
 
 
 def _granted(client: NodeClient, member: str) -> list[str]:

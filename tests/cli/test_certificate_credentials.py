@@ -25,7 +25,7 @@ from ledger.status_proofs import certificate_status, verify_status
 from ledger.times import format_time, parse_time
 from primitives.keys import SigningKey
 from tests.cli.test_offline_status import HOUR_MS, chain_of, proof_of
-from tests.cli.test_with_a_node import Node, address, home, node
+from tests.cli.test_with_a_node import STATUS, Node, address, home, node
 from tests.ledger.certificate_fixtures import NUMBER, PRODUCT, State
 
 __all__ = ["address", "home", "node"]
@@ -248,3 +248,10 @@ def test_a_node_without_the_whole_history_gives_no_places(
 )
 def test_a_list_has_a_url(at: list[str], url: str) -> None:
     assert run([*at, "status-list", "--purpose", "revocation", "--url", url, "-f", "x.jwt"]) == Exit.USAGE
+
+
+def test_a_node_that_is_behind_gives_no_list_of_now(at: list[str], node: Node) -> None:
+    node.answers["net_status"] = lambda _: {**STATUS, "catching_up": True}
+    command = ["status-list", "--purpose", "revocation", "--url", URLS["revocation"], "-f", "x.jwt"]
+    assert run([*at, *command]) == Exit.UNHEALTHY
+    assert not Path("x.jwt").exists()
