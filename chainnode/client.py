@@ -87,7 +87,10 @@ class NodeClient:
     def __init__(
         self, endpoint: str, *, token: str | None = None, timeout_s: float = TIMEOUT_S, ca_file: Path | None = None
     ) -> None:
-        parts = urlsplit(endpoint if "//" in endpoint else f"http://{endpoint}")
+        try:
+            parts = urlsplit(endpoint if "//" in endpoint else f"http://{endpoint}")
+        except ValueError as error:
+            raise UsageError("not an endpoint", expected="such as http://127.0.0.1:7401", got=error) from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UsageError("not an endpoint", expected="such as http://127.0.0.1:7401", got=endpoint)
         try:

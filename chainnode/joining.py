@@ -259,13 +259,14 @@ def check_outlook(found: Outlook | None) -> None:
         )
 
 
-def check_rules(check: Mapping[str, Any]) -> None:
+def check_rules(check: Mapping[str, Any], hint: str | None = None) -> None:
     """Raise `UsageError` where the chain would refuse the action."""
     broken = check["broken"]
     if broken is not None:
         raise UsageError(
             f"the chain would refuse this: {broken['meaning'].rstrip('.')} (rule {broken['rule']})",
             got=broken["detail"] or None,
+            hint=hint,
         )
 
 

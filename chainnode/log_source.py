@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from chainnode.client import CallRefused, TimedOut, Unreachable
 from chainnode.files import NotFound, read_file
@@ -72,10 +72,18 @@ def open_source(
     patience_s: float = math.inf,
 ) -> LogSource:
     """Return the source of a URL (http, https or file). Raises `UsageError` where it is none."""
-    parts = urlsplit(place if "//" in place else f"http://{place}")
+    parts = _split(place)
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return DirectorySource(Path(parts.path))
     return HttpSource(place, token=token, timeout_s=timeout_s, ca_file=ca_file, patience_s=patience_s)
+
+
+def _split(url: str) -> SplitResult:
+    """Return the parts of a URL, of http where it names no scheme. Raises `UsageError` for brackets that do not close."""
+    try:
+        return urlsplit(url if "//" in url else f"http://{url}")
+    except ValueError:
+        raise UsageError("not the URL of a log", expected="such as http://127.0.0.1:7401", got=url) from None
 
 
 def read_tile(source: LogSource, tile: Tile) -> bytes | None:
@@ -133,7 +141,7 @@ class HttpSource:
         ca_file: Path | None = None,
         patience_s: float = math.inf,
     ) -> None:
-        parts = urlsplit(url if "//" in url else f"http://{url}")
+        parts = _split(url)
         try:
             port = parts.port
         except ValueError:

@@ -276,7 +276,7 @@ def check_live(client: NodeClient, check: dict[str, Any], action: dict[str, Any]
 def approve(proposal: str, officer: Path, dry_run: bool, force: bool, wait: str, timeout_s: float) -> int:
     """Vote for PROPOSAL, whatever it is about; says first what it would do, and asks for --force where order stops."""
     from chainnode.identity import read_key
-    from chainnode.joining import check_ca_of, check_release
+    from chainnode.joining import check_ca_of, check_release, check_rules
 
     key = read_key(officer, "officer")
     found = _asked_for(proposal, timeout_s, token=not dry_run)
@@ -284,6 +284,8 @@ def approve(proposal: str, officer: Path, dry_run: bool, force: bool, wait: str,
         check_release(found.client, found.action)
     check_ca_of(found.client, found.action)
     check = found.client.call("gov_checkAction", action=found.action)
+    if not force:
+        check_rules(check, "a vote that decides ends the proposal as failed; vote all the same with --force")
     tell_check(check)
     check_live(found.client, check, found.action, force=force)
     if dry_run:

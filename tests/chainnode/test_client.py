@@ -133,7 +133,7 @@ def test_node_that_never_answers_times_out() -> None:
             client.call("net_status")
 
 
-@pytest.mark.parametrize("endpoint", ["ftp://x", "http://", "http://x:99999", ""])
+@pytest.mark.parametrize("endpoint", ["ftp://x", "http://", "http://x:99999", "http://[::1", ""])
 def test_bad_endpoint_is_refused(endpoint: str) -> None:
     with pytest.raises(UsageError, match="not an endpoint"):
         NodeClient(endpoint)

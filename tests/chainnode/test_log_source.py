@@ -241,7 +241,7 @@ def test_where_nothing_listens_or_what_answers_is_no_http_is_unreachable() -> No
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://a", "http://", "http://a:99999", "http://a/?q=1", "http://u@a/", "file://host/a"]
+    "url", ["ftp://a", "http://", "http://a:99999", "http://a/?q=1", "http://u@a/", "http://[::1", "file://host/a"]
 )
 def test_what_is_no_url_of_a_log_is_refused(url: str) -> None:
     with pytest.raises(UsageError):

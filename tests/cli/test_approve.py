@@ -21,8 +21,8 @@ ROLES = {"type": "set_roles", "member": "a", "roles": ["bank"]}
 class Asked:
     """A node that answers from memory: of the next four validators those in `up` are linked and level."""
 
-    def __init__(self, action: dict[str, Any], up: str) -> None:
-        self._action, self._up = action, up
+    def __init__(self, action: dict[str, Any], up: str, broken: dict[str, str] | None = None) -> None:
+        self._action, self._up, self._broken = action, up, broken
 
     def call(self, method: str, **_: object) -> Any:
         following = {"n": 4, "f": 1, "quorum": 3, "validators": NAMES}
@@ -31,7 +31,7 @@ class Asked:
         return {
             "gov_getProposal": {"proposal": {"member": "b", "action": self._action}},
             "gov_checkAction": {
-                "broken": None,
+                "broken": self._broken,
                 "votes": {"share": "two_thirds", "voters": NAMES, "votes_needed": 3},
                 "present": {"n": 5, "f": 1, "quorum": 4},
                 "following": following if changes_set else None,
@@ -61,12 +61,12 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return found
 
 
-def vote(tmp_path: Path, action: dict[str, Any], up: str, *words: str) -> Result:
+def vote(tmp_path: Path, action: dict[str, Any], up: str, *words: str, broken: dict[str, str] | None = None) -> Result:
     key = tmp_path / "officer.key"
     if not key.exists():
         write_key(key, new_key("officer", member="a"))
     given = Settings()
-    given.client = lambda **_: Asked(action, up)  # type: ignore[method-assign,assignment,return-value]  # a stand-in
+    given.client = lambda **_: Asked(action, up, broken)  # type: ignore[method-assign,assignment,return-value]  # a stand-in
     command, *options = words
     line = ["-o", "json", "member", command, "00" * 32, "--officer", str(key), *options]
     return CliRunner().invoke(root, line, obj=given, standalone_mode=False)
@@ -98,3 +98,16 @@ def test_a_vote_against_it_needs_no_force_and_a_dry_run_sends_nothing(tmp_path: 
     seen = vote(tmp_path, REMOVAL, "abcd", "approve", "--dry-run")
     assert '"would_vote"' in seen.stdout
     assert sent == [False]
+
+
+def test_no_vote_for_what_the_chain_would_refuse_is_sent_unless_forced(tmp_path: Path, sent: list[bool]) -> None:
+    broken = {"rule": "policy_pending", "meaning": "Another is decided on.", "detail": "from height 9 on"}
+    for options in ((), ("--dry-run",)):
+        refused = vote(tmp_path, ROLES, "abcd", "approve", *options, broken=broken)
+        assert getattr(refused.exception, "reason", "") == "usage"
+        assert "policy_pending" in str(refused.exception)
+        assert "--force" in str(refused.exception)
+    assert sent == []
+    assert vote(tmp_path, ROLES, "abcd", "approve", "--force", broken=broken).exception is None
+    assert vote(tmp_path, ROLES, "abcd", "reject", broken=broken).exception is None
+    assert sent == [True, False]
