@@ -79,7 +79,7 @@ def open_source(
 
 
 def _split(url: str) -> SplitResult:
-    """Return the parts of a URL, of http where it names no scheme. Raises `UsageError` for brackets that do not close."""
+    """Return the parts of a URL, of http where it names no scheme. Raises `UsageError` where a bracket stays open."""
     try:
         return urlsplit(url if "//" in url else f"http://{url}")
     except ValueError:
