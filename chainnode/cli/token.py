@@ -19,6 +19,7 @@ from chainnode.cli.output import say, show, show_rows
 from primitives.errors import UsageError
 
 if TYPE_CHECKING:
+    from chainnode.audit_log import AuditLog
     from chainnode.client import NodeClient
     from chainnode.tokens import TokenBook
     from rpc.ports import TokenRow
@@ -47,6 +48,8 @@ def create(name: str, role: str, expires: str, member: str, target: Path | None)
     valid_s = seconds_of(expires)
     if target is not None and target.exists():
         raise UsageError("file exists already", where=str(target), hint="move it away first")
+    if target is not None and not target.parent.is_dir():  # before there is a token that nobody would ever see
+        raise UsageError("no such directory", where=str(target.parent), hint="make it first")
 
     def through(client: NodeClient) -> Json:
         found: Json = client.call("admin_createToken", name=name, role=role, valid_s=valid_s, member=member)
@@ -65,7 +68,7 @@ def create(name: str, role: str, expires: str, member: str, target: Path | None)
         made = book.create(name, Role(role), member=member, valid_ms=valid_s * 1_000 or None)
         return {"token": made.token, **_row(made.row)}
 
-    row = _done(through, beside)
+    row = _done(through, beside, told=("admin_createToken", name))
     if target is not None:
         from chainnode.files import PRIVATE_FILE_MODE, write_file
 
@@ -97,11 +100,16 @@ def revoke(name: str) -> None:
         found: Json = client.call("admin_revokeToken", name=name)["described"]
         return found
 
-    show(_done(through, lambda book: _row(book.revoke(name))))
+    show(_done(through, lambda book: _row(book.revoke(name)), told=("admin_revokeToken", name)))
 
 
-def _done(through: Callable[[NodeClient], R], beside: Callable[[TokenBook], R]) -> R:
-    """Return what the home's node answers where one runs, else what is done to the home's own file."""
+def _done(
+    through: Callable[[NodeClient], R], beside: Callable[[TokenBook], R], told: tuple[str, str] | None = None
+) -> R:
+    """Return what the home's node answers where one runs, else what is done to the home's own file.
+
+    `told` is what the audit log is told of a change, as the node would have: the method, and the token's name.
+    """
     if settings().home is None:
         return through(settings().client(token=True))
     from chainnode.home import HomeInUse
@@ -113,11 +121,24 @@ def _done(through: Callable[[NodeClient], R], beside: Callable[[TokenBook], R]) 
         with home.lock():
             import time
 
+            from chainnode.audit_log import AuditLog
             from chainnode.tokens import TokenBook
 
-            return beside(TokenBook(home.tokens, lambda: time.time_ns() // 1_000_000))
+            record = AuditLog(home.audit_log)  # where it cannot be used nothing is done
+            found = beside(TokenBook(home.tokens, lambda: time.time_ns() // 1_000_000))
+            if told is not None:
+                _tell(record, *told)
+            return found
     except HomeInUse:
         return through(settings().client(token=True))
+
+
+def _tell(record: AuditLog, method: str, name: str) -> None:
+    from rpc.ports import Privileged
+    from rpc.rights import Role
+
+    record.called(Privileged("the command line", Role.OPERATOR, "", method, "ok", "", (name,), 1))
+    record.close()
 
 
 def seconds_of(text: str) -> int:

@@ -56,6 +56,28 @@ def test_a_token_may_go_to_a_private_file_and_not_to_the_screen(home: Path, caps
     assert "exists already" in capsys.readouterr().err
 
 
+def test_what_is_done_while_no_node_runs_is_in_the_audit_log_too(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = ["--home", str(home)]
+    for arguments in (["create", "desk", "--role", "operator"], ["list"], ["revoke", "desk"], ["revoke", "nobody"]):
+        run([*at, "token", *arguments])
+    capsys.readouterr()
+    assert run([*at, "-o", "json", "audit-log", "show"]) == 0
+    told = [(line["who"], line["method"], line["ids"]) for line in json.loads(capsys.readouterr().out)["calls"]]
+    assert told == [
+        ("the command line", "admin_createToken", ["desk"]),
+        ("the command line", "admin_revokeToken", ["desk"]),
+    ]
+
+
+def test_no_token_is_made_for_a_file_that_cannot_be(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = home.parent / "nowhere" / "desk.token"
+    assert run(["--home", str(home), "token", "create", "desk", "--role", "auditor", "-f", str(target)]) == 2
+    assert "no such directory" in capsys.readouterr().err
+    assert not (home / "keys" / "tokens.json").exists()
+
+
 @pytest.mark.parametrize("arguments", [["Desk!", "--role", "auditor"], ["d", "--role", "king"], ["d"]])
 def test_a_token_that_cannot_be_is_refused(home: Path, arguments: list[str]) -> None:
     assert run(["--home", str(home), "token", "create", *arguments]) == 2
