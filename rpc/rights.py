@@ -60,6 +60,7 @@ PUBLIC_PATHS: Final = frozenset(
         "/checkpoint",
         "/checkpoints",
         "/checkpoints/{file}",
+        "/consistency",
         "/handovers/{epoch}",
         "/openrpc.json",
         "/policy",

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from ledger.committed_state import CommittedState
-from ledger.members import Member, read_member, read_members, read_validators_of
+from ledger.members import MEMBER_ID_PATTERN, Member, read_member, read_members, read_validators_of
 from primitives.ids import Epoch
 from primitives.validators import ValidatorSet
 from rpc.explorer.asking import Asked
 from rpc.ports import Check, Ending, NodeStatus, PeerStatus, Services, Version
 
 SETS_KEPT = 64
+_MEMBER_ID = re.compile(MEMBER_ID_PATTERN)
 
 
 def state_of(services: Services) -> CommittedState:
@@ -27,8 +29,8 @@ def members_of(services: Services) -> list[Member]:
 
 
 def member_of(services: Services, name: str) -> Member | None:
-    """Return a member by its id, or None."""
-    return read_member(state_of(services), name)
+    """Return a member by its id, or None, also of what is no id."""
+    return read_member(state_of(services), name) if _MEMBER_ID.search(name) else None
 
 
 class Signers:

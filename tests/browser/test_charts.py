@@ -77,4 +77,8 @@ def test_the_live_part_can_be_paused_and_says_when_the_node_is_away(page: Page, 
     page.locator("[data-live] button").click()
     page.wait_for_function("() => document.querySelector('[data-live] [role=status]').dataset.state === 'away'")
     page.unroute("**/?fragment=live")
+    page.route("**/?fragment=live", lambda route: route.fulfill(status=401, body="token_revoked"))
+    page.wait_for_function("() => document.querySelector('[data-live] [role=status]').dataset.state === 'ended'")
+    assert "rights to read here have ended" in said.inner_text()
+    page.unroute("**/?fragment=live")
     page.wait_for_function("() => document.querySelector('[data-live] [role=status]').dataset.state === 'on'")

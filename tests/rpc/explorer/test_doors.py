@@ -92,6 +92,7 @@ async def test_a_query_that_is_too_long_is_refused(client, node) -> None:
         (f"/payment/{'ab' * 32}", 404),
         ("/payment/x", 400),
         ("/member/nobody", 404),
+        (f"/member/{'9' * 400}", 404),
         ("/checkpoints/77.note", 404),
         ("/checkpoints/x", 400),
         ("/blocks?cursor=AAAA", 400),

@@ -43,15 +43,24 @@ function storage() {
   }
 }
 
+/** The present epoch is the last one of the policy that the node offers, which everybody may read who may read a page. */
 async function handoversFor({ t, trusted, cryptography, node }) {
-  const { text } = await trusted();
-  const { epochs } = await (await cryptography()).run((crypto) => parsePolicy(crypto, text));
-  const last = epochs.length ? epochs[epochs.length - 1].epoch : null;
+  const { text, pin } = await trusted();
+  const library = await cryptography();
+  const last = await lastEpoch(library, text);
+  if (pin === null || last === null) return [];
   try {
-    return await node.handovers(last);
+    const offered = await node.text('/policy');
+    const present = offered === text ? last : await lastEpoch(library, offered);
+    return present === null ? [] : await node.handovers(last, present);
   } catch (error) {
     throw new Unanswered(t('trust.handovers', { epoch: last, what: error.message }));
   }
+}
+
+async function lastEpoch(library, policy) {
+  const { epochs } = await library.run((crypto) => parsePolicy(crypto, policy));
+  return epochs.at(-1)?.epoch ?? null;
 }
 
 function once(run) {

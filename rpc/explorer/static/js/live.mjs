@@ -8,6 +8,7 @@
 const EVERY_MS_MIN = 1_000;
 const EVERY_MS_MAX = 60_000;
 const SAY_EVERY_MS = 60_000;
+const RIGHTS_ENDED = [401, 403];
 
 export function keepLive(root = document) {
   for (const part of root.querySelectorAll('[data-refresh-url]')) new Live(part, root.querySelector('[data-live]')).begin();
@@ -56,21 +57,22 @@ class Live {
   async #turn() {
     // Nobody looks: the next look asks at once.
     if (document.hidden) return;
-    const answered = await this.#renew();
-    this.#wait = answered ? this.every : Math.min(this.#wait * 2, EVERY_MS_MAX);
-    if (!this.#paused) this.#say(answered ? 'on' : 'away', !answered);
+    const found = await this.#renew();
+    this.#wait = found === 'on' ? this.every : Math.min(this.#wait * 2, EVERY_MS_MAX);
+    if (!this.#paused) this.#say(found, found !== 'on');
     this.#next(this.#wait);
   }
 
+  /** How it went, as what is said of it is named. */
   async #renew() {
     try {
       const response = await fetch(this.part.dataset.refreshUrl, { headers: { Accept: 'text/html' }, cache: 'no-store', redirect: 'error' });
-      if (!response.ok) return false;
+      if (!response.ok) return RIGHTS_ENDED.includes(response.status) ? 'ended' : 'away';
       const parsed = new DOMParser().parseFromString(await response.text(), 'text/html');
       if (!this.#paused && !selectsIn(this.part)) renewed(this.part, parsed.body);
-      return true;
+      return 'on';
     } catch {
-      return false;
+      return 'away';
     }
   }
 

@@ -95,15 +95,14 @@ export class Node {
   }
 
   /**
-   * The handovers from an epoch to the present one.
+   * The handovers from one epoch to a later one.
    *
-   * @param {bigint | null} from  last epoch of the policy, null where it lists none
+   * @param {bigint} from
+   * @param {bigint} to
    */
-  async handovers(from) {
-    if (from === null) return [];
-    const { epoch } = await this.call('net_status', {});
+  async handovers(from, to) {
     const found = [];
-    for (let each = Number(from); each < epoch && found.length < HANDOVERS_MAX; each++) {
+    for (let each = from; each < to && found.length < HANDOVERS_MAX; each++) {
       found.push(await this.bytes(`/handovers/${each}`));
     }
     return found;
