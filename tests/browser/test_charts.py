@@ -77,8 +77,13 @@ def test_the_live_part_can_be_paused_and_says_when_the_node_is_away(page: Page, 
     page.locator("[data-live] button").click()
     page.wait_for_function("() => document.querySelector('[data-live] [role=status]').dataset.state === 'away'")
     page.unroute("**/?fragment=live")
+    again = page.locator("[data-live] button")
+    again.click()
     page.route("**/?fragment=live", lambda route: route.fulfill(status=401, body="token_revoked"))
+    again.click()  # asks at once, however long it would have waited
     page.wait_for_function("() => document.querySelector('[data-live] [role=status]').dataset.state === 'ended'")
     assert "rights to read here have ended" in said.inner_text()
+    again.click()
     page.unroute("**/?fragment=live")
+    again.click()
     page.wait_for_function("() => document.querySelector('[data-live] [role=status]').dataset.state === 'on'")
