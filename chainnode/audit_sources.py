@@ -8,8 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from chainnode.client import TimedOut, Unreachable
-from chainnode.log_source import HttpSource, LogSource
+from chainnode.client import CallRefused, TimedOut, Unreachable
+from chainnode.log_source import HttpSource, LogSource, read_tile
+from ledger.tile_paths import Tile
+from primitives.errors import ProofError, StorageError
 
 
 class OutOfTime(TimedOut):
@@ -47,6 +49,13 @@ class Budgeted:
             raise
         finally:
             self._left_s -= time.monotonic() - began
+
+    def tile(self, tile: Tile) -> bytes | None:
+        """Return a tile, None for any reason why there is none. Raises Stopped."""
+        try:
+            return read_tile(self, tile)
+        except (ProofError, Unreachable, TimedOut, CallRefused, StorageError):
+            return None
 
     @property
     def tls_ends_s(self) -> float | None:

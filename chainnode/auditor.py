@@ -85,12 +85,12 @@ class Auditor:
     sources: Sequence[LogSource]
     limits: Limits = field(default_factory=Limits)
     now_s: Callable[[], float] = time.time
-    mirror: TileSource | None = None
     follower: Follower | None = None
     rounds: int = 0
     nodes: dict[str, NodeRound] = field(default_factory=dict)
     _stopped: bool = False
     _asked: list[Budgeted] = field(default_factory=list)
+    _mirror: Budgeted | None = None
     _pool: ThreadPoolExecutor = field(init=False)
     _tree: SignedTree | None = None
 
@@ -98,11 +98,18 @@ class Auditor:
         self._asked = [Budgeted(each, self.limits.timeout_s, lambda: self._stopped) for each in self.sources]
         self._pool = ThreadPoolExecutor(len(self.sources) or 1, "audit")
 
+    def use_mirror(self, source: LogSource) -> None:
+        """Read tiles and entries from here first, within a node's time; what it lacks or has wrong the nodes have."""
+        self._mirror = Budgeted(source, self.limits.timeout_s, lambda: self._stopped)
+
     def stop(self) -> None:
         """Let a running round end at once: nobody is asked any more, nor waited for."""
         self._stopped = True
-        for source in self._asked:
+        for source in self._all():
             source.cut()
+
+    def _all(self) -> list[Budgeted]:
+        return [*self._asked, self._mirror] if self._mirror else self._asked
 
     def close(self) -> None:
         """End the threads."""
@@ -113,6 +120,8 @@ class Auditor:
     def round(self) -> None:
         """Ask every node once, judge what they say, and tell what is new. Raises StorageError alone."""
         self.nodes = {source.name: NodeRound() for source in self._asked}
+        if self._mirror is not None:
+            self._mirror.begin()
         try:
             answers = list(self._pool.map(_checkpoint, self._asked))
             for source, answer in zip(self._asked, answers, strict=True):
@@ -130,7 +139,7 @@ class Auditor:
         """Let the entries be followed, with a time of their own."""
         if self.follower is None or self.heads.newest is None:
             return
-        for source in self._asked:
+        for source in self._all():
             source.begin()
         tree = self._tree_of(self.heads.newest, following=True)
         self.follower.step(self.heads.newest, tree, self.trust, self._asked)
@@ -362,7 +371,7 @@ class Auditor:
     def _tree_of(self, seen: Seen, *, following: bool = False) -> SignedTree:
         """Return the tree of a checkpoint: from the mirror first, then from who gave it, then from the others."""
         others = sorted(self._asked, key=lambda source: source.name != seen.source)
-        own = [] if self.mirror is None else [self.mirror]
+        own = [] if self._mirror is None else [TileSource(f"mirror {self._mirror.name}", self._mirror.tile)]
         late: list[OutOfTime] | None = [] if following else None
         asked = [self._asking(each, late, is_last=each is others[-1]) for each in others]
         return SignedTree(seen.checkpoint, [*own, *asked], self._lied)

@@ -17,7 +17,7 @@ import click
 
 from chainnode.cli.context import settings
 from chainnode.cli.mirror import ENDPOINTS_MAX
-from primitives.errors import InputError, ProofError, UsageError
+from primitives.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from chainnode.audit_findings import Findings, Weight
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from chainnode.auditor import Auditor, Limits
     from chainnode.log_source import LogSource
     from chainnode.monitoring import Trust
-    from ledger.signed_trees import TileSource
-    from ledger.tile_paths import Tile
 
 STATE = "audit-state"
 INTERVAL_S = 5.0
@@ -161,7 +159,7 @@ def _opened(
         auditor = _auditor(directory, policy_file, findings, sources, limits)
         held.callback(auditor.close)
         if mirror_place is not None:
-            auditor.mirror = _mirror(held, mirror_place, limits.timeout_s, ca_file)
+            auditor.use_mirror(_mirror(held, mirror_place, limits.timeout_s, ca_file))
         if entries:
             hint = "remove the file: what ends when is read again from the entries"
             with _remembered(hint):
@@ -206,22 +204,13 @@ def _sources(held: ExitStack, nodes: dict[str, str | None], timeout_s: float, ca
     return found
 
 
-def _mirror(held: ExitStack, place: str, timeout_s: float, ca_file: Path | None) -> TileSource:
-    from chainnode.client import CallRefused, TimedOut, Unreachable
-    from chainnode.log_source import open_source, read_tile
-    from ledger.signed_trees import TileSource
+def _mirror(held: ExitStack, place: str, timeout_s: float, ca_file: Path | None) -> LogSource:
+    from chainnode.log_source import open_source
 
     where = f"file://{Path(place).absolute()}" if Path(place).is_dir() else place
-    source = open_source(where, timeout_s=timeout_s, ca_file=ca_file)
+    source = open_source(where, timeout_s=timeout_s, ca_file=ca_file, patience_s=timeout_s)
     held.callback(source.close)
-
-    def read(tile: Tile) -> bytes | None:
-        try:
-            return read_tile(source, tile)
-        except (ProofError, Unreachable, TimedOut, CallRefused):
-            return None  # whatever a mirror lacks the nodes have
-
-    return TileSource(f"mirror {source.name}", read)
+    return source
 
 
 def _auditor(

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -357,6 +358,28 @@ def test_a_state_from_before_these_were_kept_is_taken_up(node: MemoryNode, desk:
 def test_a_node_has_no_more_time_in_a_round_than_it_is_given(node: MemoryNode, desk: Desk) -> None:
     desk.limits = Limits(timeout_s=0)
     assert desk.kinds(Served(node.reader, A)) == ["unreachable raised"]
+
+
+def test_a_mirror_has_a_nodes_time_in_a_round_and_no_more(node: MemoryNode, desk: Desk) -> None:
+    honest, mirror = Served(node.reader, A), Served(node.reader, "http://mirror")
+
+    def dawdling(data: bytes | None) -> None:
+        time.sleep(0.06)
+
+    mirror.lies["tile/"] = dawdling
+    desk.limits = Limits()
+    with desk.run(honest) as auditor:
+        auditor.limits.timeout_s = 0.05  # the mirror's: the node has the usual
+        auditor.use_mirror(mirror)
+        auditor.round()
+        for _ in range(3):
+            grow(node, 300)
+            mirror.asked.clear()
+            auditor.round()
+            assert len(mirror.asked) <= 1, "what takes longer is not waited for again"
+        assert auditor.heads.newest is not None
+        assert auditor.heads.newest.checkpoint.size == node.chain.log_size
+    assert desk.told == []
 
 
 def test_a_run_that_is_stopped_tells_nothing_more(node: MemoryNode, desk: Desk) -> None:
