@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from chainnode.tokens import TOKENS_MAX, TokenBook
 from primitives.errors import InputError, UsageError
 from rpc.access import token_hash
 from rpc.errors import RpcError
+from rpc.explorer.statics import DIRECTORY
 from rpc.methods.catalogue import METHODS
 from rpc.ports import Privileged, Services
 from rpc.rights import MAY, PUBLIC_PATHS, TILE_PATH, Access, Rights, Role, access_of
@@ -212,6 +214,17 @@ def test_what_is_public_is_a_short_list() -> None:
     ]
     for path in ("", "/", "/payments", "/event/{id}", "/search", "/members", "/events/{name}", "/ws", "/blocks"):
         assert access_of(path) is Access.READ
+
+
+def test_scripts_that_run_on_every_page_call_what_is_public() -> None:
+    called = {
+        (file.name, name)
+        for file in (DIRECTORY / "js").glob("*.mjs")
+        for name in re.findall(r"\.call\('(\w+)'", file.read_text())
+    }
+    assert ("node.mjs", "ledger_getConsistency") in called
+    for file, name in called:
+        assert METHODS[name].access is Access.PUBLIC or (file, name) == ("section.mjs", "ledger_getBlock"), (file, name)
 
 
 def test_public_paths_are_routes_of_the_listener(server) -> None:
