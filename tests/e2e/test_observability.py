@@ -65,7 +65,7 @@ def test_metrics_parse_and_are_named_and_measured_as_they_should_be(net: Network
     status = net.status("bank-a")
     assert samples["chainnode_height"] == status["height"]
     assert samples["chainnode_log_size"] == status["log_size"]
-    assert samples["chainnode_peers"] == status["peers"] == 3
+    assert samples["chainnode_peers"] == status["peers"] >= 3, "the validators, and observers of other tests"
     for name in ("events_committed", "blocks_committed", "batches_committed", "fsyncs", "rpc_requests"):
         assert samples[f"chainnode_{name}_total"] > 0, name
 
