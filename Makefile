@@ -54,13 +54,14 @@ layers: setup ## check that imports go down the layers and that pure packages st
 docs: setup ## check links, anchors, named files and commands of the documentation
 	@$(BIN)/python scripts/check_docs.py
 
-mutate: setup web ## break safety rules one at a time: tests must notice (ONLY=name NEW=1 COUNT=n SEED=text MARKDOWN=1 FOLDER=where), or OPERATORS=1 FILES="..."
+mutate: setup web ## break safety rules one at a time: tests must notice (ONLY=name NEW=1 COUNT=n SEED=text MARKDOWN=1 FOLDER=where TESTED=1), or OPERATORS=1 FILES="..."
 ifneq ($(OPERATORS),)
 	@$(BIN)/python scripts/mutation_operators.py $(FILES) --jobs $(JOBS) $(if $(COUNT),--count $(COUNT)) \
 		$(if $(SEED),--seed $(SEED)) $(if $(TESTS),--tests $(TESTS))
 else
 	@$(BIN)/python scripts/mutate.py --jobs $(JOBS) $(if $(ONLY),--only $(ONLY)) $(if $(NEW),--new) $(if $(COUNT),--count $(COUNT)) \
-		$(if $(SEED),--seed $(SEED)) $(if $(MARKDOWN),--markdown) $(if $(FOLDER),--folder $(FOLDER))
+		$(if $(SEED),--seed $(SEED)) $(if $(MARKDOWN),--markdown) $(if $(FOLDER),--folder $(FOLDER)) \
+		$(if $(TESTED),--tested)
 endif
 
 sim: setup ## run simulated clusters (SEEDS=n SEED_START=k NODES="4 7" JOBS=2)

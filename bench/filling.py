@@ -22,9 +22,23 @@ from bench.workload import BATCH_EVENTS, EVENT_LIFETIME_MS, BenchSource, stateme
 from chainnode.home import Home
 from chainnode.identity import NodeKeys, load_node_keys, read_key
 from chainnode.node_index import INDEX_WRITE_BUFFER_BYTES
+from ledger.approvals import signed_by
 from ledger.batches import ParsedBatch, parse_batch, verify_batch
 from ledger.catalogue import EvidenceKind
-from ledger.certificate_bodies import Accept, Apply, Body, Evidence, Grant, Product, Review, SiteCheck, TypeTest
+from ledger.certificate_bodies import (
+    Accept,
+    Apply,
+    Body,
+    Evidence,
+    Grant,
+    Product,
+    Restore,
+    Review,
+    SiteCheck,
+    Suspend,
+    TypeTest,
+)
+from ledger.certificate_records import NO_HISTORY, History
 from ledger.certificates import CERTIFICATE_KINDS
 from ledger.chain import Chain
 from ledger.checkpoint_rows import checkpoint_rows
@@ -48,6 +62,7 @@ BLOCK_MS = 250
 AHEAD = 8
 CERTIFICATES_A_BATCH = 500
 CERTIFICATE_STEPS = 6
+CHANGES_A_BLOCK = 1_000
 CATEGORY = 6
 QUIET_S = 3.0
 QUIET_TIMEOUT_S = 600.0
@@ -59,10 +74,32 @@ Step = tuple[str, str, Body]
 """Who submits an event: the member and the name of its key file."""
 
 
-def founded_before_ms(events: int, certificates: int) -> int:
+def founded_before_ms(events: int, certificates: int, changes: int = 0) -> int:
     """Return how long ago a chain must have begun for this many events, at BLOCK_MS a block."""
     blocks = events // (BATCH_EVENTS * BLOCK_BATCHES) + certificates // CERTIFICATES_A_BATCH + 2
-    return blocks * BLOCK_MS + 2_000
+    return (blocks + len(change_blocks(certificates, changes))) * BLOCK_MS + 2_000
+
+
+def change_blocks(certificates: int, changes: int) -> list[tuple[int, range]]:
+    """Return the blocks of so many changes of certificates: in which round, and of which certificates.
+
+    Each round goes through all certificates in their order: even rounds suspend, odd ones restore.
+    """
+    found: list[tuple[int, range]] = []
+    for first in range(0, changes, certificates):
+        stop = min(certificates, changes - first)
+        starts = range(0, stop, CHANGES_A_BLOCK)
+        found += [(first // certificates, range(at, min(at + CHANGES_A_BLOCK, stop))) for at in starts]
+    return found
+
+
+def change_of(index: int, round_number: int) -> Body:
+    """Return what changes a certificate in a round, by the body that is responsible for it."""
+    number = number_of(index)
+    if round_number % 2 == 0:
+        return Suspend(number, f"inspection_failed_{round_number}", None, None)
+    digest = sha256(f"corrected {round_number} {index}".encode()).digest()
+    return Restore(number, (Evidence(EvidenceKind.CORRECTIVE_ACTION, digest, "cb", 1_000),))
 
 
 def number_of(index: int) -> str:
@@ -137,11 +174,21 @@ class Filler:
             )
             for member, role, _ in steps_of(0)
         }
+        self._officers = [read_key(path, "officer").signing_key for path in net.officers_of("cb")]
 
-    def fill(self, sources: Sequence[BenchSource], events: int, certificates: int) -> None:
-        """Commit the certificates, then statements in whole batches, then a cosigned checkpoint; bring the index up."""
+    def fill(self, sources: Sequence[BenchSource], events: int, certificates: int, changes: int = 0) -> None:
+        """Commit the certificates with changes of them, then statements in whole batches, then a cosigned checkpoint.
+
+        Then bring the index up.
+        """
         for start in range(0, certificates, CERTIFICATES_A_BATCH):
             self._commit(self._certificate_batches(start, min(start + CERTIFICATES_A_BATCH, certificates)))
+            if self._chain.height % SAID_EVERY_BLOCKS == 0:
+                self._say(f"granted {start + CERTIFICATES_A_BATCH:,} certificates")
+        for round_number, indexes in change_blocks(certificates, changes):
+            self._commit([self._change_batch(round_number, indexes)])
+            if self._chain.height % SAID_EVERY_BLOCKS == 0:
+                self._say(f"changed {round_number * certificates + indexes.stop:,} certificates")
         began, group = time.perf_counter(), list[ParsedBatch]()
         batches = events // BATCH_EVENTS
         for number, (source, made) in enumerate(made_ahead(sources, batches), 1):
@@ -167,12 +214,25 @@ class Filler:
     def _certificate_batches(self, start: int, stop: int) -> list[ParsedBatch]:
         now_ms = time.time_ns() // 1_000_000
         cases = [steps_of(index) for index in range(start, stop)]
+        histories = [NO_HISTORY] * len(cases)
         found = []
         for step in range(CERTIFICATE_STEPS):
             member, role, _ = cases[0][step]
-            events = [event_of(member, case[step][2], now_ms) for case in cases]
-            found.append(_parsed(self._own[f"{member}-{role}"].signed(events)))
+            bodies = [self._approved(case[step][2], history) for case, history in zip(cases, histories, strict=True)]
+            batch = _parsed(self._own[f"{member}-{role}"].signed([event_of(member, body, now_ms) for body in bodies]))
+            pairs = zip(histories, batch.ids, strict=True)
+            histories = [history.after(identity, now_ms) for history, identity in pairs]
+            found.append(batch)
         return found
+
+    def _approved(self, body: Body, history: History) -> Body:
+        """Return a body as the certification body's officers sign it, where it is one that they sign."""
+        return signed_by(self.genesis.chain_id, body, history, self._officers) if isinstance(body, Grant) else body
+
+    def _change_batch(self, round_number: int, indexes: range) -> ParsedBatch:
+        now_ms = time.time_ns() // 1_000_000
+        events = [event_of("cb", change_of(index, round_number), now_ms) for index in indexes]
+        return _parsed(self._own["cb-reviewer"].signed(events))
 
     def _commit(self, batches: Sequence[ParsedBatch]) -> None:
         chain, store = self._chain, self._store

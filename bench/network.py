@@ -26,7 +26,7 @@ from bench.measure import Snapshot, snapshot
 from bench.workload import BenchSource, batch_body, http_request, upgrade_request, websocket_frame
 from chainnode.founding import Json
 from chainnode.home import Home
-from chainnode.identity import new_key, read_token
+from chainnode.identity import new_key, read_key, read_token
 from chainnode.localnet import Localnet, LocalNode, Outsider, first_taken, wait_until_ready
 from primitives.keys import SigningKey
 
@@ -74,7 +74,8 @@ class BenchNet(Localnet):
         chain_id, found = bytes.fromhex(self.load().chain_id), []
         for number, (node, bank, key) in enumerate(self._spread(CERTIFICATE_GROUPS)):
             desks = {desk: BenchSource(chain_id, *held[number], node) for desk, held in self._desks.items()}
-            found.append(Group(number, {"bank": BenchSource(chain_id, bank, key, node), **desks}))
+            officers = [read_key(path, "officer").signing_key for path in self.officers_of("cb")]
+            found.append(Group(number, {"bank": BenchSource(chain_id, bank, key, node), **desks}, officers))
         return found
 
     def _spread(self, count: int) -> list[tuple[int, str, SigningKey]]:

@@ -99,6 +99,7 @@ def pages(drawn: Drawn) -> dict[str, list[str]]:
         "consistency": ["/consistency?old=1&new=1000"],
         "proposals": ["/proposals"],
         "rules": ["/rules"],
+        "inspections": ["/inspections"],
         "expiry": ["/expiry", "/expiry?days=30"],
         "evidence": ["/evidence"],
         "archive": ["/archive"],

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from chainnode.audit_deadlines import ASSUMED, UNPROVED, Book, BookFile, Relevant, is_relevant, named
+from chainnode.audit_deadlines import UNPROVED, Book, BookFile, Relevant, is_relevant, named
 from chainnode.audit_findings import Finding, Findings, Kind
 from chainnode.audit_sources import OutOfTime
 from chainnode.client import CallRefused, TimedOut, Unreachable
@@ -123,7 +123,7 @@ class EntryFollower:
             return
         applied = self._applied(identity, turn)
         if applied or (applied is None and named_by.begins):
-            doubts = (0 if applied else UNPROVED) | (ASSUMED if named_by.assumed else 0)
+            doubts = (0 if applied else UNPROVED) | named_by.doubts
             self.book.take(Relevant(named_by.name, named_by.ends_ms, identity.hex(), doubts))
 
     def _applied(self, identity: bytes, turn: _Turn) -> bool | None:

@@ -105,9 +105,11 @@ class RpcSection(Section, frozen=True):
 
 
 class OpsSection(Section, frozen=True):
-    """Health and metrics, for the operator's own network."""
+    """Health and metrics, for the operator's own network; anywhere but on loopback it needs TLS."""
 
     listen: Address = "127.0.0.1:7402"
+    tls_certificate_file: str = ""
+    tls_key_file: str = ""
     proved_ago_ms_max: Milliseconds = 180_000
 
 
@@ -401,6 +403,21 @@ def _assemble(values: Mapping[str, Any]) -> NodeConfig:
     return msgspec.convert(tables, NodeConfig)
 
 
+def _check_tls(name: str, section: RpcSection | OpsSection, origins: Mapping[str, str]) -> None:
+    """Raise `ConfigError` for half of a TLS certificate, and for none off loopback."""
+    if bool(section.tls_certificate_file) != bool(section.tls_key_file):
+        raise ConfigError(
+            f"{name}.tls_certificate_file and {name}.tls_key_file go together", where=origins[f"{name}.tls_key_file"]
+        )
+    if not is_loopback(split_address(section.listen)[0]) and not section.tls_certificate_file:
+        raise ConfigError(
+            f"{name}.listen is not on loopback and has no TLS",
+            where=origins[f"{name}.listen"],
+            expected=f"{name}.tls_certificate_file and {name}.tls_key_file, or a loopback address",
+            got=section.listen,
+        )
+
+
 def _check_together(config: NodeConfig, origins: Mapping[str, str]) -> None:
     listeners = {"p2p.listen": config.p2p.listen, "rpc.listen": config.rpc.listen, "ops.listen": config.ops.listen}
     taken: dict[tuple[str, int], str] = {}
@@ -415,23 +432,14 @@ def _check_together(config: NodeConfig, origins: Mapping[str, str]) -> None:
             raise ConfigError(f"{key} and {taken[host_port]} are the same address", where=origins[key], got=address)
         taken[host_port] = key
     rpc = config.rpc
-    if bool(rpc.tls_certificate_file) != bool(rpc.tls_key_file):
-        raise ConfigError(
-            "rpc.tls_certificate_file and rpc.tls_key_file go together", where=origins["rpc.tls_key_file"]
-        )
+    _check_tls("rpc", rpc, origins)
+    _check_tls("ops", config.ops, origins)
     if rpc.client_certificates != "none" and not rpc.tls_certificate_file:
         raise ConfigError(
             "rpc.client_certificates needs TLS",
             where=origins["rpc.client_certificates"],
             expected="rpc.tls_certificate_file and rpc.tls_key_file",
             got=rpc.client_certificates,
-        )
-    if not is_loopback(split_address(rpc.listen)[0]) and not rpc.tls_certificate_file:
-        raise ConfigError(
-            "rpc.listen is not on loopback and has no TLS",
-            where=origins["rpc.listen"],
-            expected="rpc.tls_certificate_file and rpc.tls_key_file, or a loopback address",
-            got=rpc.listen,
         )
     from ledger.archive_store import BODIES_KEPT_BLOCKS_MIN
 

@@ -195,7 +195,8 @@ class Demo:
         count = 0
         for file in files:
             key = self.net.keys / f"{file.stem.partition('-')[2]}.key"
-            count += len(self._submit([file], "--as", str(key), "--endpoint", self._any_node().rpc))
+            signing = [f"--officer={path}" for path in self.net.officers_of(key.stem.rpartition("-")[0])]
+            count += len(self._submit([file], "--as", str(key), "--endpoint", self._any_node().rpc, *signing))
             bodies = [json.loads(line) for line in file.read_text().splitlines()]
             granted |= {item["body"]["number"] for item in bodies if item["kind"] == "certificate.grant"}
         found = [self._call(self._any_node(), "cert_getStatus", number=number) for number in sorted(granted)]

@@ -1,7 +1,7 @@
 """What of this consortium's links ends by itself, and when: TLS certificates of nodes and listeners, and root CAs.
 
 Keys of validators, sources and officers have no end; certificates of products are on the chain
-(`ledger.certificate_ends`). Here: reading ends out of certificates, and the words of a warning. A file is read anew
+(`ledger.deadlines`). Here: reading ends out of certificates, and the words of a warning. A file is read anew
 each time, since an operator replaces it while the node runs. Not here: making certificates (`p2p.certificates`).
 """
 
@@ -15,17 +15,19 @@ from typing import Final
 
 from cryptography import x509
 
-from ledger.certificate_ends import ending_certificates
-from ledger.committed_state import CommittedState
+from ledger.deadline_index import EndsReader
+from ledger.deadline_reading import count_deadlines
+from ledger.deadlines import LASTING, LISTED, NOTICES, DueKind
 from ledger.member_index import read_old_ca
 from ledger.members import read_members
 from ledger.state import StateReader
-from ledger.store import StagedStore, Store
 from rpc.ports import Ending
 
 DAY_MS: Final = 86_400_000
 WARN_DAYS: Final = 30
 """An end that is nearer is told in the status and worth an alert: time for a vote, where one is needed."""
+AHEAD_DAYS: Final = 90
+"""How far ahead what falls due is counted."""
 ALARM_DAYS: Final = (30, 7, 1, 0)
 """How near an end is when it is told in the log, once each: a warning, then errors; 0 when it has come."""
 FILE_BYTES_MAX: Final = 64 * 1024
@@ -69,9 +71,15 @@ def ca_endings(state: StateReader) -> list[Ending]:
     return found
 
 
-def ending_products(store: Store | StagedStore, now_ms: int) -> int:
-    """Return how many certificates of products end within WARN_DAYS."""
-    return len(ending_certificates(CommittedState(store), now_ms, now_ms + WARN_DAYS * DAY_MS)[0])
+def deadlines_by_kind(ends: EndsReader, now_ms: int) -> dict[DueKind, int]:
+    """Return how much is so of each kind; of what is over with its moment, how much will be within AHEAD_DAYS."""
+    height = ends.height()
+    return {
+        kind: 0
+        if height is None
+        else count_deadlines(ends, kind, now_ms, height=height, within_days=0 if kind in LASTING else AHEAD_DAYS)
+        for kind in (*NOTICES, *LISTED)
+    }
 
 
 def band_of(item: Ending, now_ms: int) -> int | None:

@@ -24,9 +24,12 @@ from chainnode.home import Home
 from chainnode.identity import Use, new_key, read_key, write_key, write_token
 from chainnode.source_outbox import SourceOutbox
 from chainnode.wal import WriteAheadLog
+from ledger.accreditations import USUAL_STANDARD, AccreditedRole
+from ledger.catalogue import PUBLISHED_CATALOGUES
+from ledger.certificate_records import add_months
 from ledger.genesis import GENESIS_SIZE_MAX, Genesis, GenesisError
 from ledger.genesis_json import genesis_from_json, genesis_to_json
-from ledger.rules import RULES_NEWEST
+from ledger.rules import RULES_NEWEST, RULES_SCHEME
 from p2p.certificates import (
     PrivateKey,
     certificate_pem,
@@ -45,6 +48,7 @@ from primitives.ids import TimeMs
 ENTRY_BYTES_MAX = 256 * 1024
 PEM_BYTES_MAX = 64 * 1024
 REPORTER_SECRET_BYTES = 32
+FIRST_ACCREDITATION_MONTHS = 36
 _TEMPLATES = (Path(__file__).parent / "node.toml", Path(__file__).parents[1] / "configs" / "node.toml")
 
 Json = dict[str, Any]  # Any: JSON values
@@ -159,7 +163,7 @@ def read_entry(path: Path) -> Json:
     if (
         not isinstance(entry, dict)
         or not isinstance(entry.get("member"), dict)
-        or entry.keys() - {"member", "validator"}
+        or entry.keys() - {"member", "validator", "accreditations"}
     ):
         raise InputError(
             "not a member's entry",
@@ -169,12 +173,19 @@ def read_entry(path: Path) -> Json:
     return entry
 
 
+class OtherGenesis(GenesisError):
+    """A genesis is not the one whose hash was told by another way."""
+
+    reason = "other_genesis"
+
+
 def assemble_genesis(
     chain: str, entries: Sequence[Json], *, now_ms: TimeMs | int, policy: Mapping[str, int], rules: int = RULES_NEWEST
 ) -> Genesis:
     """Return the genesis of these entries, in their order, judged by all its rules (`GenesisError`).
 
-    `rules` is the version that its chain begins with.
+    `rules` is the version that its chain begins with. By the third and later, whose evidence counts from the first
+    block on is `founding_accreditations`.
     """
     founding = {
         "chain": chain,
@@ -184,7 +195,42 @@ def assemble_genesis(
         "policy": dict(policy),
         "rules": rules,
     }
+    if rules >= RULES_SCHEME:
+        founding["accreditations"] = founding_accreditations(entries, now_ms=int(now_ms))
     return genesis_from_json(json.dumps(founding).encode())
+
+
+def founding_accreditations(entries: Sequence[Json], *, now_ms: int) -> list[Json]:
+    """Return the accreditations that entries name as theirs.
+
+    Laboratories and inspectors whose entry names none have one for all categories of the catalogue, for three years:
+    founders who want less say so in the entry, and sign off what genesis then has.
+    """
+    found = []
+    for entry in entries:
+        member, named = entry["member"], entry.get("accreditations")
+        if named is None:
+            roles = member.get("roles")
+            held = roles if isinstance(roles, list) else []  # what is none of this is judged with all of genesis
+            named = [_first_accreditation(role, now_ms) for role in AccreditedRole if role in held]
+        if not isinstance(named, list) or not all(isinstance(item, dict) for item in named):
+            raise InputError(
+                "not a member's accreditations",
+                where=f"accreditations of {member.get('id')}",
+                expected="a list of objects with role, categories, valid_from_ms, valid_until_ms and standard",
+            )
+        found += [{**item, "member": member.get("id")} for item in named]
+    return found
+
+
+def _first_accreditation(role: AccreditedRole, now_ms: int) -> Json:
+    return {
+        "role": role.value,
+        "categories": [category.number for category in PUBLISHED_CATALOGUES[-1].categories],
+        "valid_from_ms": now_ms,
+        "valid_until_ms": add_months(now_ms, FIRST_ACCREDITATION_MONTHS),
+        "standard": USUAL_STANDARD[role],
+    }
 
 
 def read_genesis(path: Path) -> Genesis:
@@ -203,10 +249,10 @@ def read_genesis(path: Path) -> Genesis:
 
 
 def check_genesis_hash(genesis: Genesis, pinned: str, *, where: str) -> None:
-    """Raise `GenesisError` where a genesis has another hash, in hex, than the one that was told by another way."""
+    """Raise `OtherGenesis` where a genesis has another hash, in hex, than the one that was told by another way."""
     found = genesis.chain_id.hex()
     if found != pinned:
-        raise GenesisError(
+        raise OtherGenesis(
             "genesis of another chain",
             where=where,
             expected=f"hash {pinned}",

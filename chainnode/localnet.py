@@ -5,6 +5,7 @@ demonstration (`demo`). Everything runs on loopback.
 
     DIR/localnet.json      what was founded and what runs      DIR/genesis.json
     DIR/nodes/<name>/      a home for each bank's node          DIR/keys/<member>-<role>.key   for `--as`
+                                                                DIR/keys/<member>-officer-<n>.key   for `--officer`
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ from chainnode.founding import (
 from chainnode.home import Home
 from chainnode.identity import PAIR_SECRET_BYTES, new_key, write_key, write_pairs
 from chainnode.processes import ProcessRecord, is_alive, send, start_process, stop, wait_until_gone
+from ledger.certificate_bodies import APPROVALS
 from ledger.genesis_json import genesis_to_json
-from ledger.members import GOVERNANCE_ROLE
+from ledger.members import CERTIFICATION_ROLE, DECIDING_ROLES, GOVERNANCE_ROLE
 from primitives.errors import InputError, UsageError
 
 CHAIN_NAME = "localnet"
@@ -61,11 +63,11 @@ class Outsider(NamedTuple):
 
 
 OUTSIDERS = (
-    Outsider("cb", "Certification body", ("certification_body",), ("reviewer", "decider")),
+    Outsider("cb", "Certification body", ("certification_body",), ("reviewer", "decider", "appeals")),
     Outsider("lab", "Laboratory", ("laboratory",), ("laboratory",)),
     Outsider("ins", "Inspection body", ("inspector",), ("inspector",)),
     Outsider("switch", "Payment switch", ("switch",), ("switch",), ("SWTCCNBJ",)),
-    Outsider("regulator", "Regulator", ("regulator",), ("regulator",)),
+    Outsider("regulator", "Regulator", ("regulator",), ("regulator", "appeals")),
     Outsider("auditor", "Auditor", ("auditor",), ("auditor",)),
 )
 
@@ -134,6 +136,10 @@ class Localnet:
     def keys(self) -> Path:
         """The directory of key files for `--as`."""
         return self.directory / "keys"
+
+    def officers_of(self, member: str) -> list[Path]:
+        """Return the key files of the officers who sign what a member decides, none for one that decides nothing."""
+        return sorted(self.keys.glob(f"{member}-officer-*.key"))
 
     def load(self) -> NetFile:
         """Return what is recorded. Raises `NotFound` where no network was founded, `InputError` on a damaged file."""
@@ -204,10 +210,11 @@ class Localnet:
             officers=[self._officer(node.member)],
         )
 
-    def _officer(self, member: str) -> Json:
-        key = new_key("officer", member=member, role=GOVERNANCE_ROLE)
-        write_key(self.keys / f"{member}-{GOVERNANCE_ROLE}.key", key)
-        return {"key": key.public, "role": GOVERNANCE_ROLE}
+    def _officer(self, member: str, name: str = GOVERNANCE_ROLE) -> Json:
+        role = GOVERNANCE_ROLE if name == GOVERNANCE_ROLE else CERTIFICATION_ROLE
+        key = new_key("officer", member=member, role=role)
+        write_key(self.keys / f"{member}-{name}.key", key)
+        return {"key": key.public, "role": role}
 
     def _found_outsider(self, outsider: Outsider) -> Json:
         write_reporter_secret(self.keys / f"{outsider.member}-reporter.secret")
@@ -217,7 +224,14 @@ class Localnet:
             outsider.roles,
             agents=outsider.agents,
             sources=[self._source(outsider.member, role, outsider.roles) for role in outsider.keys],
+            officers=self._deciding(outsider),
         )
+
+    def _deciding(self, outsider: Outsider) -> list[Json]:
+        """Return the officers who sign a member's grants and revocations, each with a key file of its own."""
+        if not DECIDING_ROLES & set(outsider.roles):
+            return []
+        return [self._officer(outsider.member, f"officer-{number}") for number in range(1, APPROVALS + 1)]
 
     def _source(self, member: str, role: str, roles: Sequence[str]) -> Json:
         key = new_key("source", member=member, role=role)

@@ -175,6 +175,11 @@ class NodeMetrics:
         self.products_ending = self._gauge(
             "chainnode_product_certificates_ending", "Certificates of products that end within 30 days."
         )
+        self.deadlines = self._gauge(
+            "chainnode_certificate_deadlines",
+            "What is so of certificates, by kind; of moments that are ahead, those within 90 days.",
+            "kind",
+        )
         self.pool_batches = self._gauge("chainnode_pool_batches", "Batches waiting for a block.")
         self.pool_bytes = self._gauge("chainnode_pool_bytes", "Bytes of the batches waiting for a block.")
         self.gateway_pending = self._gauge("chainnode_gateway_pending_events", "Own events waiting to be committed.")

@@ -21,7 +21,7 @@ from chainnode.archive_files import open_archives
 from chainnode.archive_keeper import ArchiveKeeper
 from chainnode.audit_log import AuditLog
 from chainnode.client_certificates import ClientCertificates
-from chainnode.config import NodeConfig, split_address
+from chainnode.config import NodeConfig
 from chainnode.core import FREE_KINDS, WIRE_KINDS, NodeCore, Notice, Outgoing, RivalsFound, Turn
 from chainnode.founding import read_genesis
 from chainnode.gateway import NodeGateway
@@ -32,11 +32,11 @@ from chainnode.logs import Position, on_loop_fault
 from chainnode.metrics import NodeMetrics
 from chainnode.node_index import NodeIndex
 from chainnode.node_metrics import render_metrics
-from chainnode.node_settings import network_config, parameters, rpc_settings
+from chainnode.node_settings import network_config, ops_settings, parameters, rpc_settings
 from chainnode.opening import lost_blocks, must_follow, reached_record, told
 from chainnode.own_keys import KeyFault, key_faults
 from chainnode.readiness import Readiness
-from chainnode.renewal import count_ending_products, follow_certificate, watch_endings
+from chainnode.renewal import count_deadlines_of, follow_certificate, watch_endings
 from chainnode.snapshot_restore import check_finished
 from chainnode.snapshot_service import SnapshotService
 from chainnode.source_outbox import SourceOutbox, missing_outbox
@@ -60,7 +60,7 @@ from p2p.peers import PeerNetwork
 from primitives.errors import ChainError, StorageError, UsageError
 from primitives.ids import TimeMs
 from rpc.feed import Feed
-from rpc.ops import OpsServer, OpsSettings
+from rpc.ops import OpsServer
 from rpc.ports import Services
 from rpc.server import RpcServer
 
@@ -211,7 +211,7 @@ class Node:
                     tasks.create_task(self.gateway.fill_known(self._index_io), name="known"),
                     tasks.create_task(follow_certificate(self.home, self._take_links), name="certificate"),
                     tasks.create_task(
-                        count_ending_products(self._index_io, self.reader.store, self.metrics), name="ends"
+                        count_deadlines_of(self._index_io, self._index.answers.ends, self.metrics), name="ends"
                     ),
                     tasks.create_task(watch_endings(self.view.endings), name="alarms"),
                     tasks.create_task(self.archive.run(), name="archive"),
@@ -253,7 +253,7 @@ class Node:
     def _servers(self) -> list[RpcServer | OpsServer]:
         from rpc.methods.catalogue import METHODS
 
-        rpc, ops = self.config.rpc, self.config.ops
+        rpc = self.config.rpc
         settings = rpc_settings(self.home, self.config)
         if settings.tls is not None and rpc.client_certificates != "none":
             chain_id, member = self.genesis.chain_id, self.config.node.member
@@ -274,10 +274,9 @@ class Node:
             audit=self.audit,
             certificates=self.clients,
         )
-        ops_host, ops_port = split_address(ops.listen)
         return [
             RpcServer(settings, services, METHODS, self.metrics),
-            OpsServer(OpsSettings(ops_host, ops_port), self.view, partial(render_metrics, self)),
+            OpsServer(ops_settings(self.home, self.config), self.view, partial(render_metrics, self)),
         ]
 
     def _close(self) -> None:

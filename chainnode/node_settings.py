@@ -1,6 +1,6 @@
 """What a node's parts are set up with, out of its settings, its home and its chain.
 
-Here: the replica's parameters, the network's terms, the listener's TLS. Not here: the settings (`chainnode.config`) and
+Here: the replica's parameters, the network's terms, the listeners' TLS. Not here: the settings (`chainnode.config`) and
 the node that is made of these parts (`chainnode.node`).
 """
 
@@ -10,7 +10,7 @@ import ssl
 
 import msgspec
 
-from chainnode.config import NodeConfig, P2PSection, is_loopback, split_address
+from chainnode.config import NodeConfig, OpsSection, P2PSection, RpcSection, is_loopback, split_address
 from chainnode.core import WIRE_KINDS
 from chainnode.home import Home
 from chainnode.identity import read_token
@@ -24,6 +24,7 @@ from p2p.config import KindSpec, NetworkConfig, NetworkLimits, TlsFiles
 from p2p.lanes import Lane
 from primitives.hashing import PROTOCOL_OLDEST, PROTOCOL_VERSION
 from rpc.access import token_hash
+from rpc.ops import OpsSettings
 from rpc.server import RpcSettings
 
 VERIFY_MODES = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
@@ -109,12 +110,23 @@ def rpc_tls(home: Home, config: NodeConfig) -> ssl.SSLContext | None:
     rpc = config.rpc
     if not rpc.tls_certificate_file:
         return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.load_cert_chain(home.resolve(rpc.tls_certificate_file), home.resolve(rpc.tls_key_file))
+    context = _server_tls(home, rpc)
     # A resumed session would skip what the members' CAs are now.
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
     context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
     context.verify_mode = VERIFY_MODES[rpc.client_certificates]
+    return context
+
+
+def ops_settings(home: Home, config: NodeConfig) -> OpsSettings:
+    """Return what the operations listener is set up with."""
+    host, port = split_address(config.ops.listen)
+    return OpsSettings(host, port, _server_tls(home, config.ops) if config.ops.tls_certificate_file else None)
+
+
+def _server_tls(home: Home, section: RpcSection | OpsSection) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(home.resolve(section.tls_certificate_file), home.resolve(section.tls_key_file))
     return context

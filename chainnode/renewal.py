@@ -13,10 +13,11 @@ from typing import Final
 
 import structlog
 
-from chainnode.expiry import DAY_MS, Alarms, ending_products
+from chainnode.expiry import DAY_MS, Alarms, deadlines_by_kind
 from chainnode.home import Home
 from chainnode.metrics import NodeMetrics
-from ledger.store import StagedStore, Store
+from ledger.deadline_index import EndsReader
+from ledger.deadlines import DueKind
 from primitives.errors import ChainError
 from rpc.ports import Ending
 
@@ -51,12 +52,14 @@ def _stamp(home: Home) -> tuple[int, int] | None:
         return None
 
 
-async def count_ending_products(executor: Executor, store: Store | StagedStore, metrics: NodeMetrics) -> None:
-    """Count now and then, by a thread, how many certificates of products end soon."""
+async def count_deadlines_of(executor: Executor, ends: EndsReader, metrics: NodeMetrics) -> None:
+    """Count now and then, by a thread, what falls due of certificates, by kind."""
     loop = asyncio.get_running_loop()
     while True:
-        count = await loop.run_in_executor(executor, ending_products, store, time.time_ns() // 1_000_000)
-        metrics.products_ending.set(count)
+        counts = await loop.run_in_executor(executor, deadlines_by_kind, ends, time.time_ns() // 1_000_000)
+        for kind, count in counts.items():
+            metrics.deadlines.labels(kind.value).set(count)
+        metrics.products_ending.set(counts[DueKind.EXPIRING_30])
         await asyncio.sleep(FORECAST_S)
 
 

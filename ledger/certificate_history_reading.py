@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ledger.base import before_the_base
-from ledger.certificate_bodies import Body, Grant, Renew, subjects_of
+from ledger.certificate_bodies import ApplyChange, Grant, Renew
 from ledger.certificate_history import (
     HISTORY_VERSION,
     LATER_MAX,
@@ -29,7 +29,7 @@ from ledger.certificate_records import (
     application_key,
     certificate_key,
 )
-from ledger.certificates import CERTIFICATE_KINDS
+from ledger.certificate_subjects import SUBJECT_BODIES, SubjectBody, all_subjects
 from ledger.events import Event, event_id
 from ledger.reader import LedgerReader
 from ledger.state import STATE_VALUE_SIZE_MAX
@@ -45,8 +45,6 @@ T = TypeVar("T", bound=Record)
 PAGE_BYTES = 1 << 20
 """A page ends with the event by which its events with their proofs reach this size."""
 HISTORY_EVENTS_MAX = LATER_MAX
-
-_BODIES = {(spec.kind, number): body for spec in CERTIFICATE_KINDS for number, body in spec.schemas.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,18 +204,18 @@ def _applied(reader: LedgerReader, record: Certificate, successor: str | None, h
     return found
 
 
-def _body(event: Event) -> Body | None:
-    type_ = _BODIES.get((event.kind, event.schema))
+def _body(event: Event) -> SubjectBody | None:
+    type_ = SUBJECT_BODIES.get((event.kind, event.schema))
     return None if type_ is None else decoder_of(type_).decode(event.body)
 
 
-def _changes(body: Body, record: Certificate, successor: str | None) -> bool:
+def _changes(body: SubjectBody, record: Certificate, successor: str | None) -> bool:
     """Say whether an applied event changed this certificate or its application."""
-    if isinstance(body, Renew):
+    if isinstance(body, Renew | ApplyChange):
         return body.application == record.application  # the certificate that it names stays as it is
     if isinstance(body, Grant) and body.number == successor:
         return True
-    return bool({record.application, record.number} & set(subjects_of(body)))
+    return bool({record.application, record.number} & set(all_subjects(body)))
 
 
 def _damaged(record: Certificate, height: int) -> StorageError:

@@ -18,7 +18,7 @@ import msgspec
 from ledger.catalogue import EvidenceKind
 from ledger.certificate_bodies import Product
 from ledger.events import TIME_MS_MAX
-from ledger.state import StateReader
+from ledger.state import StateGetter
 from primitives.encoding import Record, encode
 from primitives.errors import InputError
 from primitives.hashing import domain_hash
@@ -45,7 +45,10 @@ class State(enum.StrEnum):
 
 
 FINAL = frozenset({State.GRANTED, State.REFUSED, State.REVOKED, State.CANCELLED, State.EXPIRED})
-"""States that nothing leaves; a granted application lives on as its certificate."""
+"""States that no time changes and that nothing leaves, but that an appeal which is upheld leaves revoked and refused.
+
+A granted application lives on as its certificate.
+"""
 
 
 class History(Record):
@@ -200,12 +203,12 @@ def certificate_key(number: str) -> str:
     return f"certificate/{number}"
 
 
-def read_application(state: StateReader, application: str) -> Application | None:
+def read_application(state: StateGetter, application: str) -> Application | None:
     """Return an application, or None."""
     return state.get(application_key(application), Application)
 
 
-def read_certificate(state: StateReader, number: str) -> Certificate | None:
+def read_certificate(state: StateGetter, number: str) -> Certificate | None:
     """Return a certificate, or None."""
     return state.get(certificate_key(number), Certificate)
 

@@ -43,6 +43,10 @@ class Party(enum.Enum):
     RESPONSIBLE_BODY = "the certification body that accepted the application"
     DECIDER = "the certification body that accepted the application, by another key than reviewed it"
     REGULATOR = "a regulator"
+    APPEAL_OFFICER = (
+        "the responsible certification body, by a key that neither reviewed nor decided; not on a regulator's"
+    )
+    APPEAL_REGULATOR = "a regulator, by a key that did not decide"
 
 
 ROLES_OF_PARTY: dict[Party, frozenset[Role]] = {
@@ -54,6 +58,8 @@ ROLES_OF_PARTY: dict[Party, frozenset[Role]] = {
     Party.RESPONSIBLE_BODY: frozenset({Role.CERTIFICATION_BODY}),
     Party.DECIDER: frozenset({Role.CERTIFICATION_BODY}),
     Party.REGULATOR: frozenset({Role.REGULATOR}),
+    Party.APPEAL_OFFICER: frozenset({Role.CERTIFICATION_BODY}),
+    Party.APPEAL_REGULATOR: frozenset({Role.REGULATOR}),
 }
 
 
@@ -64,18 +70,20 @@ Check = Callable[[Case], None]
 class Transition:
     """One row: the event, from which states to which, who, with which evidence, and what else must hold.
 
-    None among `from_states`: there is no subject yet. `brings` may come with the event, `needs` must; `checks`
+    None among `from_states`: there is no subject yet. `to_state` None: the state stays, or is one of `also_to`, by what
+    the event finds or decides. `brings` may come with the event, `needs` must; `checks`
     run in order after state, party and evidence.
     """
 
     kind: int
     name: str
     from_states: frozenset[State | None]
-    to_state: State
+    to_state: State | None
     parties: tuple[Party, ...]
     brings: frozenset[EvidenceKind] = frozenset()
     needs: frozenset[EvidenceKind] = frozenset()
     checks: tuple[Check, ...] = ()
+    also_to: frozenset[State] = frozenset()
 
     @property
     def roles(self) -> frozenset[str]:
@@ -98,10 +106,15 @@ def _check_party(transition: Transition, case: Case) -> None:
     refusals = [_party_refusal(party, case) for party in transition.parties]
     if None in refusals:
         return
-    rule = refusals[0] if len(set(refusals)) == 1 and refusals[0] is not None else "not_permitted"
+    rule = next((rule for rule in refusals if rule is not None and rule != "not_permitted"), "not_permitted")
     raise broken(
         rule, f"expected {' or '.join(party.value for party in transition.parties)}, got {case.context.member}"
     )
+
+
+def parties_of(transition: Transition, case: Case) -> tuple[Party, ...]:
+    """Return which of a transition's parties the event's member and key are."""
+    return tuple(party for party in transition.parties if _party_refusal(party, case) is None)
 
 
 def _party_refusal(party: Party, case: Case) -> str | None:
@@ -122,6 +135,12 @@ def _party_refusal(party: Party, case: Case) -> str | None:
             if context.member != case.responsible_body:
                 return "not_permitted"
             return "same_officer" if application is not None and application.reviewer == context.source else None
+        case Party.APPEAL_OFFICER:
+            if context.member != case.responsible_body or case.is_decided_by_regulator:
+                return "not_permitted"
+            return "same_officer" if context.source in case.officers else None
+        case Party.APPEAL_REGULATOR:
+            return "same_officer" if context.source in case.officers else None
 
 
 def _check_evidence(transition: Transition, case: Case) -> None:

@@ -8,7 +8,6 @@ Source: domain §3.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import assert_never
 
 from msgspec.structs import replace
@@ -17,15 +16,18 @@ from ledger.catalogue import Catalogue, in_force, read_catalogue, read_catalogue
 from ledger.certificate_bodies import (
     Accept,
     Apply,
+    ApplyScoped,
     Body,
     Cancel,
-    Evidence,
     Grant,
+    GrantSigned,
+    LifeBody,
     Refuse,
     Renew,
     Restore,
     Review,
     Revoke,
+    RevokeSigned,
     SiteCheck,
     Suspend,
     TypeTest,
@@ -33,18 +35,24 @@ from ledger.certificate_bodies import (
     evidence_of,
 )
 from ledger.certificate_checks import suspension_end_of, validity_of
+from ledger.certificate_filing import (
+    appeal_end,
+    check_application_is_new,
+    check_custodians,
+    filed,
+    history_after,
+    present_application,
+    present_certificate,
+)
 from ledger.certificate_records import (
     NO_HISTORY,
     Application,
     Certificate,
-    FiledEvidence,
-    History,
     Revocation,
     State,
     Suspension,
     application_key,
     certificate_key,
-    read_application,
     read_certificate,
     state_at,
 )
@@ -65,12 +73,17 @@ from ledger.certificate_transitions import (
     Transition,
     check_case,
 )
+from ledger.inspection_reports import INSPECTED_KINDS
 from ledger.kinds import ApplyContext, KindSpec
-from ledger.members import read_member
-from ledger.policy import DAY_MS
+from ledger.rules import RULES_SCHEME
+from ledger.scheme_checks import check_accredited, check_scheme
+from ledger.scheme_events import SCHEME_KINDS, with_scheme, write_scheme
+from ledger.scheme_records import Negative
 from ledger.state import StateReader, Transaction
 
 SCHEMA = 1
+SCHEMA_SCHEME = 2
+"""What came with the certification scheme in full."""
 
 ROWS: dict[type[Body], Transition] = {
     Apply: APPLY,
@@ -85,17 +98,31 @@ ROWS: dict[type[Body], Transition] = {
     Revoke: REVOKE,
     Cancel: CANCEL,
     Renew: RENEW,
+    ApplyScoped: APPLY,
+    GrantSigned: GRANT,
+    RevokeSigned: REVOKE,
 }
 """The row of the table that judges a body."""
+LATER_SCHEMAS: dict[type[Body], type[Body]] = {Apply: ApplyScoped, Grant: GrantSigned, Revoke: RevokeSigned}
+"""What schema 2 of a kind is, by its schema 1."""
+SIGNED_A_MEMBER_MAX = 512
+"""Signed decisions of one kind that a block applies of a member: two signatures each, 74 ms in all on a slow core."""
 
 
-def apply_event(context: ApplyContext, state: Transaction, body: Body) -> None:
+def apply_event(context: ApplyContext, state: Transaction, body: LifeBody) -> None:
     """Write what an event of a certificate's life changes; `RuleBroken` names the rule that forbids it."""
     transition = ROWS[type(body)]
+    assert transition.to_state is not None, "every event of these leads to a state of its own"
     case = case_of(context, state, body)
+    if context.rules >= RULES_SCHEME:
+        case = with_scheme(case, state)
     check_case(transition, case)
-    _check_custodians(state, evidence_of(body))
-    for record in records_after(case, transition.to_state):
+    check_custodians(state, evidence_of(body))
+    if context.rules >= RULES_SCHEME:
+        check_accredited(transition, case, state)
+        check_scheme(case, transition.kind, state)
+        write_scheme(case, state)
+    for record in records_after(case, body, transition.to_state):
         match record:
             case Application():
                 state.put(application_key(record.id), record)
@@ -105,38 +132,37 @@ def apply_event(context: ApplyContext, state: Transaction, body: Body) -> None:
                 assert_never(record)
 
 
-def case_of(context: ApplyContext, state: StateReader, body: Body) -> Case:
+def case_of(context: ApplyContext, state: StateReader, body: LifeBody) -> Case:
     """Return what the rules look at; `RuleBroken` where what the body names is not there, or is there already."""
     match body:
         case Apply():
-            _check_application_is_new(state, body.application)
+            check_application_is_new(state, body.application)
             return Case(context, body, None, None, None, None, _catalogue_in_force(context, state))
         case Renew():
-            _check_application_is_new(state, body.application)
-            predecessor = _certificate(state, body.supersedes)
+            check_application_is_new(state, body.application)
+            predecessor = present_certificate(state, body.supersedes)
             present = state_at(predecessor, context.time_ms)
             return Case(context, body, present, None, None, predecessor, _catalogue_in_force(context, state))
         case Grant():
-            application = _application(state, body.application)
+            application = present_application(state, body.application)
             if read_certificate(state, body.number) is not None:
                 raise broken("number_taken", body.number)
-            superseded = None if application.supersedes is None else _certificate(state, application.supersedes)
+            superseded = None if application.supersedes is None else present_certificate(state, application.supersedes)
             catalogue = read_catalogue(state, application.catalogue)
             return Case(context, body, application.state, application, None, superseded, catalogue)
         case Accept() | TypeTest() | SiteCheck() | Review() | Refuse():
-            application = _application(state, body.application)
+            application = present_application(state, body.application)
             return Case(context, body, application.state, application, None, None, None)
         case Suspend() | Restore() | Revoke() | Cancel():
-            certificate = _certificate(state, body.number)
+            certificate = present_certificate(state, body.number)
             present = state_at(certificate, context.time_ms)
             return Case(context, body, present, None, certificate, None, None)
         case _:
             assert_never(body)
 
 
-def records_after(case: Case, to_state: State) -> tuple[Application | Certificate, ...]:
+def records_after(case: Case, body: LifeBody, to_state: State) -> tuple[Application | Certificate, ...]:
     """Return the records that an admitted event leaves behind, all of those that it changes."""
-    body = case.body
     match body:
         case Apply() | Renew():
             return (_new_application(case, body),)
@@ -171,11 +197,11 @@ def _new_application(case: Case, body: Apply | Renew) -> Application:
         supersedes=None if predecessor is None else predecessor.number,
         body=None,
         reviewer=None,
-        evidence=_filed(context, body.evidence),
+        evidence=filed(context, body.evidence),
         number=None,
         reason=None,
         appeal_until_ms=None,
-        history=_history_after(context, NO_HISTORY),
+        history=history_after(context, NO_HISTORY),
     )
 
 
@@ -186,8 +212,8 @@ def _application_after(case: Case, application: Application, to_state: State) ->
     after = replace(
         application,
         state=to_state,
-        evidence=application.evidence + _filed(context, evidence_of(body), passed),
-        history=_history_after(context, application.history),
+        evidence=application.evidence + filed(context, evidence_of(body), passed),
+        history=history_after(context, application.history),
     )
     match body:
         case Accept():
@@ -195,7 +221,7 @@ def _application_after(case: Case, application: Application, to_state: State) ->
         case Review():
             return replace(after, reviewer=context.source)
         case Refuse():
-            return replace(after, reason=body.reason, appeal_until_ms=_appeal_end(context))
+            return replace(after, reason=body.reason, appeal_until_ms=appeal_end(context))
         case _:
             return after
 
@@ -206,7 +232,7 @@ def _granted(case: Case, body: Grant) -> tuple[Application | Certificate, ...]:
     assert application is not None
     assert application.body is not None, "a reviewed application was accepted by a certification body"
     valid_from_ms, valid_until_ms = validity_of(body, context)
-    history = _history_after(context, application.history)
+    history = history_after(context, application.history)
     certificate = Certificate(
         number=body.number,
         application=application.id,
@@ -235,7 +261,7 @@ def _granted(case: Case, body: Grant) -> tuple[Application | Certificate, ...]:
         return granted, certificate
     # The predecessor runs to its own end: a renewal overlaps with what it supersedes.
     predecessor = replace(
-        case.predecessor, successor=body.number, history=_history_after(context, case.predecessor.history)
+        case.predecessor, successor=body.number, history=history_after(context, case.predecessor.history)
     )
     return granted, certificate, predecessor
 
@@ -249,98 +275,52 @@ def _certificate_after(case: Case, certificate: Certificate, to_state: State) ->
         since_ms=context.time_ms,
         suspension=None,
         appeal_until_ms=None,
-        history=_history_after(context, certificate.history),
+        history=history_after(context, certificate.history),
     )
     match body:
         case Suspend():
             suspension = Suspension(body.reason, context.time_ms, suspension_end_of(body, context))
-            return replace(after, suspension=suspension, appeal_until_ms=_appeal_end(context))
+            return replace(after, suspension=suspension, appeal_until_ms=appeal_end(context))
         case Restore():
             # A certificate restored before its term begins is valid from then, not from now.
             since_ms = max(context.time_ms, certificate.valid_from_ms)
-            return replace(after, since_ms=since_ms, corrections=_filed(context, body.evidence))
+            # An appeal against a reduction made meanwhile is as possible as before.
+            reduced = case.decision is not None and case.decision.what is Negative.REDUCTION
+            window_ms = certificate.appeal_until_ms if reduced else None
+            corrections = filed(context, body.evidence)
+            return replace(after, since_ms=since_ms, corrections=corrections, appeal_until_ms=window_ms)
         case Revoke():
             from_ms = context.time_ms if body.invalid_from_ms is None else body.invalid_from_ms
             revocation = Revocation(body.reason, context.member, from_ms)
-            return replace(after, since_ms=from_ms, revocation=revocation, appeal_until_ms=_appeal_end(context))
+            return replace(after, since_ms=from_ms, revocation=revocation, appeal_until_ms=appeal_end(context))
         case _:
-            return replace(after, corrections=certificate.corrections + _filed(context, evidence_of(body)))
-
-
-def _filed(context: ApplyContext, evidence: Iterable[Evidence], passed: bool = True) -> tuple[FiledEvidence, ...]:
-    return tuple(
-        FiledEvidence(
-            kind=piece.kind,
-            digest=piece.digest,
-            custodian=piece.custodian,
-            size_bytes=piece.size_bytes,
-            member=context.member,
-            event_id=context.event_id,
-            time_ms=context.time_ms,
-            passed=passed,
-        )
-        for piece in evidence
-    )
-
-
-def _history_after(context: ApplyContext, history: History) -> History:
-    return history.after(context.event_id, context.time_ms)
-
-
-def _appeal_end(context: ApplyContext) -> int:
-    return context.time_ms + context.policy.appeal_window_days * DAY_MS
+            return replace(after, corrections=certificate.corrections + filed(context, evidence_of(body)))
 
 
 def _catalogue_in_force(context: ApplyContext, state: StateReader) -> Catalogue | None:
     return in_force(read_catalogues(state), context.time_ms)
 
 
-def _application(state: StateReader, application: str) -> Application:
-    found = read_application(state, application)
-    if found is None:
-        raise broken("unknown_application", application)
-    return found
-
-
-def _certificate(state: StateReader, number: str) -> Certificate:
-    found = read_certificate(state, number)
-    if found is None:
-        raise broken("unknown_certificate", number)
-    return found
-
-
-def _check_application_is_new(state: StateReader, application: str) -> None:
-    if read_application(state, application) is not None:
-        raise broken("application_exists", application)
-
-
-def _check_custodians(state: StateReader, evidence: Iterable[Evidence]) -> None:
-    """Raise RuleBroken unless each custodian is a member now: who keeps a document must answer for it.
-
-    What was filed before its custodian was excluded stays: the digest proves every copy, and no certificate falls
-    because of what happened to somebody else.
-    """
-    for piece in evidence:
-        custodian = read_member(state, piece.custodian)
-        if custodian is None:
-            raise broken("unknown_custodian", piece.custodian)
-        if custodian.excluded:
-            raise broken("excluded_custodian", piece.custodian)
-
-
 def _kind(body: type[Body], transition: Transition) -> KindSpec:
+    later = LATER_SCHEMAS.get(body)
     return KindSpec(
         kind=transition.kind,
         name=transition.name,
-        schemas={SCHEMA: body},
+        schemas={SCHEMA: body} if later is None else {SCHEMA: body, SCHEMA_SCHEME: later},
         changes_state=True,
         apply=apply_event,
         check_shape=check_body,
         roles=transition.roles,
+        schema_rules_min={} if later is None else {SCHEMA_SCHEME: RULES_SCHEME},
+        schema_applied_max={SCHEMA_SCHEME: SIGNED_A_MEMBER_MAX} if later in (GrantSigned, RevokeSigned) else {},
     )
 
 
-CERTIFICATE_KINDS: tuple[KindSpec, ...] = tuple(_kind(body, transition) for body, transition in ROWS.items())
+CERTIFICATE_KINDS: tuple[KindSpec, ...] = (
+    *(_kind(body, transition) for body, transition in ROWS.items() if body not in LATER_SCHEMAS.values()),
+    *SCHEME_KINDS,
+    *INSPECTED_KINDS,
+)
 
 CERTIFICATE_BODIES = {(spec.kind, number): body for spec in CERTIFICATE_KINDS for number, body in spec.schemas.items()}
 """The type of body that a kind and schema of a certificate's life have."""

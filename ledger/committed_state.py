@@ -20,11 +20,14 @@ class CommittedState:
         """Return the canonical value of `key`, or None."""
         return self._store.get(rows.state_row_key(key))
 
-    def raw_scan(self, prefix: bytes, stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
-        """Yield the pairs whose key starts with `prefix` and lies below `stop`, in ascending order of keys."""
-        start = rows.state_row_key(prefix)
-        end = prefix_stop(start) if stop is None else min(prefix_stop(start), rows.state_row_key(stop))
-        for key, value in self._store.iterate(start, end):
+    def raw_scan(
+        self, prefix: bytes, stop: bytes | None = None, start: bytes | None = None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the pairs whose key starts with `prefix`, from `start` and below `stop`, in ascending order of keys."""
+        first = rows.state_row_key(prefix)
+        end = prefix_stop(first) if stop is None else min(prefix_stop(first), rows.state_row_key(stop))
+        begin = first if start is None else max(first, rows.state_row_key(start))
+        for key, value in self._store.iterate(begin, end):
             yield key[1:], value
 
     def get(self, key: Key, type_: type[T]) -> T | None:

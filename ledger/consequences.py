@@ -34,6 +34,7 @@ from ledger.members import (
 )
 from ledger.policy import PLANNED_KEY, POLICY_KEY, PlannedPolicy, Policy, policy_figures, read_policy, turn_policy
 from ledger.rules import RULES_KEY, Rules, read_rules
+from ledger.scheme_consequences import nobody_left, scheme_changes
 from ledger.state import StateReader, StateSource, StateView, Transaction
 from ledger.thresholds import THRESHOLDS_KEY, Thresholds, votes_needed
 from ledger.times import format_time
@@ -113,6 +114,8 @@ def _changes(before: StateReader, after: Transaction, key: str) -> Iterator[Chan
         begins = f"from {format_time(added.effective_from_ms)}, {added.source}"
         yield Change(f"catalogue version {added.version}", "", begins)
         yield from _catalogue(before.get(catalogue_key(int(name) - 1), Catalogue), added)
+    else:
+        yield from (Change(*item) for item in scheme_changes(before, after, key))
 
 
 def _member(name: str, before: Member | None, after: Member | None) -> Iterator[Change]:
@@ -197,6 +200,11 @@ def _catalogue(before: Catalogue | None, after: Catalogue) -> Iterator[Change]:
 def _warnings(before: StateView, after: Transaction) -> Iterator[Warning]:
     yield from _set_warnings(before, after)
     changed = [key.decode().partition("/") for key in sorted(after.changes)]
+    for key in sorted(after.changes):
+        if (left := nobody_left(before, after, key.decode())) is not None:
+            role, categories = left
+            numbers = ", ".join(map(str, categories))
+            yield Warning("none_accredited", f"no {role} would be accredited for {numbers} any more")
     members = [name for kind, _, name in changed if kind == "member"]
     sources = [bytes.fromhex(name) for kind, _, name in changed if kind == "source"]
     if members:

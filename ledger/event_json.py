@@ -23,6 +23,7 @@ from ledger.registry import KINDS, KINDS_BY_NAME
 from ledger.times import format_time, parse_time
 from primitives.encoding import Record, decode, decoder_of, encode
 from primitives.errors import InputError
+from primitives.hashing import RULES_FIRST
 
 Json = dict[str, Any]  # Any: what a JSON decoder gives
 TIME_SUFFIX = "_ms"
@@ -125,7 +126,7 @@ def body_from_json(kind: object, body: object, schema: object = None) -> tuple[i
     spec = KINDS_BY_NAME.get(kind) if isinstance(kind, str) else None
     if spec is None:
         raise InputError("unknown kind", where="kind", expected=f"one of {', '.join(KINDS_BY_NAME)}", got=kind)
-    number = max(spec.schemas) if schema is None else schema
+    number = spec.newest_schema(RULES_FIRST) if schema is None else schema
     if isinstance(number, bool) or not isinstance(number, int) or number not in spec.schemas:
         known = ", ".join(map(str, sorted(spec.schemas)))
         raise InputError(f"unknown schema of {spec.name}", where="schema", expected=known, got=number)

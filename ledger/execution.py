@@ -15,6 +15,9 @@ from ledger.amendment_rules import RULES_AMENDMENTS
 from ledger.batch_headers import BatchHeader
 from ledger.batch_logs import BatchLogs, MemberGrowth
 from ledger.batches import ParsedBatch
+from ledger.events import Event
+from ledger.inspection_closing import close_commitments
+from ledger.inspection_standing import keep_standings
 from ledger.kinds import ApplyContext, KindSpec, RuleBroken
 from ledger.log_tiles import Added, LogTip, merge_added
 from ledger.members import VALIDATORS_KEY, SourceGrant, read_validators, source_grant, touches_rights
@@ -31,7 +34,7 @@ from ledger.outcomes import (
 from ledger.policy import POLICY_KEY, Policy, read_policy, turn_policy
 from ledger.recent_blocks import note_block
 from ledger.references import forget_expired, remember
-from ledger.rules import RULES_KEY, RULES_SUPPORTED, Rules, missing_rules, read_rules
+from ledger.rules import RULES_KEY, RULES_SCHEME, RULES_SUPPORTED, Rules, missing_rules, read_rules
 from ledger.smt import MapUpdate, ReadNode
 from ledger.state import DERIVED_PREFIX, StateSource, StateView, Transaction
 from primitives.block import Block, BlockHeader, batches_root
@@ -133,6 +136,8 @@ def execute(
     forget_expired(view, time_ms)
     if rules >= RULES_AMENDMENTS:
         turn_policy(view, height)
+    if rules >= RULES_SCHEME:
+        close_commitments(view, height, time_ms, parent.hash)
     outcomes: list[Outcome] = []
     leaves: list[EventId] = []
     dear: Counter[str] = Counter()
@@ -238,16 +243,29 @@ def _admit(parent: Standing, batches: Sequence[ParsedBatch], kinds: Mapping[int,
 
 
 def check_kinds(standing: Standing, batch: ParsedBatch, kinds: Mapping[int, KindSpec]) -> None:
-    """Raise BlockRefused where a batch holds an event of a kind that comes with later rules than the next block's."""
+    """Raise BlockRefused where a batch holds an event of later rules than the next block's, by its kind or schema."""
     rules = standing.rules.at(standing.header.height + 1)
+    gated = False
     for kind in sorted(batch.kinds) if len(batch.kinds) > 1 else batch.kinds:
-        if kinds[kind].rules_min > rules:
-            raise BlockRefused(
-                f"{kinds[kind].name} is of later rules",
-                where=f"batch {batch.header.number} of source {batch.header.source.hex()[:16]}",
-                expected=f"rules version {kinds[kind].rules_min}",
-                got=rules,
-            )
+        spec = kinds[kind]
+        if spec.rules_min > rules:
+            raise _of_later_rules(batch, spec.name, spec.rules_min, rules)
+        gated = gated or any(version > rules for version in spec.schema_rules_min.values())
+    if not gated:
+        return
+    for item in batch.stateful:
+        spec, schema = kinds[item.event.kind], item.event.schema
+        if spec.rules_for(schema) > rules:
+            raise _of_later_rules(batch, f"schema {schema} of {spec.name}", spec.rules_for(schema), rules)
+
+
+def _of_later_rules(batch: ParsedBatch, what: str, expected: int, rules: int) -> BlockRefused:
+    return BlockRefused(
+        f"{what} is of later rules",
+        where=f"batch {batch.header.number} of source {batch.header.source.hex()[:16]}",
+        expected=f"rules version {expected}",
+        got=rules,
+    )
 
 
 def admitted(standing: Standing, grant: SourceGrant | None, batch: ParsedBatch) -> SourceGrant:
@@ -312,10 +330,9 @@ def _run_batch(
             outcome = rejected(NOT_PERMITTED, f"{kinds[event.kind].name} needs the role {needed}")
         elif index not in stateful:
             outcome = APPLIED
-        elif kinds[event.kind].is_dear and dear[event.member] >= DEAR_EVENTS_A_MEMBER_MAX:
-            outcome = rejected(TOO_MANY_IN_BLOCK, f"at most {DEAR_EVENTS_A_MEMBER_MAX} of a member; submit it again")
+        elif (most := _spent(kinds[event.kind], event, dear)) is not None:
+            outcome = rejected(TOO_MANY_IN_BLOCK, f"at most {most} of a member; submit it again")
         else:
-            dear[event.member] += kinds[event.kind].is_dear
             context = ApplyContext(
                 chain_id=parent.header.chain_id,
                 epoch=parent.validators.epoch,
@@ -335,6 +352,20 @@ def _run_batch(
     return outcomes
 
 
+def _spent(spec: KindSpec, event: Event, dear: Counter[str]) -> int | None:
+    """Return how many events such as this a block applies of a member where that is reached, and count one if not."""
+    if spec.is_dear:
+        key, most = event.member, DEAR_EVENTS_A_MEMBER_MAX
+    elif (limit := spec.schema_applied_max.get(event.schema)) is not None:
+        key, most = f"{event.member}/{event.kind}", limit
+    else:
+        return None
+    if dear[key] >= most:
+        return most
+    dear[key] += 1
+    return None
+
+
 def permitted(spec: KindSpec, grant: SourceGrant) -> bool:
     """Say whether a source may submit events of a kind."""
     return not spec.roles or not spec.roles.isdisjoint(grant.source_roles)
@@ -347,6 +378,8 @@ def _apply(context: ApplyContext, expires_ms: int, spec: KindSpec, body: object,
     try:
         remember(view, context, expires_ms)
         spec.apply(context, transaction, body)
+        if context.rules >= RULES_SCHEME:
+            keep_standings(transaction, view, context.height)
     except RuleBroken as broken:
         return rejected(broken.rule, broken.detail)
     transaction.apply(view)

@@ -14,6 +14,15 @@ from typing import Annotated
 from cryptography import x509
 from msgspec import Meta
 
+from ledger.accreditations import (
+    ACCREDITATION_DAYS_MAX,
+    TERMS_KEPT_MAX,
+    AccreditedRole,
+    Categories,
+    Term,
+    put_term,
+    role_of,
+)
 from ledger.catalogue import ALWAYS_NEEDED, CATALOGUES_MAX, Catalogue, catalogue_key
 from ledger.member_index import put_member, put_source
 from ledger.members import (
@@ -28,9 +37,10 @@ from ledger.members import (
     Text,
 )
 from ledger.nodes import Address, NodeName, put_set
-from ledger.policy import POLICY_KEY, Policy, check_policy
-from ledger.rules import RULES_KEY, RULES_MAX, Rules
+from ledger.policy import DAY_MS, POLICY_KEY, Policy, check_policy
+from ledger.rules import RULES_KEY, RULES_MAX, RULES_SCHEME, Rules
 from ledger.shape_errors import CHAIN_NAME_PATTERN
+from ledger.standards import CatalogueStandards, put_standards
 from ledger.state import EmptyState, Transaction
 from primitives.encoding import Record, decode, encode
 from primitives.errors import EncodingError, InputError, SignatureError
@@ -44,7 +54,8 @@ MEMBERS_MAX = 1_024
 SOURCES_A_MEMBER_MAX = 64
 OFFICERS_A_MEMBER_MAX = 64
 AGENTS_A_MEMBER_MAX = 256
-_FIRST_FIELDS = b"\x96"  # MessagePack's array of six
+ACCREDITATIONS_MAX = 2 * MEMBERS_MAX
+_FIRST_FIELDS, _SECOND_FIELDS = b"\x96", b"\x97"  # MessagePack's arrays of six and of seven
 ChainName = Annotated[str, Meta(pattern=CHAIN_NAME_PATTERN)]
 GenesisTimeMs = Annotated[int, Meta(ge=0, le=253_402_300_799_999)]
 # A host name or IPv4 address, or an IPv6 address in brackets; then the port.
@@ -89,6 +100,17 @@ class GenesisValidator(Record):
     address: Address
 
 
+class GenesisAccreditation(Record):
+    """An accreditation of a founding member; the fields are those of `ledger.governance_bodies.Accredit`."""
+
+    member: MemberName
+    role: AccreditedRole
+    categories: Categories
+    valid_from_ms: GenesisTimeMs
+    valid_until_ms: GenesisTimeMs
+    standard: Text
+
+
 class FirstGenesis(Record):
     """A genesis whose chain begins with the first rules, as it is hashed: it does not name them."""
 
@@ -100,11 +122,24 @@ class FirstGenesis(Record):
     catalogues: Annotated[tuple[Catalogue, ...], Meta(min_length=1, max_length=CATALOGUES_MAX)]
 
 
+class SecondGenesis(Record):
+    """A genesis whose chain begins with the second rules, as it is hashed: they know of no accreditations."""
+
+    chain: ChainName
+    time_ms: GenesisTimeMs
+    members: Annotated[tuple[GenesisMember, ...], Meta(min_length=1, max_length=MEMBERS_MAX)]
+    validators: Annotated[tuple[GenesisValidator, ...], Meta(min_length=1, max_length=VALIDATORS_MAX)]
+    policy: Policy
+    catalogues: Annotated[tuple[Catalogue, ...], Meta(min_length=1, max_length=CATALOGUES_MAX)]
+    rules: Annotated[int, Meta(ge=RULES_FIRST, le=RULES_MAX)]
+
+
 class Genesis(Record):
     """All that the founding members agreed on; every field, addresses included, is part of the chain's id.
 
     `rules` is the version that the first block follows. The canonical bytes of a chain that begins with the first
-    rules lack it (`FirstGenesis`), so that chains founded before there were others keep their id.
+    rules lack it (`FirstGenesis`), so that chains founded before there were others keep their id; those of the second
+    lack the last two fields (`SecondGenesis`): by later rules nobody's evidence counts without an accreditation.
     """
 
     chain: ChainName
@@ -114,6 +149,8 @@ class Genesis(Record):
     policy: Policy
     catalogues: Annotated[tuple[Catalogue, ...], Meta(min_length=1, max_length=CATALOGUES_MAX)]
     rules: Annotated[int, Meta(ge=RULES_FIRST, le=RULES_MAX)] = RULES_FIRST
+    accreditations: Annotated[tuple[GenesisAccreditation, ...], Meta(max_length=ACCREDITATIONS_MAX)] = ()
+    standards: Annotated[tuple[CatalogueStandards, ...], Meta(max_length=CATALOGUES_MAX)] = ()
 
     @property
     def chain_id(self) -> Hash:
@@ -128,9 +165,10 @@ class Genesis(Record):
 
 def genesis_bytes(genesis: Genesis) -> bytes:
     """Return the canonical bytes, whose hash is the chain's id."""
-    if genesis.rules != RULES_FIRST:
+    if genesis.rules >= RULES_SCHEME:
         return encode(genesis)
-    return encode(FirstGenesis(*(getattr(genesis, name) for name in FirstGenesis.__struct_fields__)))
+    type_ = FirstGenesis if genesis.rules == RULES_FIRST else SecondGenesis
+    return encode(type_(*(getattr(genesis, name) for name in type_.__struct_fields__)))
 
 
 def parse_genesis(data: bytes) -> Genesis:
@@ -138,10 +176,17 @@ def parse_genesis(data: bytes) -> Genesis:
     if data[:1] == _FIRST_FIELDS:
         first = decode(FirstGenesis, data, size_max=GENESIS_SIZE_MAX)
         genesis = Genesis(*(getattr(first, name) for name in FirstGenesis.__struct_fields__))
+    elif data[:1] == _SECOND_FIELDS:
+        second = decode(SecondGenesis, data, size_max=GENESIS_SIZE_MAX)
+        genesis = Genesis(*(getattr(second, name) for name in SecondGenesis.__struct_fields__))
+        if not RULES_FIRST < genesis.rules < RULES_SCHEME:
+            raise EncodingError("not canonical", where="genesis", expected="all fields, or the first rules left out")
     else:
         genesis = decode(Genesis, data, size_max=GENESIS_SIZE_MAX)
-        if genesis.rules == RULES_FIRST:
-            raise EncodingError("not canonical", where="genesis", expected="the first rules left out")
+        if genesis.rules < RULES_SCHEME:
+            raise EncodingError(
+                "not canonical", where="genesis", expected="neither accreditations nor standards by these rules"
+            )
     check_genesis(genesis)
     return genesis
 
@@ -168,6 +213,11 @@ def initial_state(genesis: Genesis) -> dict[bytes, bytes]:
         rows.put(RULES_KEY, Rules(genesis.rules))
     for catalogue in genesis.catalogues:
         rows.put(catalogue_key(catalogue.version), catalogue)
+    for standards in genesis.standards:
+        put_standards(rows, standards)
+    for entry in genesis.accreditations:
+        term = Term(entry.categories, entry.valid_from_ms, entry.valid_until_ms, entry.standard)
+        put_term(rows, entry.member, entry.role, term, genesis.time_ms)
     put_set(rows, validator_set(genesis), {v.name: v.address for v in genesis.validators})
     return {key: value for key, value in sorted(rows.changes.items()) if value is not None}
 
@@ -191,6 +241,15 @@ def check_genesis(genesis: Genesis) -> None:
     _check_validators(genesis)
     _check_keys(genesis)
     _check_catalogues(genesis)
+    if genesis.rules < RULES_SCHEME and (genesis.accreditations or genesis.standards):
+        raise GenesisError(
+            "accreditations or standards",
+            where="rules",
+            expected=f"{RULES_SCHEME} or later with them",
+            got=genesis.rules,
+        )
+    _check_standards(genesis)
+    _check_accreditations(genesis)
 
 
 def _check_members(genesis: Genesis) -> None:
@@ -314,6 +373,53 @@ def _check_catalogues(genesis: Genesis) -> None:
                     expected=f"at least {' and '.join(ALWAYS_NEEDED)}",
                     got=", ".join(category.evidence) or "none",
                 )
+
+
+def _check_standards(genesis: Genesis) -> None:
+    categories = {catalogue.version: catalogue.categories for catalogue in genesis.catalogues}
+    numbered = [(f"standards[{i}]", item) for i, item in enumerate(genesis.standards)]
+    _distinct("standards of a catalogue", ((f"{where}.version", str(item.version)) for where, item in numbered))
+    for where, item in numbered:
+        numbers = [each.number for each in item.categories]
+        known = sorted(each.number for each in categories.get(item.version, ()) if each.number in numbers)
+        if numbers != known:
+            raise GenesisError(
+                "standards of categories",
+                where=where,
+                expected=f"categories of version {item.version}, each once, ascending",
+                got=", ".join(map(str, numbers)),
+            )
+
+
+def _check_accreditations(genesis: Genesis) -> None:
+    """Raise unless each founding accreditation is one that the members could have voted for, and they are few."""
+    roles = {member.id: member.roles for member in genesis.members}
+    known = {category.number for catalogue in genesis.catalogues for category in catalogue.categories}
+    counts: dict[tuple[str, str], int] = {}
+    for i, entry in enumerate(genesis.accreditations):
+        where = f"accreditations[{i}]"
+        if role_of(entry.role) not in roles.get(entry.member, ()):
+            raise GenesisError(
+                "accredited without the role", where=f"{where}.member", expected=f"a {entry.role}", got=entry.member
+            )
+        if list(entry.categories) != sorted(known.intersection(entry.categories)):
+            raise GenesisError(
+                "categories of an accreditation",
+                where=f"{where}.categories",
+                expected="categories of the catalogue, each once, ascending",
+                got=", ".join(map(str, entry.categories)),
+            )
+        begins_ms, length_ms = max(entry.valid_from_ms, genesis.time_ms), entry.valid_until_ms - entry.valid_from_ms
+        if entry.valid_until_ms <= begins_ms or length_ms > ACCREDITATION_DAYS_MAX * DAY_MS:
+            raise GenesisError(
+                "the time of an accreditation",
+                where=f"{where}.valid_until_ms",
+                expected=f"after genesis and its begin, at most {ACCREDITATION_DAYS_MAX} days long",
+                got=entry.valid_until_ms,
+            )
+        counts[entry.member, entry.role] = counts.get((entry.member, entry.role), 0) + 1
+        if counts[entry.member, entry.role] > TERMS_KEPT_MAX:
+            raise GenesisError("too many accreditations", where=where, expected=f"at most {TERMS_KEPT_MAX} of a role")
 
 
 def _distinct(what: str, values: Iterable[tuple[str, str]]) -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from ledger.accreditations import AccreditedRole, Categories
 from ledger.catalogue import (
     CATALOGUES_MAX,
     PUBLISHED_CATALOGUES,
@@ -24,6 +25,7 @@ from ledger.catalogue import (
     VersionNumber,
 )
 from ledger.genesis import (
+    ACCREDITATIONS_MAX,
     AGENTS_A_MEMBER_MAX,
     GENESIS_SIZE_MAX,
     MEMBERS_MAX,
@@ -31,6 +33,7 @@ from ledger.genesis import (
     SOURCES_A_MEMBER_MAX,
     ChainName,
     Genesis,
+    GenesisAccreditation,
     GenesisError,
     GenesisMember,
     GenesisSource,
@@ -41,8 +44,9 @@ from ledger.genesis import (
 from ledger.members import Agent, CaCertificate, MemberName, Officer, OfficerRole, Role, Text
 from ledger.nodes import Address, NodeName
 from ledger.policy import Policy, policy_figures, policy_of
-from ledger.rules import RULES_MAX
+from ledger.rules import RULES_MAX, RULES_SCHEME
 from ledger.shape_errors import KEY_HEX_PATTERN, expected_of, split_error, value_at
+from ledger.standards import PUBLISHED_STANDARDS, CatalogueStandards, CategoryStandards
 from primitives.errors import InputError
 from primitives.hashing import RULES_FIRST
 from primitives.validators import VALIDATORS_MAX
@@ -98,6 +102,25 @@ class _Catalogue(_File):
     categories: list[_Category]
 
 
+class _Accreditation(_File):
+    member: MemberName
+    role: AccreditedRole
+    categories: Categories
+    valid_from_ms: GenesisTimeMs
+    valid_until_ms: GenesisTimeMs
+    standard: Text
+
+
+class _CategoryStandards(_File):
+    number: CategoryNumber
+    standards: list[Text]
+
+
+class _CatalogueStandards(_File):
+    version: VersionNumber
+    categories: list[_CategoryStandards]
+
+
 class _Genesis(_File):
     chain: ChainName
     time_ms: GenesisTimeMs
@@ -106,6 +129,8 @@ class _Genesis(_File):
     policy: dict[str, int] = {}
     catalogues: Annotated[list[_Catalogue], Meta(min_length=1, max_length=CATALOGUES_MAX)] | None = None
     rules: Annotated[int, Meta(ge=RULES_FIRST, le=RULES_MAX)] = RULES_FIRST
+    accreditations: Annotated[list[_Accreditation], Meta(max_length=ACCREDITATIONS_MAX)] = []
+    standards: Annotated[list[_CatalogueStandards], Meta(max_length=CATALOGUES_MAX)] | None = None
 
 
 def genesis_from_json(data: bytes) -> Genesis:
@@ -131,6 +156,8 @@ def genesis_from_json(data: bytes) -> Genesis:
         _policy(file.policy),
         PUBLISHED_CATALOGUES if file.catalogues is None else tuple(_catalogue(entry) for entry in file.catalogues),
         file.rules,
+        tuple(_accreditation(entry) for entry in file.accreditations),
+        _standards(file),
     )
     check_genesis(genesis)
     return genesis
@@ -173,7 +200,22 @@ def genesis_to_object(genesis: Genesis) -> dict[str, Any]:  # Any: a JSON object
         "catalogues": [_catalogue_object(catalogue) for catalogue in genesis.catalogues],
         # A release from before there were other rules takes no file that names them.
         **({} if genesis.rules == RULES_FIRST else {"rules": genesis.rules}),
+        **({} if genesis.rules < RULES_SCHEME else _scheme_objects(genesis)),
     }
+
+
+def _scheme_objects(genesis: Genesis) -> dict[str, Any]:  # Any: a JSON object
+    names = GenesisAccreditation.__struct_fields__
+    accreditations = [{name: getattr(entry, name) for name in names} for entry in genesis.accreditations]
+    standards = [
+        {
+            "version": item.version,
+            "categories": [{"number": each.number, "standards": each.standards} for each in item.categories],
+        }
+        for item in genesis.standards
+    ]
+    found: dict[str, Any] = msgspec.to_builtins({"accreditations": accreditations, "standards": standards})
+    return found
 
 
 def _catalogue_object(catalogue: Catalogue) -> dict[str, Any]:  # Any: a JSON object
@@ -214,6 +256,22 @@ def _validator(validator: _Validator) -> GenesisValidator:
 def _catalogue(entry: _Catalogue) -> Catalogue:
     categories = tuple(Category(c.number, c.slug, c.name, c.name_zh, tuple(c.evidence)) for c in entry.categories)
     return Catalogue(entry.version, entry.effective_from_ms, entry.source, categories)
+
+
+def _accreditation(entry: _Accreditation) -> GenesisAccreditation:
+    return GenesisAccreditation(*(getattr(entry, name) for name in GenesisAccreditation.__struct_fields__))
+
+
+def _standards(file: _Genesis) -> tuple[CatalogueStandards, ...]:
+    """Return the standards of a file; where it names none and no catalogues either, those of the published ones."""
+    if file.standards is None:
+        return PUBLISHED_STANDARDS if file.rules >= RULES_SCHEME and file.catalogues is None else ()
+    return tuple(
+        CatalogueStandards(
+            item.version, tuple(CategoryStandards(each.number, tuple(each.standards)) for each in item.categories)
+        )
+        for item in file.standards
+    )
 
 
 def _policy(figures: dict[str, int]) -> Policy:

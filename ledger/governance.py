@@ -1,6 +1,6 @@
 """Governance: how the members change the validators and the rules of their chain, by events on it.
 
-Here: the kinds 80 to 85 and what each writes. A member proposes; the members with a validator vote, one vote each,
+Here: the kinds 80 to 86 and what each writes. A member proposes; the members with a validator vote, one vote each,
 signed by an officer; what passes takes effect in that block or, where a node has to catch up first, with its ready
 event. What may be changed is judged in `ledger.governance_rules`. Source: architecture §5 (Epochs), decision record 10.
 
@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from ledger.amendment_rules import RULES_AMENDMENTS, check_begin, enact_amendment
 from ledger.governance_bodies import (
+    Accredit,
     ActivateRules,
     AddCatalogue,
     AddMember,
@@ -23,6 +24,7 @@ from ledger.governance_bodies import (
     AnyAction,
     CastVote,
     ChangePolicy,
+    EndAccreditation,
     ExcludeMember,
     Propose,
     Ready,
@@ -33,8 +35,11 @@ from ledger.governance_bodies import (
     RetireSource,
     SetOfficers,
     SetRoles,
+    SetSchemePolicy,
     SetSourceRoles,
+    SetStandards,
     SetThreshold,
+    Steer,
     Withdraw,
     ready_statement,
     retirement_statement,
@@ -70,19 +75,20 @@ from ledger.members import read_validators
 from ledger.nodes import put_set
 from ledger.policy import read_policy
 from ledger.recent_blocks import RECENT_BLOCKS, recent_hash
-from ledger.rules import read_rules, schedule_rules
+from ledger.rules import RULES_SCHEME, read_rules, schedule_rules
+from ledger.scheme_governance import check_scheme_time, enact_scheme_action
 from ledger.state import StateReader, StateSource, Transaction
 from primitives.encoding import Record
 from primitives.ids import Epoch, EventId, Hash, Height, MemberId, SourceKey, TimeMs
 from primitives.keys import verify
 from primitives.validators import ValidatorSet
 
-PROPOSE, VOTE, READY, WITHDRAW, RETIRE_SOURCE, AMEND = 80, 81, 82, 83, 84, 85
+PROPOSE, VOTE, READY, WITHDRAW, RETIRE_SOURCE, AMEND, STEER = 80, 81, 82, 83, 84, 85, 86
 SCHEMA = 1
 assert READY_HEIGHTS_MAX <= RECENT_BLOCKS
 
 
-def _propose(context: ApplyContext, state: Transaction, body: Propose | Amend) -> None:
+def _propose(context: ApplyContext, state: Transaction, body: Propose | Amend | Steer) -> None:
     members = voters(state)
     if context.member not in members and context.member not in parties(state, body.action):
         raise broken("not_a_party", context.member)
@@ -96,6 +102,7 @@ def _propose(context: ApplyContext, state: Transaction, body: Propose | Amend) -
             raise broken("pending_change", f"proposal {proposal_id.hex()}")
     check_action(state, context.chain_id, body.action, context.height)
     check_begin(body.action, context.time_ms)
+    check_scheme_time(state, body.action, context.time_ms)
     proposal = Proposal(context.member, body.action, context.height, body.expires_ms)
     put_open(state, context.event_id, proposal, context.time_ms)
 
@@ -246,6 +253,9 @@ def _enact(context: ApplyContext, state: Transaction, proposal_id: bytes, action
         case SetRoles() | SetSourceRoles() | ReplaceCa() | ChangePolicy() | AddCatalogue() | SetThreshold():
             enact_amendment(context, state, action)
             return
+        case Accredit() | EndAccreditation() | SetSchemePolicy() | SetStandards():
+            enact_scheme_action(context, state, action)
+            return
     assert following is not None, "every other action changes the set"
     put_set(state, following, addresses)
     for other_id, other in under_way(state, context.time_ms):
@@ -302,6 +312,7 @@ KIND_OF: dict[type[Record], int] = {
     Withdraw: WITHDRAW,
     RetireSource: RETIRE_SOURCE,
     Amend: AMEND,
+    Steer: STEER,
 }
 
 GOVERNANCE_KINDS: tuple[KindSpec, ...] = (
@@ -325,5 +336,14 @@ GOVERNANCE_KINDS: tuple[KindSpec, ...] = (
         apply=_propose,
         is_dear=True,
         rules_min=RULES_AMENDMENTS,
+    ),
+    KindSpec(
+        STEER,
+        "governance.steer",
+        {SCHEMA: Steer},
+        changes_state=True,
+        apply=_propose,
+        is_dear=True,
+        rules_min=RULES_SCHEME,
     ),
 )

@@ -7,11 +7,11 @@ Here: which kind of event proposes an action, and its sentence. Not here: what a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, get_args
 
 from ledger.event_json import record_from_json
-from ledger.governance_bodies import Action, Amend, Amendment, Propose
+from ledger.governance_bodies import Action, Amend, Amendment, Propose, SchemeAction, Steer
 from ledger.times import format_time
 from primitives.encoding import Record
 from primitives.errors import InputError
@@ -25,17 +25,19 @@ def _types(union: object) -> tuple[str, ...]:
 
 AMENDMENTS: Final = _types(Amendment)
 """The types that came with the second rules, which an event of a kind of its own proposes."""
-ACTION_TYPES: Final = (*_types(Action), *AMENDMENTS)
+SCHEME_ACTIONS: Final = _types(SchemeAction)
+"""The types that came with the third rules, likewise."""
+ACTION_TYPES: Final = (*_types(Action), *AMENDMENTS, *SCHEME_ACTIONS)
 
 
-def proposing_body(action: Json, expires_ms: int, *, where: str) -> Propose | Amend:
+def proposing_body(action: Json, expires_ms: int, *, where: str) -> Propose | Amend | Steer:
     """Return the body of the event that proposes an action. Raises InputError with the path of what is wrong."""
     found = action.get("type")
     if found not in ACTION_TYPES:
         raise InputError("unknown type", where=f"{where}.action.type", expected=" or ".join(ACTION_TYPES), got=found)
-    type_: type[Record] = Amend if found in AMENDMENTS else Propose
+    type_: type[Record] = Amend if found in AMENDMENTS else Steer if found in SCHEME_ACTIONS else Propose
     body = record_from_json(type_, {"action": action, "expires": format_time(expires_ms)}, where=where)
-    assert isinstance(body, Propose | Amend)
+    assert isinstance(body, Propose | Amend | Steer)
     return body
 
 
@@ -80,4 +82,24 @@ def _amendment(action: Json) -> str:
         case {"type": "set_threshold", "action": type_, "share": share}:
             return f"{share.replace('_', ' ')} decide on {type_}"
         case _:
+            return _scheme_action(action)
+
+
+def _scheme_action(action: Json) -> str:
+    match action:
+        case {"type": "accredit", "member": member, "role": role, "categories": categories, "valid_until": until}:
+            return f"accredit {member} as {role} for {_categories(categories)} until {until[:10]}"
+        case {"type": "end_accreditation", "member": member, "role": role, "from": from_, "reason": reason}:
+            return f"end the accreditation of {member} as {role} from {from_[:10]} on: {reason}"
+        case {"type": "set_scheme_policy", **figures} if figures:
+            changed = [f"{name} = {value}" for name, value in figures.items() if value is not None]
+            return f"policy of the scheme {', '.join(changed)}"
+        case {"type": "set_standards", "version": version, "categories": categories}:
+            return f"standards of catalogue {version}, {_categories([item['number'] for item in categories])}"
+        case _:
             return str(action.get("type"))
+
+
+def _categories(numbers: Sequence[int]) -> str:
+    noun = "category" if len(numbers) == 1 else "categories"
+    return f"{noun} {', '.join(map(str, numbers))}"

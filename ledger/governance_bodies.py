@@ -11,6 +11,7 @@ from typing import Annotated, TypeAlias
 
 from msgspec import Meta
 
+from ledger.accreditations import AccreditedRole, Categories
 from ledger.catalogue import CATEGORY_MAX, Category, VersionNumber
 from ledger.events import EventTimeMs
 from ledger.genesis import OFFICERS_A_MEMBER_MAX, GenesisMember
@@ -18,6 +19,8 @@ from ledger.members import CaCertificate, MemberName, Officer, PublicKey, Role, 
 from ledger.nodes import Address, NodeName
 from ledger.policy import FIGURES_MAX
 from ledger.rules import RULES_MAX
+from ledger.scheme_policy import CorrectionDays, InspectionWindow, MarkUse, RegisterImports, SurveillanceMonths
+from ledger.standards import CategoriesStandards
 from ledger.thresholds import Share
 from primitives.encoding import Record
 from primitives.hashing import statement
@@ -177,7 +180,52 @@ class SetThreshold(Record, tag="set_threshold"):
 
 Amendment: TypeAlias = SetRoles | SetSourceRoles | ReplaceCa | ChangePolicy | AddCatalogue | SetThreshold
 """The actions that came with the second rules, and a kind of event of their own."""
-AnyAction: TypeAlias = Action | Amendment
+
+
+class Accredit(Record, tag="accredit"):
+    """Evidence of a member in a role counts for these categories from a time on and until another.
+
+    It adds a term to those that the member has in the role. `standard` is what it was accredited by, such as ISO/IEC
+    17025.
+    """
+
+    member: MemberName
+    role: AccreditedRole
+    categories: Categories
+    valid_from_ms: EventTimeMs
+    valid_until_ms: EventTimeMs
+    standard: Text
+
+
+class EndAccreditation(Record, tag="end_accreditation"):
+    """All terms of a member in a role end at a time, at the earliest that of the decision's block."""
+
+    member: MemberName
+    role: AccreditedRole
+    from_ms: EventTimeMs
+    reason: Slug
+
+
+class SetSchemePolicy(Record, tag="set_scheme_policy"):
+    """Other figures of the scheme's policy from the decision on; what is None stays."""
+
+    surveillance_interval_months: SurveillanceMonths | None
+    mark_use: MarkUse | None
+    correction_days_max: CorrectionDays | None
+    register_imports: RegisterImports | None
+    inspection_window_s_min: InspectionWindow | None
+
+
+class SetStandards(Record, tag="set_standards"):
+    """Products of a version of the catalogue are examined by these standards, in place of all that it named before."""
+
+    version: VersionNumber
+    categories: CategoriesStandards
+
+
+SchemeAction: TypeAlias = Accredit | EndAccreditation | SetSchemePolicy | SetStandards
+"""The actions that came with the third rules, and a kind of event of their own."""
+AnyAction: TypeAlias = Action | Amendment | SchemeAction
 
 
 class Propose(Record):
@@ -191,6 +239,13 @@ class Amend(Record):
     """As `Propose`, for the actions that came with the second rules."""
 
     action: Amendment
+    expires_ms: EventTimeMs
+
+
+class Steer(Record):
+    """As `Propose`, for the actions that came with the third rules."""
+
+    action: SchemeAction
     expires_ms: EventTimeMs
 
 

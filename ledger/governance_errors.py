@@ -1,7 +1,7 @@
 """The rules that an event of governance can break, by name, with the sentence that people read.
 
-Here: words. What each rule asks is in `ledger.governance_rules`, `ledger.member_rules`, `ledger.amendment_rules` and
-`ledger.governance`.
+Here: words. What each rule asks is in `ledger.governance_rules`, `ledger.member_rules`, `ledger.amendment_rules`,
+`ledger.scheme_governance` and `ledger.governance`.
 """
 
 from __future__ import annotations
@@ -60,6 +60,13 @@ RULES = {
     "category_taken": "A number or slug of a category stands for another one in an earlier version.",
     "threshold_fixed": "What decides on this type of action is two thirds for good.",
     "threshold_low": "Fewer may not decide on this type of action.",
+    "accreditation_role": "The member lacks the role that it would be accredited in.",
+    "accreditation_categories": "A category of an accreditation stands twice, or in no version of the catalogue.",
+    "accreditation_time": "An accreditation ends after it begins and after its decision, and lasts six years at most.",
+    "too_many_accreditations": "The member has as many accreditations in this role as are kept, and none is over.",
+    "not_accredited": "The member has no accreditation in this role that could be ended then.",
+    "scheme_policy_unchanged": "The scheme's policy has these figures already.",
+    "standards_category": "Standards name a category that the version of the catalogue lacks, or one twice.",
     "superseded": "Another proposal that took effect changed the same.",
 }
 """Every rule that an event of governance can break, and why an approved proposal can fail, with what it says."""
@@ -117,6 +124,13 @@ NUMBERS = {
     "category_taken": 50,
     "threshold_fixed": 51,
     "threshold_low": 52,
+    "accreditation_role": 53,
+    "accreditation_categories": 54,
+    "accreditation_time": 55,
+    "too_many_accreditations": 56,
+    "not_accredited": 57,
+    "scheme_policy_unchanged": 58,
+    "standards_category": 59,
 }
 """The number by which the state says why a proposal failed. It is part of the chain, so none is ever given anew."""
 

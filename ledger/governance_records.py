@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import NamedTuple, assert_never
 
 from ledger.governance_bodies import (
+    Accredit,
     ActivateRules,
     AddCatalogue,
     AddMember,
@@ -19,6 +20,7 @@ from ledger.governance_bodies import (
     AddValidator,
     AnyAction,
     ChangePolicy,
+    EndAccreditation,
     ExcludeMember,
     RekeyValidator,
     RemoveSource,
@@ -26,7 +28,9 @@ from ledger.governance_bodies import (
     ReplaceCa,
     SetOfficers,
     SetRoles,
+    SetSchemePolicy,
     SetSourceRoles,
+    SetStandards,
     SetThreshold,
     type_of,
 )
@@ -214,6 +218,12 @@ def subject_of(action: AnyAction) -> str:
             return "catalogue"
         case SetThreshold(action=action_type):
             return f"threshold of {action_type}"
+        case Accredit(member=member, role=role) | EndAccreditation(member=member, role=role):
+            return f"accreditation of {member} as {role}"
+        case SetSchemePolicy():
+            return "policy of the scheme"
+        case SetStandards(version=version):
+            return f"standards of catalogue {version}"
         case _:
             assert_never(action)
 

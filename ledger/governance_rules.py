@@ -12,6 +12,7 @@ from typing import assert_never
 from ledger.amendment_rules import AHEAD_HEIGHTS_MAX, RULES_AMENDMENTS, check_amendment
 from ledger.genesis import GenesisError, parse_address
 from ledger.governance_bodies import (
+    Accredit,
     ActivateRules,
     AddCatalogue,
     AddMember,
@@ -19,6 +20,7 @@ from ledger.governance_bodies import (
     AddValidator,
     AnyAction,
     ChangePolicy,
+    EndAccreditation,
     ExcludeMember,
     RekeyValidator,
     RemoveSource,
@@ -26,7 +28,9 @@ from ledger.governance_bodies import (
     ReplaceCa,
     SetOfficers,
     SetRoles,
+    SetSchemePolicy,
     SetSourceRoles,
+    SetStandards,
     SetThreshold,
     ValidatorKeys,
     key_statement,
@@ -36,6 +40,7 @@ from ledger.member_rules import check_fresh, check_member_action, check_voters
 from ledger.members import read_member, read_source, read_validators, read_validators_of
 from ledger.nodes import USES, name_at, read_node
 from ledger.rules import read_rules
+from ledger.scheme_governance import check_scheme_action
 from ledger.state import StateReader
 from primitives.ids import Epoch, Hash, MemberId
 from primitives.keys import verify
@@ -71,6 +76,9 @@ def check_action(state: StateReader, chain_id: Hash, action: AnyAction, height: 
         case SetRoles() | SetSourceRoles() | ReplaceCa() | ChangePolicy() | AddCatalogue() | SetThreshold():
             check_amendment(state, action, height)
             return None
+        case Accredit() | EndAccreditation() | SetSchemePolicy() | SetStandards():
+            check_scheme_action(state, action, height)
+            return None
         case _:
             assert_never(action)
 
@@ -88,10 +96,14 @@ def parties(state: StateReader, action: AnyAction) -> frozenset[str]:
             return frozenset({member})
         case SetRoles(member=member) | ReplaceCa(member=member):
             return frozenset({member})
+        case Accredit(member=member) | EndAccreditation(member=member):
+            return frozenset({member})
         case RemoveSource(key=key) | SetSourceRoles(key=key):
             source = read_source(state, key)
             return frozenset() if source is None else frozenset({source.member})
         case ActivateRules() | AddMember() | ChangePolicy() | AddCatalogue() | SetThreshold():
+            return frozenset()
+        case SetSchemePolicy() | SetStandards():
             return frozenset()
         case _:
             assert_never(action)

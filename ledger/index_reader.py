@@ -6,23 +6,26 @@ index is kept (`ledger.indexes`), and the events themselves (`ledger.reader`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from ledger import rows
-from ledger.id_prefixes import ids_like
-from ledger.index_places import PAIR_KEYS, UETRS, Index
-from ledger.indexes import (
-    PAYMENT_BLOCKS,
+from ledger.certificate_index import (
+    Facet,
+    Numbers,
     certificate_row_key,
     holder_prefix,
-    member_prefix,
-    subject_prefix,
+    numbers_by_facet,
+    numbers_by_text,
+    numbers_under,
 )
+from ledger.deadline_index import EndsReader
+from ledger.id_prefixes import ids_like
+from ledger.index_places import PAIR_KEYS, UETRS, Index
+from ledger.indexes import PAYMENT_BLOCKS, member_prefix, subject_prefix
 from ledger.packed_map import KEY_SIZE
 from ledger.payments import PAYMENT_STATEMENT, UETR_SIZE, PaymentStatement
 from ledger.reader import LedgerReader
-from ledger.store import prefix_stop
 from ledger.views import EventView, Position
 from primitives.encoding import decoder_of
 from primitives.ids import EventId, Height
@@ -41,6 +44,8 @@ class IndexReader:
     def __init__(self, reader: LedgerReader, index: Index) -> None:
         self._reader = reader
         self._index = index
+        self.ends = EndsReader(index.store)
+        """What falls due, which has a height of its own."""
 
     def height(self) -> Height:
         """Return the height that the index has reached, 0 before it began."""
@@ -49,13 +54,20 @@ class IndexReader:
 
     def certificates(self, *, holder: str | None, after: str | None, count: int, descending: bool) -> list[str]:
         """Return up to `count` numbers of granted certificates in their order, those after `after`."""
+        return list(islice(self.numbers(holder, Numbers("", after, descending)), count))
+
+    def numbers(self, holder: str | None, numbers: Numbers) -> Iterator[str]:
+        """Yield the numbers of granted certificates, of one holder or of all, in their order."""
         prefix = certificate_row_key("") if holder is None else holder_prefix(holder)
-        start, stop = prefix, prefix_stop(prefix)
-        if after is not None:
-            beyond = prefix + after.encode()
-            start, stop = (start, beyond) if descending else (beyond + b"\0", stop)
-        found = islice(self._index.store.iterate(start, stop, reverse=descending), count)
-        return [key[len(prefix) :].decode() for key, _ in found]
+        return numbers_under(self._index.store, prefix, numbers)
+
+    def numbers_by_facet(self, facet: Facet, values: Sequence[str], numbers: Numbers) -> Iterator[str]:
+        """Yield, in order, the numbers of the certificates that have, or ever had, any of these values of a facet."""
+        return numbers_by_facet(self._index.store, facet, values, numbers)
+
+    def numbers_by_text(self, text: str, numbers: Numbers) -> list[str]:
+        """Return, in order, the numbers of the certificates in whose names this folded text stands; some in vain."""
+        return numbers_by_text(self._index.store, text, numbers)
 
     def certificate_events(
         self, number: str, *, count: int, after: Place | None = None, descending: bool = False

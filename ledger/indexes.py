@@ -13,8 +13,7 @@ memory until there is enough for a run (`ledger.index_places`). Rows; values emp
     b  height                                blocks that hold payment statements
     a  member, 0, height                     blocks that hold payment statements of a member
     s  subject, 0, position                  certificate events by application id and certificate number
-    c  certificate number                    granted certificates; value: the application
-    h  holder, 0, certificate number         granted certificates by holder
+    c, h, f, x                               what finds granted certificates (`ledger.certificate_index`)
     m  reached                               height and hash of the last block that is indexed
     m  packed                                the same of the last block whose entries are in runs
 
@@ -26,13 +25,16 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
 from itertools import islice
+from typing import NamedTuple
 
 from ledger import rows
 from ledger.batches import Batch, ParsedBatch
-from ledger.certificate_bodies import Body, Grant, subjects_of
-from ledger.certificate_records import Certificate, certificate_key
-from ledger.certificates import CERTIFICATE_KINDS
+from ledger.certificate_index import CertificateRows, numbers_in, state_after, state_rows
+from ledger.certificate_reading import CertificatesAsOf
+from ledger.certificate_records import Certificate, State, certificate_key
+from ledger.certificate_subjects import SUBJECT_BODIES, SubjectBody, all_subjects
 from ledger.committed_state import CommittedState
+from ledger.deadline_index import EndsFollower
 from ledger.events import Event
 from ledger.index_places import (
     EVENTS,
@@ -52,15 +54,17 @@ from ledger.packed_merging import PackedMap
 from ledger.payment_events import quick_statements
 from ledger.payments import PAYMENT_STATEMENT, PaymentStatement
 from ledger.reader import LedgerReader
+from ledger.scheme_records import read_certificate_scheme
 from ledger.store import Put, Store
 from ledger.views import BlockView
+from primitives.block import BlockHeader
 from primitives.encoding import decoder_of, encode
 from primitives.errors import StorageError
 from primitives.ids import Hash, Height
 
 INDEX_FORMAT_KEY = b"m/index-format"
-INDEX_FORMAT = b"chainnode-index/3"
-INDEX_FORMATS_OLD = (b"chainnode-index/1", b"chainnode-index/2")
+INDEX_FORMAT = b"chainnode-index/4"
+INDEX_FORMATS_OLD = (b"chainnode-index/1", b"chainnode-index/2", b"chainnode-index/3")
 """Indexes of these formats are built anew from the log."""
 
 PAYMENT_BLOCKS = b"b"
@@ -73,7 +77,6 @@ FRESH_BLOCKS = 256
 block adds, and as much is indexed again after a crash. Bodies of as many blocks are kept from the archive anyway."""
 
 _INDEXES = tuple(index.to_bytes(2, "big") for index in range(1 << 16))
-_CERTIFICATE_BODIES = {(spec.kind, number): body for spec in CERTIFICATE_KINDS for number, body in spec.schemas.items()}
 Recorded = tuple[Sequence[bytes], Sequence[Batch] | Sequence[ParsedBatch], Container[int]]
 """The ids of a block's events, its batches, and the indexes of its events that were not applied."""
 
@@ -88,27 +91,25 @@ def member_prefix(member: str) -> bytes:
     return b"a" + member.encode() + b"\0"
 
 
-def certificate_row_key(number: str) -> bytes:
-    """Return the key of the row of a granted certificate."""
-    return b"c" + number.encode()
-
-
-def holder_prefix(holder: str) -> bytes:
-    """Return the prefix of the rows of a holder's certificates."""
-    return b"h" + holder.encode() + b"\0"
-
-
 Entries = dict[bytes, list[bytes]]
 """What a block adds to the maps, by their names, in the order of the log."""
 
 
+class BlockRows(NamedTuple):
+    """What a block's events give the index: rows, entries of maps, and the certificates that they may have changed.
+
+    With each number the states in which events left it; None where only the certificate itself tells.
+    """
+
+    puts: list[Put]
+    entries: Entries
+    certificates: dict[str, dict[State | None, None]]
+
+
 def index_rows(
     height: int, ids: Sequence[bytes], batches: Iterable[Batch | ParsedBatch], rejected: Container[int]
-) -> tuple[list[Put], Entries]:
-    """Return the rows of a block's batches, and what they add to the maps.
-
-    `rejected` holds the block's indexes of events that were not applied.
-    """
+) -> BlockRows:
+    """Return what a block's batches give the index; `rejected` holds the indexes of events that were not applied."""
     block = _BlockRows(height, ids)
     first = 0
     for batch in batches:
@@ -119,7 +120,7 @@ def index_rows(
         else:
             block.add_each(first, batch.events if isinstance(batch, Batch) else batch.event_bytes, rejected)
         first += batch.header.count
-    return block.rows(), block.entries
+    return BlockRows(block.rows(), block.entries, block.certificates)
 
 
 class _BlockRows:
@@ -130,6 +131,7 @@ class _BlockRows:
         self._number = number = height.to_bytes(6, "big")
         self._puts: list[Put] = []
         self._payers: set[str] = set()
+        self.certificates: dict[str, dict[State | None, None]] = {}
         self._places = [number + index for index in _INDEXES[: len(ids)]]
         self.entries: Entries = {name: [] for name in MAPS}
         self.entries[EVENTS] = [id_[:KEY_SIZE] + place for id_, place in zip(ids, self._places, strict=True)]
@@ -151,11 +153,14 @@ class _BlockRows:
                 body: PaymentStatement = decoder_of(PaymentStatement).decode(event.body)
                 self.add_statements(event.member, index, QuickEvents(0, (body.uetr,), (body.pair_key,)))
                 continue
-            body_type = _CERTIFICATE_BODIES.get((event.kind, event.schema))
+            body_type = SUBJECT_BODIES.get((event.kind, event.schema))
             if body_type is not None:
-                body_of_kind: Body = decoder_of(body_type).decode(event.body)
+                body_of_kind: SubjectBody = decoder_of(body_type).decode(event.body)
                 position = rows.position_bytes(self._height, index)
-                self._puts += _certificate_rows(body_of_kind, position, index not in rejected)
+                self._puts += [(subject_prefix(subject) + position, b"") for subject in all_subjects(body_of_kind)]
+            if index not in rejected:
+                for number in numbers_in(event.body):
+                    self.certificates.setdefault(number, {})[state_after(body_type)] = None
 
     def rows(self) -> list[Put]:
         """Return the rows of all that was taken."""
@@ -163,18 +168,6 @@ class _BlockRows:
         for member in sorted(self._payers):
             puts += [(PAYMENT_BLOCKS + self._number, b""), (member_prefix(member) + self._number, b"")]
         return puts
-
-
-def _certificate_rows(body: Body, position: bytes, applied: bool) -> list[Put]:
-    puts: list[Put] = [(subject_prefix(subject) + position, b"") for subject in subjects_of(body)]
-    if applied and isinstance(body, Grant):
-        puts += _granted_rows(body.number, body.application)
-    return puts
-
-
-def _granted_rows(number: str, application: str) -> list[Put]:
-    holder = application.partition(".")[0]  # an application's id begins with its holder's
-    return [(certificate_row_key(number), application.encode()), (holder_prefix(holder) + number.encode(), b"")]
 
 
 class IndexFollower:
@@ -191,6 +184,7 @@ class IndexFollower:
         self._offered: dict[Hash, Recorded] = {}
         if not is_begun(store):
             self._remove_rows()
+        self._ends = EndsFollower(store, reader)
         self._begin_maps()
         reached = reached_of(store)
         if reached is not None and (
@@ -225,10 +219,36 @@ class IndexFollower:
             height = self._begin_at_base()
         blocks = self._reader.blocks(0 if height is None else height + 1, blocks_max)
         # All of it first: where a body cannot be read, nothing has changed.
-        found = [(block, *index_rows(block.header.height, *self._recorded(block))) for block in blocks]
+        certificates = CertificateRows(self._store)
+        found = [self._rows_of(block, certificates) for block in blocks]
         if found:
             self._take(found)
-        return len(found)
+        reached = self.height
+        return max(len(found), 0 if reached is None else self._ends.follow(reached, blocks_max))
+
+    def _rows_of(self, block: BlockView, certificates: CertificateRows) -> tuple[BlockView, list[Put], Entries]:
+        """Return what a block adds: its own rows, and those of the certificates that it changed, as it left them."""
+        recorded = self._recorded(block)
+        self._ends.offer(block.header.height, recorded[1])
+        puts, entries, numbers = index_rows(block.header.height, *recorded)
+        as_of, now = (CertificatesAsOf(self._reader, header) for header in (block.header, self._newest()))
+        for number, states in numbers.items():
+            if certificates.is_new(number):
+                granted = now.find(number)  # what counts of it does not change, and the newest is read fastest
+                if granted is None:
+                    continue  # an event may name what is none
+                puts += certificates.granted(*granted)
+            for told in states:
+                found = as_of.record(number) if told is None else None
+                state = told if found is None else found.state
+                puts += [] if state is None else state_rows(number, state)
+        return block, puts, entries
+
+    def _newest(self) -> BlockHeader:
+        tip = self._reader.tip()
+        header = None if tip is None else self._reader.header(tip.height)
+        assert header is not None, "a chain that is indexed has a newest block"
+        return header
 
     def _take(self, found: Sequence[tuple[BlockView, list[Put], Entries]]) -> None:
         """Add what blocks added, make runs where it is enough by now, and go on with the merging of runs."""
@@ -285,11 +305,13 @@ class IndexFollower:
         """
         base = self._reader.base()
         puts: list[Put] = []
-        for _, certificate in CommittedState(self._reader.store).scan(certificate_key(""), Certificate):
-            puts += _granted_rows(certificate.number, certificate.application)
+        state, certificates = CommittedState(self._reader.store), CertificateRows(self._store)
+        for _, certificate in state.scan(certificate_key(""), Certificate):
+            puts += certificates.granted(certificate, read_certificate_scheme(state, certificate.number))
+            puts += state_rows(certificate.number, certificate.state)
             if len(puts) >= CLEARED_A_WRITE:
                 self._store.write(puts, sync=False)
-                puts = []
+                puts, certificates = [], CertificateRows(self._store)
         block_hash = _hash_at(self._reader, base)
         assert block_hash is not None, "the block of the base is in the store"
         reached = Reached(base, block_hash)
@@ -299,13 +321,14 @@ class IndexFollower:
 
     def clear(self) -> None:
         """Remove all rows, to build the index anew."""
+        self._ends.clear()
         self._remove_rows()
         self._begin_maps()
 
     def _remove_rows(self) -> None:
         """Remove all rows; while some are left it is no index, so that the next start goes on after a crash."""
         self._store.write([(key, None) for key in (INDEX_FORMAT_KEY, REACHED_KEY, PACKED_KEY)], sync=True)
-        for kind in (b"P", b"k", b"u", b"r", b"R", b"f", b"b", b"a", b"s", b"c", b"h"):
+        for kind in (b"P", b"k", b"u", b"r", b"R", b"f", b"b", b"a", b"s", b"c", b"h", b"x"):
             start, stop = rows.all_of(kind)
             while True:
                 keys = [key for key, _ in islice(self._store.iterate(start, stop), CLEARED_A_WRITE)]

@@ -64,6 +64,9 @@ class QuickEvents:
     pair_keys: Sequence[bytes | None]
 
 
+APPLIED_A_MEMBER_MAX = 1_024
+"""Events of one member and kind that a block applies where each reads and writes several records: some 0.1 s of it."""
+
 # The body is typed Any because a function applies the records of its own kind only; the registry pairs them.
 Apply = Callable[[ApplyContext, "Transaction", Any], None]
 CheckShape = Callable[[Any], None]
@@ -80,7 +83,9 @@ class KindSpec:
     by (member, reference) before `apply` is called. `quick_events` may say by schema number, of a member's events at
     once and cheaply, that all are canonical events of this kind and schema whose bodies pass `check_shape`; None
     settles nothing. A kind that `is_dear` verifies signatures when it is applied: a block applies a few of each member,
-    and the rest end as `too_many_in_block`. No block by rules before `rules_min` may hold an event of the kind.
+    and the rest end as `too_many_in_block`. No block by rules before `rules_min` may hold an event of the kind, and
+    none by rules before those of `schema_rules_min` one of that schema; schemas left out came with the kind. Of schemas
+    in `schema_applied_max` a block applies at most as many of each member and kind, for the reason of the dear kinds.
     """
 
     kind: int
@@ -93,6 +98,17 @@ class KindSpec:
     quick_events: Mapping[int, QuickRead] = field(default_factory=dict)
     is_dear: bool = False
     rules_min: int = RULES_FIRST
+    schema_rules_min: Mapping[int, int] = field(default_factory=dict)
+    schema_applied_max: Mapping[int, int] = field(default_factory=dict)
+
+    def rules_for(self, schema: int) -> int:
+        """Return the first version of the rules by which a block may hold an event of this schema."""
+        return max(self.rules_min, self.schema_rules_min.get(schema, RULES_FIRST))
+
+    def newest_schema(self, rules: int) -> int:
+        """Return the newest schema that blocks by these rules may hold; the oldest where they may hold none."""
+        usable = [schema for schema in self.schemas if self.rules_for(schema) <= rules]
+        return max(usable, default=min(self.schemas))
 
 
 def assemble(*groups: tuple[KindSpec, ...]) -> dict[int, KindSpec]:
@@ -105,6 +121,8 @@ def assemble(*groups: tuple[KindSpec, ...]) -> dict[int, KindSpec]:
         assert spec.name not in names, f"kind name {spec.name} taken twice"
         assert not (spec.changes_state and spec.quick_events), f"{spec.name}: execution needs the bodies decoded"
         assert spec.changes_state == (spec.apply is not None), f"{spec.name}: apply and changes_state disagree"
+        assert set(spec.schema_rules_min) <= set(spec.schemas), f"{spec.name}: rules for a schema that it lacks"
+        assert spec.changes_state or not spec.schema_rules_min, f"{spec.name}: only decoded events show their schema"
         kinds[spec.kind] = spec
         names.add(spec.name)
     return kinds

@@ -25,6 +25,8 @@ from primitives.validators import ValidatorSet
 VALIDATORS_KEY = "validators"
 GOVERNANCE_ROLE = "governance"
 """The role of the officers whose signatures are votes."""
+CERTIFICATION_ROLE = "certification"
+"""The role that founding gives to officers who sign grants and revocations; an officer of any role may."""
 MEMBER_ID_PATTERN = r"\A[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?\Z"
 # A BIC (ISO 9362), an LEI (ISO 17442) or a CNAPS code (12 digits).
 AGENT_PATTERN = r"\A(?:[A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?|[A-Z0-9]{18}[0-9]{2}|[0-9]{12})\Z"
@@ -54,8 +56,12 @@ class Role(enum.StrEnum):
     OPERATOR = "operator"
 
 
+DECIDING_ROLES = frozenset({Role.CERTIFICATION_BODY, Role.REGULATOR})
+"""Members of these roles grant or revoke, and need officers for it."""
+
+
 class Officer(Record):
-    """A key by which a person of the member votes on governance, and what for; the person is not named."""
+    """A key by which a person of the member votes on governance or signs its decisions; the person is not named."""
 
     key: PublicKey
     role: OfficerRole

@@ -1,9 +1,15 @@
 """All kinds of event that this version knows, assembled from the modules that define them.
 
-Numbers: 1-31 certificates (`ledger.certificates.CERTIFICATE_KINDS`), 32-63 payments
-(`ledger.payment_events.PAYMENT_KINDS`), 64-79 members (`ledger.log_keys.MEMBER_KINDS`), 80-84 governance
-(`ledger.governance.GOVERNANCE_KINDS`), 85-95 free, 96-103 evidence (`ledger.evidence.EVIDENCE_KINDS`). A number is
-never given to another kind.
+Numbers, of which none is ever given to another kind:
+
+- 1-31 and 104-127 certificates (`ledger.certificates.CERTIFICATE_KINDS`); of these
+  20-24 the draws of random inspections (`ledger.inspection_events.INSPECTION_KINDS`),
+  27-30 and 105 the mark (`ledger.mark_events.MARK_KINDS`),
+  31 and 104 imports (`ledger.registers.REGISTER_KINDS`)
+- 32-63 payments (`ledger.payment_events.PAYMENT_KINDS`)
+- 64-79 members (`ledger.log_keys.MEMBER_KINDS`)
+- 80-86 governance (`ledger.governance.GOVERNANCE_KINDS`); 87-95 are free
+- 96-103 evidence (`ledger.evidence.EVIDENCE_KINDS`)
 
 Besides its kinds, execution asks of the members and the policy in the state:
 
@@ -17,9 +23,21 @@ Besides its kinds, execution asks of the members and the policy in the state:
 from ledger.certificates import CERTIFICATE_KINDS
 from ledger.evidence import EVIDENCE_KINDS
 from ledger.governance import GOVERNANCE_KINDS
+from ledger.inspection_events import INSPECTION_KINDS
 from ledger.kinds import KindSpec, assemble
 from ledger.log_keys import MEMBER_KINDS
+from ledger.mark_events import MARK_KINDS
 from ledger.payment_events import PAYMENT_KINDS
+from ledger.registers import REGISTER_KINDS
 
-KINDS: dict[int, KindSpec] = assemble(CERTIFICATE_KINDS, PAYMENT_KINDS, MEMBER_KINDS, GOVERNANCE_KINDS, EVIDENCE_KINDS)
+KINDS: dict[int, KindSpec] = assemble(
+    CERTIFICATE_KINDS,
+    INSPECTION_KINDS,
+    MARK_KINDS,
+    REGISTER_KINDS,
+    PAYMENT_KINDS,
+    MEMBER_KINDS,
+    GOVERNANCE_KINDS,
+    EVIDENCE_KINDS,
+)
 KINDS_BY_NAME: dict[str, KindSpec] = {spec.name: spec for spec in KINDS.values()}

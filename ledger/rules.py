@@ -1,9 +1,9 @@
 """Which version of the rules a block must carry: a function of the state after its parent.
 
 Here: the versions that this build knows, the row `rules`, and how one version follows another at a height. A build that
-knows two lists both, and its rules differ where they ask for `ApplyContext.rules` or by a kind's `rules_min`. Not here:
-who decides on a version (`ledger.governance`), the wire protocol's version (`primitives.hashing`). Source:
-architecture §5 (an unknown version stops the node, by name).
+knows two lists both, and its rules differ where they ask for `ApplyContext.rules` or by a kind's `rules_min` or
+`schema_rules_min`. Not here: who decides on a version (`ledger.governance`), the wire protocol's version
+(`primitives.hashing`). Source: architecture §5 (an unknown version stops the node, by name).
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from primitives.hashing import RULES_FIRST
 
 RULES_KEY = "rules"
 RULES_MAX = 65_535
-RULES_SUPPORTED: tuple[int, ...] = (RULES_FIRST, 2)
+RULES_SUPPORTED: tuple[int, ...] = (RULES_FIRST, 2, 3)
 """Every version by whose rules this build can execute a block, ascending.
 
 2: roles, root CAs, the policy, the catalogue and thresholds change by governance (`ledger.amendment_rules`).
+3: certificates as the certification scheme runs them (`ledger.scheme_records`).
 """
 RULES_NEWEST = RULES_SUPPORTED[-1]
+RULES_SCHEME = 3
+"""The version that brought the certification scheme in full."""
 
 
 class Rules(Record):

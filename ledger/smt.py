@@ -12,7 +12,8 @@ Source: architecture §6 (the state). Bytes:
 A node's row is `N` left right, or `L` and the length of the key (2 bytes), key, value.
 """
 
-from collections.abc import Callable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 
 from primitives.encoding import Record
@@ -194,6 +195,62 @@ def lookup(root: Hash, key: bytes, read: ReadNode) -> tuple[bytes | None, StateP
             siblings.append(right)
             node = left
     return None, StateProof(tuple(siblings), None)
+
+
+def values_of(root: Hash, keys: Iterable[bytes], read: ReadNode) -> dict[bytes, bytes | None]:
+    """Return the values of keys under a root, None where there is none, without proofs: a shared node is read once."""
+    items = sorted((int.from_bytes(path_of(key), "big"), key) for key in set(keys))
+    found: dict[bytes, bytes | None] = {key: None for _, key in items}
+    waiting = [(root, DEPTH_MAX - 1, items)]
+    while waiting:
+        node, place, below = waiting.pop()
+        if node == EMPTY:
+            continue
+        row = row_of(node, read)
+        if row[:1] == _LEAF_ROW:
+            key, value = leaf_content(row)
+            if key in found:
+                found[key] = value
+            continue
+        cut = bisect_left(below, 1, key=lambda item: item[0] >> place & 1)
+        left, right = inner_children(row)
+        if cut:
+            waiting.append((left, place - 1, below[:cut]))
+        if cut < len(below):
+            waiting.append((right, place - 1, below[cut:]))
+    return found
+
+
+def changed_leaves(old: Hash, new: Hash, read: ReadNode) -> Iterator[tuple[bytes, bytes | None]]:
+    """Yield each key whose value differs between two roots, with its value under the new one; None where it is gone.
+
+    Costs by what differs: subtrees that both have are not read. In the order of paths.
+    """
+    waiting = [(0, old, new)]
+    while waiting:
+        depth, before, after = waiting.pop()
+        if before == after:
+            continue
+        rows = [None if node == EMPTY else row_of(node, read) for node in (before, after)]
+        if any(row is not None and not is_leaf(row) for row in rows):
+            left, right = (_children(row, depth) for row in rows)
+            waiting += [(depth + 1, left[1], right[1]), (depth + 1, left[0], right[0])]
+            continue
+        leaves = [{} if row is None else dict([leaf_content(row)]) for row in rows]
+        for key in sorted(leaves[0].keys() | leaves[1].keys(), key=path_of):
+            yield key, leaves[1].get(key)
+
+
+def _children(row: bytes | None, depth: int) -> tuple[Hash, Hash]:
+    """Return what stands left and right below a node's row; a leaf stands where its path leads, beside nothing."""
+    if row is None:
+        return EMPTY, EMPTY
+    if not is_leaf(row):
+        return inner_children(row)
+    key, value = leaf_content(row)
+    path = path_of(key)
+    leaf = leaf_of(path, value)
+    return (EMPTY, leaf) if _bit(path, depth) else (leaf, EMPTY)
 
 
 def verify_state(root: Hash, key: bytes, value: bytes | None, proof: StateProof) -> None:

@@ -33,7 +33,9 @@ class StateSource(Protocol):
 
     def raw(self, key: bytes) -> bytes | None: ...
 
-    def raw_scan(self, prefix: bytes, stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]: ...
+    def raw_scan(
+        self, prefix: bytes, stop: bytes | None = None, start: bytes | None = None
+    ) -> Iterator[tuple[bytes, bytes]]: ...
 
 
 class StateGetter(Protocol):
@@ -56,9 +58,11 @@ class EmptyState:
         del key
         return None
 
-    def raw_scan(self, prefix: bytes, stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+    def raw_scan(
+        self, prefix: bytes, stop: bytes | None = None, start: bytes | None = None
+    ) -> Iterator[tuple[bytes, bytes]]:
         """Yield nothing."""
-        del prefix, stop
+        del prefix, stop, start
         return iter(())
 
 
@@ -72,9 +76,11 @@ class MemoryState:
         """Return the value of `key`."""
         return self.values.get(key)
 
-    def raw_scan(self, prefix: bytes, stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
-        """Yield the pairs whose key starts with `prefix` and lies below `stop`, in ascending order."""
-        return iter(sorted((k, v) for k, v in self.values.items() if _within(k, prefix, stop)))
+    def raw_scan(
+        self, prefix: bytes, stop: bytes | None = None, start: bytes | None = None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the pairs whose key starts with `prefix`, from `start` and below `stop`, in ascending order."""
+        return iter(sorted((k, v) for k, v in self.values.items() if _within(k, prefix, stop, start)))
 
 
 class StateView:
@@ -94,9 +100,11 @@ class StateView:
             return self.changes[key]
         return self.parent.raw(key)
 
-    def raw_scan(self, prefix: bytes, stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
-        """Yield the pairs whose key starts with `prefix` and lies below `stop`, in ascending order of keys."""
-        return merge_scan(self.changes, self.parent, prefix, stop)
+    def raw_scan(
+        self, prefix: bytes, stop: bytes | None = None, start: bytes | None = None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the pairs whose key starts with `prefix`, from `start` and below `stop`, in ascending order of keys."""
+        return merge_scan(self.changes, self.parent, prefix, stop, start)
 
     def get(self, key: Key, type_: type[T]) -> T | None:
         """Return the record at `key`, or None."""
@@ -128,16 +136,23 @@ class Transaction(StateView):
 
 
 def merge_scan(
-    changes: dict[bytes, bytes | None], parent: StateSource, prefix: bytes, stop: bytes | None
+    changes: dict[bytes, bytes | None],
+    parent: StateSource,
+    prefix: bytes,
+    stop: bytes | None,
+    start: bytes | None = None,
 ) -> Iterator[tuple[bytes, bytes]]:
-    """Return the parent's pairs under `prefix`, below `stop`, with the changes laid over them, in ascending order."""
-    own = sorted([(key, value) for key, value in changes.items() if _within(key, prefix, stop)])
-    pairs = parent.raw_scan(prefix, stop)
+    """Return the parent's pairs under `prefix`, from `start` and below `stop`, with the changes laid over them.
+
+    In ascending order.
+    """
+    own = sorted([(key, value) for key, value in changes.items() if _within(key, prefix, stop, start)])
+    pairs = parent.raw_scan(prefix, stop, start)
     return _merged(own, pairs) if own else pairs
 
 
-def _within(key: bytes, prefix: bytes, stop: bytes | None) -> bool:
-    return key.startswith(prefix) and (stop is None or key < stop)
+def _within(key: bytes, prefix: bytes, stop: bytes | None, start: bytes | None) -> bool:
+    return key.startswith(prefix) and (stop is None or key < stop) and (start is None or key >= start)
 
 
 def _merged(

@@ -25,7 +25,7 @@ from ledger.state import STATE_KEY_SIZE_MAX, STATE_VALUE_SIZE_MAX
 from ledger.times import format_time
 from ledger.tlog_proofs import PROOF_SIZE_MAX, TlogProof, parse_tlog_proof
 from ledger.trust_policy import CheckedCheckpoint, parse_policy
-from ledger.views import CheckpointView
+from ledger.views import CheckpointView, StateValue
 from ledger.witnessed import checkpoint_for_proof
 from primitives.block import BlockHeader
 from primitives.encoding import Record, decode, encode
@@ -62,7 +62,7 @@ class StatusVerdict:
     `until_ms` is the time of the next block, at which another one may begin. Where the block `is_newest`, it is the
     earliest time at which a cosigner vouched for the log's end being this block, itself included, but never before the
     block's own time: cosignatures tell whole seconds only, and the clock behind one may be slow. None where the
-    checkpoint lies further on; then the value is proved at the block's time alone.
+    checkpoint lies further on; then the value is proved at the block's time alone. `rules` are the block's.
     """
 
     key: bytes
@@ -77,6 +77,7 @@ class StatusVerdict:
     epoch: int | None
     witnesses: int
     cosigners: tuple[str, ...]
+    rules: int
 
     @property
     def last_ms(self) -> int:
@@ -98,14 +99,16 @@ def make_status_proof(
     witnesses: Collection[str] = (),
     *,
     at_ms: int | None = None,
+    found: StateValue | None = None,
 ) -> str | None:
     """Return the proof of a state key at `height` under a stable checkpoint; None where none covers it.
 
     It is for policies of `from_epoch` and later; the checkpoint is chosen as for a receipt.
     The next header goes with it where the checkpoint covers that too.
-    With `at_ms` it must prove the value at that time as well, which no checkpoint may do yet.
+    With `at_ms` it must prove the value at that time as well, which no checkpoint may do yet. `found` is the key's
+    value there, where the caller has looked it up already.
     """
-    made = status_proof_at(reader, key, height, from_epoch, witnesses, at_ms=at_ms)
+    made = status_proof_at(reader, key, height, from_epoch, witnesses, at_ms=at_ms, found=found)
     if made is None:
         return None
     extra, checkpoint = made
@@ -141,9 +144,11 @@ def status_proof_at(
     witnesses: Collection[str] = (),
     *,
     at_ms: int | None = None,
+    found: StateValue | None = None,
 ) -> tuple[StatusProof, CheckpointView] | None:
     """Return the extra data of such a proof, and the checkpoint under which it stands."""
-    found = reader.state_value(key, height)
+    if found is None:
+        found = reader.state_value(key, height)
     if found is None:
         return None
     place = found.header.first_index + found.header.event_count
@@ -203,6 +208,7 @@ def check_status(extra: StatusProof, proof: TlogProof, checked: CheckedCheckpoin
         epoch=checked.epoch,
         witnesses=checked.witnesses,
         cosigners=checked.cosigners,
+        rules=header.version,
     )
 
 

@@ -33,7 +33,9 @@ from primitives.errors import StorageError
 WRITE_BUFFER_BYTES = 32 << 20  # fewer, larger tables: batches' keys are random and would otherwise be merged often
 CACHE_BYTES = 32 << 20
 BLOOM_BITS_A_KEY = 10
-OPEN_FILES_MAX = 256
+OPEN_FILES_MAX = 1_024
+"""Tables that are not opened anew at each reading: 16 GiB of them. To open one is to read its index and filter, half a
+megabyte; they stay in mapped pages, which the kernel takes back when it needs to."""
 FILE_SIZE_MAX = 16 << 20
 DROPPED_A_WRITE = 10_000
 BODIES = "bodies"

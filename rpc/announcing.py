@@ -17,14 +17,15 @@ from typing import Final
 import structlog
 
 from ledger.base import NotHere
-from ledger.certificate_bodies import Body, subjects_of
-from ledger.certificates import CERTIFICATE_BODIES
+from ledger.certificate_subjects import SUBJECT_BODIES, SubjectBody, all_subjects
 from ledger.checkpoint_rows import CHECKPOINTS_KEPT
-from ledger.deadlines import Due, Schedule
+from ledger.deadline_reading import dues_after
+from ledger.deadlines import Due
 from ledger.evidence import recorded_count
 from ledger.payments import PAYMENT_STATEMENT, PaymentStatement
 from ledger.registry import KINDS
 from ledger.state_at import StateAt
+from ledger.status_proofs import proved_until
 from ledger.views import CheckpointView, EventView, Tip
 from primitives.encoding import decoder_of
 from primitives.errors import ChainError
@@ -48,18 +49,16 @@ PIECE_BYTES: Final = 512
 """What a piece is counted for besides its items."""
 IDS_A_PIECE: Final = 4
 """Subscription ids under which a piece's frames are kept; connections count theirs from 1, so that nearly all share."""
-SCHEDULES_KEPT: Final = 4
 TAG_BYTES: Final = 6
 
 log = structlog.get_logger("rpc")
 
 
 class DeadlineResult(Result, frozen=True):
-    """What fell due with a block, by the blocks' times: `kind` is `certificate_expired`, `suspension_ended` (its
-    revocation is due), `appeal_ended` or `proposal_expired`.
+    """What fell due after a block, by the state after it: `kind` as `cert_deadlines` has it, or `proposal_expired`.
 
     `subject` is a certificate's number, an application's or a proposal's id, `member` its holder or proposer; `due` is
-    the first moment at which it was so, `height` and `time` are those of the first block that came after it.
+    the first moment at which it is so, `height` that of the first block whose time has reached it, or of the next one.
     """
 
     kind: str
@@ -67,7 +66,6 @@ class DeadlineResult(Result, frozen=True):
     member: str
     due: Time
     height: int
-    time: Time
 
 
 class CheckpointNotice(Result, frozen=True):
@@ -156,10 +154,10 @@ def _names_of(view: EventView) -> list[tuple[str, str]]:
     names = [("member", event.member)]
     if spec is not None:
         names.append(("kind", spec.name))
-    body_type = CERTIFICATE_BODIES.get((event.kind, event.schema))
+    body_type = SUBJECT_BODIES.get((event.kind, event.schema))
     if body_type is not None:
-        body: Body = decoder_of(body_type).decode(event.body)
-        names += [("certificate", subject) for subject in subjects_of(body)]
+        body: SubjectBody = decoder_of(body_type).decode(event.body)
+        names += [("certificate", subject) for subject in all_subjects(body)]
     elif event.kind == PAYMENT_STATEMENT:
         statement: PaymentStatement = decoder_of(PaymentStatement).decode(event.body)
         names += [("payment", key.hex()) for key in (statement.uetr, statement.pair_key) if key]
@@ -176,7 +174,6 @@ class Announcer:
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[Stream | None, Place], Piece | _Events] = OrderedDict()
         self._kept_bytes = 0
-        self._schedules: dict[int, Schedule] = {}
 
     def first_height(self, stream: Stream) -> int:
         """Return the lowest height whose notifications this node can still make."""
@@ -195,11 +192,11 @@ class Announcer:
         """Return pieces from a place on, of blocks up to a height, a bounded number of them; or why there are none."""
         found: list[Piece] = []
         size = 0
-        while len(found) < PIECES_A_RUN and size < RUN_BYTES and (place.height <= height or not stream.of_chain):
+        while len(found) < PIECES_A_RUN and size < RUN_BYTES and (place.height <= height or stream.by_checkpoints):
             piece = self._answered(stream, place)
             if isinstance(piece, RpcError):
                 return found or piece
-            if not stream.of_chain and piece.end == place:
+            if stream.by_checkpoints and piece.end == place:
                 break
             found.append(piece)
             size += piece.size
@@ -218,9 +215,11 @@ class Announcer:
             return from_chain_error(error)
 
     def _piece(self, stream: Stream, place: Place) -> Piece:
-        """Return the piece that holds a place of a committed block."""
+        """Return the piece that holds a place of a committed block; of deadlines also what the next one begins with."""
         if stream.topic == "checkpoints":
             return self._checkpoints(stream, place)
+        if stream.topic == "deadlines" and place.height > self._newest():
+            return self._early(stream, place)
         aligned = place.nth - place.nth % EVENTS_A_PIECE if stream.topic == "events" else 0
         start = Place(place.height, aligned)
         kept = self._find(stream, start)
@@ -241,7 +240,9 @@ class Announcer:
             case _:
                 return self._events(stream, start)
         end = Place(start.height + 1)
-        places = [Place(start.height, index + 1) for index in range(len(items) - 1)] + [end] * bool(items)
+        places = [Place(start.height, index + 1) for index in range(len(items))]
+        if items and stream.topic != "deadlines":  # of these it is not known which is the last while no block comes
+            places[-1] = end
         return self._made(stream, start, end, range(len(items)), items, places)
 
     def _made(
@@ -301,21 +302,35 @@ class Announcer:
     def _deadlines(self, height: int) -> list[bytes]:
         if height == 0:
             return []
-        schedule = self._schedule(height - 1)
-        dues = schedule.next()
-        with self._lock:
-            self._schedules[schedule.height] = schedule
-            while len(self._schedules) > SCHEDULES_KEPT:
-                del self._schedules[min(self._schedules)]  # never the one that goes with the newest blocks
         header = self._reads.header(height)
         assert header is not None, "only committed blocks are announced"
-        return [encode(_deadline(due, height, header.time_ms)) for due in dues]
+        return [encode(_deadline(due, height)) for due in self._dues(height - 1, int(header.time_ms))]
 
-    def _schedule(self, height: int) -> Schedule:
-        """Return a schedule that stands after a block: the one that was there last, or a new one."""
-        with self._lock:
-            found = self._schedules.pop(height, None)
-        return Schedule(self._reads, height) if found is None else found
+    def _newest(self) -> int:
+        """Return the height of the newest block that may be told of."""
+        feed, tip = self._services.feed, self._reads.tip()
+        return feed.height if feed is not None else 0 if tip is None else int(tip.height)
+
+    def _early(self, stream: Stream, place: Place) -> Piece:
+        """Return what is due already while no block comes, from a place on; nothing where that is not agreed upon.
+
+        While nothing happens the validators cosign their newest block each minute: what is due by the earliest of these
+        times is due with the next block, whose notifications begin with it. No node tells by its own clock.
+        """
+        height = place.height - 1
+        header, checkpoint = self._reads.header(height), self._reads.checkpoint()
+        assert header is not None, "only what follows the newest block is asked for"
+        until_ms = 0 if checkpoint is None else proved_until(header, None, checkpoint)
+        dues = self._dues(height, until_ms) if until_ms > header.time_ms else []
+        indexes = range(place.nth, len(dues))
+        items = [encode(_deadline(dues[index], place.height)) for index in indexes]
+        end = Place(place.height, max(place.nth, len(dues)))
+        return self._made(stream, place, end, indexes, items, [Place(place.height, index + 1) for index in indexes])
+
+    def _dues(self, height: int, until_ms: int) -> list[Due]:
+        """Return what is due after the block at a height, by the state after it, up to a time."""
+        index = self._services.index
+        return dues_after(self._reads, None if index is None else index.ends, height, until_ms)
 
     def _checkpoints(self, stream: Stream, place: Place) -> Piece:
         """Return the kept checkpoints after one, the oldest first; one that was cosigned again counts as another."""
@@ -364,5 +379,5 @@ def _place_of(view: CheckpointView) -> Place:
     return Place(view.size, int.from_bytes(sha256(view.note.encode()).digest()[:TAG_BYTES], "big"))
 
 
-def _deadline(due: Due, height: int, time_ms: int) -> DeadlineResult:
-    return DeadlineResult(due.kind.value, due.subject, due.member, time_text(due.time_ms), height, time_text(time_ms))
+def _deadline(due: Due, height: int) -> DeadlineResult:
+    return DeadlineResult(due.kind.value, due.subject, due.member, time_text(due.time_ms), height)

@@ -7,6 +7,7 @@ figures are is the process' own (`OpsView`, a callable that gives the Prometheus
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -40,10 +41,11 @@ HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 @dataclass(frozen=True, slots=True)
 class OpsSettings:
-    """Where to listen."""
+    """Where to listen, and with which TLS: off loopback there is some."""
 
     host: str = "127.0.0.1"
     port: int = 7402
+    tls: ssl.SSLContext | None = None
 
 
 def ops_application(node: OpsView, metrics: Callable[[], bytes]) -> web.Application:
@@ -73,7 +75,10 @@ class OpsServer:
     async def start(self) -> None:
         """Listen; raises OSError where the address is taken."""
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._settings.host, self._settings.port, reuse_address=True).start()
+        settings = self._settings
+        await web.TCPSite(
+            self._runner, settings.host, settings.port, reuse_address=True, ssl_context=settings.tls
+        ).start()
 
     async def stop(self) -> None:
         """Close."""
@@ -83,7 +88,8 @@ class OpsServer:
     def address(self) -> str:
         """The URL of the listener, with the port that it got."""
         host, port = self._runner.addresses[0][:2]
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        scheme = "http" if self._settings.tls is None else "https"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 async def _livez(request: web.Request) -> web.Response:

@@ -8,7 +8,7 @@ drawn tree in `primitives.errors`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from ledger.certificate_index import Facet, Numbers
+from ledger.deadline_index import EndsReader
 from ledger.outcomes import Outcome
 from ledger.reader import LedgerReader
 from ledger.views import Position
@@ -354,12 +356,29 @@ LedgerReads = LedgerReader
 class IndexReads(Protocol):
     """The indexes that follow the log (`ledger` keeps what they point to). Positions come in the order of the log."""
 
+    @property
+    def ends(self) -> EndsReader:
+        """What falls due, by its time, with a height of its own."""
+        ...
+
     def height(self) -> Height:
         """Return the height that the indexes have reached: what `as_of` says of their answers."""
         ...
 
     def certificates(self, *, holder: str | None, after: str | None, count: int, descending: bool) -> Sequence[str]:
         """Return up to `count` numbers of certificates in their order, those after `after`."""
+        ...
+
+    def numbers(self, holder: str | None, numbers: Numbers) -> Iterator[str]:
+        """Yield the numbers of granted certificates, of one holder or of all, in their order."""
+        ...
+
+    def numbers_by_facet(self, facet: Facet, values: Sequence[str], numbers: Numbers) -> Iterator[str]:
+        """Yield, in order, the numbers of the certificates that have, or ever had, any of these values of a facet."""
+        ...
+
+    def numbers_by_text(self, text: str, numbers: Numbers) -> Sequence[str]:
+        """Return, in order, the numbers of the certificates in whose names this folded text stands; some in vain."""
         ...
 
     def certificate_events(

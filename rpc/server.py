@@ -38,6 +38,7 @@ from rpc.limits import (
     WEBSOCKET_REQUESTS_MAX,
     WEBSOCKETS_MAX,
 )
+from rpc.list_resources import Lists
 from rpc.login import LOGIN_PATH, OPEN_ROUTES, Login
 from rpc.ports import CallObserver, Services
 from rpc.quick_http import Heads, Service, certificate_of
@@ -172,6 +173,7 @@ class RpcServer:
         app.router.add_get(WEBSOCKET_PATH, self._converse, allow_head=False)
         app.router.add_options("/", self._preflight)
         add_resources(app, self._services)
+        Lists(self._services, lambda request: {**SECURITY_HEADERS, TRACE_HEADER: request[TRACE_ID]}).add_to(app)
         if self._explorer is not None:
             self._explorer.add_to(app)
         if self._login is not None:

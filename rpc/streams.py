@@ -37,6 +37,11 @@ class Stream(msgspec.Struct, frozen=True):
         return self.topic != "checkpoints"
 
     @property
+    def by_checkpoints(self) -> bool:
+        """Whether a checkpoint alone, without a block, may be followed by something."""
+        return self.topic in ("checkpoints", "deadlines")
+
+    @property
     def filtered(self) -> bool:
         """Whether it leaves anything out."""
         return not (self.member is self.kind is self.certificate is self.payment is None)

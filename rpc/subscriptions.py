@@ -229,14 +229,16 @@ class Subscriptions:
         if subscription.ended:
             return True
         stream, place = subscription.stream, subscription.place
-        if place.height <= self.feed.height if stream.of_chain else subscription.seen != self.feed.checkpoints:
+        if stream.of_chain and place.height <= self.feed.height:
+            return False
+        if stream.by_checkpoints and subscription.seen != self.feed.checkpoints:
             return False
         group = self._groups.get(stream)
         if group is None:
             # At the block's start: a cursor may stand inside a block that comes yet, and others before it.
             frontier = Place(place.height) if stream.of_chain else place
             group = self._groups[stream] = _Group(stream, frontier, self.feed.checkpoints)
-        elif stream.of_chain and group.frontier > place:
+        elif stream.of_chain and group.frontier > place and not stream.by_checkpoints:
             return False
         group.members[subscription] = None
         subscription.group = group
@@ -280,11 +282,12 @@ class Subscriptions:
             await self._moved.wait()
             self._moved.clear()
             while waiting := [group for group in self._groups.values() if self._is_behind(group)]:
-                seen = self.feed.checkpoints
+                seen, height = self.feed.checkpoints, self.feed.height
                 asks = [(group.stream, group.frontier) for group in waiting]
                 found = await loop.run_in_executor(self._threads, self.announcer.live, asks)
                 for group, piece in zip(waiting, found, strict=True):
-                    group.seen = seen
+                    if not group.stream.of_chain or group.frontier.height > height:
+                        group.seen = seen
                     if isinstance(piece, RpcError):
                         for subscription in list(group.members):
                             self._fail(subscription, piece)
@@ -292,9 +295,9 @@ class Subscriptions:
                         await self._give_all(group, piece)
 
     def _is_behind(self, group: _Group) -> bool:
-        if group.stream.of_chain:
-            return group.frontier.height <= self.feed.height
-        return group.seen != self.feed.checkpoints
+        if group.stream.of_chain and group.frontier.height <= self.feed.height:
+            return True
+        return group.stream.by_checkpoints and group.seen != self.feed.checkpoints
 
     async def _give_all(self, group: _Group, piece: Piece) -> None:
         """Give a piece to those of a group who stand at its start; others catch up if they lack it."""

@@ -256,11 +256,15 @@ def try_one(mutation: Mutation, pristine: Path, work: Path, forks: Forks, first:
         shutil.rmtree(tree)
 
 
-def passes_unchanged(chosen: Sequence[Mutation], pristine: Path, jobs: int) -> bool:
-    """Say whether all that is named passes on the tree as it is; without that, being caught means nothing."""
+def passes_unchanged(chosen: Sequence[Mutation], pristine: Path, jobs: int, tested: bool) -> bool:
+    """Say whether all that is named passes on the tree as it is; without that, being caught means nothing.
+
+    `tested` says that whoever calls runs all tests on this tree anyway, and fails with them.
+    """
     files = {test for entry in chosen for test in entry.tests if "::" not in test}
     tests = sorted(files | {test for entry in chosen for test in entry.tests if test.partition("::")[0] not in files})
-    finished, failures = run_all_tests(tests, pristine, jobs) if tests else (Finished(0, "", 0.0, 0.0), [])
+    runs_tests = bool(tests) and not tested
+    finished, failures = run_all_tests(tests, pristine, jobs) if runs_tests else (Finished(0, "", 0.0, 0.0), [])
     good = finished.status == 0
     if not good:
         print("fails without a mutation:", *(failures or [finished.output[-2_000:]]), sep="\n  ")
@@ -269,14 +273,18 @@ def passes_unchanged(chosen: Sequence[Mutation], pristine: Path, jobs: int) -> b
         if alone.status != 0:
             print(f"fails without a mutation: python -m {arguments}\n{alone.output[-2_000:]}")
             good = False
-    print(f"unchanged tree: {len(tests)} test files and tests in {finished.clock_s:.0f} s", flush=True)
+    took = f"in {finished.clock_s:.0f} s" if runs_tests else "not run here"
+    print(f"unchanged tree: {len(tests)} test files and tests {took}", flush=True)
     return good
 
 
-def survey(chosen: Sequence[Mutation], jobs: int, known: Mapping[str, str]) -> list[Result] | None:
+def survey(
+    chosen: Sequence[Mutation], jobs: int, known: Mapping[str, str], tested: bool = False
+) -> list[Result] | None:
     """Try mutations, `jobs` at a time, printing each as it ends; None where the unchanged tree fails.
 
-    `known` has the test that caught a mutation before, by its name; that one is asked first.
+    `known` has the test that caught a mutation before, by its name; that one is asked first. With `tested` the
+    unchanged tree's tests are somebody else's.
     """
     with (
         tempfile.TemporaryDirectory(prefix="mutate-") as folder,
@@ -285,7 +293,7 @@ def survey(chosen: Sequence[Mutation], jobs: int, known: Mapping[str, str]) -> l
     ):
         work, pristine = Path(folder), Path(folder) / "pristine"
         copy_tree(ROOT, pristine, tree_names())
-        if not passes_unchanged(chosen, pristine, jobs):
+        if not passes_unchanged(chosen, pristine, jobs, tested):
             return None
         results: list[Result] = []
         for result in pool.map(lambda entry: try_one(entry, pristine, work, forks, first_of(entry, known)), chosen):
@@ -380,6 +388,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", default="", help="what to draw by (default: the commit's hash)")
     parser.add_argument("--jobs", type=jobs, default=2, help="how many at a time")
     parser.add_argument("--markdown", action="store_true", help=f"write what was found into {DOCUMENT}")
+    parser.add_argument(
+        "--tested", action="store_true", help="leave out the unchanged tree's tests: the caller runs all"
+    )
     options = parser.parse_args(arguments)
     began = time.monotonic()
     try:
@@ -398,7 +409,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("no mutation was tried")
         return 1
     print(f"{len(chosen)} of {len(entries)} mutations" + (f", drawn by seed {seed}" if options.count else ""))
-    results = survey(chosen, options.jobs, known)
+    results = survey(chosen, options.jobs, known, options.tested)
     if results is None:
         return 1
     survivors = [result for result in results if result.caught_by is None]

@@ -14,9 +14,9 @@ from typing import Final
 from consensus.invariants import require
 from ledger.amendment_rules import RULES_AMENDMENTS
 from ledger.chain import Chain
-from ledger.governance_bodies import Amendment, ExcludeMember
+from ledger.governance_bodies import Amendment, ExcludeMember, SchemeAction
 from ledger.members import read_member, read_source
-from ledger.rules import read_rules
+from ledger.rules import RULES_SCHEME, read_rules
 from sim.cluster import Cluster
 from sim.disk import Written
 from sim.faults import later, revive
@@ -75,7 +75,8 @@ def move(cluster: Cluster, motion: Motion) -> None:
     node = cluster.nodes[gateways.node_of(motion.bank)]
     chain = None if node.core is None else node.core.chain
     action = action_of(motion.words, 0 if chain is None else int(chain.height))
-    if isinstance(action, Amendment) and (chain is None or not _has_amendments(chain)):
+    needed = RULES_SCHEME if isinstance(action, SchemeAction) else RULES_AMENDMENTS
+    if isinstance(action, Amendment | SchemeAction) and (chain is None or _rules_of(chain) < needed):
         if cluster.elapsed_ms < motion.at_ms + WAITS_MS:
             later(cluster, AGAIN_MS, lambda: move(cluster, motion))
         return
@@ -86,8 +87,8 @@ def move(cluster: Cluster, motion: Motion) -> None:
         later(cluster, after_ms, lambda: gateways.approve(proposal, motion.reject, approve=False))
 
 
-def _has_amendments(chain: Chain) -> bool:
-    return read_rules(chain.state_after(chain.tip_hash)).at(chain.height + 1) >= RULES_AMENDMENTS
+def _rules_of(chain: Chain) -> int:
+    return read_rules(chain.state_after(chain.tip_hash)).at(chain.height + 1)
 
 
 def _trouble(cluster: Cluster, index: int, change: Change) -> None:

@@ -18,7 +18,7 @@ from ledger.governance_bodies import AnyAction
 from primitives.ids import EventId, TimeMs
 from sim.governance import proposal, vote
 from sim.node import SimNode
-from sim.workload import Source, bank_of
+from sim.workload import DECIDER, Source, bank_of
 
 RESUBMIT_MS: Final = 2_000
 
@@ -42,6 +42,8 @@ class Gateways:
         act: Act,
     ) -> None:
         self.sources = [Source(member.id, genesis.chain_id) for member in genesis.members]
+        self.deciders = [Source(member.id, genesis.chain_id, DECIDER) for member in genesis.members]
+        """Second keys, which submit decisions on certificates."""
         self.closed = False
         self._nodes = nodes
         self._chain_id = genesis.chain_id
@@ -63,6 +65,13 @@ class Gateways:
         if not self.closed:
             self.sources[bank].batch_of([event], self._now())
             self._hand_in(bank, self.sources[bank].parsed[-1])
+
+    def say(self, bank: int, key: str, event: bytes) -> None:
+        """Have one of a bank's sources submit one event of a certificate's life, in a batch of its own."""
+        if not self.closed:
+            source = (self.deciders if key == DECIDER else self.sources)[bank]
+            source.batch_of([event], self._now())
+            self._hand_in(bank, source.parsed[-1])
 
     def propose(self, bank: int, action: AnyAction) -> EventId:
         """Have a bank's source submit a proposal, and return its id."""

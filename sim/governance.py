@@ -13,7 +13,7 @@ from typing import Final
 
 from chainnode.readiness import Readiness, Submission
 from ledger.events import Event, event_id
-from ledger.governance import AMEND, PROPOSE, RETIRE_SOURCE, SCHEMA, VOTE
+from ledger.governance import AMEND, PROPOSE, RETIRE_SOURCE, SCHEMA, STEER, VOTE
 from ledger.governance_bodies import (
     AddValidator,
     Amend,
@@ -24,6 +24,8 @@ from ledger.governance_bodies import (
     RekeyValidator,
     RemoveValidator,
     RetireSource,
+    SchemeAction,
+    Steer,
     ValidatorKeys,
     key_statement,
     retirement_statement,
@@ -74,6 +76,8 @@ def proposal(member: str, action: AnyAction, now_ms: TimeMs) -> tuple[EventId, b
     """Return the id, which is the proposal's, and the bytes of a member's proposing event."""
     if isinstance(action, Amendment):
         return _event(member, AMEND, encode(Amend(action, now_ms + TERM_MS)), now_ms)
+    if isinstance(action, SchemeAction):
+        return _event(member, STEER, encode(Steer(action, now_ms + TERM_MS)), now_ms)
     return _event(member, PROPOSE, encode(Propose(action, now_ms + TERM_MS)), now_ms)
 
 

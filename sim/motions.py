@@ -14,28 +14,32 @@ from hashlib import sha256
 from random import Random
 from typing import Final
 
+from ledger.accreditations import ACCREDITATION_DAYS_MAX, USUAL_STANDARD, AccreditedRole
 from ledger.catalogue import PUBLISHED_CATALOGUES
 from ledger.governance_bodies import (
+    Accredit,
     ActivateRules,
     AddCatalogue,
     AnyAction,
     ChangePolicy,
+    EndAccreditation,
     Figure,
     RemoveSource,
     RemoveValidator,
     ReplaceCa,
     SetOfficers,
     SetRoles,
+    SetSchemePolicy,
     SetSourceRoles,
     SetThreshold,
 )
 from ledger.governance_rules import RULES_LEAD_HEIGHTS_MIN
 from ledger.member_rules import PEM_LINE
 from ledger.members import GOVERNANCE_ROLE, Officer, Role
-from ledger.policy import policy_range
+from ledger.policy import DAY_MS, policy_range
 from ledger.thresholds import LOWEST, Share
 from primitives.errors import InputError
-from sim.workload import bank_of, key_of
+from sim.workload import START_MS, bank_of, key_of
 
 MOTIONS: Final = (1, 6)
 BEGIN_MS: Final = 300
@@ -164,6 +168,23 @@ def officer_key(member: str, generation: str) -> bytes:
     return key_of(member, f"officer {number}" if number else "officer").public
 
 
+def _accredited(words: Sequence[str], _: int) -> Accredit:
+    bank, role, days = words
+    until_ms = START_MS + _count(days, ACCREDITATION_DAYS_MAX) * DAY_MS
+    accredited = AccreditedRole(role)
+    return Accredit(_member(bank), accredited, (1, 2), START_MS, until_ms, USUAL_STANDARD[accredited])
+
+
+def _unaccredited(words: Sequence[str], _: int) -> EndAccreditation:
+    bank, role = words
+    return EndAccreditation(_member(bank), AccreditedRole(role), 0, "moved")
+
+
+def _scheme(words: Sequence[str], _: int) -> SetSchemePolicy:
+    (months,) = words
+    return SetSchemePolicy(_count(months, GENERATION_MAX), None, None, None, None)
+
+
 def _removed(words: Sequence[str], _: int) -> RemoveValidator:
     name, *fewer = words
     if fewer not in ([], ["fewer"]):
@@ -189,6 +210,9 @@ _FORMS: Final[dict[str, Callable[[Sequence[str], int], AnyAction]]] = {
     "threshold": _threshold,
     "rules": _rules,
     "officers": _officers,
+    "accredit": _accredited,
+    "end-accreditation": _unaccredited,
+    "scheme-policy": _scheme,
     "remove": _removed,
     "stop-source": _stopped,
 }
@@ -201,6 +225,9 @@ USAGE: Final = {
     "threshold": "threshold ACTION third|majority|two_thirds",
     "rules": "rules VERSION at HEIGHT|in HEIGHTS",
     "officers": "officers BANK none|NUMBER",
+    "accredit": "accredit BANK laboratory|inspector DAYS",
+    "end-accreditation": "end-accreditation BANK laboratory|inspector",
+    "scheme-policy": "scheme-policy MONTHS",
     "remove": "remove BANK [fewer]",
     "stop-source": "stop-source BANK",
 }

@@ -12,9 +12,11 @@ from enum import StrEnum
 from random import Random
 from typing import Final
 
+from ledger.rules import RULES_SCHEME
 from primitives.hashing import RULES_FIRST
 from sim.cluster import RECORDS_MAX
 from sim.disk import Written
+from sim.lives import Life, draw_lives
 from sim.malicious import BEHAVIOURS, EPOCH_BEHAVIOURS
 from sim.membership import Change, draw_changes
 from sim.motions import RULES_NEXT, Motion, draw_motions
@@ -35,6 +37,8 @@ CHANGE_SHARE: Final = 0.35
 """How many runs see members and validators come and go."""
 MOTION_SHARE: Final = 0.3
 """How many runs see roles, root CAs, the policy, the catalogue or shares put to the vote."""
+LIVES_SHARE: Final = 0.3
+"""How many of the runs without such motions see certificates' lives."""
 OLD_RULES_SHARE: Final = 0.25
 """How many of these begin with the first rules and vote for the second."""
 OLD_RULES_LOADS: Final = 60
@@ -132,7 +136,8 @@ class Scenario:
 
     `core` names the nodes that are healed at the end, a quorum of honest ones, with all that joined meanwhile; empty
     means that all faults end. `guests` are members without a validator, numbered after the banks that have one. A log
-    of more than `records_max` records is cut. The first block follows version `rules` of the rules.
+    of more than `records_max` records is cut. The first block follows version `rules` of the rules; `lives` are of
+    certificates, by RULES_SCHEME or later.
     """
 
     seed: int
@@ -150,6 +155,7 @@ class Scenario:
     records_max: int = RECORDS_MAX
     motions: tuple[Motion, ...] = ()
     rules: int = RULES_FIRST
+    lives: tuple[Life, ...] = ()
 
     def faulty(self) -> set[int]:
         """Return the nodes that are malicious or lose their memory: never more than f."""
@@ -181,7 +187,7 @@ def draw(seed: int, nodes: int = 4) -> Scenario:
         core=core,
         fate=random.choice(list(Fate)) if core else Fate.DEAD,
     )
-    return _with_motions(_with_changes(drawn, forgetful))
+    return _with_lives(_with_motions(_with_changes(drawn, forgetful)))
 
 
 def _with_changes(drawn: Scenario, forgetful: list[int]) -> Scenario:
@@ -233,6 +239,14 @@ def _with_motions(drawn: Scenario) -> Scenario:
     return replace(
         drawn, motions=(first, *motions), loads=tuple(sorted(loads, key=lambda load: load.at_ms)), rules=RULES_FIRST
     )
+
+
+def _with_lives(drawn: Scenario) -> Scenario:
+    """Let certificates live in a share of the runs without motions, by the rules of the scheme; from its own stream."""
+    random = Random(f"lives {drawn.seed} {drawn.nodes}")  # noqa: S311  repeatable
+    if drawn.motions or random.random() >= LIVES_SHARE:
+        return drawn
+    return replace(drawn, lives=draw_lives(random, drawn.chaos_ms, drawn.nodes), rules=RULES_SCHEME)
 
 
 def draw_weather(random: Random) -> Weather:

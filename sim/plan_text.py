@@ -14,11 +14,12 @@ from typing import Any, Final
 
 from ledger.batch_headers import BATCH_EVENTS_MAX
 from ledger.members import MEMBER_ID_PATTERN
-from ledger.rules import RULES_NEWEST
+from ledger.rules import RULES_NEWEST, RULES_SCHEME
 from ledger.shape_errors import DESCRIPTIONS, NODE_NAME_PATTERN
 from primitives.errors import InputError
 from primitives.hashing import RULES_FIRST
 from sim.cluster import RECORDS_MAX
+from sim.lives import Life, life_line
 from sim.membership import Change, Deed, change_line, parsed_change
 from sim.motions import Motion, action_of, motion_line
 from sim.network import Weather
@@ -29,6 +30,7 @@ TIME_MS_MAX: Final = 24 * 3_600_000
 EXTRAS_MAX: Final = 20
 """Observers, and members without a validator."""
 LOG_RECORDS_MAX: Final = 1_000_000
+LIFE_STEPS_MAX: Final = 10_000
 SEED_MAX: Final = 2**64
 
 FORMS: Final = {
@@ -45,10 +47,11 @@ FORMS: Final = {
     "change": "change AT_MS DEED by BANK of WHO [amounts NUMBER ...]",
     "rules": "rules VERSION",
     "motion": "motion AT_MS by BANK WORD ... [approved by BANK ...] [rejected by BANK ...]",
+    "life": "life AT_MS of BANK every MS steps COUNT",
     "core": "core NODE ... others dead|cut",
 }
 NEEDED: Final = ("seed", "nodes", "duration", "weather")
-MANY: Final = frozenset({"malicious", "batch", "strike", "change", "motion"})
+MANY: Final = frozenset({"malicious", "batch", "strike", "change", "motion", "life"})
 
 AMOUNTS: Final = {
     Fault.CRASH: 2,
@@ -92,6 +95,7 @@ def to_text(scenario: Scenario) -> str:
         *map(_strike_line, scenario.strikes),
         *map(change_line, scenario.changes),
         *map(motion_line, scenario.motions),
+        *map(life_line, scenario.lives),
     ]
     if scenario.rules != RULES_FIRST:
         lines.insert(3, f"rules {scenario.rules}")
@@ -213,9 +217,12 @@ def _parsed(found: dict[str, list[_Line]]) -> Scenario:
         records_max=_single(found, "records", 1, LOG_RECORDS_MAX, RECORDS_MAX),
         motions=tuple(_motion(line, nodes + guests) for line in found.get("motion", [])),
         rules=_single(found, "rules", RULES_FIRST, RULES_NEWEST, RULES_FIRST),
+        lives=tuple(_life(line, nodes + guests, chaos_ms) for line in found.get("life", [])),
         **_core(found, nodes),
     )
     _require_few_faulty(found, scenario)
+    if scenario.lives and scenario.rules < RULES_SCHEME:
+        raise found["life"][0].refused("a life by earlier rules", f"a line rules {RULES_SCHEME}", scenario.rules)
     return scenario
 
 
@@ -328,6 +335,21 @@ def _motion(line: _Line, banks: int) -> Motion:
         raise line.refused(error.what, error.expected, error.got) from None
     at_ms, bank = line.count(words[1], 0, TIME_MS_MAX, "time"), line.count(words[3], 0, banks - 1, "bank")
     return Motion(at_ms, bank, rest, sides["approved"], sides["rejected"])
+
+
+def _life(line: _Line, banks: int, chaos_ms: int) -> Life:
+    words = line.words
+    line.shaped(len(words) == 8 and words[2::2] == ("of", "every", "steps"))
+    life = Life(
+        line.count(words[1], 0, chaos_ms, "time"),
+        line.count(words[3], 0, banks - 1, "bank"),
+        line.count(words[5], 1, TIME_MS_MAX, "pause"),
+        line.count(words[7], 1, LIFE_STEPS_MAX, "steps"),
+    )
+    last_ms = life.at_ms + (life.steps - 1) * life.every_ms
+    if last_ms >= max(chaos_ms, 1):  # order returns once nothing new is said
+        raise line.refused("last step of a life", f"before the faults end at {chaos_ms}", last_ms)
+    return life
 
 
 def _core(found: dict[str, list[_Line]], nodes: int) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from sim.changes import check_sets, plan_changes, plan_motions, silenced
 from sim.cluster import Cluster
 from sim.events import Offer
 from sim.faults import heal, heal_core, plan
+from sim.lives import plan_lives
 from sim.malicious import BEHAVIOURS, EPOCH_BEHAVIOURS
 from sim.node import SimNode
 from sim.plan import Scenario
@@ -69,6 +70,7 @@ def build(scenario: Scenario, recorded: int | None = None) -> Cluster:
     plan(cluster, scenario.strikes)
     plan_changes(cluster, scenario.changes)
     plan_motions(cluster, scenario.motions)
+    plan_lives(cluster, scenario.lives, scenario.seed)
     if scenario.changes or scenario.motions:
         cluster.statute = Statute(genesis)
     return cluster
@@ -131,7 +133,7 @@ def lacking(cluster: Cluster) -> str | None:
     tips = {core.chain.tip_hash for _, core in cores if core is not None}
     if len(tips) != 1 or any(core is None for _, core in cores):
         return f"honest nodes stand at different blocks: {cluster.heights()}"
-    for bank, source in enumerate(cluster.gateways.sources):
+    for bank, source in (*enumerate(cluster.gateways.sources), *enumerate(cluster.gateways.deciders)):
         if not cluster.nodes[cluster.gateways.node_of(bank)].honest or silenced(cluster, bank):
             continue
         for batch in source.parsed:

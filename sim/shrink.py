@@ -14,6 +14,7 @@ from typing import Final
 from consensus.invariants import InvariantBroken
 from sim.cluster import RECORDS_MAX, Cluster
 from sim.journal import Journal
+from sim.lives import until
 from sim.membership import Change, Deed
 from sim.network import CALM
 from sim.plan import Scenario
@@ -77,6 +78,7 @@ class Shrinker:
             self._fewer("loads")
             self._fewer("changes")
             self._fewer("motions")
+            self._fewer("lives")
             self._simpler()
         return self.best
 
@@ -143,7 +145,11 @@ def _of_four(scenario: Scenario) -> Scenario:
     ]
     return (
         scenario
-        if scenario.core or scenario.changes or scenario.motions or any(node >= NODES_LEAST for node in named)
+        if scenario.core
+        or scenario.changes
+        or scenario.motions
+        or scenario.lives
+        or any(node >= NODES_LEAST for node in named)
         else replace(scenario, nodes=NODES_LEAST)
     )
 
@@ -154,7 +160,10 @@ def _cut(scenario: Scenario, chaos_ms: int) -> Scenario:
     loads = tuple(load for load in scenario.loads if load.at_ms < chaos_ms)
     changes = tuple(_untroubled(change, chaos_ms) for change in scenario.changes if change.at_ms < chaos_ms)
     motions = tuple(motion for motion in scenario.motions if motion.at_ms < chaos_ms)
-    return replace(scenario, chaos_ms=chaos_ms, strikes=strikes, loads=loads, changes=changes, motions=motions)
+    lives = tuple(until(life, chaos_ms) for life in scenario.lives if life.at_ms < chaos_ms)
+    return replace(
+        scenario, chaos_ms=chaos_ms, strikes=strikes, loads=loads, changes=changes, motions=motions, lives=lives
+    )
 
 
 def _untroubled(change: Change, chaos_ms: int) -> Change:

@@ -24,12 +24,14 @@ from ledger.events import Event
 from ledger.genesis import Genesis
 from ledger.governance import READY, VOTE, WITHDRAW
 from ledger.governance_bodies import (
+    Accredit,
     ActivateRules,
     AddCatalogue,
     AddMember,
     AddValidator,
     CastVote,
     ChangePolicy,
+    EndAccreditation,
     ExcludeMember,
     Ready,
     RekeyValidator,
@@ -37,6 +39,8 @@ from ledger.governance_bodies import (
     ReplaceCa,
     SetOfficers,
     SetRoles,
+    SetSchemePolicy,
+    SetStandards,
     SetThreshold,
     Withdraw,
     type_of,
@@ -45,6 +49,7 @@ from ledger.governance_records import Proposal, Stage
 from ledger.members import GOVERNANCE_ROLE, Member, read_members, read_validators
 from ledger.policy import PLANNED_KEY, POLICY_KEY, policy_figures, read_planned, read_policy
 from ledger.rules import RULES_KEY
+from ledger.scheme_policy import SCHEME_POLICY_KEY
 from ledger.state import MemoryState, StateReader, StateView
 from ledger.store import MemoryStore
 from ledger.thresholds import THRESHOLDS_KEY, Share, read_thresholds
@@ -68,8 +73,20 @@ LEAST: Final = {
 FIRST: Final = {"add_catalogue": Fraction(1, 2)}
 WAITING: Final = (AddValidator, RekeyValidator)
 """Actions that wait for their node once they are approved."""
-PREFIXES: Final = (b"member/", b"source/", b"old-ca/", b"proposal/", b"under-way/", b"ended/", b"catalogue/")
-KEYS: Final = tuple(key.encode() for key in (POLICY_KEY, PLANNED_KEY, RULES_KEY, THRESHOLDS_KEY, "validators"))
+PREFIXES: Final = (
+    b"accreditation/",
+    b"catalogue-standards/",
+    b"member/",
+    b"source/",
+    b"old-ca/",
+    b"proposal/",
+    b"under-way/",
+    b"ended/",
+    b"catalogue/",
+)
+KEYS: Final = tuple(
+    key.encode() for key in (POLICY_KEY, PLANNED_KEY, RULES_KEY, SCHEME_POLICY_KEY, THRESHOLDS_KEY, "validators")
+)
 EVENT_BYTES_MAX: Final = 65_536
 
 Rows = dict[bytes, bytes]
@@ -309,6 +326,9 @@ class _Block:
             (RULES_KEY.encode(), (ActivateRules,)),
             (THRESHOLDS_KEY.encode(), (SetThreshold,)),
             (b"catalogue/", (AddCatalogue,)),
+            (b"accreditation/", (Accredit, EndAccreditation)),
+            (b"catalogue-standards/", (SetStandards,)),
+            (SCHEME_POLICY_KEY.encode(), (SetSchemePolicy,)),
             (b"old-ca/", (ReplaceCa, ExcludeMember)),
             (b"member/", (AddMember, ExcludeMember, SetRoles, SetOfficers, ReplaceCa)),
         )

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
 
+from ledger.accreditations import USUAL_STANDARD, AccreditedRole
 from ledger.batches import ParsedBatch, build_batch, parse_batch
+from ledger.catalogue import PUBLISHED_CATALOGUES
 from ledger.events import Event
-from ledger.genesis import Genesis, GenesisMember, GenesisSource, GenesisValidator
+from ledger.genesis import Genesis, GenesisAccreditation, GenesisMember, GenesisSource, GenesisValidator
 from ledger.members import GOVERNANCE_ROLE, Officer, Role
 from ledger.payments import (
     PAYMENT_STATEMENT,
@@ -24,6 +26,7 @@ from ledger.payments import (
     Status,
 )
 from ledger.policy import Policy
+from ledger.rules import RULES_SCHEME
 from primitives.encoding import encode
 from primitives.hashing import RULES_FIRST
 from primitives.ids import ZERO_HASH, Hash, TimeMs
@@ -43,11 +46,25 @@ def bank_of(index: int) -> str:
     return f"bank-{index}"
 
 
+SOURCE: Final = "source"
+DECIDER: Final = "decider"
+"""Uses of a bank's keys that submit; the second only by rules that know certificates' schemes."""
+OFFICER: Final = "officer"
+CLERK: Final = "clerk"
+"""A bank's two officers, the second by the same rules."""
+CATEGORIES: Final = tuple(range(1, 15))
+ACCREDITED_MS: Final = 1_000 * 24 * 3_600_000
+SCHEME_ROLES: Final = (Role.BANK, Role.CERTIFICATION_BODY, Role.LABORATORY, Role.INSPECTOR, Role.REGULATOR)
+"""What every bank is then: of each product another one is the body that certifies it."""
+
+
 def genesis_of(count: int, guests: int = 0, rules: int = RULES_FIRST) -> Genesis:
     """Return the genesis of `count` banks, each with a validator of its name and one source; guests have only that.
 
-    `rules` is the version that the first block follows.
+    `rules` is the version that the first block follows. From RULES_SCHEME on all may certify, and have keys for it.
     """
+    certifies = rules >= RULES_SCHEME
+    roles = SCHEME_ROLES if certifies else (Role.BANK,)
     names = [bank_of(index) for index in range(count + guests)]
     return Genesis(
         chain="sim",
@@ -56,11 +73,17 @@ def genesis_of(count: int, guests: int = 0, rules: int = RULES_FIRST) -> Genesis
             GenesisMember(
                 id=name,
                 name=name,
-                roles=(Role.BANK,),
+                roles=roles,
                 ca_certificate="a stand-in",
                 agents=(),
-                sources=(GenesisSource(key_of(name, "source").public, (Role.BANK,)),),
-                officers=(Officer(key_of(name, "officer").public, GOVERNANCE_ROLE),),
+                sources=tuple(
+                    GenesisSource(key_of(name, use).public, roles)
+                    for use in ((SOURCE, DECIDER) if certifies else (SOURCE,))
+                ),
+                officers=(
+                    Officer(key_of(name, OFFICER).public, GOVERNANCE_ROLE),
+                    *([Officer(key_of(name, CLERK).public, "certification")] if certifies else []),
+                ),
             )
             for name in names
         ),
@@ -76,8 +99,16 @@ def genesis_of(count: int, guests: int = 0, rules: int = RULES_FIRST) -> Genesis
             for index, name in enumerate(names[:count])
         ),
         policy=Policy(),
-        catalogues=(),
+        catalogues=PUBLISHED_CATALOGUES if certifies else (),
         rules=rules,
+        accreditations=tuple(
+            GenesisAccreditation(
+                name, role, CATEGORIES, START_MS, TimeMs(START_MS + ACCREDITED_MS), USUAL_STANDARD[role]
+            )
+            for name in names
+            for role in AccreditedRole
+            if certifies
+        ),
     )
 
 
@@ -117,12 +148,12 @@ def reference_of(body: bytes) -> bytes:
 class Source:
     """One bank's signing source in the simulation: numbers its batches and remembers them."""
 
-    def __init__(self, member: str, chain_id: Hash) -> None:
+    def __init__(self, member: str, chain_id: Hash, use: str = SOURCE) -> None:
         self.member = member
         self.batches: list[bytes] = []
         self.parsed: list[ParsedBatch] = []
         self._chain_id = chain_id
-        self._key = key_of(member, "source")
+        self._key = key_of(member, use)
         self._events = 0
 
     def next_batch(self, count: int, now_ms: TimeMs) -> bytes:

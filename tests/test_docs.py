@@ -21,7 +21,10 @@ from chainnode.metrics import NodeMetrics
 from consensus import messages, records
 from ledger import rows
 from ledger.certificate_transitions import TRANSITIONS
+from ledger.inspection_reports import INSPECTED_TRANSITIONS
+from ledger.mark_events import MARK_RULES
 from ledger.policy import Policy, policy_figures
+from ledger.scheme_transitions import SCHEME_TRANSITIONS
 from rpc.errors import ErrorObject
 from rpc.methods.capabilities import LimitsResult
 from rpc.methods.catalogue import METHODS
@@ -42,15 +45,20 @@ CITED = re.compile(r"\b(?P<page>architecture|domain) §(?P<numbers>[\d.]+(?:(?:,
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text("utf-8")
 
 
-def check_docs() -> ModuleType:
-    """Return the script that `make docs` runs, as a module."""
-    spec = importlib.util.spec_from_file_location("check_docs", ROOT / "scripts/check_docs.py")
+def script(name: str) -> ModuleType:
+    """Return one of the scripts as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"scripts/{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["check_docs"] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def check_docs() -> ModuleType:
+    """Return the script that `make docs` runs, as a module."""
+    return script("check_docs")
 
 
 @pytest.mark.parametrize("match", list(RECORD.finditer(FORMATS + DOMAIN)), ids=lambda match: match["name"])
@@ -66,18 +74,18 @@ def test_the_examples_of_the_formats_come_out_as_shown() -> None:
     assert doctest.DocTestRunner(optionflags=doctest.IGNORE_EXCEPTION_DETAIL).run(example).failed == 0
 
 
-def test_the_table_of_a_certificates_life_is_that_of_the_code() -> None:
-    shown = re.findall(r"^\| (\d+) \| `(certificate\.\w+)` \| (.+?) \| (.+?) \|$", DOMAIN, re.MULTILINE)
-    held = [
-        (
-            str(transition.kind),
-            transition.name,
-            ", ".join(sorted(state or "nothing" for state in transition.from_states)),
-            "; ".join(party.value for party in transition.parties),
-        )
-        for transition in TRANSITIONS
-    ]
-    assert shown == held
+def test_the_picture_and_the_table_of_a_certificates_life_are_those_of_the_code() -> None:
+    assert script("make_life_docs").written(DOMAIN) == DOMAIN, "run `python scripts/make_life_docs.py`"
+    shown = re.findall(r"^\| (\d+) \| `((?:certificate|inspection)\.\w+)` \|", DOMAIN, re.MULTILINE)
+    assert shown == [(str(row.kind), row.name) for row in TRANSITIONS + SCHEME_TRANSITIONS + INSPECTED_TRANSITIONS]
+    drawn = re.findall(r"^    (\S+) --> (\S+): (.+)$", DOMAIN, re.MULTILINE)
+    assert len(drawn) > 20
+    assert {name for _, _, names in drawn for name in names.split(", ")} - {"its term ends"} == {
+        name.removeprefix("certificate.") for _, name in shown
+    }
+    assert ("revoked", "suspended", "decide_appeal") in drawn
+    with pytest.raises(ValueError, match=r"docs/domain\.md: expected a line"):
+        script("make_life_docs").written("nothing")
 
 
 def test_the_table_of_exit_statuses_is_that_of_the_command_line() -> None:
@@ -262,3 +270,9 @@ def test_what_programs_write_need_not_be_there(tmp_path: Path, monkeypatch: pyte
     document = tmp_path / "page.md"
     document.write_text("# A demo was run\n\n`var/localnet/genesis.json`\n", "utf-8")
     assert list(module.problems_of(document)) == []
+
+
+def test_every_rule_of_the_mark_stands_in_its_table() -> None:
+    text = (ROOT / "docs/certification.md").read_text("utf-8").partition("## The mark")[2]
+    of_all = {"unknown_certificate", "unknown_report", "not_permitted", "unknown_custodian", "excluded_custodian"}
+    assert [rule for rule in MARK_RULES if f"`{rule}`" not in text and rule not in of_all] == []

@@ -19,6 +19,7 @@ PINNED = {canonicalize_name(match["name"]): match["version"] for match in PIN.fi
 ASKED = [
     *PROJECT["project"]["dependencies"],
     *PROJECT["project"]["optional-dependencies"]["dev"],
+    *PROJECT["project"]["optional-dependencies"]["scan"],
     *PROJECT["build-system"]["requires"],
 ]
 TARGETS = ["setup", "web", "demo", "test", "check", "sim", "twins", "fuzz", "bench", "bench-floor", "e2e", "docs"]

@@ -24,7 +24,7 @@ COMMAND_S: Final = 120.0
 CHANGES: Final = (
     ("chainnode/version.py", f'VERSION = "{VERSION}"', f'VERSION = "{LATER_VERSION}"'),
     ("primitives/hashing.py", "PROTOCOL_VERSION = 1\n", "PROTOCOL_VERSION = 2\n"),
-    ("ledger/rules.py", "(RULES_FIRST, 2)\n", "(RULES_FIRST, 2, 3)\n"),
+    ("ledger/rules.py", "(RULES_FIRST, 2, 3)\n", "(RULES_FIRST, 2, 3, 4)\n"),
     ("ledger/rows.py", "FORMAT_NEWEST = 2\n", "FORMAT_NEWEST = 3\n"),
     ("ledger/rows.py", "FORMATS_READ = (1, 2)\n", "FORMATS_READ = (1, 2, 3)\n"),
 )

@@ -265,6 +265,7 @@ def verify_history_page(text: str, policy: Policy, number: str) -> dict[str, Any
         need(chained(reached, proof.later) == whole, "events that are not those of the record")
     said = {"proved": "history", "number": number, "exists": record is not None, "count": count, "first": proof.first}
     said |= {"previous": proof.previous, "reached": reached, "events": events, "header_hash": hash_of(status.header)}
+    said |= {"rules": status.header.version}
     said |= {"height": status.header.height, "time_ms": status.header.time_ms, "until_ms": until_ms}
     return said | {"is_newest": is_newest, "chain_id": status.header.chain_id} | dict(checkpoint.said)
 

@@ -32,7 +32,7 @@ except ImportError:
 
 NUMBER_MAX, FILE_MAX, PROOF_MAX, POLICY_MAX, NOTE_MAX = (1 << 63) - 1, 64 << 20, 1 << 20, 4 << 20, 1 << 16
 HEADING, DECIMAL, KEY_NAME = "c2sp.org/tlog-proof@v1", "(?:0|[1-9][0-9]{0,18})", r"[^\s+\x00-\x1f]+"
-LOG, COSIGNER, COMMIT, OUTCOMES_A_LEAF = 1, 4, 2, 32
+LOG, COSIGNER, COMMIT, OUTCOMES_A_LEAF, RULES = 1, 4, 2, 32, (1, 2, 3)
 FIELD, ORDER_8 = 2**255 - 19, 2707385501144840649318225287225658788936804267575313519463743609750303402022
 SMALL_ORDERS = (0, 1, FIELD - 1, ORDER_8, FIELD - ORDER_8)  # y of the points of order 4, 1, 2, 8 and 8
 
@@ -367,7 +367,7 @@ def read_proof(text: str, of: Any, version: int, policy: Policy, size_max: int =
 
 def check_header(checkpoint: Record, header: Record, path: list[bytes]) -> None:
     """Refuse unless a block's header is of this chain and stands in the log, behind the block's events."""
-    need((header.suite, header.version) == (1, 1), "a suite or rules that this verifier does not know")
+    need(header.suite == 1 and header.version in RULES, "a suite or rules that this verifier does not know")
     need(checkpoint.origin.endswith("/" + header.chain_id.hex()), "a block of another chain")
     check_leaf(checkpoint.root, checkpoint.size, header.first_index + header.event_count, hash_of(header), path)
 
@@ -449,8 +449,8 @@ def status_at(record: Record, at_ms: int) -> str:  # what a certificate's record
 def verify_status(text: str, policy: Policy, number: str, at_ms: int | None = None) -> dict[str, Any]:
     """Return a certificate's status at a time (default: its block's), or that there is none."""
     status, checkpoint = read_proof(text, STATUS, 2, policy)
-    (until_ms, is_newest), time_ms = check_status(status, checkpoint), status.header.time_ms
-    at_ms = time_ms if at_ms is None else at_ms
+    (until_ms, is_newest), header = check_status(status, checkpoint), status.header
+    time_ms, at_ms = header.time_ms, header.time_ms if at_ms is None else at_ms
     with step("certificate"):
         need(status.key == b"certificate/" + number.encode(), "a proof of another key")
         found = None if status.value is None else decode(RECORD, status.value)
@@ -458,8 +458,8 @@ def verify_status(text: str, policy: Policy, number: str, at_ms: int | None = No
         need(at_ms == time_ms or (until_ms is not None and time_ms <= at_ms < until_ms + is_newest), "not proved then")
         word = None if found is None else status_at(found, at_ms)
     said = dict(proved="status", number=number, exists=found is not None, status=word, valid=word == "valid")
-    said |= dict(at_ms=at_ms, until_ms=until_ms, is_newest=is_newest, time_ms=time_ms, height=status.header.height)
-    return said | dict(chain_id=status.header.chain_id, header_hash=hash_of(status.header)) | dict(checkpoint.said)
+    said |= dict(at_ms=at_ms, until_ms=until_ms, is_newest=is_newest, time_ms=time_ms, height=header.height)
+    return dict(**said, rules=header.version, chain_id=header.chain_id, header_hash=hash_of(header), **checkpoint.said)
 
 def read_time(text: str) -> int:  # milliseconds since 1970, from such a number or RFC 3339
     since = datetime.fromisoformat("1970-01-01T00:00:00+00:00")

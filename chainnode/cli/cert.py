@@ -6,108 +6,55 @@ also act through its own node with --home.
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from chainnode.cli import (
+    certificate_decisions,
+    certificate_inspections,
+    certificate_lists,
+    certificate_scan,
+    certificate_scheme,
+)
 from chainnode.cli.certificate_credentials import credential, credential_key, status_list
+from chainnode.cli.certificate_deadlines import deadlines
+from chainnode.cli.certificate_decisions import issue
+from chainnode.cli.certificate_events import (
+    checked_holder_id,
+    client_of,
+    evidence_of,
+    evidence_option,
+    new_serial,
+    reason_option,
+    scope_option,
+    send,
+    sending,
+    serial_option,
+    time_of,
+)
+from chainnode.cli.certificate_evidence import verify_evidence
+from chainnode.cli.certificate_import import import_
 from chainnode.cli.certificate_interop import bundle, offline_status
 from chainnode.cli.certificate_proofs import PROVED_WITHIN_S, proved_status
+from chainnode.cli.certificate_scheme import shown_certificate
 from chainnode.cli.context import settings
 from chainnode.cli.main import Group
-from chainnode.cli.output import records, say, show, show_page
+from chainnode.cli.output import say, show, show_page
 from chainnode.cli.proofs import demanded, witness_option
-from chainnode.cli.submit import member_of_settings, open_door, send_all, timeout_option, wait_option
-from primitives.errors import InputError, UsageError
+from chainnode.cli.submit import member_of_settings
+from primitives.errors import UsageError
 
-if TYPE_CHECKING:
-    from ledger.certificate_bodies import Body, Evidence, Product
-
-evidence_option = click.option(
-    "--evidence",
-    "evidence",
-    multiple=True,
-    metavar="KIND=FILE",
-    help="A document, by its kind: its SHA-256 and size are filed, the document stays here. Repeatable.",
-)
 from_epoch_option = click.option(
     "--from-epoch", type=click.IntRange(0), default=0, help="The epoch of the policy that a proof is for."
 )
-reason_option = click.option("--reason", required=True, help="A word such as security_flaw; no free text.")
 
 
 @click.group(cls=Group)
 def cert() -> None:
     """Certificates: apply, examine, decide, suspend, revoke; show and prove."""
-
-
-def _evidence(items: tuple[str, ...], default: str) -> tuple[Evidence, ...]:
-    """Return the evidence of options `KIND=FILE` or `FILE`, which is of the default kind."""
-    from ledger.catalogue import EvidenceKind
-    from ledger.certificate_bodies import Evidence
-
-    member = member_of_settings()
-    found = []
-    for item in items:
-        kind, named, name = item.partition("=")
-        if not named:
-            kind, name = default, item
-        if kind not in set(EvidenceKind):
-            raise UsageError("unknown kind of evidence", where=item, expected=" or ".join(EvidenceKind), got=kind)
-        digest, size = _digest(Path(name))
-        found.append(Evidence(EvidenceKind(kind), digest, member, size))
-    return tuple(found)
-
-
-def _digest(path: Path) -> tuple[bytes, int]:
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").digest()
-        size = path.stat().st_size
-    except OSError as error:
-        raise InputError("document cannot be read", where=str(path), got=error.strerror or error) from None
-    if not size:
-        raise InputError("document is empty", where=str(path))
-    return digest, size
-
-
-def _time(text: str | None, name: str) -> int | None:
-    from ledger.times import parse_time
-
-    return None if text is None else int(parse_time(text, where=name))
-
-
-def _send(body: Body, what: str, wait: str, timeout_s: float) -> int:
-    """Submit one event of a certificate's life; status 1 unless it was applied."""
-    from chainnode.submission import NewEvent
-    from ledger.certificates import ROWS, SCHEMA
-    from primitives.encoding import decode, encode
-    from primitives.errors import EncodingError
-
-    data = encode(body)
-    try:
-        decode(type(body), data, size_max=len(data))
-    except EncodingError as error:
-        raise UsageError(f"{what} cannot be sent so", got=error.got) from None
-    client = settings().client(timeout_s=timeout_s, token=True)
-    # Chosen here, so that a call that is sent twice is one event.
-    event = NewEvent(ROWS[type(body)].kind, SCHEMA, data, what, reference=secrets.token_bytes(16))
-    with records(None) as out, open_door(client) as door:
-        return send_all(client, door, [event], out, wait=wait, timeout_s=timeout_s)
-
-
-def _product(name: str, model: str, version: str) -> Product:
-    from ledger.certificate_bodies import Product
-
-    return Product(name, model, version)
-
-
-def _serial() -> str:
-    return secrets.token_hex(4).upper()
 
 
 @cert.command("apply")
@@ -116,40 +63,47 @@ def _serial() -> str:
 @click.option("--version", required=True, help="Its version.")
 @click.option("--category", type=int, required=True, help="Number of its category in the catalogue.")
 @click.option("--holder-name", required=True, help="The organisation that would hold the certificate.")
-@click.option("--serial", help="Last part of the application's id. [default: random]")
+@click.option("--holder-id", help="Its USCC (GB 32100) or LEI (ISO 17442); comes with --scope.")
+@scope_option
+@serial_option
 @evidence_option
-@wait_option
-@timeout_option
+@sending
 def apply_(
     product: str,
     model: str,
     version: str,
     category: int,
     holder_name: str,
+    holder_id: str | None,
+    scope: tuple[str, ...],
     serial: str | None,
     evidence: tuple[str, ...],
     wait: str,
     timeout_s: float,
 ) -> int:
     """Apply for a product's certificate; FILEs of --evidence are technical documents."""
-    from ledger.certificate_bodies import Apply
+    from ledger.certificate_bodies import Apply, ApplyScoped, Product
 
-    application = f"{member_of_settings()}.{serial or _serial()}"
-    filed = _evidence(evidence, "technical_documents")
+    application = f"{member_of_settings()}.{serial or new_serial()}"
+    filed = evidence_of(evidence, "technical_documents")
+    unit = Product(product, model, version)
+    client = client_of(timeout_s)
+    body = Apply(application, holder_name, unit, category, filed)
+    if holder_id is not None or scope:
+        checked = checked_holder_id(holder_id, scope, client)
+        body = ApplyScoped(application, holder_name, unit, category, filed, checked, scope)
     say(f"application {application}")
-    unit = _product(product, model, version)
-    return _send(Apply(application, holder_name, unit, category, filed), f"application {application}", wait, timeout_s)
+    return send(body, f"application {application}", wait, timeout_s, client)
 
 
 @cert.command()
 @click.argument("application")
-@wait_option
-@timeout_option
+@sending
 def accept(application: str, wait: str, timeout_s: float) -> int:
     """Accept APPLICATION, as the certification body that becomes responsible for it."""
     from ledger.certificate_bodies import Accept
 
-    return _send(Accept(application), f"accepting {application}", wait, timeout_s)
+    return send(Accept(application), f"accepting {application}", wait, timeout_s)
 
 
 @cert.command()
@@ -158,8 +112,7 @@ def accept(application: str, wait: str, timeout_s: float) -> int:
 @click.option("--site-check", "kind", flag_value="site_check", help="An inspector's finding on the site.")
 @click.option("--failed", is_flag=True, help="The finding is negative.")
 @evidence_option
-@wait_option
-@timeout_option
+@sending
 def evidence(
     application: str, kind: str | None, failed: bool, evidence: tuple[str, ...], wait: str, timeout_s: float
 ) -> int:
@@ -170,80 +123,50 @@ def evidence(
         role = settings().require_key().role if settings().as_key is not None else ""
         kind = {"laboratory": "type_test", "inspector": "site_check"}.get(role)
     if kind == "type_test":
-        filed = _evidence(evidence, "type_examination")
-        return _send(TypeTest(application, not failed, filed), f"type test of {application}", wait, timeout_s)
+        filed = evidence_of(evidence, "type_examination")
+        return send(TypeTest(application, not failed, filed), f"type test of {application}", wait, timeout_s)
     if kind == "site_check":
-        filed = _evidence(evidence, "site_check")
-        return _send(SiteCheck(application, not failed, filed), f"site check of {application}", wait, timeout_s)
+        filed = evidence_of(evidence, "site_check")
+        return send(SiteCheck(application, not failed, filed), f"site check of {application}", wait, timeout_s)
     raise UsageError("which finding is it?", expected="--type-test or --site-check")
 
 
 @cert.command()
 @click.argument("application")
 @evidence_option
-@wait_option
-@timeout_option
+@sending
 def review(application: str, evidence: tuple[str, ...], wait: str, timeout_s: float) -> int:
     """Say that APPLICATION was reviewed, as the certification body's reviewer."""
     from ledger.certificate_bodies import Review
 
-    filed = _evidence(evidence, "review_report")
-    return _send(Review(application, filed), f"review of {application}", wait, timeout_s)
-
-
-@cert.command()
-@click.argument("application")
-@click.option("--number", required=True, help="The certificate's number, such as FTP-2026-06-000123.")
-@click.option("--from", "valid_from", help="Start of its validity, RFC 3339. [default: now]")
-@click.option("--until", "valid_until", help="Its end, RFC 3339. [default: the longest permitted]")
-@click.option("--months", type=int, help="Or its length in calendar months.")
-@wait_option
-@timeout_option
-def issue(
-    application: str,
-    number: str,
-    valid_from: str | None,
-    valid_until: str | None,
-    months: int | None,
-    wait: str,
-    timeout_s: float,
-) -> int:
-    """Grant the certificate of APPLICATION, as the decider (another key than the reviewer's)."""
-    from ledger.certificate_bodies import Grant
-
-    start, end = _time(valid_from, "--from"), _time(valid_until, "--until")
-    return _send(Grant(application, number, start, end, months), f"certificate {number}", wait, timeout_s)
-
-
-cert.add_command(issue, "grant")
+    filed = evidence_of(evidence, "review_report")
+    return send(Review(application, filed), f"review of {application}", wait, timeout_s)
 
 
 @cert.command()
 @click.argument("application")
 @reason_option
-@wait_option
-@timeout_option
+@sending
 def refuse(application: str, reason: str, wait: str, timeout_s: float) -> int:
     """Refuse APPLICATION, as the decider."""
     from ledger.certificate_bodies import Refuse
 
-    return _send(Refuse(application, reason), f"refusing {application}", wait, timeout_s)
+    return send(Refuse(application, reason), f"refusing {application}", wait, timeout_s)
 
 
 @cert.command()
 @click.argument("number")
-@click.option("--serial", help="Last part of the new application's id. [default: random]")
+@serial_option
 @evidence_option
-@wait_option
-@timeout_option
+@sending
 def renew(number: str, serial: str | None, evidence: tuple[str, ...], wait: str, timeout_s: float) -> int:
     """Apply for the successor of certificate NUMBER, as its holder."""
     from ledger.certificate_bodies import Renew
 
-    application = f"{member_of_settings()}.{serial or _serial()}"
-    filed = _evidence(evidence, "technical_documents")
+    application = f"{member_of_settings()}.{serial or new_serial()}"
+    filed = evidence_of(evidence, "technical_documents")
     say(f"application {application}")
-    return _send(Renew(application, number, filed), f"renewal of {number}", wait, timeout_s)
+    return send(Renew(application, number, filed), f"renewal of {number}", wait, timeout_s)
 
 
 @cert.command()
@@ -251,76 +174,45 @@ def renew(number: str, serial: str | None, evidence: tuple[str, ...], wait: str,
 @reason_option
 @click.option("--days", type=int, help="For so many days. [default: the longest permitted]")
 @click.option("--until", help="Or until a time, RFC 3339.")
-@wait_option
-@timeout_option
+@sending
 def suspend(number: str, reason: str, days: int | None, until: str | None, wait: str, timeout_s: float) -> int:
     """Suspend certificate NUMBER."""
     from ledger.certificate_bodies import Suspend
 
-    body = Suspend(number, reason, _time(until, "--until"), days)
-    return _send(body, f"suspension of {number}", wait, timeout_s)
+    body = Suspend(number, reason, time_of(until, "--until"), days)
+    return send(body, f"suspension of {number}", wait, timeout_s)
 
 
 @cert.command()
 @click.argument("number")
 @evidence_option
-@wait_option
-@timeout_option
+@sending
 def restore(number: str, evidence: tuple[str, ...], wait: str, timeout_s: float) -> int:
     """End the suspension of certificate NUMBER, with evidence of what was corrected."""
     from ledger.certificate_bodies import Restore
 
-    filed = _evidence(evidence, "corrective_action")
-    return _send(Restore(number, filed), f"restoring of {number}", wait, timeout_s)
-
-
-@cert.command()
-@click.argument("number")
-@reason_option
-@click.option("--invalid-from", help="It counts as invalid from an earlier time, RFC 3339. [default: now]")
-@wait_option
-@timeout_option
-def revoke(number: str, reason: str, invalid_from: str | None, wait: str, timeout_s: float) -> int:
-    """Revoke certificate NUMBER, as its certification body or the regulator."""
-    from ledger.certificate_bodies import Revoke
-
-    body = Revoke(number, reason, _time(invalid_from, "--invalid-from"))
-    return _send(body, f"revocation of {number}", wait, timeout_s)
+    filed = evidence_of(evidence, "corrective_action")
+    return send(Restore(number, filed), f"restoring of {number}", wait, timeout_s)
 
 
 @cert.command()
 @click.argument("number")
 @evidence_option
-@wait_option
-@timeout_option
+@sending
 def cancel(number: str, evidence: tuple[str, ...], wait: str, timeout_s: float) -> int:
     """Cancel certificate NUMBER at its holder's request, which is the evidence."""
     from ledger.certificate_bodies import Cancel
 
-    filed = _evidence(evidence, "holder_request")
-    return _send(Cancel(number, filed), f"cancellation of {number}", wait, timeout_s)
+    filed = evidence_of(evidence, "holder_request")
+    return send(Cancel(number, filed), f"cancellation of {number}", wait, timeout_s)
 
 
 @cert.command("show")
 @click.argument("number")
 def show_certificate(number: str) -> None:
-    """Show certificate NUMBER as the ledger holds it."""
-    show(settings().client().call("cert_get", number=number))
-
-
-@cert.command("list")
-@click.option("--holder", help="Those of this member.")
-@click.option("--order", type=click.Choice(["asc", "desc"]), default="asc", show_default=True, help="By number.")
-@click.option("--limit", type=click.IntRange(1, 100), default=30, show_default=True, help="At most so many.")
-@click.option("--cursor", help="Go on where an earlier answer ended.")
-def list_(holder: str | None, order: str, limit: int, cursor: str | None) -> None:
-    """List certificates by number."""
-    filters = {name: value for name, value in (("holder", holder), ("cursor", cursor)) if value is not None}
-    found = settings().client().call("cert_list", limit=limit, order=order, **filters)
-    rows = [
-        {**row, "status": row["status"]["status"], "product": row["product"]["name"]} for row in found["certificates"]
-    ]
-    show_page(found, rows, ("number", "holder", "category", "product", "status", "valid_until"))
+    """Show certificate NUMBER as the ledger holds it, and what the scheme keeps beside it."""
+    found = settings().client().call("cert_get", number=number)
+    show(found if settings().machine else shown_certificate(found))
 
 
 @cert.command()
@@ -417,5 +309,19 @@ def status(
     return 0 if found["exists"] else 6
 
 
-for command in (bundle, credential, status_list, credential_key):
+cert.add_command(issue, "grant")
+for command in (
+    *certificate_decisions.COMMANDS,
+    *certificate_lists.COMMANDS,
+    *certificate_scheme.COMMANDS,
+    deadlines,
+    *certificate_scan.COMMANDS,
+    certificate_inspections.inspection,
+    bundle,
+    credential,
+    status_list,
+    credential_key,
+    import_,
+    verify_evidence,
+):
     cert.add_command(command)

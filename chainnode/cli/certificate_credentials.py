@@ -179,7 +179,7 @@ def _check_current(client: NodeClient) -> None:
 
 
 def _granted(client: NodeClient, member: str) -> list[str]:
-    """Return the numbers that a certification body granted, in the order of the log: each one's place for good."""
+    """Return the numbers that a body granted or imported, in the order of the log: each one's place for good."""
     numbers: list[str] = []
     cursor: dict[str, Any] = {}
     while True:
@@ -192,9 +192,9 @@ def _granted(client: NodeClient, member: str) -> list[str]:
                 hint="ask a node that keeps all blocks, with --endpoint",
             )
         numbers += [
-            row["body"]["number"]
+            (row["body"]["row"] if row["kind"] == "certificate.import" else row["body"])["number"]
             for row in page["events"]
-            if row["kind"] == "certificate.grant" and row["outcome"]["applied"]
+            if row["kind"] in ("certificate.grant", "certificate.import") and row["outcome"]["applied"]
         ]
         if page["cursor"] is None:
             return numbers

@@ -94,7 +94,7 @@ def offline_status(number: str, bundle_file: Path, policy_file: Path, fresh: str
     """Print what a bundle says of a certificate now or at a time; return the exit status that stands for it."""
     from ledger.times import parse_time
 
-    fresh_ms = _span_ms(FRESH if fresh is None else fresh)
+    fresh_ms = span_ms(FRESH if fresh is None else fresh)
     try:
         asked_ms = None if moment is None else int(parse_time(moment, where="--at"))
     except InputError as error:
@@ -109,10 +109,11 @@ def offline_status(number: str, bundle_file: Path, policy_file: Path, fresh: str
     else:
         show_verdict(row["sentence"])
         show({name: value for name, value in row.items() if name not in ("verified", "sentence", "possible_since")})
-    return _exit_of(stapled.status)
+    return exit_of_status(stapled.status)
 
 
-def _span_ms(text: str) -> int:
+def span_ms(text: str) -> int:
+    """Return a span of time such as 24h in milliseconds. Raises `UsageError`."""
     match = _SPAN.fullmatch(text)
     if match is None:
         raise UsageError("not a span of time", where="--fresh", expected="such as 24h, 90s, 30m or 7d", got=text)
@@ -169,7 +170,8 @@ def _age(age_ms: int) -> str:
     return f"{seconds}s"
 
 
-def _exit_of(status: CertificateStatus | None) -> int:
+def exit_of_status(status: CertificateStatus | None) -> int:
+    """Return the exit status that stands for a certificate's status, None: there is none."""
     from chainnode.cli.exits import Exit
     from ledger.certificate_records import Status
 

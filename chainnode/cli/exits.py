@@ -9,7 +9,9 @@ from enum import IntEnum
 
 from chainnode.client import INVALID_PARAMS, NOT_FOUND, UNAVAILABLE, CallRefused, TimedOut, Unhealthy, Unreachable
 from chainnode.files import NotFound
+from chainnode.founding import OtherGenesis
 from ledger.base import NotHere
+from ledger.mark_errors import MarkCodeError
 from primitives.errors import ChainError, UsageError
 
 
@@ -28,6 +30,7 @@ class Exit(IntEnum):
     CANCELLED = 12
     EXPIRED = 13
     NOT_YET_VALID = 14
+    NOT_LICENSED = 15
     INTERRUPTED = 130
     CLOSED = 141
 
@@ -53,7 +56,7 @@ class Missing(ChainError):
 def exit_of(error: ChainError) -> Exit:
     """Return the status for an error that ended a command."""
     match error:
-        case VerificationFailed():
+        case VerificationFailed() | OtherGenesis() | MarkCodeError():
             return Exit.VERIFICATION_FAILED
         case Unreachable():
             return Exit.UNREACHABLE

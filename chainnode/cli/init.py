@@ -145,13 +145,23 @@ def _make(
 def _write_entry(
     home: Home, name: str, member: str, title: str | None, roles: Sequence[str], address: str, agents: Sequence[str]
 ) -> None:
-    """Write what a founding or joining member brings, and its officer's key."""
+    """Write what a founding or joining member brings, and its officers' keys."""
     from chainnode.founding import member_entry
     from chainnode.identity import new_key, write_key
+    from ledger.certificate_bodies import APPROVALS
+    from ledger.members import CERTIFICATION_ROLE, DECIDING_ROLES
 
     officer = new_key("officer", member=member, role="governance")
     write_key(home.keys / "officer.key", officer)
     say("keys/officer.key signs the member's votes on governance: keep it away from the node")
+    deciding = [
+        new_key("officer", member=member, role=CERTIFICATION_ROLE)
+        for _ in range(APPROVALS if DECIDING_ROLES & set(roles) else 0)
+    ]
+    for number, key in enumerate(deciding, 1):
+        write_key(home.keys / f"officer-{number}.key", key)
+    if deciding:
+        say("keys/officer-1.key and keys/officer-2.key sign its grants and revocations: give each to another person")
     entry = member_entry(
         home,
         name=name,
@@ -160,7 +170,7 @@ def _write_entry(
         roles=roles,
         address=address,
         agents=agents,
-        officers=[{"key": officer.public, "role": officer.role}],
+        officers=[{"key": key.public, "role": key.role} for key in (officer, *deciding)],
     )
     home.entry.write_text(json.dumps(entry, indent=2) + "\n")
 

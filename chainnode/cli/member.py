@@ -11,6 +11,13 @@ from typing import Any
 
 import click
 
+from chainnode.cli.accreditation import (
+    accredit,
+    accreditations,
+    end_accreditation,
+    propose_scheme_policy,
+    propose_standards,
+)
 from chainnode.cli.context import hash_of, settings
 from chainnode.cli.main import Group
 from chainnode.cli.output import say, show, show_rows
@@ -50,6 +57,12 @@ propose.add_command(remove_validator, "remove-validator")
 propose.add_command(propose_rules, "rules")
 for command in (status, approve, reject, withdraw):
     member.add_command(command)
+for command in (accredit, end_accreditation):
+    member.add_command(command)
+    propose.add_command(command)
+member.add_command(accreditations)
+propose.add_command(propose_scheme_policy, "scheme-policy")
+propose.add_command(propose_standards, "standards")
 
 
 @member.command("list")
@@ -190,13 +203,18 @@ def threshold(action: str, share: str, **options: Any) -> int:
 @member.command()
 def policy() -> None:
     """Show the policy's figures: value, range, and what is planned from which height on."""
+    from ledger.rules import RULES_SCHEME
+
     found = settings().client().call("gov_getPolicy")
     if settings().machine:
-        show({key: found[key] for key in ("rules", "figures", "planned_height", "as_of")})
+        show({key: found[key] for key in ("rules", "figures", "planned_height", "scheme", "as_of")})
         return
     if found["planned_height"] is not None:
         say(f"planned figures are in force from height {found['planned_height']} on")
     show_rows(found["figures"], columns=("name", "value", "least", "most", "planned"), wrap="figures")
+    if found["rules"] >= RULES_SCHEME:
+        scheme = [{"name": name, "value": value} for name, value in found["scheme"].items()]
+        show_rows(scheme, columns=("name", "value"), wrap="scheme")
 
 
 @member.command()
@@ -218,7 +236,8 @@ def catalogue(edit: Path | None) -> None:
     if edit is not None:
         newest = held[-1]
         draft = {"version": newest["version"] + 1, "effective_from": newest["effective_from"]}
-        draft |= {"source": newest["source"], "categories": newest["categories"]}
+        kept = [{key: value for key, value in row.items() if key != "standards"} for row in newest["categories"]]
+        draft |= {"source": newest["source"], "categories": kept}
         write_file(edit, json.dumps(draft, indent=2, ensure_ascii=False).encode() + b"\n", replace=False)
         say(f"written to {edit}: change it, then `chainnode member propose catalogue {edit}`")
         return
@@ -227,8 +246,10 @@ def catalogue(edit: Path | None) -> None:
         return
     for item in held:
         say(f"version {item['version']}, from {item['effective_from']}{', in force' if item['in_force'] else ''}")
-    rows = [{**row, "evidence": ", ".join(row["evidence"])} for row in held[-1]["categories"]]
-    show_rows(rows, columns=("number", "slug", "name", "evidence"), wrap="categories")
+    rows = [
+        {**row, **{key: ", ".join(row[key]) for key in ("evidence", "standards")}} for row in held[-1]["categories"]
+    ]
+    show_rows(rows, columns=("number", "slug", "name", "evidence", "standards"), wrap="categories")
 
 
 @member.command("entry")
@@ -237,20 +258,38 @@ def catalogue(edit: Path | None) -> None:
 @click.option("--title", required=True, help="Its full name.")
 @click.option("--role", "names", multiple=True, required=True, help="A role, repeatable, such as laboratory.")
 @click.option("--source", "sources", multiple=True, required=True, type=click.Path(path_type=Path), metavar="KEYFILE")
-@click.option("--officer", type=click.Path(path_type=Path), metavar="KEYFILE", help="Its officer for governance.")
+@click.option(
+    "--officer",
+    "officers",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="KEYFILE",
+    help="An officer, for governance or, by its key file's role, for certification; repeatable.",
+)
 def entry(
-    file: Path, member_id: str, title: str, names: tuple[str, ...], sources: tuple[Path, ...], officer: Path | None
+    file: Path,
+    member_id: str,
+    title: str,
+    names: tuple[str, ...],
+    sources: tuple[Path, ...],
+    officers: tuple[Path, ...],
 ) -> None:
-    """Write FILE for `member propose add`: an organisation without a node, such as a laboratory, with its keys."""
+    """Write FILE for `member propose add`: an organisation without a node, such as a laboratory, with its keys.
+
+    A certification body and a regulator need two officers, who sign its grants and revocations.
+    """
     import json
 
     from chainnode.files import write_file
     from chainnode.founding import plain_member
     from chainnode.identity import read_key
+    from ledger.members import CERTIFICATION_ROLE, GOVERNANCE_ROLE
 
     keys = [{"key": read_key(path, "source").public, "roles": list(names)} for path in sources]
-    voting = [] if officer is None else [{"key": read_key(officer, "officer").public, "role": "governance"}]
-    made = {"member": plain_member(member_id, title, names, sources=keys, officers=voting)}
+    signing = [read_key(path, "officer") for path in officers]
+    deciding = CERTIFICATION_ROLE
+    rows = [{"key": key.public, "role": deciding if key.role == deciding else GOVERNANCE_ROLE} for key in signing]
+    made = {"member": plain_member(member_id, title, names, sources=keys, officers=rows)}
     write_file(file, json.dumps(made, indent=2).encode() + b"\n", replace=False)
     say(f"written to {file}; a member proposes it with `chainnode member propose add {file}`")
     show({"file": str(file), "member": member_id, "roles": list(names), "sources": [row["key"] for row in keys]})

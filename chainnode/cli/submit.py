@@ -48,8 +48,23 @@ timeout_option = click.option(
 @click.option("--skip-bad", is_flag=True, help="Take a file without its bad messages, and report them.")
 @click.option("--dry-run", is_flag=True, help="Print the events that would be sent, and send nothing.")
 @click.option("--clear-amounts", is_flag=True, help="Put amounts on the chain in clear instead of commitments.")
+@click.option(
+    "--officer",
+    "officers",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="KEYFILE",
+    help="Key of an officer; two of them sign the grants and revocations among the events.",
+)
 def submit(
-    files: tuple[str, ...], form: str, wait: str, timeout_s: float, skip_bad: bool, dry_run: bool, clear_amounts: bool
+    files: tuple[str, ...],
+    form: str,
+    wait: str,
+    timeout_s: float,
+    skip_bad: bool,
+    dry_run: bool,
+    clear_amounts: bool,
+    officers: tuple[Path, ...],
 ) -> int:
     """Submit the events of FILEs; `-` reads standard input.
 
@@ -67,9 +82,21 @@ def submit(
         if not events:
             return 1 if bad else 0
         client = settings().client(timeout_s=timeout_s, token=True)
+        events = _signed(client, context.reporter.member, events, officers)
         with open_door(client) as door:
             status = send_all(client, door, events, out, wait=wait, timeout_s=timeout_s)
         return 1 if bad else status
+
+
+def _signed(client: NodeClient, member: str, events: list[NewEvent], officers: tuple[Path, ...]) -> list[NewEvent]:
+    """Return the events with officers' signatures upon the cases as they are now, before any of these is sent."""
+    if not officers:
+        return events
+    from chainnode.decisions import signed_event
+    from chainnode.identity import read_key
+
+    keys = [read_key(path, "officer") for path in officers]
+    return [signed_event(client, member, event, keys) for event in events]
 
 
 def _events_of(

@@ -3,8 +3,8 @@
 Source: W3C Verifiable Credentials Data Model 2.0, Bitstring Status List 1.0. Pure: the ledger's records in, JSON out.
 Not here: signatures (`chainnode.interop.jose`).
 
-A credential's place in the lists is that of its grant among all applied grants of its certification body, in the order
-of the log from 0 on: whoever reads the log finds the same, and a place once given never changes.
+A credential's place in the lists is that of its grant or import among all that were applied of its certification body,
+in the order of the log from 0 on: whoever reads the log finds the same, and a place once given never changes.
 """
 
 from __future__ import annotations

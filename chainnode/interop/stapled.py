@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from ledger.certificate_records import Certificate, CertificateStatus, State, certificate_key, state_at, status_at
 from ledger.certificate_transitions import GRANT, TRANSITIONS
 from ledger.events import TIME_MS_MAX
+from ledger.inspection_reports import INSPECTED_TRANSITIONS
 from ledger.proof_steps import RECORD, TIME, step
+from ledger.rules import RULES_SCHEME
+from ledger.scheme_transitions import DECIDE_APPEAL, SCHEME_TRANSITIONS
 from ledger.state import STATE_VALUE_SIZE_MAX
 from ledger.status_proofs import StatusVerdict, certificate_status, told_time, verify_status
 from primitives.encoding import decode
@@ -24,6 +27,8 @@ QR_BYTES_MAX = 2_953
 """What the largest QR code holds: version 40, level L, bytes (ISO/IEC 18004, table 7)."""
 
 _OF_CERTIFICATES = frozenset({State.ACTIVE, State.SUSPENDED, State.REVOKED, State.CANCELLED})
+_APPEALED = frozenset({State.SUSPENDED, State.REVOKED})
+"""The states in which an appeal that is upheld changes what a certificate is worth."""
 
 
 class StaleStatus(ProofError):
@@ -73,7 +78,8 @@ def read_stapled_status(
         )
     certificate = certificate_in(verdict)
     status = proved if certificate is None or not age_ms else status_at(certificate, at_ms)
-    return StapledStatus(verdict, status, at_ms, age_ms, possible_since(certificate, at_ms) if age_ms else ())
+    possible = possible_since(certificate, at_ms, verdict.rules) if age_ms else ()
+    return StapledStatus(verdict, status, at_ms, age_ms, possible)
 
 
 def certificate_in(verdict: StatusVerdict) -> Certificate | None:
@@ -85,9 +91,20 @@ def certificate_in(verdict: StatusVerdict) -> Certificate | None:
         return decode(Certificate, verdict.value, size_max=STATE_VALUE_SIZE_MAX)
 
 
-def possible_since(certificate: Certificate | None, at_ms: int) -> tuple[str, ...]:
-    """Return the events that may have changed a certificate since its record was proved, by the table of its life."""
+def possible_since(certificate: Certificate | None, at_ms: int, rules: int) -> tuple[str, ...]:
+    """Return the events that may have changed what a certificate is worth since its record was proved.
+
+    By the tables of its life that the block's rules have. An appeal may be pending as long as the record names its
+    window: it does not say whether the holder has appealed, and the decision may come long after the window.
+    """
     if certificate is None:
-        return (GRANT.name,)
+        return (GRANT.name,) if rules < RULES_SCHEME else (GRANT.name, "certificate.import")
+    rows = TRANSITIONS if rules < RULES_SCHEME else TRANSITIONS + SCHEME_TRANSITIONS + INSPECTED_TRANSITIONS
     state = state_at(certificate, at_ms)
-    return tuple(row.name for row in TRANSITIONS if state in row.from_states and row.to_state in _OF_CERTIFICATES)
+    return tuple(
+        row.name
+        for row in rows
+        if state in row.from_states
+        and (({row.to_state} | row.also_to) & _OF_CERTIFICATES) - {state}
+        and (row is not DECIDE_APPEAL or (certificate.appeal_until_ms is not None and state in _APPEALED))
+    )

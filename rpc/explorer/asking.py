@@ -37,13 +37,15 @@ class OnLoop(Protocol):
 class Asked:
     """A request for a page: the parts of its path, and its query with the last value of each name.
 
-    Pages run in a thread: they read the ledger there, and ask the node and its gateway `on_loop`.
+    Pages run in a thread: they read the ledger there, and ask the node and its gateway `on_loop`. `origin` is the site
+    as the reader's browser names it, which is good for links and for nothing else.
     """
 
     services: Services
     parts: Mapping[str, str]
     query: Mapping[str, str]
     on_loop: OnLoop
+    origin: str = ""
 
     def word(self, name: str) -> str | None:
         """Return a value of the query without surrounding spaces; None where it is missing or empty."""
@@ -81,7 +83,16 @@ class Download:
     text: str
 
 
-Answer: TypeAlias = Page | Redirect | Download
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture in a page or to keep: its name, its type, and its bytes."""
+
+    name: str
+    type: str
+    data: bytes
+
+
+Answer: TypeAlias = Page | Redirect | Download | Picture
 Maker: TypeAlias = Callable[[Asked], Answer]
 
 

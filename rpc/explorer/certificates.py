@@ -9,27 +9,34 @@ from ledger.catalogue import Category, read_catalogues
 from ledger.certificate_bodies import NUMBER_PATTERN
 from ledger.certificate_records import Status
 from ledger.times import parse_time
+from rpc.certificate_lists import FORMS
 from rpc.errors import invalid_params
 from rpc.explorer.asking import ROWS_A_PAGE, Asked, Page, Redirect, ask, path_to
 from rpc.explorer.events import row_of
 from rpc.explorer.lives import life
+from rpc.explorer.marks import mark_of
 from rpc.explorer.people import members_of, state_of
 from rpc.explorer.proofs import history_steps, status_steps
 from rpc.methods.blocks import get_block
+from rpc.methods.certificate_list import list_certificates
 from rpc.methods.certificate_status import get_certificate_status
-from rpc.methods.certificates import certificate_history, get_certificate, list_certificates
+from rpc.methods.certificates import certificate_history, get_certificate
 from rpc.ports import Services
 
 HISTORY_ROWS = 50
+SEARCHED = ("number", "holder_name", "holder_id", "product")
+"""Filters that are typed."""
 _HEIGHT = re.compile(r"0|[1-9][0-9]{0,14}")
 
 
 def certificates(asked: Asked) -> Page:
-    """Certificates by number, of a holder, a status or a category."""
+    """Certificates by number: of a holder, a status or a category, and by what stands in them."""
     status, holder, category = asked.word("status"), asked.word("holder"), asked.word("category")
     if category is not None and not re.fullmatch(r"[0-9]{1,2}", category):
         raise invalid_params("not a category", where="category", expected="a number", got=category)
     cursor, order = asked.word("cursor"), asked.word("order")
+    number = asked.word("number")
+    texts = {name: asked.word(name) for name in SEARCHED} | {"number": number and number.upper()}
     found = ask(
         list_certificates,
         asked.services,
@@ -39,15 +46,18 @@ def certificates(asked: Asked) -> Page:
         limit=ROWS_A_PAGE,
         order=order,
         cursor=cursor,
+        **texts,
     )
-    chosen = {"status": status, "holder": holder, "category": category, "order": order}
+    filters = {"status": status, "holder": holder, "category": category, **texts}
+    chosen = {**filters, "order": order}
     values = {
         "certificates": found.certificates,
         "categories": categories(asked.services),
         "statuses": [item.value for item in Status],
         "holders": [member.id for member in members_of(asked.services)],
         "chosen": chosen,
-        "filtered": any((status, holder, category)),
+        "filtered": any(filters.values()),
+        "files": [(form, path_to(f"certificates.{form}", **filters)) for form in FORMS],
         "first": path_to("certificates", **chosen) if cursor else None,
         "more": path_to("certificates", **chosen, cursor=found.cursor) if found.cursor else None,
     }
@@ -78,13 +88,16 @@ def certificate(asked: Asked) -> Page | Redirect:
     standing = ask(get_certificate_status, services, number=number, at=moment(at))
     # The record as of the block that its status is proved of, so that one proof of its history holds for both.
     proved = None if at is not None or not standing.exists else standing.height
-    record = ask(get_certificate, services, number=number, height=proved).certificate
+    found = ask(get_certificate, services, number=number, height=proved)
+    record = found.certificate
     history = ask(certificate_history, services, number=number, limit=HISTORY_ROWS, cursor=asked.word("cursor"))
     category = categories(services).get(record.category)
     header = ask(get_block, services, height=standing.height).header
     whole = None if asked.word("cursor") or history.cursor else history.events
     values: dict[str, Any] = {
         "record": record,
+        "scheme": found.scheme,
+        "mark": mark_of(services, number, asked.word("mark")),
         "standing": standing,
         "at": at or "",
         "category": category,

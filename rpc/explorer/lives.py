@@ -80,17 +80,37 @@ def _turns(record: CertificateRecord, events: Sequence[EventResult]) -> list[tup
         return []
     term = _ms(record.valid_from), _ms(record.valid_until)
     turns = [(_ms(applied[0].time), BEFORE)]
+    # Against which decision an appeal is: that on what the certificate was worth, if it is the newest one.
+    appealable: str | None = None
     for event in applied:
-        status, time = TURNS.get(event.kind), _ms(event.time)
+        time, present = _ms(event.time), turns[-1][1]
+        status, appealable = _turn(event, present, appealable)
         if status is None or time >= term[1]:
             continue
         if event.kind == "certificate.grant" and time < term[0]:
-            turns += [(time, Status.NOT_YET_VALID.value), (term[0], status.value)]
+            turns += [(time, Status.NOT_YET_VALID.value), (term[0], status)]
         else:
-            turns.append((time, status.value))
+            turns.append((time, status))
     if turns[-1][1] not in ENDS:
         turns.append((term[1], Status.EXPIRED.value))
     return sorted(turns, key=lambda turn: turn[0])
+
+
+def _turn(event: EventResult, present: str, appealable: str | None) -> tuple[str | None, str | None]:
+    """Return the status that an event begins, if any, and the one to which an appeal that is upheld would return."""
+    match event.kind:
+        case "certificate.surveil" | "inspection.report" if event.body["grave"] and present == Status.VALID:
+            return Status.SUSPENDED.value, present
+        case "certificate.decide_appeal":
+            return (appealable if event.body["upheld"] else None), None
+        case "certificate.suspend" | "certificate.revoke":
+            return TURNS[event.kind].value, present
+        case "certificate.reduce" | "certificate.restore":
+            status = TURNS.get(event.kind)
+            return (None if status is None else status.value), None
+        case _:
+            status = TURNS.get(event.kind)
+            return (None if status is None else status.value), appealable
 
 
 def _ms(text: str) -> int:

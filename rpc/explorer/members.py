@@ -9,7 +9,9 @@ from rpc.explorer.people import member_of
 from rpc.explorer.proofs import completeness_steps
 from rpc.methods.events import get_member_events
 from rpc.methods.gov import described_members, list_members
+from rpc.methods.gov_accreditations import list_accreditations
 from rpc.methods.net import net_validators
+from rpc.types import LIMIT_MAX
 
 
 def members(asked: Asked) -> Page:
@@ -33,7 +35,9 @@ def member(asked: Asked) -> Page:
     (described,) = described_members(asked.services, [record])
     events = ask(get_member_events, asked.services, member=name, limit=ROWS_A_PAGE, cursor=asked.word("cursor"))
     voting = asked.on_loop(lambda: ask(net_validators, asked.services))
+    accredited = ask(list_accreditations, asked.services, member=name, limit=LIMIT_MAX)
     values = {
+        "accreditations": accredited.accreditations,
         "member": described,
         "validators": [item for item in voting.validators if item.member == name],
         "events": [row_of(event) for event in events.events],

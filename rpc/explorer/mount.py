@@ -26,7 +26,9 @@ from rpc.explorer import (
     events,
     evidence,
     expiry,
+    inspections,
     keeping,
+    marks,
     members,
     overview,
     payments,
@@ -35,7 +37,7 @@ from rpc.explorer import (
     search,
     verifying,
 )
-from rpc.explorer.asking import Answer, Asked, Download, Maker, Page, Redirect
+from rpc.explorer.asking import Answer, Asked, Download, Maker, Page, Picture, Redirect
 from rpc.explorer.language import LANGUAGES, choose_language
 from rpc.explorer.rendering import THEMES, Frame, Renderer, compile_first_page
 from rpc.explorer.statics import statics
@@ -84,6 +86,10 @@ PAGES: Final[tuple[tuple[str, str, Maker], ...]] = (
     ("/certificate/{number}", "certificate", certificates.certificate),
     ("/certificate/{number}/status.tlog-proof", "status_proof", downloads.status_proof),
     ("/certificate/{number}/history.tlog-proof", "history_proof", downloads.history_proof),
+    ("/certificate/{number}/mark.svg", "mark_svg", marks.mark_as_svg),
+    ("/certificate/{number}/mark.png", "mark_png", marks.mark_as_png),
+    ("/inspections", "inspections", inspections.inspections),
+    ("/inspection/{draw}", "inspection", inspections.inspection),
     ("/payments", "payments", payments.payments),
     ("/payment/{name}", "payment", payments.payment),
     ("/members", "members", members.members),
@@ -102,7 +108,7 @@ PAGES: Final[tuple[tuple[str, str, Maker], ...]] = (
     ("/search", "search", search.search),
     ("/verify", "verify", verifying.verify),
 )
-FILE_ENDINGS: Final = (".tlog-proof", ".note")
+FILE_ENDINGS: Final = (".tlog-proof", ".note", ".svg", ".png")
 FRAGMENTS: Final = {("overview", "live"): "_live.html"}
 """Parts of a page that may be asked for alone, by the page's name and `?fragment=`."""
 
@@ -199,7 +205,8 @@ class Explorer:
                 expected=f"at most {QUERY_CHARACTERS_MAX} characters",
                 got=len(request.query_string),
             )
-        asked = Asked(self._services, dict(request.match_info), dict(request.query), _OnLoop())
+        origin = f"{request.scheme}://{request.host}".lower()
+        asked = Asked(self._services, dict(request.match_info), dict(request.query), _OnLoop(), origin)
         frame = self._frame(request, with_node=True)
         fragment = FRAGMENTS.get((name, request.query.get("fragment", "")))
         try:
@@ -212,6 +219,8 @@ class Explorer:
                 return web.Response(status=302, headers={"Location": answer.path, "Cache-Control": NEVER_KEPT})
             case Download():
                 return _download(answer)
+            case Picture():
+                return self._picture(answer)
             case Page():
                 response = self._response(request, html, answer.status)
                 self._keep_choices(request, response, frame)
@@ -252,6 +261,12 @@ class Explorer:
         return web.Response(body=body, status=status, content_type=HTML_TYPE, charset="utf-8", headers=headers)
 
     # -- files
+
+    def _picture(self, picture: Picture) -> web.Response:
+        """Return a picture; an SVG that is opened by itself may load and run nothing."""
+        name = _SAFE_NAME.sub("_", picture.name)
+        headers = {**PAGE_HEADERS, "Cache-Control": NEVER_KEPT, "Content-Disposition": f'inline; filename="{name}"'}
+        return web.Response(body=picture.data, content_type=picture.type, headers=headers)
 
     async def _static(self, request: web.Request) -> web.StreamResponse:
         """Serve a style sheet or script."""

@@ -9,15 +9,17 @@ since. Not here: status as a function of record and time (`ledger.certificate_re
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 import msgspec
 
+from ledger.certificate_reading import CertificatesAsOf
 from ledger.certificate_records import Certificate, CertificateStatus, certificate_key, status_at
 from ledger.status_proofs import make_status_proof, proved_until
 from ledger.times import parse_time
 from ledger.views import CheckpointView, StateValue, Tip
 from ledger.witnessed import checkpoint_for_proof
+from primitives.block import BlockHeader
 from primitives.errors import InputError
 from rpc.errors import Code, invalid_params, not_found
 from rpc.methods.certificates import CertificateNumber, StatusWords, certificate_of, status_words
@@ -92,30 +94,48 @@ def get_certificate_status(
     tip = tip_of(services)
     found = covered_by(services.reads, tip, params.witnesses)
     covered = None if found is None else found[0]
+    newest = _header(services.reads, int(tip.height))
+    certificate = CertificatesAsOf(services.reads, newest).record(params.number)
+    about = _About(services.reads, params, newest, certificate, covered)
     if params.at != "latest":
         height, time_ms = moment_of(services, params.at, tip)
-        return _answer(services, params, height, time_ms, tip, covered)
+        return _answer(about, about.value(height), time_ms)
     if found is None:
-        return _answer(services, params, int(tip.height), None, tip, covered)
+        return _answer(about, about.value(int(tip.height)), None)
     height, checkpoint = found
-    present_ms = _present_ms(services.reads, height, checkpoint)
-    if not _unchanged(services.reads, certificate_key(params.number), height, present_ms, int(tip.height)):
-        return Unsettled(_answer(services, params, int(tip.height), None, tip, covered))
-    answer = _answer(services, params, height, present_ms, tip, covered)
+    present_ms, value = proved_now_ms(services.reads, height, checkpoint), about.value(height)
+    if not _unchanged(about, value, present_ms):
+        return Unsettled(_answer(about, about.value(int(tip.height)), None))
+    answer = _answer(about, value, present_ms)
     return Unsettled(answer) if answer.proof is None else answer
 
 
-def _answer(
-    services: Services, params: GetCertificateStatus, height: int, time_ms: int | None, tip: Tip, covered: int | None
-) -> CertificateStatusResult:
-    """Return the status as the record at `height` says it, at `time_ms` or the block's own time."""
-    key = certificate_key(params.number)
-    value = _value(services.reads, key, height)
+class _About(NamedTuple):
+    """What is asked, and the certificate as the newest block left it; `covered` is the newest height with a proof."""
+
+    reads: LedgerReads
+    params: GetCertificateStatus
+    newest: BlockHeader
+    certificate: Certificate | None
+    covered: int | None
+
+    def value(self, height: int) -> StateValue:
+        """Return the certificate's row at a height, with its path in the state."""
+        value = self.reads.state_value(certificate_key(self.params.number), height)
+        assert value is not None, "heights up to the tip have a state"
+        return value
+
+
+def _answer(about: _About, value: StateValue, time_ms: int | None) -> CertificateStatusResult:
+    """Return the status as the record at a height says it, at `time_ms` or the block's own time."""
+    params, height = about.params, int(value.header.height)
     at_ms = value.header.time_ms if time_ms is None else time_ms
     certificate = certificate_of(value)
     status = None if certificate is None else status_words(status_at(certificate, at_ms))
-    hindsight = _hindsight(services.reads, key, int(tip.height), at_ms)
-    proof = make_status_proof(services.reads, key, height, params.from_epoch, params.witnesses, at_ms=at_ms)
+    hindsight = _hindsight(about.certificate, at_ms)
+    proof = make_status_proof(
+        about.reads, value.key, height, params.from_epoch, params.witnesses, at_ms=at_ms, found=value
+    )
     return CertificateStatusResult(
         number=params.number,
         exists=certificate is not None,
@@ -124,8 +144,8 @@ def _answer(
         height=height,
         time=time_text(at_ms),
         proof=proof,
-        proof_pending=_pending(covered) if proof is None else None,
-        as_of=int(tip.height),
+        proof_pending=_pending(about.covered) if proof is None else None,
+        as_of=int(about.newest.height),
     )
 
 
@@ -153,36 +173,28 @@ def covered_by(reads: LedgerReads, tip: Tip, witnesses: Collection[str] = ()) ->
     return (covered, checkpoint) if covered >= 0 else None
 
 
-def _present_ms(reads: LedgerReads, covered: int, checkpoint: CheckpointView) -> int:
+def proved_now_ms(reads: LedgerReads, covered: int, checkpoint: CheckpointView) -> int:
     """Return the newest time for which a checkpoint speaks that covers a height: by its cosignatures, or the block's.
 
     In a chain that is not in use, cosignatures are renewed each minute and blocks are not: a term ends all the same.
     """
-    header = reads.header(covered)
-    assert header is not None, "a covered height has a block"
+    header = _header(reads, covered)
     return int(proved_until(header, None, checkpoint))
 
 
-def _unchanged(reads: LedgerReads, key: str, covered: int, present_ms: int, newest: int) -> bool:
-    """Whether record and status are the same at both heights; a term may also end without any event."""
-    if covered == newest:
+def _unchanged(about: _About, value: StateValue, present_ms: int) -> bool:
+    """Whether record and status are the same at a covered height and the newest; a term may end without any event."""
+    if value.header.height == about.newest.height:
         return True
-    before, now = _value(reads, key, covered), _value(reads, key, newest)
-    if before.value != now.value:
+    now = about.certificate
+    if certificate_of(value) != now:
         return False
-    certificate = certificate_of(now)
-    return certificate is None or _worth(certificate, present_ms) == _worth(certificate, now.header.time_ms)
+    return now is None or _worth(now, present_ms) == _worth(now, about.newest.time_ms)
 
 
 def _worth(certificate: Certificate, time_ms: int) -> CertificateStatus:
     """Return the status at a time, with that time left out, for comparing."""
     return msgspec.structs.replace(status_at(certificate, time_ms), time_ms=0)
-
-
-def _value(reads: LedgerReads, key: str, height: int) -> StateValue:
-    value = reads.state_value(key, height)
-    assert value is not None, "heights up to the tip have a state"
-    return value
 
 
 def moment_of(services: Services, at: int | str, tip: Tip) -> tuple[int, int | None]:
@@ -200,15 +212,20 @@ def moment_of(services: Services, at: int | str, tip: Tip) -> tuple[int, int | N
     return int(height), time_ms
 
 
-def _hindsight(reads: LedgerReads, key: str, newest: int, at_ms: int) -> StatusWords | None:
+def _hindsight(newest: Certificate | None, at_ms: int) -> StatusWords | None:
     """Return what the newest record says of a time, None where it does not reach back so far."""
-    certificate = certificate_of(_value(reads, key, newest))
-    if certificate is None:
+    if newest is None:
         return None
     try:
-        return status_words(status_at(certificate, at_ms))
+        return status_words(status_at(newest, at_ms))
     except InputError:  # only the record as of then speaks for that time
         return None
+
+
+def _header(reads: LedgerReads, height: int) -> BlockHeader:
+    header = reads.header(height)
+    assert header is not None, "heights up to the tip have a block"
+    return header
 
 
 METHODS = (get_certificate_status,)

@@ -1,7 +1,8 @@
-"""cert_get, cert_list, cert_history: certificates and their history.
+"""cert_get, cert_history: certificates and their history.
 
 Here: the ledger's records as JSON has them. Not here: status as a function of record and time
-(`ledger.certificate_records`), `cert_getStatus` and its proof (`rpc.methods.certificate_status`). Source: domain §3.
+(`ledger.certificate_records`), `cert_getStatus` and its proof (`rpc.methods.certificate_status`), lists
+(`rpc.methods.certificate_list`). Source: domain §3.
 """
 
 from __future__ import annotations
@@ -10,35 +11,43 @@ from typing import Annotated
 
 import msgspec
 
-from ledger.catalogue import CATEGORY_MAX
-from ledger.certificate_bodies import NUMBER_PATTERN, Product
+from ledger.certificate_bodies import NUMBER_PATTERN
 from ledger.certificate_records import (
     Certificate,
     CertificateStatus,
-    FiledEvidence,
-    Status,
     certificate_key,
     status_at,
 )
+from ledger.register_records import Imported, read_imported
+from ledger.scheme_records import read_certificate_scheme
 from ledger.state import STATE_VALUE_SIZE_MAX
+from ledger.state_at import StateAt
 from ledger.views import StateValue
 from primitives.encoding import decode
 from rpc.errors import Code, not_found
+from rpc.methods.certificate_parts import (
+    EvidenceResult,
+    HistoryResult,
+    ProductResult,
+    evidence_result,
+    history_result,
+    product_result,
+    time_or_none,
+)
+from rpc.methods.certificate_scheme import CertificateSchemeResult, scheme_result
 from rpc.methods.events import EventResult, events_at
 from rpc.methods.heights import height_of, index_of, tip_of
 from rpc.paging import page_of
-from rpc.ports import IndexReads, Services
+from rpc.ports import Services
 from rpc.registry import method
 from rpc.rights import Access
 from rpc.types import (
     LIMIT_DEFAULT,
-    LIMIT_MAX,
     AskedCursor,
     AskedOrder,
     AsOf,
     HeightParam,
     Limit,
-    MemberName,
     NextCursor,
     Offset,
     Params,
@@ -46,12 +55,6 @@ from rpc.types import (
     Time,
     time_text,
 )
-
-LOOKED_THROUGH_MAX = 20_000
-"""How many numbers a page by category or status looks through."""
-
-READ_MAX = 500
-"""How many of these certificates it reads."""
 
 CertificateNumber = Annotated[
     str,
@@ -68,27 +71,6 @@ class GetCertificate(Params, frozen=True):
 
     number: CertificateNumber
     height: Annotated[HeightParam, msgspec.Meta(description="As of which block.")] = "latest"
-
-
-class ProductResult(Result, frozen=True):
-    """The one unit that a certificate covers."""
-
-    name: str
-    model: str
-    version: str
-
-
-class EvidenceResult(Result, frozen=True):
-    """A document that stays off the chain: its SHA-256, who keeps it, and the event that filed it."""
-
-    kind: str
-    digest: str
-    custodian: str
-    size_bytes: int
-    member: str
-    event_id: str
-    time: Time
-    passed: bool
 
 
 class StatusWords(Result, frozen=True):
@@ -119,14 +101,6 @@ class RevocationResult(Result, frozen=True):
     invalid_from: Time
 
 
-class HistoryResult(Result, frozen=True):
-    """Number and hash chain of the events that made the record: they make a history complete."""
-
-    count: int
-    hash: str
-    changed: Time
-
-
 class CertificateRecord(Result, frozen=True):
     """A certificate as the state holds it."""
 
@@ -153,11 +127,25 @@ class CertificateRecord(Result, frozen=True):
     history: HistoryResult
 
 
+class ImportedResult(Result, frozen=True):
+    """From which row of which register a certificate was imported, by which event; nothing is said of before `time`."""
+
+    register: str
+    index: int
+    event_id: str
+    time: Time
+
+
 class GetCertificateResult(Result, frozen=True):
-    """A certificate with its status at the time of the block at `height`."""
+    """A certificate with its status at the time of the block at `height`, and what the scheme keeps beside it.
+
+    `imported` says from which register it came, null where it was granted here.
+    """
 
     certificate: CertificateRecord
     status: StatusWords
+    scheme: CertificateSchemeResult
+    imported: ImportedResult | None
     height: int
     as_of: AsOf
 
@@ -177,7 +165,16 @@ def get_certificate(services: Services, params: GetCertificate) -> GetCertificat
             hint="cert_getStatus proves that there is none",
         )
     status = status_words(status_at(certificate, value.header.time_ms))
-    return GetCertificateResult(certificate_record(certificate), status, height, int(tip.height))
+    state = StateAt(services.reads, height)
+    beside = scheme_result(read_certificate_scheme(state, params.number))
+    imported = _imported(read_imported(state, params.number))
+    return GetCertificateResult(certificate_record(certificate), status, beside, imported, height, int(tip.height))
+
+
+def _imported(found: Imported | None) -> ImportedResult | None:
+    if found is None:
+        return None
+    return ImportedResult(found.register, found.index, found.event_id.hex(), time_text(found.time_ms))
 
 
 def certificate_of(value: StateValue) -> Certificate | None:
@@ -193,7 +190,7 @@ def status_words(status: CertificateStatus) -> StatusWords:
         status.valid,
         time_text(status.time_ms),
         time_text(status.since_ms) if status.since_ms else None,
-        _time_or_none(status.until_ms),
+        time_or_none(status.until_ms),
         status.revocation_due,
     )
 
@@ -206,7 +203,7 @@ def certificate_record(certificate: Certificate) -> CertificateRecord:
         application=certificate.application,
         holder=certificate.holder,
         holder_name=certificate.holder_name,
-        product=_product(certificate.product),
+        product=product_result(certificate.product),
         category=certificate.category,
         catalogue=certificate.catalogue,
         body=certificate.body,
@@ -223,139 +220,10 @@ def certificate_record(certificate: Certificate) -> CertificateRecord:
         else RevocationResult(revocation.reason, revocation.by, time_text(revocation.invalid_from_ms)),
         predecessor=certificate.predecessor,
         successor=certificate.successor,
-        evidence=[_evidence(item) for item in certificate.evidence],
-        corrections=[_evidence(item) for item in certificate.corrections],
-        appeal_until=_time_or_none(certificate.appeal_until_ms),
-        history=HistoryResult(
-            certificate.history.count, certificate.history.hash.hex(), time_text(certificate.history.changed_ms)
-        ),
-    )
-
-
-def _product(product: Product) -> ProductResult:
-    return ProductResult(product.name, product.model, product.version)
-
-
-def _evidence(item: FiledEvidence) -> EvidenceResult:
-    return EvidenceResult(
-        str(item.kind.name).lower(),
-        item.digest.hex(),
-        item.custodian,
-        item.size_bytes,
-        item.member,
-        item.event_id.hex(),
-        time_text(item.time_ms),
-        item.passed,
-    )
-
-
-def _time_or_none(time_ms: int | None) -> str | None:
-    return None if time_ms is None else time_text(time_ms)
-
-
-class ListCertificates(Params, frozen=True):
-    """Certificates, of one holder or of all, upwards by number unless `order` says otherwise.
-
-    `status` is their present one, `category` of their product.
-    """
-
-    holder: MemberName | None = None
-    limit: Limit = LIMIT_DEFAULT
-    order: AskedOrder = None
-    cursor: AskedCursor = None
-    status: Annotated[Status | None, msgspec.Meta(description="Their present status.")] = None
-    category: (
-        Annotated[int, msgspec.Meta(ge=1, le=CATEGORY_MAX, description="The category of their product.")] | None
-    ) = None
-
-
-class ListedCertificate(Result, frozen=True):
-    """A certificate in a list."""
-
-    number: str
-    holder: str
-    product: ProductResult
-    category: int
-    status: StatusWords
-    valid_from: Time
-    valid_until: Time
-
-
-class CertificatesResult(Result, frozen=True):
-    """Certificates with their status at the newest block; `cursor` asks for the next.
-
-    By status or category a page may hold fewer than `limit`, or none, and yet have a cursor: only so many certificates
-    are looked through at a time.
-    """
-
-    certificates: list[ListedCertificate]
-    cursor: NextCursor
-    as_of: AsOf
-
-
-@method(
-    "cert_list",
-    params=ListCertificates,
-    result=CertificatesResult,
-    errors=(Code.NOT_FOUND, Code.UNAVAILABLE),
-    in_thread=True,
-    access=Access.PUBLIC,
-)
-def list_certificates(services: Services, params: ListCertificates) -> CertificatesResult:
-    """Certificates by number, of one holder or of all, with their present status.
-
-    Upwards, unless `order` says otherwise.
-    """
-    index = index_of(services)
-    as_of = index.height()
-    filters = {"holder": params.holder, "status": params.status, "category": params.category}
-    page = page_of(services, "cert_list", params, tuple[str], "asc", **filters)
-    after = None if page.after is None else page.after[0]
-    found, last = _found(services, params, index, after, page.descending)
-    return CertificatesResult(found, None if last is None else page.cursor(last), int(as_of))
-
-
-def _found(
-    services: Services, params: ListCertificates, index: IndexReads, after: str | None, descending: bool
-) -> tuple[list[ListedCertificate], str | None]:
-    """Return a page of what was asked for, and the number to go on after; None at the end."""
-    found: list[ListedCertificate] = []
-    as_of, looked, read = index.height(), 0, 0
-    while looked < LOOKED_THROUGH_MAX and read < READ_MAX:
-        numbers = index.certificates(holder=params.holder, after=after, count=LIMIT_MAX, descending=descending)
-        for number in numbers:
-            if len(found) == params.limit:
-                return found, after
-            after, looked = number, looked + 1
-            if params.category is not None and category_of(number) != params.category:
-                continue
-            read += 1
-            item = _listed(services, number, as_of)
-            if item is not None and params.status in (None, item.status.status):
-                found.append(item)
-        if len(numbers) < LIMIT_MAX:
-            return found, None
-    return found, after
-
-
-def category_of(number: str) -> int:
-    """Return the category that a certificate's number names; grants are held to it."""
-    return int(number.split("-")[2])
-
-
-def _listed(services: Services, number: str, height: int) -> ListedCertificate | None:
-    value = services.reads.state_value(certificate_key(number), height)
-    certificate = None if value is None else certificate_of(value)
-    if value is None or certificate is None:
-        return None
-    return ListedCertificate(
-        number,
-        certificate.holder,
-        _product(certificate.product),
-        certificate.category,
-        status_words(status_at(certificate, value.header.time_ms)),
-        time_text(certificate.valid_from_ms),
-        time_text(certificate.valid_until_ms),
+        evidence=[evidence_result(item) for item in certificate.evidence],
+        corrections=[evidence_result(item) for item in certificate.corrections],
+        appeal_until=time_or_none(certificate.appeal_until_ms),
+        history=history_result(certificate.history),
     )
 
 
@@ -400,4 +268,4 @@ def certificate_history(services: Services, params: CertificateHistory) -> Histo
     return HistoryEventsResult(params.number, events_at(services, places), cursor, above, int(as_of))
 
 
-METHODS = (get_certificate, list_certificates, certificate_history)
+METHODS = (get_certificate, certificate_history)

@@ -12,6 +12,8 @@ from ledger.governance_actions import ACTION_TYPES
 from ledger.governance_records import voters
 from ledger.policy import PlannedPolicy, Policy, policy_range, read_planned, read_policy
 from ledger.rules import read_rules
+from ledger.scheme_policy import read_scheme_policy
+from ledger.standards import CatalogueStandards, read_standards
 from ledger.thresholds import LOWEST, Share, Thresholds, read_thresholds, votes_needed
 from rpc.errors import Code
 from rpc.methods.gov import now_ms
@@ -41,14 +43,25 @@ class ThresholdResult(Result, frozen=True):
     votes_needed: int
 
 
+class SchemePolicyResult(Result, frozen=True):
+    """The figures of the certification scheme's policy, which hold by rules 3 and later."""
+
+    surveillance_interval_months: int
+    mark_use: str
+    correction_days_max: int
+    register_imports: str
+    inspection_window_s_min: int
+
+
 class CategoryResult(Result, frozen=True):
-    """A category of products and the kinds of evidence that a certificate of it needs."""
+    """A category of products, the kinds of evidence that a certificate needs, and the standards of its examination."""
 
     number: int
     slug: str
     name: str
     name_zh: str
     evidence: list[str]
+    standards: list[str]
 
 
 class CatalogueResult(Result, frozen=True):
@@ -69,23 +82,31 @@ class PolicyResult(Result, frozen=True):
     planned_height: int | None
     thresholds: list[ThresholdResult]
     catalogues: list[CatalogueResult]
+    scheme: SchemePolicyResult
     as_of: AsOf
 
 
 @method("gov_getPolicy", params=NoParams, result=PolicyResult, errors=(Code.UNAVAILABLE,), access=Access.PUBLIC)
 def get_policy(services: Services, params: NoParams) -> PolicyResult:
-    """The policy's figures with their ranges, the share that decides on each type of action, and the catalogues."""
+    """The policy's figures with their ranges, those of the scheme, who decides on what, and the catalogues."""
     del params
     height = int(tip_of(services).height)
     state = CommittedState(services.reads.store)
     planned, catalogues = read_planned(state), read_catalogues(state)
-    present = in_force(catalogues, now_ms(services))
+    present, scheme = in_force(catalogues, now_ms(services)), read_scheme_policy(state)
     return PolicyResult(
         read_rules(state).at(height + 1),
         figures_of(read_policy(state), planned),
         None if planned is None else planned.height,
         thresholds_of(read_thresholds(state), len(voters(state))),
-        [catalogue_result(item, present) for item in catalogues],
+        [catalogue_result(item, present, read_standards(state, item.version)) for item in catalogues],
+        SchemePolicyResult(
+            scheme.surveillance_interval_months,
+            scheme.mark_use.value,
+            scheme.correction_days_max,
+            scheme.register_imports.value,
+            scheme.inspection_window_s_min,
+        ),
         height,
     )
 
@@ -113,10 +134,19 @@ def thresholds_of(thresholds: Thresholds, voters_count: int) -> list[ThresholdRe
     return rows
 
 
-def catalogue_result(item: Catalogue, present: Catalogue | None) -> CatalogueResult:
+def catalogue_result(
+    item: Catalogue, present: Catalogue | None, standards: CatalogueStandards | None
+) -> CatalogueResult:
     """Return a version of the catalogue as JSON has it."""
     categories = [
-        CategoryResult(each.number, each.slug, each.name, each.name_zh, [kind.value for kind in each.evidence])
+        CategoryResult(
+            each.number,
+            each.slug,
+            each.name,
+            each.name_zh,
+            [kind.value for kind in each.evidence],
+            [] if standards is None else list(standards.of(each.number)),
+        )
         for each in item.categories
     ]
     is_present = present is not None and item.version == present.version

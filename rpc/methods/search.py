@@ -9,13 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from enum import StrEnum
+from itertools import islice
 from typing import Annotated
 
 import msgspec
 
 from ledger.certificate_bodies import NUMBER_PATTERN
+from ledger.certificate_index import Facet, Numbers
 from ledger.certificate_records import certificate_key
 from ledger.committed_state import CommittedState
+from ledger.holder_ids import is_holder_id
 from ledger.id_prefixes import PREFIX_DIGITS_MIN
 from ledger.members import Member, read_members, read_validators
 from ledger.payments import uetr_text
@@ -140,6 +143,16 @@ def _certificates(services: Services, query: str) -> Iterator[Hit]:
             yield Hit(HitKind.CERTIFICATE, number, "number_beginning")
 
 
+def _holders(services: Services, query: str) -> Iterator[Hit]:
+    """Yield the certificates of the holder with a USCC or LEI whose check digits are right."""
+    holder_id = query.upper().replace(" ", "")
+    if not is_holder_id(holder_id):
+        return
+    found = index_of(services).numbers_by_facet(Facet.HOLDER_ID, (holder_id,), Numbers())
+    for number in islice(found, HITS_MAX + 1):
+        yield Hit(HitKind.CERTIFICATE, number, "holder_id")
+
+
 def _members(services: Services, query: str) -> Iterator[Hit]:
     """Yield the members that a name, a code or a validator's name stands for."""
     state = CommittedState(services.reads.store)
@@ -164,6 +177,13 @@ def _how(member: Member, named: str, code: str) -> str | None:
     return None
 
 
-_LOOKS: tuple[Callable[[Services, str], Iterator[Hit]], ...] = (_numbers, _hashes, _uetrs, _certificates, _members)
+_LOOKS: tuple[Callable[[Services, str], Iterator[Hit]], ...] = (
+    _numbers,
+    _hashes,
+    _uetrs,
+    _certificates,
+    _holders,
+    _members,
+)
 
 METHODS = (search,)

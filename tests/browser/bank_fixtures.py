@@ -50,6 +50,7 @@ class Banks:
     def submit(self, file: Path) -> None:
         """Submit a sample file by the key that its name holds; every event is committed and applied."""
         key = self.net.net.keys / f"{file.stem.partition('-')[2]}.key"
+        officers = self.net.net.officers_of(key.stem.rpartition("-")[0])
         command = [
             sys.executable,
             "-m",
@@ -60,6 +61,7 @@ class Banks:
             str(key),
             "--endpoint",
             self.url,
+            *(f"--officer={path}" for path in officers),
         ]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("CHAINNODE_")}
         done = subprocess.run(

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from chainnode.audit_deadlines import UNPROVED, Book, Relevant, parse_book
+from chainnode.audit_deadlines import RETURNED, UNPROVED, Book, Relevant, parse_book
 from chainnode.audit_sources import OutOfTime
 from chainnode.audit_state import Heads
 from chainnode.auditor import Auditor, Limits, NodeRound
 from chainnode.client import CallRefused
-from ledger.certificate_bodies import Cancel, Restore, Suspend
+from ledger.catalogue import EvidenceKind
+from ledger.certificate_bodies import Appeal, Cancel, DecideAppeal, Restore, Surveil, Suspend
 from ledger.entry_proofs import verify_entry
 from ledger.evidence_bodies import SignedVote, VotesEvidence
 from ledger.governance_bodies import Withdraw
@@ -22,8 +23,10 @@ from ledger.policy import DAY_MS
 from primitives.errors import EncodingError, InputError
 from tests.chainnode.auditor_fixtures import Desk
 from tests.chainnode.mirror_fixtures import Served, chain, grow, policy_of
-from tests.ledger.certificate_fixtures import CORRECTION, NUMBER, REQUEST, State
+from tests.ledger.certificate_fixtures import CORRECTION, NUMBER, REQUEST, State, piece
 from tests.ledger.certifying_fixtures import Certifying
+from tests.ledger.scheme_chain_fixtures import SchemeChain
+from tests.ledger.scheme_fixtures import LETTER, OPINION, REVOKE, VISIT
 from tests.rpc.conftest import MemoryNode
 from tests.rpc.test_evidence import batches, cosignatures, record, votes
 
@@ -153,6 +156,11 @@ def test_entries_that_only_a_late_one_has_are_for_another_round(node: MemoryNode
 # -- what ends
 
 
+def book_of(desk: Desk) -> Book:
+    path = desk.directory / "deadlines.json"
+    return parse_book(path.read_bytes(), where=str(path))
+
+
 def ends(desk: Desk, *sources: Served) -> list[str]:
     return [
         f"{row['state']} {row['message'].split(' at ')[0]}" for row in desk.look(*sources) if row["kind"] == "deadline"
@@ -226,6 +234,47 @@ def test_a_receipt_of_another_event_or_a_false_one_proves_nothing(
     assert ends(desk, liar, source) == [f"raised suspension of {NUMBER} ends", f"raised certificate {NUMBER} ends"]
 
 
+def test_what_an_appeal_brings_back_is_told_again(tmp_path: Path) -> None:
+    made = SchemeChain().granted()
+    made.stable()
+    desk = Desk(tmp_path, made.policy(0), made.now_ms, HORIZON, entries=True)
+    source = Served(made.reader, A)
+    end, suspended = f"certificate {NUMBER} ends", f"suspension of {NUMBER} ends"
+    assert ends(desk, source) == [f"raised {end}"]
+    made.act("ins", "first", Surveil(NUMBER, False, True, ("seal_broken",), made.now_ms + 3 * DAY_MS, VISIT))
+    again = piece(EvidenceKind.SITE_CHECK, "again")
+    made.act("ins", "first", Surveil(NUMBER, False, True, ("seal_broken",), made.now_ms + 9 * DAY_MS, (again,)))
+    made.stable()
+    assert ends(desk, source) == [f"raised {suspended}"]
+    (until_ms,) = (item[0] for name, item in book_of(desk).ends.items() if name.startswith("suspension"))
+    suspension = made.certificate_at().suspension
+    assert suspension is not None
+    assert until_ms == suspension.until_ms, "the second found it suspended already"
+    made.act("cb", "first", made.signed(REVOKE))
+    made.stable()
+    assert ends(desk, source) == [f"cleared {end}", f"cleared {suspended}"]
+    assert sorted(book_of(desk).withdrawn) == [f"certificate {NUMBER}", f"suspension of {NUMBER}"]
+    made.act("bank-a", "first", Appeal(NUMBER, "disagrees", LETTER))
+    assert made.rule_of("bank-a/first", DecideAppeal(NUMBER, True, OPINION)) == "not_permitted"
+    made.stable()
+    assert ends(desk, source) == []
+    made.act("regulator", "first", DecideAppeal(NUMBER, True, OPINION))
+    made.stable()
+    assert ends(desk, source) == [f"raised {suspended}", f"raised {end}"]
+    assert book_of(desk).withdrawn == {}
+
+
+def test_an_appeal_that_may_have_ended_a_suspension_is_told_with_it() -> None:
+    book = Book()
+    book.take(Relevant("suspension of X", 1_000, "event", doubts=0))
+    book.take(Relevant("certificate X", None, "appeal", doubts=RETURNED))
+    (finding,) = book.ending(0, 10_000)
+    assert "an appeal was upheld since" in finding.message
+    book.withdrawn["certificate Y"] = (1_000, "event", 0)
+    book.ending(20_000, 10_000)
+    assert book.withdrawn == {}, "what would have ended long ago is forgotten"
+
+
 def test_proposals_end_unless_they_are_taken_back(tmp_path: Path) -> None:
     council = Certifying()
     desk = Desk(tmp_path, council.policy(0), council.now_ms, HORIZON, entries=True)
@@ -290,6 +339,8 @@ def test_a_header_of_a_later_release_is_told_and_stops_nothing_else(
         "{}",
         '{"size": -1, "time_ms": 0, "ends": {}}',
         '{"size": true, "time_ms": 0, "ends": {}}',
+        '{"size": 0, "time_ms": 0, "ends": {}, "withdrawn": []}',
+        '{"size": 0, "time_ms": 0, "ends": {}, "withdrawn": {"a": [1]}}',
         '{"size": 0, "time_ms": 0, "ends": {"a": [1]}}',
         '{"size": 0, "time_ms": 0, "ends": {"a": ["1", "", 0]}}',
         f'{{"size": 0, "time_ms": 0, "ends": {{"a": [{10**15}, "", 0]}}}}',

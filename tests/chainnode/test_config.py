@@ -77,7 +77,15 @@ BAD_FILES = {
     "peer without a name": ('[p2p]\npeers = ["host:1"]\n', r"p2p\.peers is not valid: expected name@host:port"),
     "section written as a value": ("rpc = 1\n", r"node\.toml:1: rpc is a section"),
     "not TOML": ("[rpc\n", r"not TOML"),
-    "public listener without TLS": ('[rpc]\nlisten = "0.0.0.0:7401"\n', r"not on loopback and has no TLS"),
+    "public listener without TLS": (
+        '[rpc]\nlisten = "0.0.0.0:7401"\n',
+        r"rpc\.listen is not on loopback and has no TLS",
+    ),
+    "public metrics without TLS": (
+        '[ops]\nlisten = "0.0.0.0:7402"\n',
+        r"ops\.listen is not on loopback and has no TLS",
+    ),
+    "half of the TLS of metrics": ('[ops]\ntls_key_file = "keys/ops.key"\n', r"go together"),
     "half of TLS": ('[rpc]\ntls_key_file = "k"\n', r"go together"),
     "two listeners on one port": ('[ops]\nlisten = "127.0.0.1:7401"\n', r"ops\.listen and rpc\.listen are the same"),
     "time-out above its cap": ("[consensus]\nview_timeout_ms = 70000\n", r"above consensus\.view_timeout_ms_max"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from structlog.testing import capture_logs
@@ -12,17 +14,21 @@ from chainnode.expiry import (
     WARN_DAYS,
     Alarms,
     ca_endings,
+    deadlines_by_kind,
     end_of,
     file_ending,
     own_warnings,
     warning_of,
 )
 from chainnode.metrics import LABEL_VALUES_MAX, NodeMetrics
-from chainnode.renewal import tell_endings
-from ledger.certificate_ends import ending_certificates
+from chainnode.renewal import count_deadlines_of, tell_endings
+from ledger.deadline_index import EndsReader
+from ledger.deadlines import DueKind
 from ledger.governance_bodies import ReplaceCa
+from ledger.store import MemoryStore
 from p2p.certificates import CA_DAYS, certificate_pem, make_member_ca
 from rpc.ports import Ending
+from tests.ledger.deadline_fixtures import Life
 from tests.ledger.governance_fixtures import START_MS, Founded
 
 FIRST, SECOND = (certificate_pem(make_member_ca("bank-1", START_MS + i * DAY_MS)[1]) for i in range(2))
@@ -113,5 +119,35 @@ def test_the_log_names_what_ends_and_how_soon() -> None:
     ]
 
 
-def test_a_chain_without_certificates_of_products_has_none_that_end() -> None:
-    assert ending_certificates(Founded(4, rules=(1, 2)).state, 0, END_MS) == ([], True)
+def test_what_falls_due_is_counted_by_kind_out_of_the_index_of_ends() -> None:
+    life = Life()
+    assert not any(deadlines_by_kind(EndsReader(MemoryStore()), life.now_ms).values()), "it has not begun"
+    life.granted()
+    life.block()
+    end_ms = life.certificate().valid_until_ms
+
+    def counted(days: int) -> dict[str, int]:
+        counts = deadlines_by_kind(life.ends, end_ms - days * DAY_MS)
+        return {kind.value: count for kind, count in counts.items() if count}
+
+    assert counted(3 * 366) == {}
+    assert counted(180) == {"expiring_180": 1, "renewal_opened": 1, "surveillance_overdue": 1}
+    notices = {"expiring_180": 1, "expiring_90": 1, "renewal_opened": 1, "surveillance_overdue": 1}
+    assert counted(90) == notices | {"certificate_expired": 1}
+    assert counted(30) == notices | {"certificate_expired": 1, "expiring_30": 1}
+    assert counted(0) == {}
+
+
+async def test_the_node_sets_a_gauge_for_each_kind() -> None:
+    life = Life()
+    life.granted()
+    life.block()
+    metrics = NodeMetrics()
+    with ThreadPoolExecutor(1) as executor:
+        task = asyncio.create_task(count_deadlines_of(executor, life.ends, metrics))
+        await asyncio.sleep(0)
+        await asyncio.wrap_future(executor.submit(int))  # behind the counting, on the same thread
+        await asyncio.sleep(0)
+        task.cancel()
+    text = metrics.render().decode()
+    assert text.count("\nchainnode_certificate_deadlines{kind=") == len(DueKind) - 1

@@ -255,3 +255,14 @@ def test_a_node_that_is_behind_gives_no_list_of_now(at: list[str], node: Node) -
     command = ["status-list", "--purpose", "revocation", "--url", URLS["revocation"], "-f", "x.jwt"]
     assert run([*at, *command]) == Exit.UNHEALTHY
     assert not Path("x.jwt").exists()
+
+
+def test_imports_have_places_in_the_lists_as_grants_have(
+    at: list[str], node: Node, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = {"kind": "certificate.import", "outcome": {"applied": True}, "body": {"row": {"number": OTHER}}}
+    refused = {**old, "outcome": {"applied": False}}
+    rows = [refused, old, grant_row(NUMBER)]
+    node.answers["ledger_getMemberEvents"] = lambda _: {"events": rows, "cursor": None, "above_height": 0}
+    assert run([*at, "credential", NUMBER, "-f", "c.jwt", *LISTS]) == Exit.OK
+    assert json.loads(capsys.readouterr().out)["place"] == 1

@@ -25,8 +25,9 @@ ROOT = Path(__file__).parents[2]
 # What scripts and documents may rely on.
 PROMISED = """localnet up|localnet down|localnet status|localnet kill|localnet start|localnet logs|init|start|status
 config show|config check|genesis create|genesis show|genesis hash|keys new|keys show|submit|cert apply|cert accept
-cert evidence|cert review|cert issue|cert grant|cert renew|cert suspend|cert restore|cert revoke|cert cancel|cert show
-cert list|cert history|cert status|payment show|get|block|watch|prove|verify|policy export
+cert evidence|cert review|cert issue|cert grant|cert approve|cert decide|cert surveil|cert apply-change|cert extend
+cert reduce|cert reissue|cert appeal|cert decide-appeal|cert renew|cert suspend|cert restore|cert revoke
+cert cancel|cert show|cert list|cert history|cert status|payment show|get|block|watch|prove|verify|policy export
 audit completeness|fsck|version|completion"""
 PATHS = [path.split() for path in re.split(r"[|\n]", PROMISED)]
 

@@ -203,7 +203,7 @@ def test_a_peer_of_another_chain_and_another_name_are_told_apart(
 def test_another_genesis_than_the_pinned_one_is_refused_before_anything_is_made(
     chain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert init(chain, tmp_path / "o", "--genesis-hash", "00" * 32) == Exit.ERROR
+    assert init(chain, tmp_path / "o", "--genesis-hash", "00" * 32) == Exit.VERIFICATION_FAILED
     assert "genesis of another chain" in capsys.readouterr().err
     assert init(chain, tmp_path / "o", "--genesis-hash", "00") == Exit.USAGE
     assert run(["--home", str(tmp_path / "o"), "init", "--name", "x", "--peer", "127.0.0.1:1"]) == Exit.USAGE

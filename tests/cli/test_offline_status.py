@@ -13,6 +13,7 @@ from chainnode.cli.exits import Exit
 from chainnode.cli.main import run
 from chainnode.client import NodeClient
 from chainnode.interop.stapled import CLOCK_BEHIND_MS_MAX, StaleStatus, read_stapled_status
+from ledger.certificate_bodies import Appeal, DecideAppeal, Reduce
 from ledger.certificate_records import Status, certificate_key
 from ledger.status_proofs import make_status_proof
 from ledger.times import format_time
@@ -20,6 +21,8 @@ from primitives.errors import ProofError
 from tests.cli.test_with_a_node import Node, address, home, node
 from tests.ledger.certificate_fixtures import NUMBER, State
 from tests.ledger.certifying_fixtures import Certifying
+from tests.ledger.scheme_chain_fixtures import SchemeChain
+from tests.ledger.scheme_fixtures import LETTER, OPINION, REVOKE, SCOPE, SUSPENSION, VISIT
 from tests.ledger.test_status_times import NEVER, Times
 
 __all__ = ["address", "home", "node"]
@@ -82,6 +85,31 @@ def test_each_status_has_an_exit_status_and_what_may_have_changed_since(
         State.REVIEWED: ["certificate.grant"],
     }
     assert row["possible_since"] == possible.get(state, [])
+
+
+def test_by_the_third_rules_surveillance_and_appeals_may_have_changed_it_too() -> None:
+    chain = SchemeChain().granted()
+
+    def possible(ahead_ms: int = HOUR_MS) -> tuple[str, ...]:
+        chain.stable()
+        proof = proof_of(chain)
+        last_ms = read_stapled_status(proof, chain.policy(), NUMBER, None, 0).at_ms
+        return read_stapled_status(proof, chain.policy(), NUMBER, last_ms + ahead_ms, 1 << 60).possible
+
+    active = (*(f"certificate.{name}" for name in ("suspend", "revoke", "cancel", "surveil")), "inspection.report")
+    decided = ("certificate.decide_appeal",)
+    assert possible() == active
+    chain.act("cb", "first", Reduce(NUMBER, "found", SCOPE[1:], VISIT))
+    assert possible() == active, "an appeal against a reduction does not change what it is worth"
+    chain.act(*SUSPENSION)
+    assert possible() == ("certificate.restore", "certificate.revoke", "certificate.cancel", *decided)
+    assert possible(chain.certificate_at().valid_until_ms) == ()
+    chain.act("cb", "first", chain.signed(REVOKE))
+    assert possible() == decided
+    chain.act("bank-a", "first", Appeal(NUMBER, "disagrees", LETTER))
+    assert possible() == decided
+    chain.act("regulator", "first", DecideAppeal(NUMBER, False, OPINION))
+    assert possible() == (), "the appeal was dismissed: for good"
 
 
 def test_a_number_that_never_was_is_proved_absent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -82,10 +82,10 @@ def test_rules_that_a_node_does_not_know_stop_it_by_name_at_their_height(
     net: Network, later: Release, answers: Answers
 ) -> None:
     height = net.until_level() + NOTICE_HEIGHTS
-    early = govern(net, later, LEFT, "rules", "propose", "3", "--at", str(height))
+    early = govern(net, later, LEFT, "rules", "propose", "4", "--at", str(height))
     assert early.returncode == 1
     assert "does not know these rules" in early.stderr
-    proposal = id_of(govern(net, later, UPGRADED[0], "rules", "propose", "3", "--at", str(height)))
+    proposal = id_of(govern(net, later, UPGRADED[0], "rules", "propose", "4", "--at", str(height)))
     keys = net.net.keys
     votes = {
         name: govern(
@@ -106,12 +106,12 @@ def test_rules_that_a_node_does_not_know_stop_it_by_name_at_their_height(
     with traffic(submitters_of(net, answers, UPGRADED)):
         last = net.wait_gone(LEFT)
         answers.wait_for_more(20)
-    assert f"this chain needs rules version 3 from height {height} on" in last
+    assert f"this chain needs rules version 4 from height {height} on" in last
     assert "install a newer release" in last
     rules = {
         top: net.call(UPGRADED[0], "ledger_getBlock", height=top)["header"]["version"] for top in (height - 1, height)
     }
-    assert rules == {height - 1: 2, height: 3}
+    assert rules == {height - 1: 3, height: 4}
     refused = start(net, this_release(), LEFT, ready=False)
     assert refused.returncode != 0
     start(net, later, LEFT)

@@ -28,8 +28,12 @@ from chainnode.audit_deadlines import parse_book
 from chainnode.audit_findings import parse_findings
 from chainnode.audit_state import parse_audit_state
 from chainnode.config import load_node_config
+from chainnode.decisions import Prepared, Upon, read_decision
 from chainnode.ingest.formats import FORMATS, Options, ingest
 from chainnode.ingest.json_text import parse_object
+from chainnode.ingest.register_rows import ENCODINGS, read_register_rows
+from chainnode.ingest.register_rows import FORMATS as REGISTER_FORMATS
+from chainnode.inspections import FORMAT, read_draw_file, read_draw_secret
 from chainnode.interop.stapled import read_stapled_status
 from chainnode.source_outbox import parse_record
 from chainnode.watching import parse_state
@@ -51,6 +55,7 @@ from ledger.archive_store import ArchivedStore, Pruned, moving_rows
 from ledger.archive_writer import SegmentWriter
 from ledger.base import NotHere
 from ledger.batches import check_event
+from ledger.catalogue import PUBLISHED_CATALOGUES
 from ledger.certificate_history import CertificateHistory, verify_certificate_history
 from ledger.certificate_history_reading import make_certificate_history
 from ledger.certificate_records import certificate_key
@@ -68,6 +73,8 @@ from ledger.fsck import verify_all
 from ledger.genesis import Genesis, genesis_bytes, parse_address, parse_genesis
 from ledger.genesis_json import genesis_to_json
 from ledger.kinds import KindSpec
+from ledger.mark_codes import parse_mark, parse_mark_code
+from ledger.mark_errors import MarkCodeError
 from ledger.payments_json import statement_from_json
 from ledger.proof_kinds import kind_of
 from ledger.reader import LedgerReader
@@ -368,6 +375,7 @@ FILES: tuple[Callable[[Path], object], ...] = (
     _config,
     founding.read_genesis,
     founding.read_entry,
+    read_decision,
     joining.read_validator_entry,
     joining.read_source_entry,
     joining.read_ca_entry,
@@ -378,6 +386,8 @@ FILES: tuple[Callable[[Path], object], ...] = (
     identity.read_token,
     identity.read_hex_secret,
     read_manifest,
+    read_draw_file,
+    read_draw_secret,
 )
 
 
@@ -496,6 +506,17 @@ def words(data: bytes) -> None:
             read()
 
 
+def mark(data: bytes) -> None:
+    """What somebody's QR code says: taken only in the one way in which it is written."""
+    text = data.decode("utf-8", "replace")
+    with suppress(MarkCodeError):
+        code = parse_mark_code(text)
+        assert code.text == text
+        assert parse_mark(code.number, code.mark).hash == code.hash
+    with suppress(MarkCodeError):
+        assert parse_mark("FTP-2026-06-000001", text).mark == text
+
+
 # --- bodies
 
 
@@ -526,6 +547,21 @@ def samples(data: bytes) -> None:
     name = ("auto", *FORMATS)[(data[0] if data else 0) % (len(FORMATS) + 1)]
     with suppress(InputError):
         ingest(data[1:], _context(), where="fuzz", format_name=name, options=Options(skip_bad=bool(data[:1] > b"\x7f")))
+
+
+def register(data: bytes) -> None:
+    """A register's file: one byte chooses format and encoding, and whether a column is mapped."""
+    first = data[0] if data else 0
+    with suppress(InputError):
+        read_register_rows(
+            data[1:],
+            where="fuzz",
+            body="cb",
+            catalogues=PUBLISHED_CATALOGUES,
+            form=REGISTER_FORMATS[first % len(REGISTER_FORMATS)],
+            encoding=ENCODINGS[first // 64 % len(ENCODINGS)],
+            mapping={"no": "number"} if first & 32 else None,
+        )
 
 
 @cache
@@ -585,8 +621,10 @@ READER_TARGETS: dict[str, Callable[[bytes], None]] = {
     "genesis": genesis,
     "proof": proof,
     "words": words,
+    "mark": mark,
     "body": body,
     "json_event": json_event,
+    "register": register,
     "samples": samples,
     "link": link,
     "witness": witness,
@@ -625,6 +663,9 @@ def reader_seeds(target: str) -> Iterator[bytes]:
         case "file":
             yield from (bytes([index]) + data for index, data in enumerate(_files()))
             yield from (bytes([index]) + b"{}" for index in range(len(FILES)))
+            yield bytes([FILES.index(read_draw_file)]) + _draw_file()
+            secret = {"chain_id": "00" * 32, "draw": "cb.1", "member": "cb", "secret": "11" * 32}
+            yield bytes([FILES.index(read_draw_secret)]) + json.dumps(secret).encode()
         case "genesis":
             yield genesis_bytes(genesis_of(4))
             yield b"-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n"
@@ -652,6 +693,17 @@ def reader_seeds(target: str) -> Iterator[bytes]:
                 "YQ==",
             )
             yield from (text.encode() for text in texts)
+        case "mark":
+            said = "1.0011223344556677.00112233445566778899aabbccddeeff"
+            for number in (
+                "FTP-2026-06-000001",
+                "FTP-2026-O6-00000l",
+                "\u0424TP-2026-06-000001",
+                "FTP-2026-06-00000\uff11",
+            ):
+                yield f"https://ledger.example:7401/explorer/certificate/{number}?mark={said}".encode()
+            yield said.encode()
+            yield b"http://[::1]:7401/certificate/FTP-2026-06-000001?mark=2" + said[1:].encode()
         case "body":
             for name in METHODS:
                 yield json.dumps({"jsonrpc": "2.0", "id": 1, "method": name, "params": {}}).encode()
@@ -660,6 +712,10 @@ def reader_seeds(target: str) -> Iterator[bytes]:
             for name in sorted(spec.name for spec in KINDS.values()):
                 yield json.dumps({"kind": name, "member": "bank-a", "body": {}}).encode()
             yield b'{"side": "debtor"}'
+        case "register":
+            folder = SAMPLES.parent / "registers"
+            yield from (b"\0" + path.read_bytes() for path in sorted(folder.glob("*.*")))
+            yield from (bytes([index]) + b'{"no": "x"}' for index in (2, 34, 66))
         case "samples":
             yield from (b"\0" + path.read_bytes()[:4_000] for path in sorted(SAMPLES.iterdir())[::4])
             yield from (bytes([index]) + b"{}" for index in range(len(FORMATS) + 1))
@@ -681,12 +737,24 @@ def _records() -> Iterator[tuple[type[Record], bytes]]:
             yield CommittedBlock, value
 
 
+def _draw_file() -> bytes:
+    """Return the draw of the API's examples, exported."""
+    examples = json.loads((ROOT / "rpc/examples.json").read_bytes())
+    inspection = examples["cert_getInspection"]["result"]["inspection"]
+    candidates = examples["cert_inspectionCandidates"]["result"]["candidates"]
+    found = {"format": FORMAT, "chain_id": "00" * 32, "inspection": inspection, "candidates": candidates}
+    return json.dumps(found).encode()
+
+
 def _files() -> Iterator[bytes]:
     """Yield a good file for each of FILES, in their order, as far as the tree has one."""
     chain = genesis_of(4)
     yield (ROOT / "configs/node.toml").read_bytes()
     yield genesis_to_json(chain)
     yield b'{"member": {"id": "bank-a"}}'
+    said = {"application": "bank-a.0001", "number": NUMBER}
+    decision = Prepared("00" * 32, "cb", "certificate.grant", said, Upon(5, "00" * 32))
+    yield msgspec.json.encode(decision.signed(identity.new_key("officer", member="cb", seed=bytes(32))))
     yield b'{"name": "a", "member": "b", "address": "c:1", "keys": {}}'
     yield b'{"member": "a", "key": "", "roles": [], "proof": ""}'
     key = identity.new_key("vote", seed=bytes(32))

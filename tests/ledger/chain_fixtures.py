@@ -121,9 +121,10 @@ def event(
     member: str = "bank-a",
     reference: int = 0,
     expires_ms: int = START_MS + 3_600_000,
+    schema: int = 1,
 ) -> bytes:
     """Return the canonical bytes of an event."""
-    return encode(Event(member, reference.to_bytes(16, "big"), expires_ms, kind, 1, encode(body)))
+    return encode(Event(member, reference.to_bytes(16, "big"), expires_ms, kind, schema, encode(body)))
 
 
 class Bank:

@@ -10,11 +10,11 @@ from msgspec.structs import replace
 
 from ledger.batches import build_batch, parse_batch
 from ledger.catalogue import CATALOGUE_1, CATALOGUE_2
-from ledger.certificates import ROWS
+from ledger.certificates import CERTIFICATE_BODIES
 from ledger.chain import Chain, CommitResult
 from ledger.events import Event
 from ledger.evidence_bodies import TYPES as EVIDENCE_TYPES
-from ledger.genesis import Genesis, GenesisMember, GenesisSource, GenesisValidator
+from ledger.genesis import Genesis, GenesisAccreditation, GenesisMember, GenesisSource, GenesisValidator
 from ledger.governance import KIND_OF
 from ledger.governance_bodies import (
     AddValidator,
@@ -25,6 +25,8 @@ from ledger.governance_bodies import (
     Propose,
     Ready,
     RekeyValidator,
+    SchemeAction,
+    Steer,
     ValidatorKeys,
     key_statement,
     ready_statement,
@@ -32,6 +34,7 @@ from ledger.governance_bodies import (
 )
 from ledger.governance_records import Proposal, Stage, read_proposal
 from ledger.log_keys import DECLARE_LOG_KEY, DeclareLogKey
+from ledger.mark_events import MARK_KIND_OF
 from ledger.members import GOVERNANCE_ROLE, Officer, Role
 from ledger.outcomes import Outcome
 from ledger.policy import Policy
@@ -53,8 +56,10 @@ def key_of(name: str, use: str) -> SigningKey:
     return SigningKey(sha256(f"{use} {name}".encode()).digest())
 
 
-def proposing(action: AnyAction, expires_ms: int) -> Propose | Amend:
+def proposing(action: AnyAction, expires_ms: int) -> Propose | Amend | Steer:
     """Return the event's body by which an action is proposed."""
+    if isinstance(action, SchemeAction):
+        return Steer(action, expires_ms)
     return Amend(action, expires_ms) if isinstance(action, Amendment) else Propose(action, expires_ms)
 
 
@@ -99,11 +104,19 @@ def genesis_of(members: int, validators: int) -> Genesis:
     )
 
 
+_CERTIFICATES = {type_: place for place, type_ in CERTIFICATE_BODIES.items()}
+
+
+def place_of(body: Record) -> tuple[int, int]:
+    """Return the kind and schema of a body."""
+    return _CERTIFICATES.get(type(body)) or (_kind_of(body), 1)  # type: ignore[call-overload]  # any body
+
+
 def _kind_of(body: Record) -> int:
-    if type(body) in ROWS:
-        return ROWS[type(body)].kind  # type: ignore[index]  # a body of a certificate's life
     if isinstance(body, DeclareLogKey):
         return DECLARE_LOG_KEY
+    if type(body) in MARK_KIND_OF:
+        return MARK_KIND_OF[type(body)].kind
     found = KIND_OF.get(type(body))
     return next(kind for kind, type_ in EVIDENCE_TYPES.items() if type_ is type(body)) if found is None else found
 
@@ -156,7 +169,7 @@ class Council:
         """Return a member's next event, for the next block."""
         self.references += 1
         reference = self.references.to_bytes(16, "big")
-        return Event(member, reference, self.now_ms + 1_010, _kind_of(body), 1, encode(body))
+        return Event(member, reference, self.now_ms + 1_010, *place_of(body), encode(body))
 
     def events(self, *said: tuple[str, Event]) -> CommitResult:
         """Commit a block of these events, each in a batch of its own."""
@@ -286,3 +299,18 @@ class Founded(Council):
     def founded(self) -> Genesis:
         plain = genesis_of(self.validators + self.outsiders, self.validators)
         return replace(plain, catalogues=(CATALOGUE_1, CATALOGUE_2), rules=2)
+
+
+@dataclass
+class Schemed(Council):
+    """A council whose chain begins with the third rules; bank-1 is a laboratory and an inspector as well."""
+
+    rules: tuple[int, ...] = (1, 2, 3)
+    accreditations: tuple[GenesisAccreditation, ...] = ()
+
+    def founded(self) -> Genesis:
+        plain = genesis_of(self.validators + self.outsiders, self.validators)
+        roles = (Role.BANK, Role.LABORATORY, Role.INSPECTOR)
+        members = tuple(replace(each, roles=roles) if each.id == bank(1) else each for each in plain.members)
+        catalogues = (CATALOGUE_1, CATALOGUE_2)
+        return replace(plain, members=members, catalogues=catalogues, rules=3, accreditations=self.accreditations)

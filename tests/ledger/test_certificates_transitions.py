@@ -23,8 +23,11 @@ from ledger.certificate_records import FINAL, State
 from ledger.certificate_rules import RULES
 from ledger.certificate_transitions import ROLES_OF_PARTY, TRANSITIONS, Party, Transition
 from ledger.certificates import CERTIFICATE_KINDS, ROWS
+from ledger.inspection_reports import INSPECTED_ROWS
 from ledger.member_index import put_member
 from ledger.members import read_member
+from ledger.scheme_events import SCHEME_ROWS
+from ledger.scheme_transitions import SCHEME_TRANSITIONS
 from ledger.state import Transaction
 from tests.ledger.certificate_fixtures import (
     CATEGORY,
@@ -105,10 +108,12 @@ def test_the_table_is_the_one_of_the_domain() -> None:
 
 
 def test_every_kind_has_one_row_and_one_body_and_needs_only_evidence_that_it_may_bring() -> None:
-    assert sorted(spec.kind for spec in CERTIFICATE_KINDS) == list(range(1, 13))
+    assert sorted(spec.kind for spec in CERTIFICATE_KINDS) == [*range(1, 20), 25, 26]
     assert set(ROWS.values()) == set(TRANSITIONS)
+    rows = {row.name: row for row in (*TRANSITIONS, *SCHEME_TRANSITIONS, *INSPECTED_ROWS.values())}
+    assert set(SCHEME_ROWS.values()) == set(SCHEME_TRANSITIONS)
     for spec in CERTIFICATE_KINDS:
-        row = BY_NAME[spec.name]
+        row = rows[spec.name]
         assert spec.roles == row.roles
         assert row.needs <= row.brings
 

@@ -1,4 +1,4 @@
-"""What falls due by the chain's time: the same at every height, however a schedule came to stand there."""
+"""What falls due by the chain's time: the same at every height, however far an index has come."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import pytest
 
 from ledger.certificate_bodies import Restore, Revoke
 from ledger.certificate_records import State, read_certificate
-from ledger.deadlines import Due, DueKind, Schedule
+from ledger.deadline_index import EndsFollower, EndsReader
+from ledger.deadline_reading import dues_after
+from ledger.deadlines import NOTICES, Due, DueKind
 from ledger.governance_bodies import RemoveValidator
+from ledger.store import MemoryStore
 from tests.ledger.certificate_fixtures import CORRECTION, NUMBER, suspend
 from tests.ledger.certifying_fixtures import Certifying
 
 DAY_MS = 86_400_000
 EXPIRED, SUSPENDED, APPEAL = DueKind.CERTIFICATE_EXPIRED, DueKind.SUSPENSION_ENDED, DueKind.APPEAL_ENDED
 PROPOSAL = DueKind.PROPOSAL_EXPIRED
+AHEAD = {*NOTICES, DueKind.RENEWAL_OPENED}
 
 
 class Timed(Certifying):
@@ -25,12 +29,16 @@ class Timed(Certifying):
         self.block(("bank-a/first", suspend("FTP-2026-06-000999")))  # of nothing: rejected
 
     def dues(self, start: int = 0) -> dict[int, list[Due]]:
-        """Return what fell due with each block above a height, where anything did, by one schedule from there on."""
-        schedule, found = Schedule(self.reader, start), {}
-        while schedule.height < self.chain.height:
-            dues = schedule.next()
+        """Return what fell due with each block above a height, where anything did, but for what tells of an end ahead.
+
+        There is no index, so that every state is read as a whole.
+        """
+        found = {}
+        for height in range(start, self.chain.height):
+            found_here = dues_after(self.reader, None, height, self.reader.header(height + 1).time_ms)
+            dues = [due for due in found_here if due.kind not in AHEAD]
             if dues:
-                found[schedule.height] = dues
+                found[height + 1] = dues
         return found
 
     def kinds(self) -> list[tuple[DueKind, int]]:
@@ -43,11 +51,25 @@ def chain() -> Timed:
 
 
 def all_agree(chain: Timed) -> dict[int, list[Due]]:
-    """Return what fell due, having asked schedules that begin at every height."""
-    whole = chain.dues()
-    for start in range(chain.chain.height):
-        assert chain.dues(start) == {height: dues for height, dues in whole.items() if height > start}, start
-    return whole
+    """Return what fell due, having asked an index of every height, and one that is behind by any number of blocks."""
+    whole = {height: dues_after(chain.reader, None, height, _next_ms(chain, height)) for height in _heights(chain)}
+    for reached in range(chain.chain.height + 1):
+        store = MemoryStore()
+        follower = EndsFollower(store, chain.reader)
+        while (follower.height or -1) < reached and follower.follow(reached, 5):
+            pass
+        for height in _heights(chain):
+            found = dues_after(chain.reader, EndsReader(store), height, _next_ms(chain, height))
+            assert found == whole[height], (reached, height)
+    return chain.dues()
+
+
+def _heights(chain: Timed) -> range:
+    return range(chain.chain.height)
+
+
+def _next_ms(chain: Timed, height: int) -> int:
+    return chain.reader.header(height + 1).time_ms
 
 
 def test_a_certificate_expires_with_the_first_block_at_its_end_or_after_it(chain) -> None:
@@ -114,22 +136,6 @@ def test_a_proposal_expires_after_its_end_unless_it_was_decided(chain) -> None:
     assert all_agree(chain) == {chain.chain.height: [Due(end_ms + 1, PROPOSAL, undecided.hex(), "bank-1")]}
 
 
-def test_a_schedule_that_knows_too_much_says_no_more(chain, monkeypatch) -> None:
-    chain.bring_to(State.SUSPENDED)
-    chain.tick(chain.now_ms + 181 * DAY_MS)
-    whole = chain.dues()
-    schedule = Schedule(chain.reader, 0)
-    wrong = [(chain.reader.header(height).time_ms, f"certificate/{NUMBER}") for height in range(1, chain.chain.height)]
-    schedule._waiting = sorted([*schedule._waiting, *wrong])
-    found = {}
-    while schedule.height < chain.chain.height:
-        dues = schedule.next()
-        if dues:
-            found[schedule.height] = dues
-    assert found == whole
-    assert whole
-
-
 def test_two_that_fall_due_with_one_block_come_in_the_order_of_their_times(chain) -> None:
     chain.bring_to(State.ACTIVE)
     chain.propose(RemoveValidator("node-0", fewer_faults=True), "bank-1")
@@ -137,4 +143,4 @@ def test_two_that_fall_due_with_one_block_come_in_the_order_of_their_times(chain
     chain.tick(chain.now_ms + 5 * 365 * DAY_MS)
     dues = all_agree(chain)[chain.chain.height]
     assert [due.kind for due in dues] == [PROPOSAL, SUSPENDED, APPEAL, EXPIRED]
-    assert dues == sorted(dues)
+    assert dues == sorted(dues, key=lambda due: due.time_ms)

@@ -14,6 +14,7 @@ from ledger.genesis import (
     GenesisMember,
     GenesisSource,
     GenesisValidator,
+    SecondGenesis,
     check_genesis,
     genesis_bytes,
     initial_state,
@@ -164,8 +165,13 @@ def test_canonical_bytes_are_judged_too() -> None:
         parse_genesis(genesis_bytes(small_genesis()) + b"\0")
     with pytest.raises(GenesisError):
         parse_genesis(genesis_bytes(with_member(1, id="bank-a")(small_genesis())))
-    with pytest.raises(EncodingError, match="the first rules left out"):
-        parse_genesis(encode(small_genesis()))
+    for rules in (1, 2):
+        with pytest.raises(EncodingError, match="neither accreditations nor standards"):
+            parse_genesis(encode(replace(small_genesis(), rules=rules)))
+    for rules in (1, 3):
+        fields = [getattr(replace(small_genesis(), rules=rules), name) for name in SecondGenesis.__struct_fields__]
+        with pytest.raises(EncodingError, match="the first rules left out"):
+            parse_genesis(encode(fields))
 
 
 def test_a_genesis_of_the_first_rules_has_the_id_that_it_had_before_there_were_others() -> None:
@@ -173,9 +179,12 @@ def test_a_genesis_of_the_first_rules_has_the_id_that_it_had_before_there_were_o
     fields = [getattr(genesis, name) for name in genesis.__struct_fields__[:6]]
     assert genesis_bytes(genesis) == encode(fields)
     later = replace(genesis, rules=2)
-    assert genesis_bytes(later) == encode(later)
-    assert parse_genesis(genesis_bytes(later)) == later
-    assert later.chain_id != genesis.chain_id
+    assert genesis_bytes(later) == encode([getattr(later, name) for name in later.__struct_fields__[:7]])
+    newest = replace(genesis, rules=3)
+    assert genesis_bytes(newest) == encode(newest)
+    for each in (later, newest):
+        assert parse_genesis(genesis_bytes(each)) == each
+    assert len({genesis.chain_id, later.chain_id, newest.chain_id}) == 3
 
 
 def test_the_chain_id_is_the_hash_of_everything_agreed() -> None:

@@ -131,8 +131,8 @@ def rows_read(members: int, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         read.append(key)
         return raw(view, key)
 
-    def scanned(view: StateView, prefix: bytes, stop: bytes | None = None) -> object:
-        for row in scan(view, prefix, stop):
+    def scanned(view: StateView, prefix: bytes, stop: bytes | None = None, start: bytes | None = None) -> object:
+        for row in scan(view, prefix, stop, start):
             read.append(row[0])
             yield row
 

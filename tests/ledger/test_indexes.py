@@ -8,6 +8,7 @@ import pytest
 from ledger import indexes
 from ledger.batches import build_batch, parse_batch
 from ledger.certificate_bodies import Accept, Apply, Grant, Product, Review, SiteCheck, Suspend, TypeTest
+from ledger.certificate_index import granted_rows
 from ledger.chain import Chain
 from ledger.events import Event
 from ledger.index_places import EVENTS, MAPS, PAIR_KEYS, REACHED_KEY, UETRS, Index, packed_of
@@ -187,7 +188,9 @@ def test_granted_certificates_are_listed_with_the_events_of_their_application() 
         assert header is not None
         ids = network.reader.log.leaf_hashes(header.first_index, header.first_index + header.event_count)
         assert rejected == {0}
-        network.index.write(index_rows(height, ids, batches, frozenset())[0], sync=True)
+        puts, _, numbers = index_rows(height, ids, batches, frozenset())
+        application = f"bank-a.{height - 5}"
+        network.index.write([*puts, *granted_rows(next(iter(numbers)), application, "bank-a")], sync=True)
     listed = network.answers.certificates
     assert listed(holder="bank-a", after=None, count=9, descending=False) == [NUMBER, "FTP-2026-06-000002"]
     assert listed(holder=None, after=NUMBER, count=9, descending=False) == ["FTP-2026-06-000002"]
@@ -328,11 +331,11 @@ def test_index_of_another_history_begins_anew(network: Network, packed: bool) ->
 
 def test_index_of_a_later_format_is_refused_by_name(network: Network) -> None:
     network.index.write([(INDEX_FORMAT_KEY, b"chainnode-index/9")], sync=True)
-    with pytest.raises(StorageError, match=r"chainnode-index/3.*chainnode-index/9"):
+    with pytest.raises(StorageError, match=r"chainnode-index/4.*chainnode-index/9"):
         IndexFollower(Index(network.index), network.reader)
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_index_of_an_older_format_is_built_anew(network: Network, version: int) -> None:
     network.follow()
     network.follower.close()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.smt import DEPTH_MAX, EMPTY, MapUpdate, StateProof, leaf_of, lookup, path_of, verify_state
+from ledger.smt import DEPTH_MAX, EMPTY, MapUpdate, StateProof, leaf_of, lookup, path_of, values_of, verify_state
 from primitives.errors import ProofError, StorageError
 from primitives.ids import Hash
 
@@ -175,3 +175,20 @@ def test_path_longer_than_a_key_is_refused() -> None:
         verify_state(EMPTY, b"key", b"value", StateProof(siblings, None))
     with pytest.raises(ProofError, match="does not lead to the state root"):
         verify_state(EMPTY, b"key", b"value", StateProof(siblings[1:], None))
+
+
+@given(st.dictionaries(KEYS, VALUES, max_size=20), st.lists(KEYS, max_size=12))
+def test_many_values_at_once_are_those_of_their_lookups_and_no_node_is_read_twice(
+    values: dict[bytes, bytes], keys: list[bytes]
+) -> None:
+    tree, read = Map(), list[bytes]()
+    tree.apply(dict(values))
+
+    def node(name: bytes) -> bytes | None:
+        read.append(name)
+        return tree.nodes.get(name)
+
+    found = values_of(tree.root, keys, node)
+    assert found == {key: values.get(key) for key in keys}
+    assert len(read) == len(set(read))
+    assert found == {key: lookup(tree.root, key, tree.nodes.get)[0] for key in keys}

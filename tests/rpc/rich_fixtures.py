@@ -12,13 +12,24 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from ledger.accreditations import USUAL_STANDARD, AccreditedRole
+from ledger.approvals import signed_by
+from ledger.certificate_bodies import Grant
+from ledger.certificate_records import read_application
+from ledger.committed_state import CommittedState
 from ledger.event_json import body_from_json
-from ledger.events import Event
+from ledger.events import TIME_MS_MAX, Event
+from ledger.genesis import Genesis, GenesisAccreditation
 from ledger.governance import PROPOSE
 from ledger.governance_bodies import ActivateRules, Propose
 from ledger.index_reader import IndexReader
+from ledger.inspection_records import read_inspection
+from ledger.inspection_selection import commitment_of
+from ledger.members import Officer
 from ledger.payments import AgentRecord, AgentRole, AgentScheme, Side, TokenField, TokenRecord
-from primitives.encoding import encode
+from ledger.policy import DAY_MS
+from ledger.rules import RULES_SCHEME
+from primitives.encoding import decode, encode
 from primitives.errors import UsageError
 from primitives.ids import EventId
 from rpc.dispatch import Answer, Caller, Dispatcher
@@ -26,15 +37,35 @@ from rpc.methods.catalogue import METHODS
 from rpc.ports import ArchivedSegment, ArchiveStatus, Ending, NewToken, Services, SnapshotStatus, TokenRow
 from rpc.rights import Rights, Role
 from rpc.subscriptions import MessageSubscriber, Subscriptions
-from tests.rpc.conftest import BANKS, START_MS, MemoryGateway, MemoryNode, statement
+from rpc.types import time_text
+from tests.rpc.conftest import BANKS, START_MS, MemoryGateway, MemoryNode, genesis_of_four_banks, key_of, statement
 from tests.rpc.test_evidence import record, votes
 from tests.rpc.test_records import life
 
 UETR = "eb6305c9-1f7f-49de-aed0-16487c27b42d"
 OTHER_UETR = "1c2f8a60-70cd-4b0b-9a2c-0c1c4f6f4a11"
 PAIR_KEY = sha256(b"the secret of bank-a and bank-b").digest()
-PROPOSAL_LIFE_MS = 86_400_000
+PROPOSAL_LIFE_MS = 25 * 86_400_000
 SNAPSHOT = "height-7.chainsnap"
+
+
+OFFICERS = ("officer", "other officer")
+
+
+def genesis_of_the_scheme() -> Genesis:
+    """Return the genesis of four banks by the rules of the certification scheme, with the body's two officers."""
+    genesis = genesis_of_four_banks()
+    officers = tuple(Officer(key_of("cb", use).public, "certification") for use in OFFICERS)
+    members = tuple(replace(member, officers=officers) if member.id == "cb" else member for member in genesis.members)
+    accreditations = tuple(
+        GenesisAccreditation(member, role, tuple(range(1, 15)), 0, until_ms, USUAL_STANDARD[role])
+        for member, role, until_ms in (
+            ("lab", AccreditedRole.LABORATORY, TIME_MS_MAX),
+            ("lab", AccreditedRole.LABORATORY, START_MS + 1),
+            ("ins", AccreditedRole.INSPECTOR, TIME_MS_MAX - 1),
+        )
+    )
+    return replace(genesis, members=members, rules=RULES_SCHEME, accreditations=accreditations)
 
 
 def number_of(serial: int) -> str:
@@ -123,19 +154,53 @@ class Deaf:
 class RichNode(MemoryNode):
     """Certificates, payments told by both sides, evidence, proposals and checkpoints; `grow` adds one of each."""
 
+    genesis: Genesis = field(default_factory=genesis_of_the_scheme)
     grown: int = 0
+    drawn: int = 0
     ids: list[EventId] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for _ in range(4):
             self.grow()
+        for _ in range(4):
+            self.draw()
         self.member, self.key_use = "bank-a", "source"
         self.ids = self.commit_events(7, first=1_000)
         self.checkpoint()
 
+    def draw(self) -> None:
+        """Add a draw of random inspections and a report on what it selected."""
+        self.drawn += 1
+        draw = {"draw": f"cb.{self.drawn:04d}"}
+        windows = {
+            "commit_until": time_text(self.now + DAY_MS + 1_000),
+            "reveal_until": time_text(self.now + 2 * DAY_MS + 1_000),
+        }
+        said = {"categories": [{"category": 6, "weight": 2}], "count": 3, "report_days": 30, "replaces": None}
+        self.say("cb", "source", "inspection.announce", draw | windows | said)
+        secrets = {member: sha256(f"{member} {self.drawn}".encode()).digest() for member in ("cb", "ins", "lab")}
+        for member, secret in secrets.items():
+            commitment = commitment_of(self.chain.chain_id, draw["draw"], member, secret)
+            self.say(member, "source", "inspection.commit", draw | {"commitment": commitment.hex()})
+        self.now += DAY_MS
+        self.say("bank-b", "source", "inspection.close", draw)
+        for member, secret in secrets.items():
+            self.say(member, "source", "inspection.reveal", draw | {"secret": secret.hex()})
+        self.say("bank-c", "source", "inspection.draw", draw)
+        found = read_inspection(CommittedState(self.store), draw["draw"])
+        assert found is not None
+        assert found.selection, "the draw selected something"
+        found_at = draw | {"number": found.selection[0].number, "correct_by": None}
+        visit = {"kind": "site_check", "custodian": "ins", "size_bytes": 1_000}
+        digest = sha256(f"visit {self.drawn}".encode()).hexdigest()
+        result = {"passed": False, "grave": False, "findings": ["seal_broken"]}
+        self.say("ins", "source", "inspection.report", found_at | result | {"evidence": [visit | {"digest": digest}]})
+
     def grow(self) -> None:
         """Add to every list, in blocks of their own."""
+        if self.drawn:
+            self.draw()
         self.grown += 1
         serial = self.grown
         for member, use, kind, body in life(number_of(serial), f"bank-a.{serial:04d}"):
@@ -152,7 +217,16 @@ class RichNode(MemoryNode):
     def say(self, member: str, use: str, kind: str, body: dict[str, Any]) -> None:
         """Commit an event of a member in a block of its own."""
         number, schema, data = body_from_json(kind, body, None)
+        if kind == "certificate.grant":
+            schema, data = 2, self._signed(decode(Grant, data, size_max=len(data)))
         self._commit_as(member, use, number, schema, data)
+
+    def _signed(self, body: Grant) -> bytes:
+        """Return a grant with the signatures of two officers of the certification body."""
+        application = read_application(CommittedState(self.store), body.application)
+        assert application is not None
+        keys = [key_of("cb", use) for use in OFFICERS]
+        return encode(signed_by(self.chain.chain_id, body, application.history, keys))
 
     def tell(self, member: str, side: Side, uetr: bytes, serial: int) -> None:
         """Commit a side's statement about a payment."""
@@ -166,7 +240,7 @@ class RichNode(MemoryNode):
 
     def propose(self, member: str) -> None:
         """Commit a proposal."""
-        body = Propose(ActivateRules(2, 1_000 + self.grown), self.now + PROPOSAL_LIFE_MS)
+        body = Propose(ActivateRules(RULES_SCHEME + 1, 1_000 + self.grown), self.now + PROPOSAL_LIFE_MS)
         self._commit_as(member, "source", PROPOSE, 1, encode(body))
 
     def _commit_as(self, member: str, use: str, kind: int, schema: int, body: bytes) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import pytest
 
 from rpc.ops import OpsServer, OpsSettings
+from tests.rpc.tls_fixtures import self_signed
 
 
 @pytest.fixture
@@ -21,6 +23,18 @@ async def ops(node) -> AsyncIterator[OpsServer]:
 async def fetch(ops: OpsServer, path: str, verb: str = "GET") -> tuple[int, str, str]:
     async with aiohttp.ClientSession() as session, session.request(verb, ops.address + path) as response:
         return response.status, await response.text(), response.headers.get("Content-Type", "")
+
+
+async def test_with_tls_it_answers_over_tls_alone(node, tmp_path: Path) -> None:
+    serving, trusting = self_signed(tmp_path)
+    ops = OpsServer(OpsSettings(port=0, tls=serving), node, lambda: b"")
+    await ops.start()
+    async with aiohttp.ClientSession() as session:
+        async with session.get(ops.address + "/livez", ssl=trusting) as response:
+            assert (ops.address[:5], response.status) == ("https", 200)
+        with pytest.raises(aiohttp.ClientError):
+            await session.get(ops.address.replace("https", "http") + "/livez")
+    await ops.stop()
 
 
 async def test_a_living_node_says_ok(ops) -> None:

@@ -26,11 +26,16 @@ from tests.rpc.test_quick_http import request, took_the_quick_way, wire
 READ = b'{"jsonrpc":"2.0","id":7,"method":"net_status"}'
 PUBLIC_METHODS = {
     "cert_get",
+    "cert_getMark",
+    "cert_getInspection",
+    "cert_inspectionCandidates",
+    "cert_inspections",
     "cert_getStatus",
     "cert_history",
     "cert_historyProof",
     "cert_list",
     "gov_getPolicy",
+    "gov_listAccreditations",
     "ledger_getCapabilities",
     "ledger_getCheckpoint",
     "ledger_getCheckpoints",

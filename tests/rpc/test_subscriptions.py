@@ -254,16 +254,81 @@ async def test_checkpoints_that_are_gone_are_not_passed_over_in_silence(connect,
     assert len(await resumed.next(1)) == 1
 
 
+AHEAD = ["renewal_opened", "expiring_180", "expiring_90", "expiring_30"]
+
+
 async def test_deadlines_are_told_with_the_block_that_reached_them(connect, node, submit, granted) -> None:  # noqa: F811
     talk = await connect()
     await talk.subscribe("deadlines")
     node.member, node.key_use = "bank-a", "source"
     node.now += 4 * 365 * 86_400_000
     node.commit_events(1)
-    [(due, cursor)] = await talk.next(1)
+    said = await talk.next(5)
+    due = said[-1][0]
     assert (due["kind"], due["subject"], due["member"]) == ("certificate_expired", NUMBER, "bank-a")
+    assert sorted(item["kind"] for item, _ in said[:-1]) == sorted(AHEAD)
     assert due["height"] == node.chain.height
-    assert await whole(connect, "deadlines", 1) == [(due, cursor)]
+    assert await whole(connect, "deadlines", 5) == said
+
+
+async def test_what_is_due_while_no_block_comes_is_told_once_the_validators_have_agreed_on_the_time(
+    connect,
+    node,
+    submit,  # noqa: F811
+    granted,  # noqa: F811
+) -> None:
+    node.member, node.key_use = "bank-a", "source"
+    talk = await connect()
+    await talk.subscribe("deadlines")
+    await talk.nothing_more()
+    height = node.chain.height
+    node.now += 3 * 365 * 86_400_000 - 100 * 86_400_000
+    await talk.nothing_more()  # no node tells by its own clock
+    node.checkpoint()
+    early = await talk.next(2)
+    assert sorted(item["kind"] for item, _ in early) == ["expiring_180", "renewal_opened"]
+    assert {item["height"] for item, _ in early} == {height + 1}
+    node.now += 60_000
+    node.checkpoint()
+    await talk.nothing_more()
+    node.now += 80 * 86_400_000
+    node.checkpoint()
+    early += await talk.next(2)
+    late = await connect()  # one who comes now is told the same at once, and one who comes again the rest
+    await late.subscribe("deadlines", from_cursor="earliest")
+    assert await late.next(4) == early
+    again = await connect()
+    await again.subscribe("deadlines", from_cursor=early[1][1])
+    assert await again.next(2) == early[2:]
+    node.now += 40 * 86_400_000
+    node.commit_events(1)
+    rest = [await each.next(1) for each in (talk, late, again)]
+    assert rest[0] == rest[1] == rest[2]
+    assert [item["kind"] for item, _ in rest[0]] == ["certificate_expired"]
+    for each in (talk, late, again):
+        await each.nothing_more()
+    assert await whole(connect, "deadlines", 5) == [*early, *rest[0]], "as those see it who come after the block"
+    behind = await connect()
+    await behind.subscribe("deadlines", from_cursor=early[2][1])
+    assert await behind.next(2) == [early[3], *rest[0]]
+
+
+async def test_a_time_that_is_agreed_on_for_an_older_block_tells_nothing_of_the_newest(
+    connect,
+    node,
+    submit,  # noqa: F811
+    granted,  # noqa: F811
+) -> None:
+    node.member, node.key_use = "bank-a", "source"
+    size = node.chain.log_size
+    node.commit_events(1)
+    talk = await connect()
+    await talk.subscribe("deadlines")
+    node.now += 4 * 365 * 86_400_000
+    node.checkpoint_at(size)
+    await talk.nothing_more()
+    node.checkpoint()
+    await talk.next(5)
 
 
 # --- where it begins and ends
@@ -655,40 +720,6 @@ async def test_many_subscriptions_of_a_client_that_reads_nothing_take_no_more_ro
     await talk.next(500)
     [unread] = [item._transport.get_write_buffer_size() for item in server._websockets._open if not item.has_room]
     assert unread < 1_000_000
-
-
-async def test_those_who_ask_for_old_deadlines_take_nothing_from_those_who_follow_the_newest(
-    connect, server, node, monkeypatch
-) -> None:
-    made: list[int] = []
-
-    class Counted(announcing.Schedule):
-        def __init__(self, reads: Any, height: int) -> None:
-            made.append(height)
-            super().__init__(reads, height)
-
-    monkeypatch.setattr(announcing, "Schedule", Counted)
-    talk = await connect()
-    await talk.subscribe("deadlines")
-    subscriptions = server._websockets.subscriptions
-    for number in range(10):
-        node.commit_events(1, first=number)
-
-    def all_are_at(height: int) -> bool:
-        groups = subscriptions._groups.values()
-        live = [item.place.height for group in groups for item in group.members]
-        return live == [height + 1] * subscriptions.count
-
-    await becomes(lambda: all_are_at(10))
-    subscriptions.announcer._kept.clear()  # as after many blocks
-    for height in range(8, 2, -1):
-        await talk.subscribe("deadlines", from_height=height)
-        await becomes(lambda: all_are_at(10))
-    before = list(made)
-    assert len(before) > announcing.SCHEDULES_KEPT
-    node.commit_events(1, first=50)
-    await becomes(lambda: all_are_at(11))
-    assert made == before
 
 
 async def test_nothing_is_given_after_the_cursor_with_which_a_slow_client_is_closed(connect, server, node) -> None:

@@ -78,10 +78,11 @@ def _of(name: str) -> tuple[int, int]:
 def test_what_motions_are_drawn_leaves_all_other_draws_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
     with_motions = [draw(seed) for seed in range(60)]
     monkeypatch.setattr(plan, "MOTION_SHARE", 0.0)
+    monkeypatch.setattr(plan, "LIVES_SHARE", 0.0)
     for scenario in with_motions:
         bare = draw(scenario.seed)
         assert set(bare.loads) <= set(scenario.loads)
-        assert bare == replace(scenario, motions=(), rules=1, loads=bare.loads)
+        assert bare == replace(scenario, motions=(), lives=(), rules=1, loads=bare.loads)
 
 
 def test_a_scenario_with_motions_survives_its_text_and_what_cannot_be_meant_is_refused_by_line() -> None:
@@ -123,6 +124,22 @@ def test_a_chain_of_the_first_rules_waits_for_the_second_and_then_amends() -> No
     first = Motion(100, 0, RULES_NEXT, ALL)
     cluster = planned(first, Motion(400, 1, ("policy", "appeal_window_days", "7"), ALL), rules=1, loads=70)
     assert enacted(cluster) == ["activate_rules", "change_policy"]
+
+
+def test_by_the_third_rules_a_laboratory_is_accredited_and_that_is_ended_and_the_schemes_policy_changes() -> None:
+    words = (
+        ("roles", "2", "bank", "laboratory"),
+        ("accredit", "2", "laboratory", "365"),
+        ("end-accreditation", "2", "laboratory"),
+        ("scheme-policy", "6"),
+    )
+    motions = [Motion(100 + 1_500 * place, 0, said, ALL) for place, said in enumerate(words)]
+    assert enacted(planned(*motions, rules=3, loads=70)) == [
+        "set_roles",
+        "accredit",
+        "end_accreditation",
+        "set_scheme_policy",
+    ]
 
 
 def test_two_of_three_policies_at_once_are_refused_since_one_waits_for_its_height() -> None:

@@ -14,7 +14,10 @@ from rpc.types import base64_text
 from tests.rpc.conftest import START_MS, key_of, statement
 from tests.rpc.rich_fixtures import OTHER_UETR, SNAPSHOT, Asked, RichNode, number_of, services_of
 
-WITHOUT = {"rpc.discover": "its example would be the document that it stands in"}
+WITHOUT = {
+    "cert_getRegister": "registers came with rules that the chain of the examples does not have",
+    "rpc.discover": "its example would be the document that it stands in",
+}
 EVENT = {
     "kind": "certificate.accept",
     "body": {"application": "bank-a.0001"},
@@ -35,13 +38,22 @@ def calls_of(node: RichNode, asked: Asked) -> dict[str, dict[str, Any]]:
         "admin_readSnapshot": {"name": SNAPSHOT},
         "audit_completeness": {"member": "bank-b", "from": 20},
         "audit_search": {"query": number_of(1)},
+        "cert_checkNumbers": {"numbers": [number_of(1), "FTP-2026-06-999999"]},
+        "cert_deadlines": {"within_days": 1_200, "limit": 2},
         "cert_get": {"number": number_of(1)},
+        "cert_getApplication": {"application": "bank-a.0001"},
+        "cert_getMark": {"number": number_of(4)},
+        "cert_getMisuse": {},
         "cert_getStatus": {"number": number_of(1), "at": 20},
         "cert_history": {"number": number_of(1), "limit": 1},
         "cert_historyProof": {"number": number_of(4)},
-        "cert_list": {"holder": "bank-a", "limit": 1},
+        "cert_getInspection": {"draw": "cb.0001"},
+        "cert_inspectionCandidates": {"draw": "cb.0001", "limit": 2},
+        "cert_inspections": {"limit": 1},
+        "cert_list": {"holder": "bank-a", "limit": 1, "number": "FTP-2026", "product": "ct-1"},
         "gov_checkAction": {"action": {"type": "activate_rules", "version": 2, "height": 1_000}},
         "gov_getPolicy": {},
+        "gov_listAccreditations": {"member": "lab", "limit": 1},
         "gov_getProposal": {"id": asked.call("gov_listProposals")["proposals"][0]["id"]},
         "gov_listMembers": {"limit": 1},
         "gov_listProposals": {"limit": 1},

@@ -27,6 +27,9 @@ WITHOUT_AS_OF = {"rpc.discover": "it tells of the API, not of the ledger, and Op
 WHOLE = {
     "admin_listTokens": "at most 256 in all",
     "audit_search": "at most 20 hits, and `more` where there are more",
+    "cert_checkNumbers": "as many as were asked for",
+    "cert_getRegister": "the two officers who signed",
+    "cert_getMark": "the uses declared for one certificate, at most 256",
     "gov_checkAction": "one action: members and validators, which the policy bounds",
     "gov_getPolicy": "figures and catalogues, which are a few",
     "ledger_getArchive": "the newest segments alone",
@@ -54,11 +57,17 @@ class List:
 
 
 LISTS = {
+    "cert_deadlines": List(
+        {"kind": "certificate_expired", "within_days": 36_500}, "deadlines", "subject", {"within_days": 30}
+    ),
     "cert_history": List({"number": number_of(1)}, "events", "id", {"number": number_of(2)}),
+    "cert_inspectionCandidates": List({"draw": "cb.0001"}, "candidates", "number", {"draw": "cb.0002"}),
+    "cert_inspections": List({}, "inspections", "id", {"phase": "drawn"}),
     "cert_list": List({"holder": "bank-a"}, "certificates", "number", {"holder": "bank-b"}),
+    "gov_listAccreditations": List({}, "accreditations", "ends", {"member": "lab"}),
     "gov_listMembers": List({}, "members", "id"),
     "gov_listProposals": List({}, "proposals", "id"),
-    "ledger_getBlockEvents": List({"height": 45}, "events", "id", {"height": 44}),
+    "ledger_getBlockEvents": List({"height": 85}, "events", "id", {"height": 84}),
     "ledger_getBlocks": List({}, "blocks", "hash"),
     "ledger_getCheckpoints": List({}, "checkpoints", "size"),
     "ledger_getMemberEvents": List({"member": "bank-a"}, "events", "id", {"member": "bank-b"}),

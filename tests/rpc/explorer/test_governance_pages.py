@@ -217,7 +217,8 @@ async def test_what_ends_is_counted_by_spans_and_listed_first_to_end_first(brows
     listed = [row[:2] for row in rows(page, "ends")]
     assert [row[0].split()[-1] for row in listed] == ["node-0", "node-1", "node-2"]
     assert [row[1] for row in listed] == ["✕ ended 1 days ago", "! urgent 3 days", "! soon 20 days"]
-    bars = [int(bar.one("title").text.split()[-1]) for bar in page.one("svg", role="img").all("rect")]
+    weeks = page.one("section", aria_labelledby="weeks")
+    bars = [int(bar.one("title").text.split()[-1]) for bar in weeks.one("svg", role="img").all("rect")]
     assert [week for week, count in enumerate(bars) if count] == [0, 2, 24]
     for refused in ("days=31", "days=x", "after=-1"):
         await browse(f"/expiry?{refused}", 400)

@@ -15,10 +15,11 @@ RECORD: Any = SimpleNamespace(**YEARS)
 
 
 def lived(*events: str, now: int = 1_780_000_000_000) -> Life | None:
-    """Return the life that events `KIND DATE` make; those with an exclamation mark were rejected."""
+    """Return the life that events `KIND DATE` make; `!` marks rejected ones, `+` grave and upheld ones."""
     made: list[Any] = [
         SimpleNamespace(
-            kind=f"certificate.{kind.strip('!')}",
+            kind=kind.strip("!+") if "." in kind else f"certificate.{kind.strip('!+')}",
+            body={"grave": "+" in kind, "upheld": "+" in kind},
             time=f"{date}T00:00:00.000Z",
             outcome=SimpleNamespace(applied="!" not in kind),
         )
@@ -39,6 +40,26 @@ def lived(*events: str, now: int = 1_780_000_000_000) -> Life | None:
         ("apply 2026-01-01,grant 2026-04-01,suspend 2026-05-01", "application valid suspended expired"),
         ("apply 2026-01-01,grant 2026-04-01,revoke! 2026-05-01,revoke 2026-06-01", "application valid revoked"),
         ("apply 2026-01-01,grant 2026-04-01,cancel 2030-06-01", "application valid expired"),
+        (
+            "apply 2026-01-01,grant 2026-04-01,surveil 2026-05-01,surveil+ 2026-06-01,surveil+ 2026-07-01",
+            "application valid suspended expired",
+        ),
+        ("apply 2026-01-01,grant 2026-04-01,inspection.report+ 2026-06-01", "application valid suspended expired"),
+        ("apply 2026-01-01,grant 2026-04-01,inspection.report 2026-06-01", "application valid expired"),
+        (
+            "apply 2026-01-01,grant 2026-04-01,suspend 2026-05-01,revoke 2026-06-01,appeal 2026-06-02,"
+            "decide_appeal+ 2026-07-01",
+            "application valid suspended revoked suspended expired",
+        ),
+        (
+            "apply 2026-01-01,grant 2026-04-01,revoke 2026-06-01,appeal 2026-06-02,decide_appeal 2026-07-01",
+            "application valid revoked",
+        ),
+        (
+            "apply 2026-01-01,refuse 2026-02-01,appeal 2026-02-02,decide_appeal+ 2026-02-03,grant 2026-04-01,"
+            "suspend 2026-05-01,reduce 2026-06-01,appeal 2026-06-02,decide_appeal+ 2026-07-01",
+            "application valid suspended expired",
+        ),
     ],
 )
 def test_each_status_has_its_span_and_the_spans_meet(events: str, spans: str) -> None:

@@ -15,20 +15,31 @@ import pytest
 
 import ledger.consequences
 import rpc.explorer
+from ledger.accreditations import TermStatus
 from ledger.catalogue import EvidenceKind
 from ledger.certificate_records import Status as CertificateStatus
+from ledger.deadlines import Level
 from ledger.evidence_bodies import TYPES as EVIDENCE_TYPES
 from ledger.governance_actions import ACTION_TYPES
 from ledger.governance_records import Stage
-from ledger.members import Role
+from ledger.inspection_closing import TOO_FEW
+from ledger.inspection_events import NOT_REVEALED
+from ledger.inspection_records import Phase
+from ledger.mark_bodies import Medium
+from ledger.mark_errors import ForeignCode, ForgedMark, OtherChain
+from ledger.mark_records import MarkStanding
+from ledger.members import CERTIFICATION_ROLE, GOVERNANCE_ROLE, Role
 from ledger.payments import AgentRole, Channel, PaymentStatement, Side, Status, TokenField
 from ledger.payments_json import word
 from ledger.policy import Policy
 from ledger.registry import KINDS
+from ledger.scheme_policy import MarkUse, RegisterImports
+from ledger.scheme_records import Negative
 from ledger.thresholds import Share
 from rpc.explorer.language import LANGUAGES, choose_language, texts
 from rpc.explorer.lives import BEFORE
 from rpc.explorer.proofs import COMMON, completeness_steps, history_steps
+from rpc.methods.deadlines import KindName
 from rpc.methods.search import HitKind
 from rpc.ports import SubmitStatus
 
@@ -50,11 +61,35 @@ PUT_TOGETHER = (
         "error",
         "role",
         "node_role",
+        "negative",
         "officer_role",
         "check",
         "kind",
+        "mark_standing",
+        "mark_use",
+        "register_imports",
+        "medium",
+        "scanned",
     ),
-    *("action", "stage", "share", "warning", "ending", "level", "figure_name", "consistency", "part", "where", "means"),
+    *(
+        "accreditation",
+        "action",
+        "mark_rule",
+        "phase",
+        "stage",
+        "void",
+        "share",
+        "warning",
+        "ending",
+        "due_kind",
+        "due_next",
+        "level",
+        "figure_name",
+        "consistency",
+        "part",
+        "where",
+        "means",
+    ),
     *("status", "payment_status", "side", "channel", "agent_role", "evidence_kind", "field", "signature", "standing"),
 )
 
@@ -140,17 +175,30 @@ SETS = [
         "by", re.findall(r'Hit\(HitKind\.\w+, [^,]+, "(\w+)"\)', (FOLDER.parent / "methods" / "search.py").read_text())
     ),
     *closed("by", ["id", "code", "name", "validator"]),
+    *closed("negative", values(Negative)),
+    *closed("officer_role", [GOVERNANCE_ROLE, CERTIFICATION_ROLE]),
     *closed("action", list(ACTION_TYPES)),
+    *closed("phase", values(Phase)),
+    *closed("void", [NOT_REVEALED, TOO_FEW]),
     *closed("stage", values(Stage)),
+    *closed("accreditation", values(TermStatus)),
+    *closed("mark_rule", values(MarkUse)),
     *closed("share", values(Share)),
     *closed("figure_name", list(Policy.__struct_fields__)),
     *closed("warning", ["no_quorum_up", *re.findall(r'Warning\(\s*"(\w+)"', CONSEQUENCES)]),
     *closed("ending", ["node_certificate", "rpc_certificate", "root_ca", "product_certificate"]),
-    *closed("level", ["ok", "warning", "urgent", "ended"]),
+    *closed("level", ["ok", "warning", "urgent", "ended", *values(Level)]),
+    *closed("due_kind", list(get_args(KindName))),
+    *closed("due_next", list(get_args(KindName))),
     *closed("part", ["absent", "archived", "stored"]),
     *closed("means", [KINDS[kind].name for kind in EVIDENCE_TYPES]),
     *closed("signature", ["log", "cosigner", "witness"]),
     *closed("node_role", ["validator", "observer", "learner"]),
+    *closed("mark_standing", values(MarkStanding)),
+    *closed("mark_use", values(MarkUse)),
+    *closed("register_imports", values(RegisterImports)),
+    *closed("medium", values(Medium)),
+    *closed("scanned", ["matches", ForgedMark.reason, OtherChain.reason, ForeignCode.reason]),
     *closed("check", ["not_halted", "quorum_linked", "caught_up"]),
 ]
 

@@ -18,6 +18,8 @@ const OF_ROWS = {
   completeness: ['id', 'kind', 'about', 'member', 'outcome', 'height'],
   payment: ['body.side', 'body.status', 'member', 'outcome', 'time', 'height'],
 };
+/** And of lists in a row's body each entry. */
+const LISTS_OF_ROWS = { history: /^body\.(?:scope|removes|findings)\.\d+$/ };
 // Of a body everything is shown, what is empty too.
 const EMPTY_TOO = new Set(['receipt']);
 const WHOLE = { receipt: /^body(?:\.|$)/, history: /^record\./, block: /^(?:header|signers|batches)\./, payment: /^(?:together$|(?:sides|hops|agree|said)\.)/ };
@@ -130,7 +132,8 @@ export function judgePage(kind, { facts, rows, to }, known, { claims, list, stra
   const needed = whole ? neededOf(kind, facts) : [];
   const inRows = new Map((whole && list !== null ? list.places : []).flatMap((place) => {
     const row = rows.find((each) => each.place === place);
-    return (row ? OF_ROWS[kind] ?? [] : []).filter((field) => row.facts.get(field)).map((field) => [`row.${place}.${field}`, row.facts.get(field)]);
+    const listed = [...(row?.facts.keys() ?? [])].filter((name) => LISTS_OF_ROWS[kind]?.test(name));
+    return (row ? [...(OF_ROWS[kind] ?? []), ...listed] : []).filter((field) => row.facts.get(field)).map((field) => [`row.${place}.${field}`, row.facts.get(field)]);
   }));
   const lies = [...contradictions({ facts: new Map([...facts, ...inRows]), rows, claims, needed: [...needed, ...inRows.keys()], known, words }), ...strays];
   const said = lies.map((lie) => t(`shown.${sentenceOf(lie)}`, lie));
