@@ -7,7 +7,7 @@ which holds the Merkle root of the events' ids, and the signature covers the hea
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -15,6 +15,7 @@ from msgspec import Meta
 from ledger.batch_headers import BATCH_BYTES_MAX, BATCH_EVENTS_MAX, BatchHeader, Bytes64, batch_statement
 from ledger.events import EVENT_SIZE_MAX, KIND_BYTES, Event, check_event_size, event_id
 from ledger.kinds import KindSpec, QuickEvents
+from ledger.payment_events import quick_statements
 from ledger.registry import KINDS
 from primitives import merkle
 from primitives.encoding import Record, decode, decoder_of, encode
@@ -94,6 +95,25 @@ class ParsedBatch(msgspec.Struct, frozen=True):
         """The events, decoded again."""
         decode_event = decoder_of(Event).decode
         return [decode_event(data) for data in self.event_bytes]
+
+
+class BatchContents(NamedTuple):
+    """What the index needs of a sound batch: `quick`, or where that is None the canonical bytes of each event."""
+
+    member: str
+    length: int
+    quick: QuickEvents | None
+    events: tuple[bytes, ...]
+
+
+def contents_of(batch: Batch | ParsedBatch) -> BatchContents:
+    """Return what the index needs of a batch, read once for all its followers."""
+    header = batch.header
+    if isinstance(batch, ParsedBatch):
+        quick, events = batch.quick, batch.event_bytes if batch.quick is None else ()
+    else:
+        quick, events = quick_statements(batch.events, header.member), batch.events
+    return BatchContents(header.member, header.count, quick, () if quick is not None else events)
 
 
 def parse_batch(data: bytes, kinds: Mapping[int, KindSpec] = KINDS) -> ParsedBatch:

@@ -21,7 +21,7 @@ from itertools import groupby, islice
 from typing import Final, NamedTuple, TypeVar
 
 from ledger import rows
-from ledger.batches import Batch, ParsedBatch
+from ledger.batches import BatchContents
 from ledger.deadline_subjects import Named, SelectedInDraws, all_subjects, subjects_named, subjects_touched
 from ledger.deadlines import NOTICES, DueKind, End, Figures, ends_at, read_figures, rows_of
 from ledger.reader import LedgerReader
@@ -135,7 +135,7 @@ class EndsFollower:
         if followed is not None and not self._is_ours(followed):
             followed = None
         self._height = None if followed is None else followed.height
-        self._figures: Figures | None = None
+        self._state: StateAfter | None = None
         self._named: dict[int, Named] = {}
         self._draws = SelectedInDraws(reader.store)
         self._nodes = KnownNodes(reader.store)
@@ -151,7 +151,7 @@ class EndsFollower:
         """The height that it has reached; None before the first block."""
         return self._height
 
-    def offer(self, height: int, batches: Sequence[Batch | ParsedBatch]) -> None:
+    def offer(self, height: int, batches: Sequence[BatchContents]) -> None:
         """Hand over the batches of a block that is to be followed, which need not be read again then."""
         if len(self._named) < OFFERED_BLOCKS_MAX:
             self._named[height] = subjects_named(batches)
@@ -173,7 +173,8 @@ class EndsFollower:
         """Take all that the state at the base says, having removed whatever is left of an index before."""
         self.clear()
         header = self._header(base)
-        figures = self._figures = self._figures_after(header)
+        self._state = StateAfter(self._reader, header, self._nodes)
+        figures = read_figures(self._state, base)
         keys = all_subjects(self._reader.store)
         while subjects := list(islice(keys, SUBJECTS_A_WRITE)):
             self._store.write(self._updates(subjects, header, figures), sync=False)
@@ -182,7 +183,7 @@ class EndsFollower:
     def clear(self) -> None:
         """Remove all rows, to make the index anew."""
         self._store.write([(FOLLOWED_KEY, None)], sync=True)
-        self._height = self._figures = None
+        self._height = self._state = None
         start, stop = rows.all_of(_LIVE[:1])
         while old := [key for key, _ in islice(self._store.iterate(start, stop), CLEARED_A_WRITE)]:
             self._store.write([(key, None) for key in old], sync=False)
@@ -190,17 +191,14 @@ class EndsFollower:
     def _take(self, block: BlockHeader) -> None:
         """Take what a block changed, and what is over by its time."""
         height = int(block.height)
-        named = self._named.pop(height, None)
-        keys = subjects_touched(self._reader, height, named, self._draws, self._nodes)
-        known = self._figures or self._figures_after(self._header(height - 1))
-        figures = self._figures = self._figures_after(block)
-        if figures != known:
+        before = self._state or StateAfter(self._reader, self._header(height - 1), self._nodes)
+        after = self._state = before.through(block)
+        keys = subjects_touched(self._reader, height, self._named.pop(height, None), self._draws, before)
+        figures = read_figures(after, height)
+        if figures != read_figures(before, height - 1):
             keys.update(key[len(_SUBJECT) :].decode() for key, _ in self._store.iterate(*_range(_SUBJECT)))
         keys.update(self._over(int(block.time_ms)))
         self._finish(self._updates(sorted(keys), block, figures), block)
-
-    def _figures_after(self, block: BlockHeader) -> Figures:
-        return read_figures(StateAfter(self._reader, block, self._nodes), int(block.height))
 
     def _over(self, time_ms: int) -> Iterator[str]:
         """Yield the subjects of which something is over by a time."""

@@ -15,7 +15,7 @@ import msgspec
 
 from ledger import rows
 from ledger.archive_store import Pruned
-from ledger.batches import Batch, ParsedBatch
+from ledger.batches import BatchContents, contents_of
 from ledger.certificate_bodies import APPLICATION_ID_PATTERN, NUMBER_PATTERN
 from ledger.certificate_records import Application, application_key, certificate_key
 from ledger.committed_state import CommittedState
@@ -30,11 +30,10 @@ from ledger.inspection_records import (
     read_inspection,
     report_key,
 )
-from ledger.payment_events import quick_statements
 from ledger.payments import PAYMENT_STATEMENT
 from ledger.reader import LedgerReader
 from ledger.smt import changed_leaves
-from ledger.state_after import KnownNodes, StateAfter, header_at
+from ledger.state_after import StateAfter, header_at
 from ledger.store import StagedStore, Store
 from primitives.encoding import decoder_of
 from primitives.ids import HASH_BYTES
@@ -52,18 +51,13 @@ class Named(NamedTuple):
     governed: bool
 
 
-def subjects_named(batches: Iterable[Batch | ParsedBatch]) -> Named:
-    """Return what the events of some batches name."""
+def subjects_named(batches: Iterable[BatchContents]) -> Named:
+    """Return what the events of some batches name; payment statements name nothing."""
     found: set[str] = set()
     governed = False
     for batch in batches:
-        is_quick = (
-            batch.quick if isinstance(batch, ParsedBatch) else quick_statements(batch.events, batch.header.member)
-        )
-        if is_quick is None:
-            events = batch.event_bytes if isinstance(batch, ParsedBatch) else batch.events
-            for data in events:
-                governed |= _named_by(data, found)
+        for data in batch.events:
+            governed |= _named_by(data, found)
     return Named(frozenset(found), governed)
 
 
@@ -72,16 +66,17 @@ def subjects_touched(
     height: int,
     named: Named | None = None,
     draws: SelectedInDraws | None = None,
-    nodes: KnownNodes | None = None,
+    before: StateAfter | None = None,
 ) -> set[str]:
     """Return the keys of the subjects of which the block at a height may have changed what falls due.
 
-    `named` is what its events name, where that is known already; `draws` and `nodes` are kept from block to block.
+    `named` is what its events name, and `before` the state that they found, where they are known already; `draws` are
+    kept from block to block.
     """
     draws = SelectedInDraws(reads.store) if draws is None else draws
-    going_on = _going_on(reads, height, nodes)
+    going_on = _going_on(reads, height, before)
     try:
-        named = subjects_named(reads.recorded_batches(height)[0]) if named is None else named
+        named = subjects_named(map(contents_of, reads.recorded_batches(height)[0])) if named is None else named
     except Pruned:
         found = _by_states(reads, height)
         return found | draws.touched(found, going_on)
@@ -145,11 +140,12 @@ def _leaves(value: object) -> Iterator[str | bytes]:
             yield item
 
 
-def _going_on(reads: LedgerReader, height: int, nodes: KnownNodes | None) -> set[str]:
+def _going_on(reads: LedgerReader, height: int, before: StateAfter | None) -> set[str]:
     """Return the draws that go on with a block, though no event names them: from the closing until they are drawn."""
     if height <= reads.base():
         return set()
-    opened = StateAfter(reads, header_at(reads, height - 1), nodes).get(OPEN_KEY, OpenDraws)
+    before = StateAfter(reads, header_at(reads, height - 1)) if before is None else before
+    opened = before.get(OPEN_KEY, OpenDraws)
     return set() if opened is None else {item.draw for item in opened.draws}
 
 

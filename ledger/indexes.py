@@ -28,7 +28,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from ledger import rows
-from ledger.batches import Batch, ParsedBatch
+from ledger.batches import Batch, BatchContents, ParsedBatch, contents_of
 from ledger.certificate_index import CertificateRows, numbers_in, state_after, state_rows
 from ledger.certificate_reading import CertificatesAsOf
 from ledger.certificate_records import Certificate, State, certificate_key
@@ -51,7 +51,6 @@ from ledger.index_places import (
 from ledger.kinds import QuickEvents
 from ledger.packed_map import BUILD_AGAIN, KEY_SIZE
 from ledger.packed_merging import PackedMap
-from ledger.payment_events import quick_statements
 from ledger.payments import PAYMENT_STATEMENT, PaymentStatement
 from ledger.reader import LedgerReader
 from ledger.scheme_records import read_certificate_scheme
@@ -107,19 +106,17 @@ class BlockRows(NamedTuple):
 
 
 def index_rows(
-    height: int, ids: Sequence[bytes], batches: Iterable[Batch | ParsedBatch], rejected: Container[int]
+    height: int, ids: Sequence[bytes], batches: Iterable[BatchContents], rejected: Container[int]
 ) -> BlockRows:
     """Return what a block's batches give the index; `rejected` holds the indexes of events that were not applied."""
     block = _BlockRows(height, ids)
     first = 0
     for batch in batches:
-        member = batch.header.member
-        quick = quick_statements(batch.events, member) if isinstance(batch, Batch) else batch.quick
-        if quick is not None:
-            block.add_statements(member, first, quick)
+        if batch.quick is not None:
+            block.add_statements(batch.member, first, batch.quick)
         else:
-            block.add_each(first, batch.events if isinstance(batch, Batch) else batch.event_bytes, rejected)
-        first += batch.header.count
+            block.add_each(first, batch.events, rejected)
+        first += batch.length
     return BlockRows(block.rows(), block.entries, block.certificates)
 
 
@@ -228,9 +225,10 @@ class IndexFollower:
 
     def _rows_of(self, block: BlockView, certificates: CertificateRows) -> tuple[BlockView, list[Put], Entries]:
         """Return what a block adds: its own rows, and those of the certificates that it changed, as it left them."""
-        recorded = self._recorded(block)
-        self._ends.offer(block.header.height, recorded[1])
-        puts, entries, numbers = index_rows(block.header.height, *recorded)
+        ids, batches, rejected = self._recorded(block)
+        contents = [contents_of(batch) for batch in batches]
+        self._ends.offer(block.header.height, contents)
+        puts, entries, numbers = index_rows(block.header.height, ids, contents, rejected)
         as_of, now = (CertificatesAsOf(self._reader, header) for header in (block.header, self._newest()))
         for number, states in numbers.items():
             if certificates.is_new(number):

@@ -56,11 +56,16 @@ class StateAfter:
 
     def __init__(self, reads: LedgerReader, header: BlockHeader, nodes: KnownNodes | None = None) -> None:
         """Read the state after the block with this header, and its nodes, by `nodes`, which may be shared."""
+        self._reads = reads
         self._store = reads.store
         self._header = header
         self._nodes = nodes
         self._raw: dict[bytes, bytes | None] = {}
         self._records: dict[bytes, Any] = {}  # Any: each of its own type
+
+    def through(self, block: BlockHeader) -> StateAfter:
+        """Return the state after the block that follows: this one, with all that was read, where nothing changed."""
+        return self if block.state_root == self._header.state_root else StateAfter(self._reads, block, self._nodes)
 
     def load(self, keys: Iterable[Key]) -> None:
         """Read what stands at these keys, at all of them together, and what stands beside certificates."""

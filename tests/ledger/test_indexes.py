@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from ledger import indexes
-from ledger.batches import build_batch, parse_batch
+from ledger.batches import build_batch, contents_of, parse_batch
 from ledger.certificate_bodies import Accept, Apply, Grant, Product, Review, SiteCheck, Suspend, TypeTest
 from ledger.certificate_index import granted_rows
 from ledger.chain import Chain
@@ -188,7 +188,7 @@ def test_granted_certificates_are_listed_with_the_events_of_their_application() 
         assert header is not None
         ids = network.reader.log.leaf_hashes(header.first_index, header.first_index + header.event_count)
         assert rejected == {0}
-        puts, _, numbers = index_rows(height, ids, batches, frozenset())
+        puts, _, numbers = index_rows(height, ids, map(contents_of, batches), frozenset())
         application = f"bank-a.{height - 5}"
         network.index.write([*puts, *granted_rows(next(iter(numbers)), application, "bank-a")], sync=True)
     listed = network.answers.certificates
