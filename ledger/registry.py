@@ -6,7 +6,8 @@ Numbers, of which none is ever given to another kind:
   20-24 the draws of random inspections (`ledger.inspection_events.INSPECTION_KINDS`),
   27-30 and 105 the mark (`ledger.mark_events.MARK_KINDS`),
   31 and 104 imports (`ledger.registers.REGISTER_KINDS`)
-- 32-63 payments (`ledger.payment_events.PAYMENT_KINDS`)
+- 32-63 payments (`ledger.payment_events.PAYMENT_KINDS`); of these
+  34 pairing keys (`ledger.pairing_keys.PAIRING_KINDS`)
 - 64-79 members (`ledger.log_keys.MEMBER_KINDS`)
 - 80-86 governance (`ledger.governance.GOVERNANCE_KINDS`); 87-95 are free
 - 96-103 evidence (`ledger.evidence.EVIDENCE_KINDS`)
@@ -27,6 +28,7 @@ from ledger.inspection_events import INSPECTION_KINDS
 from ledger.kinds import KindSpec, assemble
 from ledger.log_keys import MEMBER_KINDS
 from ledger.mark_events import MARK_KINDS
+from ledger.pairing_keys import PAIRING_KINDS
 from ledger.payment_events import PAYMENT_KINDS
 from ledger.registers import REGISTER_KINDS
 
@@ -36,6 +38,7 @@ KINDS: dict[int, KindSpec] = assemble(
     MARK_KINDS,
     REGISTER_KINDS,
     PAYMENT_KINDS,
+    PAIRING_KINDS,
     MEMBER_KINDS,
     GOVERNANCE_KINDS,
     EVIDENCE_KINDS,

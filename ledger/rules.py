@@ -17,15 +17,18 @@ from primitives.hashing import RULES_FIRST
 
 RULES_KEY = "rules"
 RULES_MAX = 65_535
-RULES_SUPPORTED: tuple[int, ...] = (RULES_FIRST, 2, 3)
+RULES_SUPPORTED: tuple[int, ...] = (RULES_FIRST, 2, 3, 4)
 """Every version by whose rules this build can execute a block, ascending.
 
 2: roles, root CAs, the policy, the catalogue and thresholds change by governance (`ledger.amendment_rules`).
 3: certificates as the certification scheme runs them (`ledger.scheme_records`).
+4: payments in full: keys to agree on pair secrets, disclosure, erasure (`ledger.pairing_keys`).
 """
 RULES_NEWEST = RULES_SUPPORTED[-1]
 RULES_SCHEME = 3
 """The version that brought the certification scheme in full."""
+RULES_PAYMENTS = 4
+"""The version that brought payments in full."""
 
 
 class Rules(Record):

@@ -20,6 +20,7 @@ _TIME = re.compile(
 _DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:Z|[+-][0-9]{2}:[0-9]{2})?")
 _SHOWN_MAX = 40
 _OFFSET_MINUTES_MAX = 14 * 60
+_DAY_MS = 86_400_000
 MEMORY_ENTRIES = 8_192
 
 
@@ -74,6 +75,17 @@ def format_time(time_ms: int) -> str:
     moment = _EPOCH + timedelta(milliseconds=time_ms)
     text = moment.strftime("%Y-%m-%dT%H:%M:%S")
     return f"{text}.{time_ms % 1000:03d}Z" if time_ms % 1000 else text + "Z"
+
+
+def day_of(time_ms: int) -> int:
+    """Return the day in UTC of a time from 1970 on, as the number YYYYMMDD."""
+    return _day(min(time_ms, TIME_MS_MAX) // _DAY_MS)
+
+
+@lru_cache(maxsize=MEMORY_ENTRIES)
+def _day(days: int) -> int:
+    moment = _EPOCH + timedelta(days=days)
+    return moment.year * 10_000 + moment.month * 100 + moment.day
 
 
 def parse_date(text: str, *, where: str | None = None) -> int:

@@ -1,7 +1,7 @@
 """Builds of the project from which nodes run: this tree, and a later release made of it.
 
 The later release is a copy of this tree with a few lines replaced: it calls itself 9.0.0, also speaks protocol 2, also
-knows rules 3 and writes store format 3. Not here: which node runs from which, and since when (`nodes`, tests/e2e).
+knows rules 5 and writes store format 3. Not here: which node runs from which, and since when (`nodes`, tests/e2e).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COMMAND_S: Final = 120.0
 CHANGES: Final = (
     ("chainnode/version.py", f'VERSION = "{VERSION}"', f'VERSION = "{LATER_VERSION}"'),
     ("primitives/hashing.py", "PROTOCOL_VERSION = 1\n", "PROTOCOL_VERSION = 2\n"),
-    ("ledger/rules.py", "(RULES_FIRST, 2, 3)\n", "(RULES_FIRST, 2, 3, 4)\n"),
+    ("ledger/rules.py", "(RULES_FIRST, 2, 3, 4)\n", "(RULES_FIRST, 2, 3, 4, 5)\n"),
     ("ledger/rows.py", "FORMAT_NEWEST = 2\n", "FORMAT_NEWEST = 3\n"),
     ("ledger/rows.py", "FORMATS_READ = (1, 2)\n", "FORMATS_READ = (1, 2, 3)\n"),
 )

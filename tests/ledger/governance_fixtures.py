@@ -37,6 +37,7 @@ from ledger.log_keys import DECLARE_LOG_KEY, DeclareLogKey
 from ledger.mark_events import MARK_KIND_OF
 from ledger.members import GOVERNANCE_ROLE, Officer, Role
 from ledger.outcomes import Outcome
+from ledger.pairing_keys import PAIRING_KINDS
 from ledger.policy import Policy
 from ledger.state import StateView
 from ledger.store import MemoryStore
@@ -107,6 +108,9 @@ def genesis_of(members: int, validators: int) -> Genesis:
 _CERTIFICATES = {type_: place for place, type_ in CERTIFICATE_BODIES.items()}
 
 
+PAYMENT_KIND_OF = {type_: spec for spec in (*PAIRING_KINDS,) for type_ in spec.schemas.values()}
+
+
 def place_of(body: Record) -> tuple[int, int]:
     """Return the kind and schema of a body."""
     return _CERTIFICATES.get(type(body)) or (_kind_of(body), 1)  # type: ignore[call-overload]  # any body
@@ -115,6 +119,8 @@ def place_of(body: Record) -> tuple[int, int]:
 def _kind_of(body: Record) -> int:
     if isinstance(body, DeclareLogKey):
         return DECLARE_LOG_KEY
+    if type(body) in PAYMENT_KIND_OF:
+        return PAYMENT_KIND_OF[type(body)].kind
     if type(body) in MARK_KIND_OF:
         return MARK_KIND_OF[type(body)].kind
     found = KIND_OF.get(type(body))

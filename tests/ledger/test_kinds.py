@@ -48,7 +48,7 @@ def test_a_batch_holds_a_schema_of_later_rules_only_by_those_rules(rules: int, s
 
 
 def test_the_newest_schema_is_the_newest_that_the_rules_let_in() -> None:
-    assert [TWO.newest_schema(rules) for rules in RULES_SUPPORTED] == [1, 1, 2]
+    assert [TWO.newest_schema(rules) for rules in RULES_SUPPORTED] == [1, 1, 2, 2]
     late = replace(TWO, rules_min=RULES_SCHEME)
     assert [late.rules_for(schema) for schema in (1, 2)] == [RULES_SCHEME, RULES_SCHEME]
     assert late.newest_schema(RULES_FIRST) == 1

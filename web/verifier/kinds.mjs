@@ -33,6 +33,7 @@ const NAMES = new Map([
   [30n, 'mark.withdraw'],
   [31n, 'certificate.open_register'],
   [32n, 'payment.statement'],
+  [34n, 'payment.pairing_key'],
   [64n, 'member.declare_log_key'],
   [80n, 'governance.propose'],
   [81n, 'governance.vote'],

@@ -18,7 +18,7 @@ import { check, shown } from './refused.mjs';
 
 const DOMAIN = 'chainnode/v1/';
 const SUITE = 1n;
-const RULES = [1n, 2n, 3n];
+const RULES = [1n, 2n, 3n, 4n];
 const VALIDATORS_MAX = 128;
 const NAME_MAX = 64;
 const COMMIT = 2n;

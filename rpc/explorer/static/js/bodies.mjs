@@ -98,6 +98,7 @@ export const SHAPES = new Map([
   [29n, ['number', 'holder', 'product', 'medium', 'misuse', ['evidence', each(DOCUMENT)]]],
   [30n, ['number', 'reason', 'report']],
   [31n, ['register', 'root', 'count', ['source', DOCUMENT], APPROVALS]],
+  [34n, ['key', 'from_day']],
   [64n, ['name', 'key', 'proof']],
   [80n, [['action', PROPOSED], 'expires_ms']],
   [81n, ['proposal', 'approve', 'officer', 'signature']],
