@@ -100,6 +100,7 @@ def pages(drawn: Drawn) -> dict[str, list[str]]:
         "proposals": ["/proposals"],
         "rules": ["/rules"],
         "inspections": ["/inspections"],
+        "misuse": ["/misuse", "/misuse?state=undecided"],
         "expiry": ["/expiry", "/expiry?days=30"],
         "evidence": ["/evidence"],
         "archive": ["/archive"],

@@ -23,6 +23,7 @@ from ledger.deadline_index import EndsReader
 from ledger.id_prefixes import ids_like
 from ledger.index_places import PAIR_KEYS, UETRS, Index
 from ledger.indexes import PAYMENT_BLOCKS, member_prefix, subject_prefix
+from ledger.mark_index import MisuseFacet, mark_prefix, reports_under
 from ledger.packed_map import KEY_SIZE
 from ledger.payments import PAYMENT_STATEMENT, UETR_SIZE, PaymentStatement
 from ledger.reader import LedgerReader
@@ -78,6 +79,17 @@ class IndexReader:
         if application is not None:
             places |= set(self._places(subject_prefix(application.decode())))
         return [self._position(*place) for place in islice(_onward(places, after, descending), count)]
+
+    def mark_events(
+        self, number: str, *, count: int, after: Place | None = None, descending: bool = False
+    ) -> list[Position]:
+        """Return up to `count` events about the mark of a certificate, those after a place."""
+        places = islice(_onward(self._places(mark_prefix(number)), after, descending), count)
+        return [self._position(*place) for place in places]
+
+    def misuse_reports(self, facet: MisuseFacet, value: str, after: int | None, *, descending: bool) -> Iterator[int]:
+        """Yield, in order, the numbers of the reports of misuse that have, or ever had, this value of a facet."""
+        return reports_under(self._index.store, facet, value, after, descending=descending)
 
     def payment(
         self, key: bytes, *, count: int, after: Place | None = None, descending: bool = False

@@ -14,6 +14,7 @@ memory until there is enough for a run (`ledger.index_places`). Rows; values emp
     a  member, 0, height                     blocks that hold payment statements of a member
     s  subject, 0, position                  certificate events by application id and certificate number
     c, h, f, x                               what finds granted certificates (`ledger.certificate_index`)
+    y, z                                     reports of misuse, events about marks (`ledger.mark_index`)
     m  reached                               height and hash of the last block that is indexed
     m  packed                                the same of the last block whose entries are in runs
 
@@ -49,6 +50,8 @@ from ledger.index_places import (
     reached_of,
 )
 from ledger.kinds import QuickEvents
+from ledger.mark_bodies import MarkBody
+from ledger.mark_index import MARK_BODIES, MARK_ROWS, Marked, mark_rows, rows_at_base
 from ledger.packed_map import BUILD_AGAIN, KEY_SIZE
 from ledger.packed_merging import PackedMap
 from ledger.payments import PAYMENT_STATEMENT, PaymentStatement
@@ -62,8 +65,8 @@ from primitives.errors import StorageError
 from primitives.ids import Hash, Height
 
 INDEX_FORMAT_KEY = b"m/index-format"
-INDEX_FORMAT = b"chainnode-index/4"
-INDEX_FORMATS_OLD = (b"chainnode-index/1", b"chainnode-index/2", b"chainnode-index/3")
+INDEX_FORMAT = b"chainnode-index/5"
+INDEX_FORMATS_OLD = tuple(b"chainnode-index/%d" % version for version in range(1, 5))
 """Indexes of these formats are built anew from the log."""
 
 PAYMENT_BLOCKS = b"b"
@@ -97,12 +100,14 @@ Entries = dict[bytes, list[bytes]]
 class BlockRows(NamedTuple):
     """What a block's events give the index: rows, entries of maps, and the certificates that they may have changed.
 
-    With each number the states in which events left it; None where only the certificate itself tells.
+    With each number the states in which events left it; None where only the certificate itself tells. `marked` are the
+    events about marks.
     """
 
     puts: list[Put]
     entries: Entries
     certificates: dict[str, dict[State | None, None]]
+    marked: list[Marked]
 
 
 def index_rows(
@@ -117,7 +122,7 @@ def index_rows(
         else:
             block.add_each(first, batch.events, rejected)
         first += batch.length
-    return BlockRows(block.rows(), block.entries, block.certificates)
+    return BlockRows(block.rows(), block.entries, block.certificates, block.marked)
 
 
 class _BlockRows:
@@ -129,6 +134,7 @@ class _BlockRows:
         self._puts: list[Put] = []
         self._payers: set[str] = set()
         self.certificates: dict[str, dict[State | None, None]] = {}
+        self.marked: list[Marked] = []
         self._places = [number + index for index in _INDEXES[: len(ids)]]
         self.entries: Entries = {name: [] for name in MAPS}
         self.entries[EVENTS] = [id_[:KEY_SIZE] + place for id_, place in zip(ids, self._places, strict=True)]
@@ -155,6 +161,10 @@ class _BlockRows:
                 body_of_kind: SubjectBody = decoder_of(body_type).decode(event.body)
                 position = rows.position_bytes(self._height, index)
                 self._puts += [(subject_prefix(subject) + position, b"") for subject in all_subjects(body_of_kind)]
+            mark_type = MARK_BODIES.get((event.kind, event.schema))
+            if mark_type is not None:
+                mark: MarkBody = decoder_of(mark_type).decode(event.body)
+                self.marked.append(Marked(index, mark, index not in rejected))
             if index not in rejected:
                 for number in numbers_in(event.body):
                     self.certificates.setdefault(number, {})[state_after(body_type)] = None
@@ -228,7 +238,8 @@ class IndexFollower:
         ids, batches, rejected = self._recorded(block)
         contents = [contents_of(batch) for batch in batches]
         self._ends.offer(block.header.height, contents)
-        puts, entries, numbers = index_rows(block.header.height, ids, contents, rejected)
+        puts, entries, numbers, marked = index_rows(block.header.height, ids, contents, rejected)
+        puts += mark_rows(self._reader, block.header.height, marked)
         as_of, now = (CertificatesAsOf(self._reader, header) for header in (block.header, self._newest()))
         for number, states in numbers.items():
             if certificates.is_new(number):
@@ -310,6 +321,11 @@ class IndexFollower:
             if len(puts) >= CLEARED_A_WRITE:
                 self._store.write(puts, sync=False)
                 puts, certificates = [], CertificateRows(self._store)
+        for put in rows_at_base(state):
+            puts.append(put)
+            if len(puts) >= CLEARED_A_WRITE:
+                self._store.write(puts, sync=False)
+                puts = []
         block_hash = _hash_at(self._reader, base)
         assert block_hash is not None, "the block of the base is in the store"
         reached = Reached(base, block_hash)
@@ -326,7 +342,7 @@ class IndexFollower:
     def _remove_rows(self) -> None:
         """Remove all rows; while some are left it is no index, so that the next start goes on after a crash."""
         self._store.write([(key, None) for key in (INDEX_FORMAT_KEY, REACHED_KEY, PACKED_KEY)], sync=True)
-        for kind in (b"P", b"k", b"u", b"r", b"R", b"f", b"b", b"a", b"s", b"c", b"h", b"x"):
+        for kind in (b"P", b"k", b"u", b"r", b"R", b"f", b"b", b"a", b"s", b"c", b"h", b"x", *MARK_ROWS):
             start, stop = rows.all_of(kind)
             while True:
                 keys = [key for key, _ in islice(self._store.iterate(start, stop), CLEARED_A_WRITE)]

@@ -18,6 +18,7 @@ import msgspec
 
 from ledger.certificate_index import Facet, Numbers
 from ledger.deadline_index import EndsReader
+from ledger.mark_index import MisuseFacet
 from ledger.outcomes import Outcome
 from ledger.reader import LedgerReader
 from ledger.views import Position
@@ -388,6 +389,16 @@ class IndexReads(Protocol):
 
         A place is height and index in the block.
         """
+        ...
+
+    def mark_events(
+        self, number: str, *, count: int, after: tuple[int, int] | None = None, descending: bool = False
+    ) -> Sequence[Position]:
+        """Return up to `count` events about the mark of a certificate, those after a place."""
+        ...
+
+    def misuse_reports(self, facet: MisuseFacet, value: str, after: int | None, *, descending: bool) -> Iterator[int]:
+        """Yield, in order, the numbers of the reports of misuse that have, or ever had, this value of a facet."""
         ...
 
     def payment(

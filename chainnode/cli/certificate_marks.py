@@ -14,7 +14,7 @@ import click
 from chainnode.cli.certificate_events import client_of, digest_of, reason_option, send, sending, time_of
 from chainnode.cli.context import settings
 from chainnode.cli.main import Group
-from chainnode.cli.output import join, show, show_rows
+from chainnode.cli.output import join, show, show_page, show_rows
 from chainnode.cli.submit import member_of_settings
 from primitives.errors import UsageError
 
@@ -150,28 +150,38 @@ def show_mark(number: str) -> None:
         show_rows(shown, columns=("time", "medium", "covers", "artwork"))
 
 
+@mark.command("events")
+@number_argument
+@click.option("--limit", type=click.IntRange(1, 100), default=30, show_default=True, help="The most to show.")
+@click.option("--order", type=click.Choice(["asc", "desc"]), help="By the log. [default: asc]")
+@click.option("--cursor", help="Where the page before ended.")
+def mark_events(number: str, limit: int, order: str | None, cursor: str | None) -> None:
+    """Show the events about the mark of certificate NUMBER: licences, uses, reports of misuse, findings."""
+    given = {name: value for name, value in (("order", order), ("cursor", cursor)) if value is not None}
+    found = settings().client().call("cert_markEvents", number=number, limit=limit, **given)
+    rows = [event | {"applied": event["outcome"]["applied"]} for event in found["events"]]
+    show_page(found, rows, ("time", "kind", "member", "applied", "height", "id"))
+
+
 @mark.command()
-@click.argument("report", type=click.IntRange(1), required=False)
-@click.option("--limit", type=click.IntRange(1, 100), default=30, show_default=True, help="At most so many.")
-def misuse(report: int | None, limit: int) -> None:
-    """Show REPORT of misuse, or the newest ones."""
-    client = settings().client()
-    if report is not None:
-        show(client.call("cert_getMisuse", report=report)["misuse"])
-        return
-    newest = client.call("cert_getMisuse")
-    found = [] if newest["misuse"] is None else [newest["misuse"]]
-    for place in range(newest["count"] - 1, max(0, newest["count"] - limit), -1):
-        found.append(client.call("cert_getMisuse", report=place)["misuse"])
-    rows = [
-        row
-        | {
-            "about": row["number"] or row["holder"] or row["product"],
-            "finding": "undecided" if row["decision"] is None else row["decision"]["finding"],
-        }
-        for row in found
-    ]
-    show_rows(rows, columns=("report", "about", "medium", "misuse", "reporter", "finding", "time"))
+@click.argument("report", type=click.IntRange(1))
+def misuse(report: int) -> None:
+    """Show REPORT of misuse; `cert mark reports` lists them."""
+    show(settings().client().call("cert_getMisuse", report=report)["misuse"])
+
+
+@mark.command()
+@click.option("--number", help="About the mark of this certificate.")
+@click.option("--member", help="By or about this member, or about a certificate that it holds.")
+@click.option("--state", type=click.Choice(("undecided", *FINDINGS)), help="Undecided, or as it was found.")
+@click.option("--limit", type=click.IntRange(1, 100), default=30, show_default=True, help="The most to show.")
+@click.option("--order", type=click.Choice(["asc", "desc"]), help="By the report's number. [default: desc]")
+@click.option("--cursor", help="Where the page before ended.")
+def reports(**options: Any) -> None:  # Any: what click parsed
+    """List reports of misuse that fit all of the filters, the newest first."""
+    found = settings().client().call("cert_listMisuse", **{k: v for k, v in options.items() if v is not None})
+    rows = [row | {"about": row["number"] or row["holder"] or row["product"]} for row in found["reports"]]
+    show_page(found, rows, ("report", "about", "medium", "misuse", "reporter", "state", "time"))
 
 
 def _document(path: Path) -> MarkDocument:

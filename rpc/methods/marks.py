@@ -1,7 +1,8 @@
-"""cert_getMark, cert_getMisuse: the certification mark of a certificate, and what was reported of its misuse.
+"""cert_getMark, cert_markEvents: the certification mark of a certificate, and the events that made it so.
 
 Here: the rows of `ledger.mark_records` as JSON has them, with proofs of those by which a mark is judged. Not here: what
-a mark is worth (`ledger.mark_records.mark_standing`), the code that it carries (`ledger.mark_codes`).
+a mark is worth (`ledger.mark_records.mark_standing`), the code that it carries (`ledger.mark_codes`), reports of misuse
+(`rpc.methods.misuse`).
 """
 
 from __future__ import annotations
@@ -12,19 +13,14 @@ import msgspec
 
 from ledger.certificate_records import read_certificate
 from ledger.committed_state import CommittedState
-from ledger.mark_bodies import REPORT_NUMBER_MAX, MarkDocument
+from ledger.mark_bodies import MarkDocument
 from ledger.mark_codes import CHAIN_BYTES, MarkCode, mark_hash
 from ledger.mark_records import (
-    MISUSE_COUNT_KEY,
     DeclaredUse,
     MarkLicense,
     MarkStanding,
-    MisuseDecision,
-    MisuseReport,
     mark_key,
     mark_standing,
-    misuse_key,
-    read_count,
     read_license,
     use_prefix,
 )
@@ -34,16 +30,28 @@ from ledger.state_at import StateAt
 from ledger.status_proofs import make_status_proof
 from rpc.errors import Code, not_found
 from rpc.methods.certificates import CertificateNumber
-from rpc.methods.heights import height_of, tip_of
+from rpc.methods.events import EventResult, events_at
+from rpc.methods.heights import height_of, index_of, tip_of
+from rpc.paging import page_of
 from rpc.ports import Services
 from rpc.registry import method
 from rpc.rights import Access
-from rpc.types import AsOf, EpochNumber, HeightParam, Params, Result, Time, WitnessNames, time_text
-
-ReportNumber = Annotated[
-    int,
-    msgspec.Meta(ge=1, le=REPORT_NUMBER_MAX, description="A report's number, from 1 on.", examples=[1]),
-]
+from rpc.types import (
+    LIMIT_DEFAULT,
+    AskedCursor,
+    AskedOrder,
+    AsOf,
+    EpochNumber,
+    HeightParam,
+    Limit,
+    NextCursor,
+    Offset,
+    Params,
+    Result,
+    Time,
+    WitnessNames,
+    time_text,
+)
 
 
 class GetMark(Params, frozen=True):
@@ -175,60 +183,47 @@ def _proofs(services: Services, params: GetMark, height: int) -> MarkProofs | No
     return MarkProofs(*proofs) if len(proofs) == len(keys) else None
 
 
-class GetMisuse(Params, frozen=True):
-    """A report of misuse by its number, from 1 on; the newest where none is named."""
+class MarkEvents(Params, frozen=True):
+    """The events about the mark of one certificate."""
 
-    report: ReportNumber | None = None
-
-
-class MisuseDecisionResult(Result, frozen=True):
-    """What was found on a report: `confirmed`, `resolved` or `dismissed`, by whom, and on which grounds."""
-
-    finding: str
-    reason: str
-    evidence: list[MarkDocumentResult]
-    member: str
-    event_id: str
-    time: Time
+    number: CertificateNumber
+    limit: Limit = LIMIT_DEFAULT
+    order: AskedOrder = None
+    cursor: AskedCursor = None
 
 
-class MisuseReportResult(Result, frozen=True):
-    """A report of misuse: of which certificate, by which member or on which product, who brought it, and what came.
+class MarkEventsResult(Result, frozen=True):
+    """The events in their order; `cursor` asks for the next.
 
-    `decision` is None while it is undecided.
+    They are those of the blocks above `above_height`, where the history that this node holds begins (0: all of them).
     """
 
-    report: int
-    number: str | None
-    holder: str | None
-    product: str | None
-    medium: str
-    misuse: str
-    evidence: list[MarkDocumentResult]
-    reporter: str
-    event_id: str
-    time: Time
-    decision: MisuseDecisionResult | None
-
-
-class MisuseResult(Result, frozen=True):
-    """The report that was asked for, and how many there are; None where the newest is asked for and there is none."""
-
-    misuse: MisuseReportResult | None
-    count: int
+    number: str
+    events: list[EventResult]
+    cursor: NextCursor
+    above_height: int
     as_of: AsOf
 
 
-@method("cert_getMisuse", params=GetMisuse, result=MisuseResult, errors=(Code.NOT_FOUND,))
-def get_misuse(services: Services, params: GetMisuse) -> MisuseResult:
-    """A report of misuse of the certification mark, and how many reports there are."""
-    tip = tip_of(services)
-    state = StateAt(services.reads, int(tip.height))
-    count = read_count(state, MISUSE_COUNT_KEY)
-    report = state.get(misuse_key(count if params.report is None else params.report), MisuseReport)
-    if report is None and params.report is not None:
-        raise not_found(f"no such report of misuse, the newest is {count}", where="$.report", got=params.report)
-    return MisuseResult(None if report is None else _report_result(report), count, int(tip.height))
+@method(
+    "cert_markEvents",
+    params=MarkEvents,
+    result=MarkEventsResult,
+    errors=(Code.NOT_FOUND, Code.UNAVAILABLE),
+    in_thread=True,
+)
+def mark_events(services: Services, params: MarkEvents) -> MarkEventsResult:
+    """All events about the mark of a certificate, rejected ones too: licences, uses, reports of misuse and findings.
+
+    The first first, unless `order` says otherwise.
+    """
+    index = index_of(services)
+    as_of = int(index.height())
+    page = page_of(services, "cert_markEvents", params, tuple[Offset, Offset], "asc", number=params.number)
+    places = index.mark_events(params.number, count=params.limit, after=page.after, descending=page.descending)
+    cursor = page.cursor(places[-1].height, places[-1].index) if len(places) == params.limit else None
+    above = int(services.reads.base())
+    return MarkEventsResult(params.number, events_at(services, places), cursor, above, as_of)
 
 
 def is_licensed(result: MarkResult) -> bool:
@@ -245,7 +240,7 @@ def _license_result(row: MarkLicense) -> MarkLicenseResult:
         time_text(row.from_ms),
         time_text(row.until_ms),
         [medium.value for medium in row.media],
-        _document_result(row.terms),
+        document_result(row.terms),
         None
         if gone is None
         else MarkWithdrawalResult(gone.reason, gone.member, gone.event_id.hex(), time_text(gone.time_ms), gone.report),
@@ -253,35 +248,13 @@ def _license_result(row: MarkLicense) -> MarkLicenseResult:
 
 
 def _use_result(row: DeclaredUse) -> DeclaredUseResult:
-    artwork = _document_result(row.artwork)
+    artwork = document_result(row.artwork)
     return DeclaredUseResult(row.medium.value, list(row.covers), artwork, row.event_id.hex(), time_text(row.time_ms))
 
 
-def _report_result(row: MisuseReport) -> MisuseReportResult:
-    return MisuseReportResult(
-        report=row.report,
-        number=row.number,
-        holder=row.holder,
-        product=row.product,
-        medium=row.medium.value,
-        misuse=row.misuse.value,
-        evidence=[_document_result(item) for item in row.evidence],
-        reporter=row.reporter,
-        event_id=row.event_id.hex(),
-        time=time_text(row.time_ms),
-        decision=None if row.decision is None else _decision_result(row.decision),
-    )
-
-
-def _decision_result(row: MisuseDecision) -> MisuseDecisionResult:
-    evidence = [_document_result(item) for item in row.evidence]
-    return MisuseDecisionResult(
-        row.finding.value, row.reason, evidence, row.member, row.event_id.hex(), time_text(row.time_ms)
-    )
-
-
-def _document_result(document: MarkDocument) -> MarkDocumentResult:
+def document_result(document: MarkDocument) -> MarkDocumentResult:
+    """Return a document as JSON has it."""
     return MarkDocumentResult(document.digest.hex(), document.custodian, document.size_bytes)
 
 
-METHODS = (get_mark, get_misuse)
+METHODS = (get_mark, mark_events)

@@ -21,22 +21,27 @@ from chainnode.interop.marks import MarkVerdict, Moment, Use, judge_mark
 from ledger.certificate_bodies import Cancel, Reduce
 from ledger.certificate_records import certificate_key
 from ledger.governance_bodies import SetSchemePolicy
+from ledger.index_places import Index
+from ledger.index_reader import IndexReader
+from ledger.indexes import IndexFollower
 from ledger.mark_bodies import Medium
 from ledger.mark_codes import MarkCode, parse_mark_code
 from ledger.mark_errors import ForeignHost, ForgedMark, OtherChain
 from ledger.mark_records import MarkStanding, mark_key
 from ledger.scheme_policy import MarkUse
+from ledger.store import MemoryStore
 from primitives.errors import ProofError
 from rpc.errors import RpcError
 from rpc.explorer.asking import ask
 from rpc.mark_pictures import mark_png
 from rpc.methods.certificate_status import get_certificate_status
-from rpc.methods.marks import get_mark, get_misuse
+from rpc.methods.marks import get_mark, mark_events
+from rpc.methods.misuse import get_misuse, list_misuse
 from rpc.ports import Services
 from tests.cli.test_with_a_node import Node, address, home, node
 from tests.ledger.certificate_fixtures import NUMBER, REQUEST, grant, suspend
 from tests.ledger.mark_chain_fixtures import SITE, MarkChain
-from tests.ledger.mark_fixtures import REPORT, USE, WITHDRAW
+from tests.ledger.mark_fixtures import DECIDE, REPORT, USE, WITHDRAW
 from tests.ledger.scheme_chain_fixtures import SchemeChain
 from tests.ledger.scheme_fixtures import LETTER, REVOKE, SCOPE
 
@@ -357,7 +362,11 @@ def test_a_file_that_is_not_there_is_not_found() -> None:
 def answers_from(node: Node, found: MarkChain) -> None:
     """Let the fake answer as a node over this chain would."""
     unused: Any = None
-    services = Services(found.reader, unused, unused, lambda: found.now_ms)
+    places = Index(MemoryStore())
+    follower = IndexFollower(places, found.reader)
+    while follower.follow():
+        pass
+    services = Services(found.reader, unused, unused, lambda: found.now_ms, index=IndexReader(found.reader, places))
 
     def answer(method: Any) -> Callable[[dict[str, Any]], Any]:
         def respond(params: dict[str, Any]) -> Any:
@@ -372,6 +381,8 @@ def answers_from(node: Node, found: MarkChain) -> None:
         "cert_getStatus": get_certificate_status,
         "cert_getMark": get_mark,
         "cert_getMisuse": get_misuse,
+        "cert_listMisuse": list_misuse,
+        "cert_markEvents": mark_events,
     }
     node.answers |= {name: answer(method) for name, method in methods.items()}
 
@@ -453,13 +464,39 @@ def test_a_mark_is_shown_with_its_uses_and_reports(
     )
     status, row = scanned(found, node, address, tmp_path, capsys, "mark", "show", NUMBER)
     assert (status, row["standing"], [use["medium"] for use in row["uses"]]) == (Exit.OK, "licensed", ["packaging"])
-    status, rows = scanned(found, node, address, tmp_path, capsys, "mark", "misuse")
-    assert [(item["report"], item["about"]) for item in rows] == [(2, "Terminal X"), (1, NUMBER)]
     status, row = scanned(found, node, address, tmp_path, capsys, "mark", "misuse", "1")
     assert (row["misuse"], row["reporter"]) == ("beyond_scope", "bank-b")
     assert scanned(found, node, address, tmp_path, capsys, "mark", "misuse", "3")[0] == Exit.NOT_FOUND
-    assert scanned(licensed(), node, address, tmp_path, capsys, "mark", "misuse")[1] == []
     assert run(["--endpoint", f"http://{address}", "cert", "mark", "show", NUMBER]) == Exit.OK
+
+
+def test_reports_of_misuse_and_the_events_about_a_mark_are_listed_by_pages(
+    node: Node, address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = chain(
+        lambda c: c.act("bank-b", "first", REPORT),
+        lambda c: c.act("bank-b", "first", replace(REPORT, number=None, product="Terminal X")),
+        lambda c: c.act("regulator", "first", DECIDE),
+    )
+
+    def told(*words: str) -> tuple[int, dict[str, Any]]:
+        return scanned(found, node, address, tmp_path, capsys, "mark", *words)
+
+    status, page = told("reports")
+    assert (status, [row["report"] for row in page["reports"]]) == (Exit.OK, [2, 1])
+    assert [row["report"] for row in told("reports", "--state", "undecided")[1]["reports"]] == [2]
+    assert [row["report"] for row in told("reports", "--number", NUMBER, "--member", "bank-a")[1]["reports"]] == [1]
+    first = told("reports", "--limit", "1", "--order", "asc")[1]
+    assert [row["report"] for row in told("reports", "--cursor", first["cursor"])[1]["reports"]] == [2]
+    status, error = told("reports", "--member", "nosuch")
+    assert (status, "chainnode member list" in error["message"]) == (Exit.NOT_FOUND, True)
+    kinds = [event["kind"] for event in told("events", NUMBER)[1]["events"]]
+    assert kinds == ["mark.license", "mark.report_misuse", "mark.decide_misuse"]
+    assert run(["--endpoint", f"http://{address}", "cert", "mark", "reports"]) == Exit.OK
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].split() == ["REPORT", "ABOUT", "MEDIUM", "MISUSE", "REPORTER", "STATE", "TIME"]
+    assert shown[2].split()[:6] == ["1", NUMBER, "web", "beyond_scope", "bank-b", "confirmed"]
+    assert run(["--endpoint", f"http://{address}", "cert", "mark", "events", NUMBER]) == Exit.OK
 
 
 def test_the_members_decide_whether_the_mark_may_be_used_in_promotion() -> None:

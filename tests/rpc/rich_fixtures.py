@@ -206,6 +206,7 @@ class RichNode(MemoryNode):
         for member, use, kind, body in life(number_of(serial), f"bank-a.{serial:04d}"):
             self.say(member, use, kind, body)
         self.say(*life(number_of(1), "bank-a.0001")[5])  # rejected, and yet of the certificate's history
+        self.license_and_report(serial)
         uetr = bytes.fromhex((UETR if serial != 2 else OTHER_UETR).replace("-", ""))
         for member, side in (("bank-a", Side.DEBTOR), ("bank-b", Side.CREDITOR)):
             self.tell(member, side, uetr, serial)
@@ -213,6 +214,20 @@ class RichNode(MemoryNode):
         record(self, votes(self, serial))
         self.propose(BANKS[serial % len(BANKS)])
         self.checkpoint()
+
+    def license_and_report(self, serial: int) -> None:
+        """License a certificate's mark and report its misuse, of which every second report is decided on."""
+        artwork = {"digest": sha256(b"artwork %d" % serial).hexdigest(), "custodian": "cb", "size_bytes": 1_000}
+        number = {"number": number_of(serial)}
+        self.say("cb", "source", "mark.license", number | {"media": ["web", "app"], "until": None, "terms": artwork})
+        about = number | {"holder": None, "product": None} if serial != 3 else {
+            "number": None, "holder": "bank-b", "product": None
+        }  # fmt: skip
+        said = {"medium": "web", "misuse": "beyond_scope", "evidence": [artwork]}
+        self.say("bank-b" if serial != 3 else "bank-c", "source", "mark.report_misuse", about | said)
+        if serial % 2:
+            found = {"report": serial, "finding": "confirmed", "reason": "seen_by_us", "evidence": []}
+            self.say("cb", "source", "mark.decide_misuse", found)
 
     def say(self, member: str, use: str, kind: str, body: dict[str, Any]) -> None:
         """Commit an event of a member in a block of its own."""

@@ -50,6 +50,8 @@ def calls_of(node: RichNode, asked: Asked) -> dict[str, dict[str, Any]]:
         "cert_getInspection": {"draw": "cb.0001"},
         "cert_inspectionCandidates": {"draw": "cb.0001", "limit": 2},
         "cert_inspections": {"limit": 1},
+        "cert_listMisuse": {"state": "undecided", "limit": 1},
+        "cert_markEvents": {"number": number_of(1), "limit": 1},
         "cert_list": {"holder": "bank-a", "limit": 1, "number": "FTP-2026", "product": "ct-1"},
         "gov_checkAction": {"action": {"type": "activate_rules", "version": 2, "height": 1_000}},
         "gov_getPolicy": {},

@@ -25,7 +25,7 @@ from ledger.governance_records import Stage
 from ledger.inspection_closing import TOO_FEW
 from ledger.inspection_events import NOT_REVEALED
 from ledger.inspection_records import Phase
-from ledger.mark_bodies import Medium
+from ledger.mark_bodies import Medium, Misuse
 from ledger.mark_errors import ForeignCode, ForgedMark, OtherChain
 from ledger.mark_records import MarkStanding
 from ledger.members import CERTIFICATION_ROLE, GOVERNANCE_ROLE, Role
@@ -40,6 +40,7 @@ from rpc.explorer.language import LANGUAGES, choose_language, texts
 from rpc.explorer.lives import BEFORE
 from rpc.explorer.proofs import COMMON, completeness_steps, history_steps
 from rpc.methods.deadlines import KindName
+from rpc.methods.misuse import MisuseState
 from rpc.methods.search import HitKind
 from rpc.ports import SubmitStatus
 
@@ -69,6 +70,8 @@ PUT_TOGETHER = (
         "mark_use",
         "register_imports",
         "medium",
+        "misuse",
+        "misuse_state",
         "scanned",
     ),
     *(
@@ -198,6 +201,8 @@ SETS = [
     *closed("mark_use", values(MarkUse)),
     *closed("register_imports", values(RegisterImports)),
     *closed("medium", values(Medium)),
+    *closed("misuse", values(Misuse)),
+    *closed("misuse_state", list(get_args(MisuseState))),
     *closed("scanned", ["matches", ForgedMark.reason, OtherChain.reason, ForeignCode.reason]),
     *closed("check", ["not_halted", "quorum_linked", "caught_up"]),
 ]
