@@ -300,11 +300,16 @@ def bank_name(index: int) -> str:
 
 def bank_agents(index: int) -> tuple[str, ...]:
     """Return the invented codes of the bank with this index, as the samples have them: BIC, CNAPS code and LEI."""
+    from stdnum.iso7064 import mod_11_10, mod_97_10
+
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     base = f"300300{bank_name(index).replace('-', '').upper()}000DEMO"[:18].ljust(18, "0")
-    digits = "".join(str(int(character, 36)) for character in base)
-    lei = f"{base}{98 - int(digits + '00') % 97:02d}"  # ISO 17442: ISO 7064 MOD 97-10
-    return (f"BK{letters[index // 26]}{letters[index % 26]}CNBJ", f"{999_100_000_017 + 8 * index}", lei)
+    line = f"{99_910_000_001 + index}"
+    return (
+        f"BK{letters[index // 26]}{letters[index % 26]}CNBJ",
+        line + mod_11_10.calc_check_digit(line),
+        base + mod_97_10.calc_check_digits(base),
+    )
 
 
 def planned(directory: Path, name: str, port: int) -> LocalNode:

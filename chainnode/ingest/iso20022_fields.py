@@ -11,9 +11,9 @@ import re
 from chainnode.ingest.errors import MessageError
 from chainnode.ingest.iso20022_xml import Node
 from chainnode.ingest.parsed import Agent, Amount, Party
-from chainnode.ingest.references import agent_code, check_bic, check_cnaps, check_iban, check_lei, check_uetr
+from chainnode.ingest.references import check_bic, check_cnaps, check_iban, check_lei, check_uetr
 from ledger.currencies import EXPONENTS, minor_units
-from ledger.payments import AgentRole, AgentScheme, Channel
+from ledger.payments import CNAPS_PATTERN, AgentRole, AgentScheme, Channel
 from ledger.times import parse_date
 
 REFERENCE_LENGTH_MAX = 35  # Max35Text
@@ -22,7 +22,7 @@ SUM_DECIMALS = 5  # ISO 20022 amounts have at most five; sums are kept as intege
 _UNITS = tuple(int("1".ljust(SUM_DECIMALS - exponent + 1, "0")) for exponent in range(SUM_DECIMALS + 1))
 _SUM = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,17}))?", re.ASCII)
 _CHANNELS = {"HVPS": Channel.HVPS, "BEPS": Channel.BEPS, "CIPS": Channel.CIPS}
-_CNAPS_SYSTEMS = ("", "CNAPS")
+_CNAPS = re.compile(CNAPS_PATTERN)
 
 
 def line_of(node: Node) -> str:
@@ -113,14 +113,10 @@ def read_institution(node: Node | None, role: AgentRole) -> Agent | None:
     clearing = identification.one("ClrSysMmbId")
     if clearing is not None:
         system, number = clearing.text_at("ClrSysId", "Cd"), clearing.text_at("MmbId")
-        if system == "CNAPS" or (system in _CNAPS_SYSTEMS and _is_cnaps(number)):
+        if system == "CNAPS" or (not system and _CNAPS.fullmatch(number)):
             return Agent(role, AgentScheme.CNAPS, check_cnaps(number, where=where))
     lei = identification.text_at("LEI")
     return Agent(role, AgentScheme.LEI, check_lei(lei, where=where)) if lei else None
-
-
-def _is_cnaps(text: str) -> bool:
-    return len(text) == 12 and agent_code(text)[0] is AgentScheme.CNAPS
 
 
 def read_agents(*places: tuple[AgentRole, Node | None]) -> tuple[Agent, ...]:

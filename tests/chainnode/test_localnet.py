@@ -179,8 +179,8 @@ def test_names_and_codes_go_on_after_z() -> None:
 
 
 def test_codes_are_those_of_the_samples() -> None:
-    assert bank_agents(0) == ("BKAACNBJ", "999100000017", "300300BANKA000DEMO03")
-    assert bank_agents(1) == ("BKABCNBJ", "999100000025", "300300BANKB000DEMO85")
+    assert bank_agents(0) == ("BKAACNBJ", "999100000011", "300300BANKA000DEMO03")
+    assert bank_agents(1) == ("BKABCNBJ", "999100000020", "300300BANKB000DEMO85")
 
 
 @pytest.fixture

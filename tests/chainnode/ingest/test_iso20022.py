@@ -218,7 +218,7 @@ def test_an_agent_is_named_by_bic_then_cnaps_then_lei() -> None:
         assert agent is not None
         return agent.scheme
 
-    cnaps = "<ClrSysMmbId><ClrSysId><Cd>CNAPS</Cd></ClrSysId><MmbId>999100000017</MmbId></ClrSysMmbId>"
+    cnaps = "<ClrSysMmbId><ClrSysId><Cd>CNAPS</Cd></ClrSysId><MmbId>999100000011</MmbId></ClrSysMmbId>"
     lei = "<LEI>315700LMNOPQRSTU3465</LEI>"
     assert scheme(f"<BICFI>BKAACNBJ</BICFI>{cnaps}{lei}") is AgentScheme.BIC
     assert scheme(cnaps + lei) is AgentScheme.CNAPS
