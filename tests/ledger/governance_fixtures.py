@@ -10,12 +10,9 @@ from msgspec.structs import replace
 
 from ledger.batches import build_batch, parse_batch
 from ledger.catalogue import CATALOGUE_1, CATALOGUE_2
-from ledger.certificates import CERTIFICATE_BODIES
 from ledger.chain import Chain, CommitResult
 from ledger.events import Event
-from ledger.evidence_bodies import TYPES as EVIDENCE_TYPES
 from ledger.genesis import Genesis, GenesisAccreditation, GenesisMember, GenesisSource, GenesisValidator
-from ledger.governance import KIND_OF
 from ledger.governance_bodies import (
     AddValidator,
     Amend,
@@ -33,12 +30,11 @@ from ledger.governance_bodies import (
     vote_statement,
 )
 from ledger.governance_records import Proposal, Stage, read_proposal
-from ledger.log_keys import DECLARE_LOG_KEY, DeclareLogKey
-from ledger.mark_events import MARK_KIND_OF
+from ledger.log_keys import DeclareLogKey
 from ledger.members import GOVERNANCE_ROLE, Officer, Role
 from ledger.outcomes import Outcome
-from ledger.pairing_keys import PAIRING_KINDS
 from ledger.policy import Policy
+from ledger.registry import KINDS
 from ledger.state import StateView
 from ledger.store import MemoryStore
 from primitives.encoding import Record, encode
@@ -105,26 +101,12 @@ def genesis_of(members: int, validators: int) -> Genesis:
     )
 
 
-_CERTIFICATES = {type_: place for place, type_ in CERTIFICATE_BODIES.items()}
-
-
-PAYMENT_KIND_OF = {type_: spec for spec in (*PAIRING_KINDS,) for type_ in spec.schemas.values()}
+_PLACES = {type_: (spec.kind, schema) for spec in KINDS.values() for schema, type_ in spec.schemas.items()}
 
 
 def place_of(body: Record) -> tuple[int, int]:
     """Return the kind and schema of a body."""
-    return _CERTIFICATES.get(type(body)) or (_kind_of(body), 1)  # type: ignore[call-overload]  # any body
-
-
-def _kind_of(body: Record) -> int:
-    if isinstance(body, DeclareLogKey):
-        return DECLARE_LOG_KEY
-    if type(body) in PAYMENT_KIND_OF:
-        return PAYMENT_KIND_OF[type(body)].kind
-    if type(body) in MARK_KIND_OF:
-        return MARK_KIND_OF[type(body)].kind
-    found = KIND_OF.get(type(body))
-    return next(kind for kind, type_ in EVIDENCE_TYPES.items() if type_ is type(body)) if found is None else found
+    return _PLACES[type(body)]
 
 
 @dataclass

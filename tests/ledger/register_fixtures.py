@@ -24,7 +24,7 @@ from ledger.register_bodies import (
 from ledger.register_records import Register, read_register
 from ledger.registers import apply_import, apply_open_register
 from ledger.state import Transaction
-from primitives.ids import ZERO_HASH, Height
+from primitives.ids import ZERO_HASH, Hash, Height
 from tests.ledger.certificate_fixtures import DAY_MS, START_MS, piece
 from tests.ledger.scheme_fixtures import LEI, USCC, Scheme, officer_of
 
@@ -71,9 +71,11 @@ def opening(
     return signed_opening(plain, member, officers)
 
 
-def signed_opening(body: OpenRegister, member: str = "cb", officers: tuple[int, int] = (0, 1)) -> OpenRegister:
+def signed_opening(
+    body: OpenRegister, member: str = "cb", officers: tuple[int, int] = (0, 1), chain_id: Hash = ZERO_HASH
+) -> OpenRegister:
     """Return an opening with the signatures of two officers of a member."""
-    signed = register_statement(ZERO_HASH, body)
+    signed = register_statement(chain_id, body)
     keys = [officer_of(member, number) for number in officers]
     return replace(body, approvals=tuple(Approval(key.public, key.sign(signed)) for key in keys))
 

@@ -107,9 +107,11 @@ def test_those_that_supervise_commit_and_no_holder(member: str) -> None:
 def test_any_member_closes_and_draws(member: str) -> None:
     found = world().announced().committed()
     found.now_ms = found.draw().commit_until_ms
-    found.must(member, CloseInspection(DRAW))
+    assert found.submit(member, CloseInspection(DRAW)) == ""
+    assert found.draw().phase is Phase.CLOSED
     found.revealed()
-    found.must(member, DrawInspection(DRAW))
+    assert found.submit(member, DrawInspection(DRAW)) == ""
+    assert found.draw().phase is Phase.DRAWN
 
 
 ANNOUNCED_WRONGLY: dict[str, Callable[[Inspections], AnnounceInspection]] = {

@@ -325,15 +325,18 @@ def test_confirmed_misuse_may_be_resolved_later_and_is_the_ground_of_a_withdrawa
 def test_a_report_on_the_holder_is_ground_for_withdrawing_its_mark() -> None:
     consortium = Marked()
     licensed_and_decided(CONFIRMED, replace(REPORT, number=None, holder="bank-a"))(consortium)
-    consortium.marked("cb", replace(WITHDRAW, report=1))
+    assert consortium.mark("cb", replace(WITHDRAW, report=1)) == ""
+    assert consortium.standing() is MarkStanding.WITHDRAWN
 
 
 def test_the_regulator_decides_on_any_report_and_a_body_by_another_key_on_its_own() -> None:
     consortium = Marked()
     consortium.marked("cb", REPORT)
-    consortium.marked("cb", DECIDE, "second")
+    assert consortium.mark("cb", DECIDE, "second") == ""
     consortium.marked("bank-b", replace(REPORT, evidence=(document("again"),)))
-    consortium.marked("regulator", replace(DECIDE, report=2))
+    assert consortium.mark("regulator", replace(DECIDE, report=2)) == ""
+    decided = [consortium.report(number).decision for number in (1, 2)]
+    assert [None if each is None else each.member for each in decided] == ["cb", "regulator"]
 
 
 def test_a_key_that_may_not_act_as_its_member_is_refused() -> None:

@@ -224,7 +224,7 @@ def test_a_row_that_breaks_a_rule_is_refused_by_its_name_and_changes_nothing(cas
 
 def test_the_longest_term_and_the_last_moment_before_its_end_are_admitted() -> None:
     rows = [row(1, valid_until_ms=add_months(GRANTED_MS, 36)), row(2, valid_until_ms=START_MS + 60_001)]
-    Registers().import_all(rows)
+    assert Registers().import_all(rows).register().imported == 2
 
 
 def test_a_grant_of_new_year_s_eve_in_utc_may_have_the_year_that_it_was_in_beijing() -> None:
@@ -233,7 +233,8 @@ def test_a_grant_of_new_year_s_eve_in_utc_may_have_the_year_that_it_was_in_beiji
         row(1, granted_ms=eve_ms, number="FTP-2025-06-000001"),
         row(2, granted_ms=eve_ms, number="FTP-2024-06-000002"),
     ]
-    Registers().import_all(rows)
+    consortium = Registers().import_all(rows)
+    assert [consortium.certificate(each.number).valid_from_ms for each in rows] == [eve_ms, eve_ms]
 
 
 def test_three_years_from_the_first_of_march_in_beijing_run_to_the_last_of_february() -> None:

@@ -41,6 +41,7 @@ from ledger.scheme_transitions import SCHEME_TRANSITIONS
 from tests.ledger.certificate_fixtures import APPLICATION, CATEGORY, NUMBER, PRODUCT, ROLES, piece
 from tests.ledger.scheme_chain_fixtures import SchemeChain
 from tests.ledger.scheme_fixtures import CHANGE, LEI, SCOPE, WIDER
+from tests.ledger.triple_checks import Actor
 
 ROWS: Final[dict[str, Transition]] = {
     row.name.removeprefix("certificate."): row for row in TRANSITIONS + SCHEME_TRANSITIONS
@@ -53,7 +54,6 @@ SUSPENDED_DAYS = 30
 BODY_DESKS: Final = ("first", "reviewer", "decider", "panel")
 ACTORS: Final = (*((member, "first") for member in ROLES if member != BODY), *((BODY, desk) for desk in BODY_DESKS))
 
-Actor = tuple[str, str]
 K = EvidenceKind
 
 
