@@ -16,7 +16,7 @@ from ledger.accreditations import AccreditedRole
 from ledger.catalogue import EvidenceKind
 from ledger.certificate_bodies import ApplyScoped, Cancel, ReportInspection, ResolveInspection
 from ledger.genesis import Genesis, GenesisSource
-from ledger.governance_bodies import EndAccreditation
+from ledger.governance_bodies import EndAccreditation, SetSchemePolicy
 from ledger.inspection_bodies import (
     AnnounceInspection,
     CloseInspection,
@@ -115,6 +115,9 @@ EVENTS: Final[dict[str, Make]] = {
     "report with a late end": lambda chain, who: _report(
         f"found by {who}", passed=False, findings=("worn",), correct_by_ms=chain.now_ms + 91 * DAY_MS
     ),
+    "report with an end in 20 days": lambda chain, who: _report(
+        f"found by {who}", passed=False, findings=("worn",), correct_by_ms=chain.now_ms + 20 * DAY_MS
+    ),
     "report nothing filed": lambda _chain, _: _report("", evidence=()),
     "report what was found before": lambda _chain, _: _report("on the road"),
     "report on the other": lambda _, who: _report(f"found by {who}", OTHER),
@@ -142,7 +145,8 @@ class Standing:
     """How a draw stands after a road, and what a table of its own would say of it.
 
     `phase` is the page's: none, announced, closing (its block), closed, over (no more reveals), drawing, drawn, void.
-    `before` comes in the same block as what is tried.
+    `before` comes in the same block as what is tried. `windows` and `corrections` are what the scheme's policy asks:
+    a day and 90 days, unless it is said.
     """
 
     road: str
@@ -156,6 +160,8 @@ class Standing:
     in_use: bool = True
     report: str = ""
     unaccredited: str = ""
+    windows: str = "a day"
+    corrections: str = "90 days"
     refused: dict[str, str] = field(default_factory=dict)
 
 
@@ -165,6 +171,8 @@ DRAWN = f"{SHOWN}, draw, draw"
 STEP: Final[Said] = (("bank-b", "first"), DrawInspection(DRAW))
 STANDINGS: Final[dict[str, Standing]] = {
     "none": Standing("", "none"),
+    "none, longer windows by the policy": Standing("ask 3 days", "none", windows="3 days"),
+    "none, shorter windows by the policy": Standing("ask an hour", "none", windows="an hour"),
     "announced": Standing("announce", "announced"),
     "announced, committed": Standing("announce, commit", "announced", COMMITTED),
     "announced, full": Standing("announce, commit, fill", "announced", FULL),
@@ -180,6 +188,9 @@ STANDINGS: Final[dict[str, Standing]] = {
     "drawn": Standing(DRAWN, "drawn", COMMITTED, COMMITTED),
     "drawn, the inspector's accreditation ended": Standing(
         f"{DRAWN}, end accreditation", "drawn", COMMITTED, COMMITTED, unaccredited="ins"
+    ),
+    "drawn, corrections sooner by the policy": Standing(
+        f"{DRAWN}, ask 10 days", "drawn", COMMITTED, COMMITTED, corrections="10 days"
     ),
     "reported as passed": Standing(f"{DRAWN}, report", "drawn", COMMITTED, COMMITTED, report="passed"),
     "reported with findings": Standing(f"{DRAWN}, report findings", "drawn", COMMITTED, COMMITTED, report="failed"),
@@ -278,6 +289,11 @@ def _by(member: str, make: Callable[[SchemeChain], Record]) -> Callable[[SchemeC
     return lambda chain: chain.act(member, "first", make(chain)) and None
 
 
+def _ask(chain: SchemeChain, *, window_s: int | None = None, correction_days: int | None = None) -> None:
+    """Let the scheme's policy ask this."""
+    chain.vote(chain.propose(SetSchemePolicy(None, None, correction_days, None, window_s)), 0, 1, 2)
+
+
 def _end_accreditation(chain: SchemeChain) -> None:
     action = EndAccreditation("ins", AccreditedRole.INSPECTOR, chain.now_ms, "found_wanting")
     chain.vote(chain.propose(action), 0, 1, 2)
@@ -302,6 +318,9 @@ _STEPS: Final[dict[str, Callable[[SchemeChain], None]]] = {
     "resolve": _by("cb", lambda _: _resolve("on the road")),
     "cancel": _by("cb", lambda _: Cancel(NUMBER, REQUEST)),
     "expire": lambda chain: chain.wait(chain.certificate_at(OTHER).valid_until_ms),
+    "ask 3 days": lambda chain: _ask(chain, window_s=3 * DAY_MS // 1_000),
+    "ask an hour": lambda chain: _ask(chain, window_s=3_600),
+    "ask 10 days": lambda chain: _ask(chain, correction_days=10),
     "end accreditation": _end_accreditation,
     "anew": _by("cb", lambda chain: announcement(chain, "cb.2026-2", replaces=DRAW)),
 }
@@ -348,7 +367,9 @@ def _announcing(standing: Standing, name: str, member: str) -> str:
             return "not_own_draw"
         if standing.phase != "none":
             return "draw_exists"
-    if name in ("announce for too short", "announce for too long"):
+    if name == "announce for too long" or standing.windows == "3 days":
+        return "draw_windows"
+    if name == "announce for too short" and standing.windows == "a day":
         return "draw_windows"
     if name == "announce what is unknown":
         return "unknown_category"
@@ -425,7 +446,7 @@ def _reporting(standing: Standing, name: str, member: str) -> str:
         return "evidence_missing"
     if name == "report what was found before" and standing.report:
         return "evidence_repeated"
-    if name == "report with a late end":
+    if name == "report with a late end" or (name.endswith("20 days") and standing.corrections == "10 days"):
         return "correction_time"
     if member == standing.unaccredited:
         return "accreditation_ended"
