@@ -22,7 +22,7 @@ from ledger.certificate_index import (
 from ledger.deadline_index import EndsReader
 from ledger.id_prefixes import ids_like
 from ledger.index_places import PAIR_KEYS, UETRS, Index
-from ledger.indexes import PAYMENT_BLOCKS, member_prefix, subject_prefix
+from ledger.indexes import PAYMENT_BLOCKS, member_prefix, subject_prefix, terminal_prefix
 from ledger.mark_index import MisuseFacet, mark_prefix, reports_under
 from ledger.packed_map import KEY_SIZE
 from ledger.payments import PAYMENT_STATEMENT, UETR_SIZE, PaymentStatement
@@ -115,6 +115,24 @@ class IndexReader:
                     return found
                 found.append(place)
         return found
+
+    def terminal_payments(
+        self, number: str, *, after: Place | None = None, descending: bool = False
+    ) -> Iterator[tuple[int, list[int]]]:
+        """Yield the blocks in which statements name a terminal's certificate, with these statements' indexes there.
+
+        They are those after a place, ascending or, where `descending`, the other way round.
+        """
+        prefix = terminal_prefix(number)
+        start, stop = prefix, prefix + b"\xff" * (HEIGHT_SIZE + 1)
+        if after is not None:
+            height = prefix + after[0].to_bytes(HEIGHT_SIZE, "big")
+            start, stop = (start, height + b"\0") if descending else (height, stop)
+        for key, value in self._index.store.iterate(start, stop, reverse=descending):
+            height_here = int.from_bytes(key[-HEIGHT_SIZE:], "big")
+            indexes = [int.from_bytes(value[at : at + 2], "big") for at in range(0, len(value), 2)]
+            if places := _onward([(height_here, index) for index in indexes], after, descending):
+                yield height_here, [index for _, index in places]
 
     def _block_views(self, height: int, after: int | None, descending: bool) -> Iterator[EventView]:
         """Yield a block's events in order or backwards, a part at a time, without most of those up to `after`."""

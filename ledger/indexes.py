@@ -93,6 +93,11 @@ def member_prefix(member: str) -> bytes:
     return b"a" + member.encode() + b"\0"
 
 
+def terminal_prefix(number: str) -> bytes:
+    """Return the prefix of the rows of the blocks with statements about payments at a certificate's terminals."""
+    return b"t" + number.encode() + b"\0"
+
+
 Entries = dict[bytes, list[bytes]]
 """What a block adds to the maps, by their names, in the order of the log."""
 
@@ -133,6 +138,7 @@ class _BlockRows:
         self._number = number = height.to_bytes(6, "big")
         self._puts: list[Put] = []
         self._payers: set[str] = set()
+        self._terminals: dict[bytes, list[int]] = {}
         self.certificates: dict[str, dict[State | None, None]] = {}
         self.marked: list[Marked] = []
         self._places = [number + index for index in _INDEXES[: len(ids)]]
@@ -146,6 +152,9 @@ class _BlockRows:
         self.entries[UETRS] += [uetr + place for uetr, place in zip(quick.uetrs, places, strict=True) if uetr]
         pairs = zip(quick.pair_keys, places, strict=True)
         self.entries[PAIR_KEYS] += [key[:KEY_SIZE] + place for key, place in pairs if key]
+        for index, number in enumerate(quick.certificates, first):
+            if number:
+                self._terminals.setdefault(number, []).append(index)
 
     def add_each(self, first: int, events: Sequence[bytes], rejected: Container[int]) -> None:
         """Take events of any kind, each decoded."""
@@ -154,7 +163,7 @@ class _BlockRows:
             event: Event = decode_event(data)
             if event.kind == PAYMENT_STATEMENT:
                 body: PaymentStatement = decoder_of(PaymentStatement).decode(event.body)
-                self.add_statements(event.member, index, QuickEvents(0, (body.uetr,), (body.pair_key,)))
+                self.add_statements(event.member, index, _quick(body))
                 continue
             body_type = SUBJECT_BODIES.get((event.kind, event.schema))
             if body_type is not None:
@@ -174,7 +183,14 @@ class _BlockRows:
         puts = list(self._puts)
         for member in sorted(self._payers):
             puts += [(PAYMENT_BLOCKS + self._number, b""), (member_prefix(member) + self._number, b"")]
+        for number, indexes in self._terminals.items():
+            key = terminal_prefix(number.decode()) + self._number
+            puts.append((key, b"".join(map(_INDEXES.__getitem__, indexes))))
         return puts
+
+
+def _quick(body: PaymentStatement) -> QuickEvents:
+    return QuickEvents(0, (body.uetr,), (body.pair_key,), (body.terminal_certificate.encode(),))
 
 
 class IndexFollower:

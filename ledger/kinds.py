@@ -57,11 +57,15 @@ class ApplyContext:
 
 @dataclass(frozen=True, slots=True)
 class QuickEvents:
-    """What a quick reading found in events: the earliest expiry and each one's keys in the index (or None)."""
+    """What a quick reading found in events: the earliest expiry and each one's keys in the index (or None).
+
+    `certificates` are the numbers of terminals' certificates, for each event or, where none names one, for none.
+    """
 
     expires_ms_min: int
     uetrs: Sequence[bytes | None]
     pair_keys: Sequence[bytes | None]
+    certificates: Sequence[bytes] = ()
 
 
 APPLIED_A_MEMBER_MAX = 1_024

@@ -55,6 +55,7 @@ _HEAD = rb"(?:%b%b%b|%b%b\xc0\xa0\xc4\x00)" % (
 _DATE = rb"(\x00|\xce....)"
 _AGENT = rb"\x93..(?:\xab.{11}|\xa8.{8}|\xac.{12}|\xb4.{20})"
 _UETR = rb"\xc4(?:\x00|\x10(.{6}[\x40-\x4f].[\x80-\xbf].{7}))"
+_NO_CERTIFICATE = b"\xa0"
 _CERTIFICATE = rb"(\xa0|[\xa1-\xbf]" + CERTIFICATE_NUMBER_PATTERN.encode() + rb")"
 _TIME = rb"\xcf\0\0(?!\0\0)[\x00-\xe5]....."
 
@@ -107,7 +108,10 @@ def quick_statements(events: Sequence[bytes], member: str) -> QuickEvents | None
         and all(map(_are_sound_agents, set(agents)))
         and all(text[0] == 0x9F + len(text) for text in set(certificates))
     )
-    return QuickEvents(earliest, uetrs, pair_keys) if sound else None
+    if not sound:
+        return None
+    named = () if set(certificates) == {_NO_CERTIFICATE} else [text[1:] for text in certificates]
+    return QuickEvents(earliest, uetrs, pair_keys, named)
 
 
 def _fits_body(length: bytes, size: int) -> bool:

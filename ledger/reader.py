@@ -6,8 +6,8 @@ found is None; a damaged store raises StorageError, a size or index that the log
 before the base of a store that was made from a snapshot NotHere.
 """
 
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby, islice
 
 from ledger import rows, smt
 from ledger.base import NotHere, before_the_base, read_base
@@ -258,6 +258,22 @@ class LedgerReader:
                     for offset in offsets
                 )
             first += length
+        return found
+
+    def events_of(self, height: int, indexes: Iterable[int]) -> list[EventView]:
+        """Return these events of the block at `height`, which must exist, in order; each batch is read once."""
+        committed = self.committed_block(height)
+        if committed is None:
+            raise StorageError("block missing", where=f"height {height}", hint="run `chainnode fsck`")
+        execution = self._execution(height)
+        rejected = dict(execution.rejected)
+        found: list[EventView] = []
+        for number, here in groupby(sorted(indexes), key=lambda index: execution.locate(index)[0]):
+            batch_hash = committed.block.batch_hashes[number]
+            batch = self._batch(batch_hash)
+            for index in here:
+                offset = execution.locate(index)[1]
+                found.append(event_view(committed.block.header, batch_hash, batch, index, offset, rejected))
         return found
 
     def recorded(self, height: int) -> tuple[list[Event], frozenset[int]]:

@@ -411,6 +411,12 @@ class IndexReads(Protocol):
         """Return up to `count` payment statements, those after log index `after`, of one member or of all."""
         ...
 
+    def terminal_payments(
+        self, number: str, *, after: tuple[int, int] | None = None, descending: bool = False
+    ) -> Iterator[tuple[int, Sequence[int]]]:
+        """Yield the blocks in which statements name a terminal's certificate, with their indexes, after a place."""
+        ...
+
     def event_ids(self, digits: str, count: int) -> Sequence[EventId]:
         """Return up to `count` ids of events that begin with these lower-case hex digits, 4 or more of them."""
         ...

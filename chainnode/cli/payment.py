@@ -9,6 +9,7 @@ import click
 from chainnode.cli.context import hash_of, settings
 from chainnode.cli.main import Group
 from chainnode.cli.output import show_page
+from chainnode.cli.payment_affected import affected_by
 from chainnode.client import NOT_FOUND, CallRefused
 
 COLUMNS = ("time", "member", "side", "status", "message_type", "uetr", "height", "id")
@@ -17,6 +18,9 @@ COLUMNS = ("time", "member", "side", "status", "message_type", "uetr", "height",
 @click.group(cls=Group)
 def payment() -> None:
     """Payments and their audit trail."""
+
+
+payment.add_command(affected_by)
 
 
 @payment.command("show")

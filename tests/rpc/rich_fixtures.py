@@ -250,6 +250,7 @@ class RichNode(MemoryNode):
         body = statement(7 * serial, pair_key=PAIR_KEY, uetr=uetr)
         changed = type(body)(**{name: getattr(body, name) for name in body.__struct_fields__} | {
             "side": side, "tokens": [token], "agents": agents,
+            "terminal_certificate": number_of(2 if serial == 2 else 1),
         })  # fmt: skip
         self._commit_as(member, "source", 32, 1, encode(changed))
 

@@ -78,6 +78,7 @@ def calls_of(node: RichNode, asked: Asked) -> dict[str, dict[str, Any]]:
         "net_peers": {},
         "net_status": {},
         "net_validators": {},
+        "payment_affectedBy": {"certificate": number_of(1), "limit": 1},
         "payment_get": {"uetr": OTHER_UETR, "limit": 1},
         "payment_list": {"limit": 1},
         "payment_reconciliation": {"uetr": OTHER_UETR},

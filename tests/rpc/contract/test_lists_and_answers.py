@@ -75,6 +75,7 @@ LISTS = {
     "ledger_getMemberEvents": List({"member": "bank-a"}, "events", "id", {"member": "bank-b"}),
     "net_evidence": List({}, "evidence", "number"),
     "net_expiry": List({"within_days": 36_500}, "ends", "name", {"within_days": 30}),
+    "payment_affectedBy": List({"certificate": number_of(1)}, "payments", "event_id", {"certificate": number_of(2)}),
     "payment_get": List({"uetr": UETR}, "statements", "id", {"uetr": OTHER_UETR}),
     "payment_list": List({"member": "bank-a"}, "statements", "id", {"member": "bank-b"}),
     "payment_trace": List({"uetr": UETR}, "steps", "event_id", {"uetr": OTHER_UETR}),
