@@ -22,7 +22,7 @@ from ledger.members import (
     read_source,
     source_key,
 )
-from ledger.state import StateReader, Transaction
+from ledger.state import StateGetter, StateReader, Transaction
 from primitives.encoding import Record
 
 ROSTER_KEY = "roster"
@@ -76,7 +76,7 @@ def voter_of(state: StateReader, key: bytes) -> str | None:
     return officer.member if officer is not None and officer.role == GOVERNANCE_ROLE else None
 
 
-def holder_of_agent(state: StateReader, code: str) -> str | None:
+def holder_of_agent(state: StateGetter, code: str) -> str | None:
     """Return the member that answers for this very code; an excluded one does not."""
     held = state.get(_agent_key(code), Held)
     return None if held is None else held.member
