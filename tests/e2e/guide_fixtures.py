@@ -14,13 +14,15 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "certifying.md"
 SAMPLES = ROOT / "samples" / "certification"
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SCRIPTS = {"The mark": "mark.sh", "A recall": "recall.sh", "A random inspection": "inspection.sh"}
 PATIENCE_S = 400
 # What is another on every network: hashes and keys, moments, heights and sizes that follow from them.
 OTHERWISE = (
     (re.compile(r"\b[0-9a-f]{64}\b"), "HASH"),
-    (re.compile(r"\b[0-9a-f]{16}(?= of )|(?<=got )[0-9a-f]{16}\b"), "KEY"),
+    (re.compile(r"\b(?:[0-9a-f]{16}|[0-9a-f]{32})\b"), "PART"),
+    (re.compile(r"\bFTP-2026-07-00020[123]\b"), "DRAWN"),
     (re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?Z"), "TIME"),
-    (re.compile(r"(?<=by block )\d+|(?<=in the )\d+s(?= since)"), "N"),
+    (re.compile(r"(?<=by block )\d+|(?<=in the )\d+s(?= since)|(?<=got \()\d+, \d+(?=\))"), "N"),
     (re.compile(r"(?m)^(height|bytes|age_s|as_of)( +)\d+$"), r"\1\2N"),
     (re.compile(r"(?m)^(TIME +\S+ +\S+ +(?:yes|no)) +\d+"), r"\1 N"),
     (re.compile(r"(?m)^(cosigners +)\[.*\]$"), r"\1BANKS"),
@@ -93,11 +95,18 @@ def alike(printed: str) -> str:
     return "\n".join(line.rstrip() for line in printed.strip().splitlines())
 
 
+def parts(page: str) -> dict[str, str]:
+    """Return what of a page each sample script plays, by the script's name."""
+    first, *others = re.split(r"(?m)^## (The mark|A recall|A random inspection)$", page)
+    return {"life.sh": first} | {
+        SCRIPTS[heading]: text for heading, text in zip(others[::2], others[1::2], strict=True)
+    }
+
+
 def scripts(page: str) -> dict[str, str]:
-    """Return the sample scripts that a page makes: its commands up to the recall, and those of the recall."""
-    life, _, recall = page.partition("\n## A recall\n")
+    """Return the sample scripts that a page makes, by name: head.sh, and the commands of the script's part."""
     head = (SAMPLES / "head.sh").read_text("utf-8")
     return {
         name: "\n".join([head.rstrip(), *(each.command for each in shown(part)), ""])
-        for name, part in (("life.sh", life), ("recall.sh", recall))
+        for name, part in parts(page).items()
     }

@@ -1,4 +1,4 @@
-"""The guide of docs/certifying.md: its scripts play a life and a recall on a real network, and print what it shows."""
+"""The guide of docs/certifying.md: its scripts, played on a real network, print what it shows."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.guide_fixtures import PAGE, SAMPLES, alike, played, scripts, shown
+from tests.e2e.guide_fixtures import PAGE, SAMPLES, alike, parts, played, scripts, shown
 from tests.e2e.network_fixtures import Network, network
 
 pytestmark = pytest.mark.e2e
 
 TEXT = PAGE.read_text("utf-8")
-LIFE, _, RECALL = TEXT.partition("\n## A recall\n")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +35,7 @@ def test_what_is_alike_on_every_network_is_compared() -> None:
     assert alike(first) != alike(first.replace("valid", "expired"))
 
 
-@pytest.mark.parametrize(("name", "part"), [("life.sh", LIFE), ("recall.sh", RECALL)])
+@pytest.mark.parametrize(("name", "part"), parts(TEXT).items())
 def test_a_sample_script_prints_what_the_guide_shows(net: Network, tmp_path: Path, name: str, part: str) -> None:
     expected = list(shown(part))
     assert len(expected) > 15
