@@ -91,7 +91,7 @@ class Lists:
     ) -> tuple[Place, Iterator[bytes]]:
         """Return what a list speaks for, and its parts, none of which is made yet."""
         services = self._services
-        index, filters = index_of(services), filters_of(params)
+        index, filters = index_of(services), filters_of(services, params)
         height, time_ms = _place(services, params)
         as_of = as_of_height(services, height)
         at_ms = as_of.time_ms if time_ms is None else time_ms

@@ -26,6 +26,7 @@ from rpc.methods.certificate_parts import ProductResult, product_result
 from rpc.methods.certificate_status import moment_of
 from rpc.methods.certificates import StatusWords, status_words
 from rpc.methods.heights import index_of, tip_of
+from rpc.methods.known_members import check_member
 from rpc.paging import page_of
 from rpc.ports import IndexReads, Services
 from rpc.registry import method
@@ -172,7 +173,7 @@ def list_certificates(services: Services, params: ListCertificates) -> Certifica
 
     Upwards by number, unless `order` says otherwise.
     """
-    index, filters = index_of(services), filters_of(params)
+    index, filters = index_of(services), filters_of(services, params)
     height, time_ms = place_of(services, params.at, index)
     asked = {name: getattr(params, name) for name in FILTERS}
     page = page_of(services, "cert_list", params, tuple[str], "asc", **asked)
@@ -220,8 +221,9 @@ def as_of_height(services: Services, height: int) -> CertificatesAsOf:
     return CertificatesAsOf(services.reads, header)
 
 
-def filters_of(params: ListCertificates) -> Filters:
-    """Return the filters that parameters name; -32602 for an id or a span that cannot be."""
+def filters_of(services: Services, params: ListCertificates) -> Filters:
+    """Return the filters that parameters name; -32602 for an id or a span that cannot be, -32001 for no member."""
+    check_member(services, params.holder, "$.holder")
     holder_id = None if params.holder_id is None else checked_holder_id(params.holder_id)
     return Filters(
         number=params.number or "",

@@ -20,6 +20,7 @@ from ledger.times import parse_time
 from rpc.errors import Code, invalid_params, unavailable
 from rpc.methods.certificate_status import moment_of
 from rpc.methods.heights import index_of, tip_of
+from rpc.methods.known_members import check_member
 from rpc.paging import page_of
 from rpc.ports import Services
 from rpc.registry import method
@@ -115,6 +116,7 @@ def deadlines(services: Services, params: Deadlines) -> DeadlinesResult:
 
     The first first, unless `order` says otherwise. Each was due, or will be, by the state as of `as_of`.
     """
+    check_member(services, params.member)
     height, time_ms = when(services, params.at)
     until_ms = _until(params, time_ms)
     page = page_of(

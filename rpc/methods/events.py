@@ -7,15 +7,14 @@ from typing import Annotated, Any
 
 import msgspec
 
-from ledger.committed_state import CommittedState
 from ledger.event_json import body_to_json
 from ledger.member_batches import member_events
-from ledger.members import read_member
 from ledger.registry import KINDS
 from ledger.views import EventView, Position
 from primitives.ids import EventId
 from rpc.errors import Code, not_found
 from rpc.methods.heights import height_of, tip_of
+from rpc.methods.known_members import check_member
 from rpc.paging import bad_cursor, page_of
 from rpc.ports import Services, SubmitStatus
 from rpc.proofs import no_event
@@ -143,8 +142,7 @@ def get_member_events(services: Services, params: GetMemberEvents) -> MemberEven
     """
     tip = tip_of(services)
     page = page_of(services, "ledger_getMemberEvents", params, tuple[Offset, Offset], member=params.member)
-    if read_member(CommittedState(services.reads.store), params.member) is None:
-        raise not_found("no such member", where="$.member", got=params.member)
+    check_member(services, params.member)
     found = member_events(services.reads, params.member, page.after, params.limit, descending=page.descending)
     cursor = None if found.after is None else page.cursor(*found.after)
     events = [event_result(view) for view in found.events]

@@ -19,6 +19,7 @@ from ledger.times import parse_time
 from primitives.encoding import encode
 from rpc.errors import Code
 from rpc.methods.heights import tip_of
+from rpc.methods.known_members import check_member
 from rpc.paging import page_of
 from rpc.ports import Services
 from rpc.registry import method
@@ -86,7 +87,7 @@ PLACE_BYTES = 8
     "gov_listAccreditations",
     params=ListAccreditations,
     result=AccreditationsAnswer,
-    errors=(Code.UNAVAILABLE,),
+    errors=(Code.NOT_FOUND, Code.UNAVAILABLE),
     access=Access.PUBLIC,
 )
 def list_accreditations(services: Services, params: ListAccreditations) -> AccreditationsAnswer:
@@ -95,6 +96,7 @@ def list_accreditations(services: Services, params: ListAccreditations) -> Accre
     What they are worth is said for now or the time `at`.
     """
     tip = tip_of(services)
+    check_member(services, params.member)
     at_ms = int(services.now_ms()) if params.at is None else parse_time(params.at, where="$.at")
     filters = {"member": params.member, "role": params.role, "category": params.category, "at": params.at}
     page = page_of(services, "gov_listAccreditations", params, tuple[str, str, int, str, int], "asc", **filters)

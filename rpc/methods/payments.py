@@ -13,6 +13,7 @@ import msgspec
 from rpc.errors import Code, RpcError, invalid_params, not_found
 from rpc.methods.events import EventResult, events_at
 from rpc.methods.heights import index_of
+from rpc.methods.known_members import check_member
 from rpc.paging import page_of
 from rpc.ports import Services
 from rpc.registry import method
@@ -131,6 +132,7 @@ def list_payments(services: Services, params: ListPayments) -> StatementsResult:
     """
     index = index_of(services)
     as_of = index.height()
+    check_member(services, params.member)
     page = page_of(services, "payment_list", params, tuple[Offset], member=params.member)
     after = None if page.after is None else page.after[0]
     above = int(services.reads.base())

@@ -6,13 +6,17 @@ import json
 from pathlib import Path
 from typing import Any, get_args
 
+import msgspec
 import pytest
 
 from chainnode.cli.certificate_deadlines import KINDS
 from chainnode.cli.exits import Exit
 from chainnode.cli.main import run
+from rpc.errors import RpcError
 from rpc.methods.deadlines import KindName
+from rpc.methods.known_members import check_member
 from tests.cli.test_with_a_node import Node, address, home, node  # noqa: F401  fixtures
+from tests.rpc.rich_fixtures import RichNode, services_of
 
 
 def item(kind: str, days_left: int, level: str, by: str) -> dict[str, Any]:
@@ -81,3 +85,18 @@ def test_nothing_that_is_due_is_said_so(
     assert (out.out, "nothing is due, as of 2026-12-20T00:00:00Z" in out.err) == ("", True)
     assert run(["--home", str(home), "-o", "json", "cert", "deadlines"]) == Exit.OK
     assert json.loads(capsys.readouterr().out)["deadlines"] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "method"), [(["deadlines", "--member"], "cert_deadlines"), (["list", "--holder"], "cert_list")]
+)
+def test_a_member_that_there_is_not_is_not_found_and_told_what_to_do(
+    node: Node, home: Path, capsys: pytest.CaptureFixture[str], words: list[str], method: str
+) -> None:
+    with pytest.raises(RpcError) as refused:
+        check_member(services_of(RichNode()), "nosuch")
+    node.answers[method] = lambda _: msgspec.to_builtins(refused.value.object("trace"))
+    assert run(["--home", str(home), "cert", *words, "nosuch"]) == Exit.NOT_FOUND
+    told = capsys.readouterr().err
+    assert "no such member: got nosuch" in told
+    assert "chainnode member list" in told

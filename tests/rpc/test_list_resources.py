@@ -183,6 +183,7 @@ async def test_a_reader_who_has_the_list_is_told_so_until_something_else_is_aske
         ("category=100", "invalid_params"),
         ("status=fine", "invalid_params"),
         ("at=99999", "not_found"),
+        ("holder=nosuch", "not_found"),
         ("at=" + "9" * 40, "bad_input"),
         ("product=" + "x" * 5_000, "query_too_long"),
     ],

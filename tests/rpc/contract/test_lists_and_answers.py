@@ -210,6 +210,23 @@ def test_a_cursor_of_another_chain_is_refused(rich: Asked, rich_node: RichNode, 
     assert "another chain" in error["message"]
 
 
+@pytest.mark.parametrize(
+    ("name", "filter_"),
+    [
+        (name, filter_)
+        for name in sorted(LISTS)
+        for filter_ in ("member", "holder")
+        if filter_ in {param["name"] for param in DESCRIBED[name]["params"]}
+    ],
+)
+def test_a_list_of_a_member_that_there_is_not_is_not_found_and_says_what_to_do(
+    rich: Asked, name: str, filter_: str
+) -> None:
+    error = rich.error(name, {**LISTS[name].params, filter_: "nosuch"})
+    assert (error["code"], error["data"]["where"], error["data"]["got"]) == (-32001, f"$.{filter_}", "nosuch")
+    assert "chainnode member list" in error["data"]["hint"]
+
+
 @pytest.mark.parametrize("order", ["asc", "desc"])
 def test_pages_of_a_chain_that_goes_on_neither_skip_nor_repeat(runner: asyncio.Runner, order: str) -> None:
     node = RichNode()
