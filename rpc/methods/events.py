@@ -12,7 +12,7 @@ from ledger.member_batches import member_events
 from ledger.registry import KINDS
 from ledger.views import EventView, Position
 from primitives.ids import EventId
-from rpc.errors import Code, not_found
+from rpc.errors import Code
 from rpc.methods.heights import height_of, tip_of
 from rpc.methods.known_members import check_member
 from rpc.paging import bad_cursor, page_of

@@ -91,7 +91,11 @@ def test_nothing_that_is_due_is_said_so(
     ("words", "method"), [(["deadlines", "--member"], "cert_deadlines"), (["list", "--holder"], "cert_list")]
 )
 def test_a_member_that_there_is_not_is_not_found_and_told_what_to_do(
-    node: Node, home: Path, capsys: pytest.CaptureFixture[str], words: list[str], method: str
+    node: Node,  # noqa: F811
+    home: Path,  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    method: str,
 ) -> None:
     with pytest.raises(RpcError) as refused:
         check_member(services_of(RichNode()), "nosuch")
