@@ -122,6 +122,11 @@ class Home:
         return self.keys / "pairs.json"
 
     @property
+    def cards(self) -> Path:
+        """What card messages leave out: institutions, card prefixes, terminals; JSON, no secret, may be absent."""
+        return self.root / "config" / "cards.json"
+
+    @property
     def wal(self) -> Path:
         """Write-ahead log of consensus records."""
         return self.data / "consensus.wal"

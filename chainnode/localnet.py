@@ -35,6 +35,7 @@ from chainnode.founding import (
 )
 from chainnode.home import Home
 from chainnode.identity import PAIR_SECRET_BYTES, new_key, write_key, write_pairs
+from chainnode.localnet_cards import card_network_file
 from chainnode.processes import ProcessRecord, is_alive, send, start_process, stop, wait_until_gone
 from ledger.certificate_bodies import APPROVALS
 from ledger.genesis_json import genesis_to_json
@@ -186,6 +187,7 @@ class Localnet:
         entries += [{"member": self._found_outsider(outsider)} for outsider in OUTSIDERS]
         genesis = assemble_genesis(CHAIN_NAME, entries, now_ms=now_ms, policy=self._policy)
         self._share_pairs(names)
+        self._tell_cards(names)
         for node in nodes:
             join_chain(Home(Path(node.home)), genesis, name=node.name, member=node.member, hosts=[HOST], now_ms=now_ms)
         write_file(self.directory / "genesis.json", genesis_to_json(genesis))
@@ -249,6 +251,13 @@ class Localnet:
         for bank in banks:
             write_pairs(Home(self.directory / "nodes" / bank).pairs, shared[bank])
         write_pairs(self.keys / "switch-pairs.json", shared["switch"])
+
+    def _tell_cards(self, banks: Sequence[str]) -> None:
+        """Write whose the invented institution codes and cards are, for messages of ISO 8583."""
+        data = card_network_file([bank_agents(index)[0] for index in range(len(banks))])
+        for bank in banks:
+            write_file(Home(self.directory / "nodes" / bank).cards, data)
+        write_file(self.keys / "switch-cards.json", data)
 
     def start(self, names: Sequence[str] | None = None) -> list[LocalNode]:
         """Start the named nodes, or all, leaving alone those that run. Raises `PortTaken`."""

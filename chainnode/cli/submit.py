@@ -18,11 +18,12 @@ from primitives.errors import ChainError, InputError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from chainnode.client import NodeClient
+    from chainnode.ingest.card_network import CardNetwork
     from chainnode.ingest.context import IngestContext
     from chainnode.ingest.drafts import Ingested
     from chainnode.submission import Door, NewEvent
 
-FORMATS = ("auto", "jsonl", "csv", "iso20022", "emvqr")
+FORMATS = ("auto", "jsonl", "csv", "iso20022", "iso8583", "emvqr")
 WAITS = ("committed", "accepted", "none")
 REFERENCE_BYTES = 16
 INPUT_BYTES_MAX = 256 * 1024 * 1024
@@ -276,13 +277,16 @@ def make_ingest_context(*, clear_amounts: bool) -> IngestContext:
             genesis_file if genesis_file.exists() else None,
             folder / f"{key.member}-reporter.secret",
             folder / f"{key.member}-pairs.json",
+            folder / f"{key.member}-cards.json",
             clear_amounts=clear_amounts,
             make=make_context,
         )
     home = options.require_home()
     home.check()
     member = options.load_config(home).config.node.member
-    return _context(member, home.genesis, home.reporter, home.pairs, clear_amounts=clear_amounts, make=make_context)
+    return _context(
+        member, home.genesis, home.reporter, home.pairs, home.cards, clear_amounts=clear_amounts, make=make_context
+    )
 
 
 def _context(
@@ -290,6 +294,7 @@ def _context(
     genesis_file: Path | None,
     reporter: Path,
     pairs: Path,
+    cards: Path,
     *,
     clear_amounts: bool,
     make: Callable[..., IngestContext],
@@ -303,7 +308,26 @@ def _context(
     is_switch = any(each.id == member and "switch" in each.roles for each in members)
     # Without secrets events in JSON form still pass; payments are refused by `_read`.
     secret = read_hex_secret(reporter) if reporter.exists() else bytes(32)
-    return make(member, codes, secret, read_pairs(pairs), is_switch=is_switch, clear_amounts=clear_amounts)
+    return make(
+        member,
+        codes,
+        secret,
+        read_pairs(pairs),
+        is_switch=is_switch,
+        clear_amounts=clear_amounts,
+        card_network=_card_network(cards),
+        received_ms=now_ms(),
+    )
+
+
+def _card_network(path: Path) -> CardNetwork:
+    """Return what the bank wrote down about its card network; an empty one where there is no such file."""
+    from chainnode.files import read_file
+    from chainnode.ingest.card_network import FILE_SIZE_MAX, NO_CARD_NETWORK, parse_card_network
+
+    if not path.exists():
+        return NO_CARD_NETWORK
+    return parse_card_network(read_file(path, size_max=FILE_SIZE_MAX), where=str(path))
 
 
 def now_ms() -> int:

@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from chainnode.ingest.card_network import NO_CARD_NETWORK, CardNetwork
 from chainnode.ingest.parsed import Agent
 from chainnode.ingest.privacy import check_secret
 from chainnode.ingest.references import agent_code, head_office, same_code
 from ledger.payments import Channel
+from primitives.ids import TimeMs
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,8 @@ class IngestContext:
 
     `directory` gives the member behind an institution's code. `clear_amounts` puts amounts on the chain in clear
     instead of a commitment. `channel` goes before what a message says. Times without an offset are taken at
-    `utc_offset_minutes`.
+    `utc_offset_minutes`. Card messages leave out the year and much else: it follows from `received_ms`, when they came
+    in, and from `card_network`.
     """
 
     reporter: Reporter
@@ -52,6 +55,8 @@ class IngestContext:
     clear_amounts: bool = False
     channel: Channel | None = None
     utc_offset_minutes: int = 0
+    card_network: CardNetwork = NO_CARD_NETWORK
+    received_ms: TimeMs | None = None
 
     def member_of(self, agent: Agent) -> str | None:
         """Return the member that an institution belongs to, or None for one outside of the consortium."""
@@ -73,6 +78,8 @@ def make_context(
     clear_amounts: bool = False,
     channel: Channel | None = None,
     utc_offset_minutes: int = 0,
+    card_network: CardNetwork = NO_CARD_NETWORK,
+    received_ms: TimeMs | None = None,
 ) -> IngestContext:
     """Return the context of `member`; `codes` gives the member behind each known institution, its own included."""
     directory = {same_code(agent_code(code, where="directory")[1]): owner for code, owner in codes.items()}
@@ -87,4 +94,6 @@ def make_context(
         clear_amounts=clear_amounts,
         channel=channel,
         utc_offset_minutes=utc_offset_minutes,
+        card_network=card_network,
+        received_ms=received_ms,
     )

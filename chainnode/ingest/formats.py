@@ -13,8 +13,11 @@ from chainnode.ingest.context import IngestContext
 from chainnode.ingest.csv_rows import header_of, parse_csv
 from chainnode.ingest.drafts import Ingested, statement_draft
 from chainnode.ingest.errors import FormatError
+from chainnode.ingest.iso8583 import parse_iso8583
+from chainnode.ingest.iso8583_framing import is_iso8583
 from chainnode.ingest.iso20022 import parse_iso20022
 from chainnode.ingest.jsonl import EventLine, parse_jsonl
+from chainnode.ingest.parsed import ParsedPayment
 from chainnode.ingest.payment_lines import REQUIRED
 from chainnode.ingest.statements import statement_for
 from primitives.errors import InputError
@@ -62,13 +65,27 @@ def _parse_iso20022(data: bytes, context: IngestContext, where: str, options: Op
     parsed = parse_iso20022(data, where=where, skip_bad=options.skip_bad, offset_minutes=context.utc_offset_minutes)
     ingested = Ingested("iso20022", refused=parsed.refused)
     for payment in parsed.payments:
-        try:
-            ingested.drafts.append(statement_draft(statement_for(payment, context), payment.where))
-        except InputError as error:
-            if not options.skip_bad:
-                raise
-            ingested.refused.append(error)
+        _add_statement(ingested, payment, context, options)
     return ingested
+
+
+def _parse_iso8583(data: bytes, context: IngestContext, where: str, options: Options) -> Ingested:
+    ingested = Ingested("iso8583")
+    for found in parse_iso8583(data, context, where=where, skip_bad=options.skip_bad):
+        if isinstance(found, InputError):
+            ingested.refused.append(found)
+        else:
+            _add_statement(ingested, found, context, options)
+    return ingested
+
+
+def _add_statement(ingested: Ingested, payment: ParsedPayment, context: IngestContext, options: Options) -> None:
+    try:
+        ingested.drafts.append(statement_draft(statement_for(payment, context), payment.where))
+    except InputError as error:
+        if not options.skip_bad:
+            raise
+        ingested.refused.append(error)
 
 
 def _parse_json_lines(data: bytes, context: IngestContext, where: str, options: Options) -> Ingested:
@@ -87,6 +104,7 @@ def _parse_csv(data: bytes, context: IngestContext, where: str, options: Options
 
 ADAPTERS: tuple[Adapter, ...] = (
     Adapter("iso20022", _is_xml, _parse_iso20022),
+    Adapter("iso8583", is_iso8583, _parse_iso8583),
     Adapter("emvqr", _is_qr_lines, _parse_qr_lines),
     Adapter("jsonl", _is_json_lines, _parse_json_lines),
     Adapter("csv", _is_csv, _parse_csv),

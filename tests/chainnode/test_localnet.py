@@ -19,6 +19,7 @@ from chainnode.files import Busy, NotFound
 from chainnode.founding import read_genesis
 from chainnode.home import Home
 from chainnode.identity import load_node_keys, read_key, read_pairs
+from chainnode.ingest.card_network import parse_card_network
 from chainnode.localnet import (
     OUTSIDERS,
     Localnet,
@@ -37,6 +38,7 @@ from ledger.governance_bodies import CastVote
 from ledger.snapshots import SnapshotRefused
 from primitives.encoding import Record
 from primitives.errors import InputError, UsageError
+from tests.chainnode.ingest.ingest_fixtures import SAMPLES
 
 NOW_MS = 1_790_000_000_000
 
@@ -125,6 +127,14 @@ def test_two_banks_share_one_secret_and_no_third_has_it(founded: tuple[Localnet,
     secrets = [secret for row in pairs.values() for secret in row.values()]
     assert len(set(secrets)) == 10
     assert all(secrets.count(secret) == 2 for secret in secrets)
+
+
+def test_every_bank_knows_the_card_network_of_the_samples(founded: tuple[Localnet, NetFile]) -> None:
+    net, file = founded
+    paths = [Home(Path(node.home)).cards for node in file.nodes] + [net.keys / "switch-cards.json"]
+    networks = [parse_card_network(path.read_bytes(), where=path.name) for path in paths]
+    sample = parse_card_network((SAMPLES / "cards.json").read_bytes(), where="cards.json")
+    assert all(network == sample for network in networks)
 
 
 def test_directory_is_held_by_one_command_at_a_time(tmp_path: Path) -> None:

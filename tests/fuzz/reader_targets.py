@@ -29,8 +29,12 @@ from chainnode.audit_findings import parse_findings
 from chainnode.audit_state import parse_audit_state
 from chainnode.config import load_node_config
 from chainnode.decisions import Prepared, Upon, read_decision
+from chainnode.ingest.card_network import parse_card_network
 from chainnode.ingest.formats import FORMATS, Options, ingest
+from chainnode.ingest.iso8583 import parse_iso8583
+from chainnode.ingest.iso8583_fields import DROPPED, Encoding, decode_fields
 from chainnode.ingest.json_text import parse_object
+from chainnode.ingest.parsed import ParsedPayment
 from chainnode.ingest.register_rows import ENCODINGS, read_register_rows
 from chainnode.ingest.register_rows import FORMATS as REGISTER_FORMATS
 from chainnode.inspections import FORMAT, read_draw_file, read_draw_secret
@@ -123,6 +127,7 @@ from rpc.resources import parse_tile_path
 from rpc.streams import parse_place
 from rpc.types import base64_bytes, read_cursor
 from sim.workload import genesis_of
+from tests.chainnode.ingest.card_fixtures import ANSWER, PURCHASE, REVERSAL, message
 from tests.chainnode.ingest.ingest_fixtures import SAMPLES, context_of
 from tests.ledger import chain_fixtures
 from tests.ledger.certificate_fixtures import NUMBER, State
@@ -134,6 +139,7 @@ from torment.manifest import read_manifest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("primitives", "consensus", "ledger", "p2p", "chainnode")
 VALUE_SIZE_MAX = 64 * 1024
+ENCODINGS_OF_CARDS: tuple[Encoding, ...] = ("ascii", "unionpay", "bcd")
 NOW_MS = 1_767_225_600_000
 WITNESS = chain_fixtures.key_of("regulator", "witness")
 
@@ -549,6 +555,23 @@ def samples(data: bytes) -> None:
         ingest(data[1:], _context(), where="fuzz", format_name=name, options=Options(skip_bad=bool(data[:1] > b"\x7f")))
 
 
+def card(data: bytes) -> None:
+    """A card message: one byte chooses how it is written and padded; and the same bytes as a file."""
+    first = data[0] if data else 0
+    encoding, padding = ENCODINGS_OF_CARDS[first % 3], ("right", "left")[first // 3 % 2]
+    with suppress(InputError):
+        fields = decode_fields(data[1:], encoding, padding)  # type: ignore[arg-type]  # one of the two
+        assert fields.keys().isdisjoint(DROPPED)
+    for found in parse_iso8583(data[1:], _context(), where="fuzz", skip_bad=True):
+        assert isinstance(found, InputError | ParsedPayment)
+
+
+def cards(data: bytes) -> None:
+    """The file of a bank's card network."""
+    with suppress(InputError):
+        parse_card_network(data, where="cards.json")
+
+
 def register(data: bytes) -> None:
     """A register's file: one byte chooses format and encoding, and whether a column is mapped."""
     first = data[0] if data else 0
@@ -626,6 +649,8 @@ READER_TARGETS: dict[str, Callable[[bytes], None]] = {
     "json_event": json_event,
     "register": register,
     "samples": samples,
+    "card": card,
+    "cards": cards,
     "link": link,
     "witness": witness,
 }
@@ -718,7 +743,14 @@ def reader_seeds(target: str) -> Iterator[bytes]:
             yield from (bytes([index]) + b'{"no": "x"}' for index in (2, 34, 66))
         case "samples":
             yield from (b"\0" + path.read_bytes()[:4_000] for path in sorted(SAMPLES.iterdir())[::4])
+            yield b"\0" + (SAMPLES / "cards-bank-a.iso8583").read_bytes()
             yield from (bytes([index]) + b"{}" for index in range(len(FORMATS) + 1))
+        case "card":
+            for number, encoding in enumerate(ENCODINGS_OF_CARDS):
+                yield from (bytes([number]) + message(fields, encoding) for fields in (PURCHASE, ANSWER, REVERSAL))
+            yield from (b"\0" + path.read_bytes() for path in sorted(SAMPLES.glob("*.iso8583")))
+        case "cards":
+            yield (SAMPLES / "cards.json").read_bytes()
         case "link":
             yield encode(Hello(1, 1, bytes(32), "bank-1", bytes(8), "chainnode/0", b""))
             yield from (b"", b"banned", b"\x30\x03\x02\x01\x01")

@@ -19,8 +19,8 @@ from primitives.encoding import decode, encode
 from primitives.errors import InputError
 from tests.chainnode.ingest.ingest_fixtures import BAD, MEMBERS, SAMPLES, context_of, sample
 
-FILES = sorted(path for path in SAMPLES.iterdir() if path.suffix in (".xml", ".jsonl", ".csv"))
-BAD_FILES = sorted(path for path in BAD.iterdir() if path.suffix in (".xml", ".jsonl", ".csv", ".bin"))
+FILES = sorted(path for path in SAMPLES.iterdir() if path.suffix in (".xml", ".jsonl", ".csv", ".iso8583"))
+BAD_FILES = sorted(path for path in BAD.iterdir() if path.suffix in (".xml", ".jsonl", ".csv", ".bin", ".iso8583"))
 
 
 def drafts_of(path: Path) -> dict[str, list[Draft]]:
@@ -84,7 +84,7 @@ def test_a_broken_sample_is_never_taken_silently_where_bad_messages_may_be_left_
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_format_shows_in_the_bytes(path: Path) -> None:
-    expected = {".xml": "iso20022", ".jsonl": "jsonl", ".csv": "csv"}[path.suffix]
+    expected = {".xml": "iso20022", ".jsonl": "jsonl", ".csv": "csv", ".iso8583": "iso8583"}[path.suffix]
     assert detect_format(path.read_bytes(), where=path.name) == expected
 
 
@@ -100,7 +100,7 @@ def test_a_format_can_be_named() -> None:
 
 
 def test_an_unknown_format_is_refused_with_those_that_are_known() -> None:
-    with pytest.raises(FormatError, match="expected auto, iso20022, emvqr, jsonl, csv, got 'iso9999'"):
+    with pytest.raises(FormatError, match="expected auto, iso20022, iso8583, emvqr, jsonl, csv, got 'iso9999'"):
         ingest(b"x", context_of("bank-a"), where="f", format_name="iso9999")
     assert tuple(adapter.name for adapter in ADAPTERS) == FORMATS
 

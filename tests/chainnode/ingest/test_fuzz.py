@@ -16,7 +16,9 @@ from primitives.errors import InputError
 from tests.chainnode.ingest.ingest_fixtures import SAMPLES, context_of
 
 CONTEXT: IngestContext = context_of("bank-a")
-SEEDS = [path.read_bytes() for path in sorted(SAMPLES.iterdir()) if path.suffix in (".xml", ".jsonl", ".csv")]
+SEEDS = [
+    path.read_bytes() for path in sorted(SAMPLES.iterdir()) if path.suffix in (".xml", ".jsonl", ".csv", ".iso8583")
+]
 
 
 def take(data: bytes, format_name: str, *, skip_bad: bool = False) -> None:

@@ -12,12 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import iso8583
 import pytest
 
 from chainnode.ingest.context import IngestContext, make_context
 from chainnode.ingest.emvqr import parse_objects, parse_qr
 from chainnode.ingest.errors import NotAPartyError
 from chainnode.ingest.formats import ingest
+from chainnode.ingest.iso8583_fields import SPECIFICATIONS
+from chainnode.ingest.iso8583_framing import split_messages
 from chainnode.ingest.iso20022 import parse_iso20022
 from chainnode.ingest.statements import statement_for
 from chainnode.ingest.xml_text import to_utf8
@@ -25,7 +28,7 @@ from ledger.payments import BIC_PATTERN, CERTIFICATE_NUMBER_PATTERN, CNAPS_PATTE
 from primitives.encoding import encode
 from tests.chainnode.ingest.ingest_fixtures import MEMBERS, REPOSITORY, SAMPLES, context_of
 
-FILES = sorted(path for path in SAMPLES.iterdir() if path.suffix in (".xml", ".jsonl", ".csv"))
+FILES = sorted(path for path in SAMPLES.iterdir() if path.suffix in (".xml", ".jsonl", ".csv", ".iso8583"))
 VECTORS = Path(os.environ.get("CHAINNODE_VECTORS", REPOSITORY / ".." / "shared" / "vectors")) / "iso20022"
 # What may stand in clear: codes of institutions, certificates and message types. Short texts are codes of the standard
 # (CNY, SHAR, CN) or would occur by chance.
@@ -33,6 +36,7 @@ CLEAR = re.compile(
     "|".join((BIC_PATTERN, LEI_PATTERN, CNAPS_PATTERN, CERTIFICATE_NUMBER_PATTERN, MESSAGE_TYPE_PATTERN))
 )
 LENGTH_MIN = 5
+CARD_FIELDS = ("2", "35", "36", "37", "41", "42", "43", "45", "48", "52", "53", "55", "60")
 
 
 def texts_of_json(value: Any) -> Iterator[str]:
@@ -55,6 +59,10 @@ def texts_of(path: Path) -> set[str]:
     if path.suffix == ".xml":
         text = re.sub(r"^<\?xml[^>]*\?>", "", to_utf8(data, where=path.name).decode())
         return {(element.text or "").strip() for element in ET.fromstring(text).iter()}
+    if path.suffix == ".iso8583":
+        found = [item for item in split_messages(data, where=path.name) if isinstance(item, tuple)]
+        decoded = [iso8583.decode(raw, SPECIFICATIONS[encoding, "right"])[0] for raw, encoding in found]
+        return {fields[number].strip() for fields in decoded for number in CARD_FIELDS if number in fields}
     if path.suffix == ".csv":
         return {value for row in csv.reader(io.StringIO(data.decode())) for value in row}
     return {text for line in data.splitlines() for text in texts_of_json(json.loads(line))}
