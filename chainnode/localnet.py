@@ -40,6 +40,7 @@ from chainnode.processes import ProcessRecord, is_alive, send, start_process, st
 from ledger.certificate_bodies import APPROVALS
 from ledger.genesis_json import genesis_to_json
 from ledger.members import CERTIFICATION_ROLE, DECIDING_ROLES, GOVERNANCE_ROLE
+from ledger.rules import RULES_NEWEST
 from primitives.errors import InputError, UsageError
 
 CHAIN_NAME = "localnet"
@@ -122,10 +123,13 @@ class NodeEnded(Unhealthy):
 class Localnet:
     """The network of one directory; each change is written to localnet.json at once."""
 
-    def __init__(self, directory: Path, policy: Mapping[str, int] = MappingProxyType({})) -> None:
-        """Take the directory, and figures of the policy that its chain is founded with, above their defaults."""
+    def __init__(
+        self, directory: Path, policy: Mapping[str, int] = MappingProxyType({}), *, rules: int = RULES_NEWEST
+    ) -> None:
+        """Take the directory; and by which policy, above its defaults, and which rules its chain is founded."""
         self.directory = directory.expanduser().absolute()
         self._policy = dict(policy)
+        self._rules = rules
         self.path = self.directory / "localnet.json"
 
     @property
@@ -185,7 +189,7 @@ class Localnet:
             step(node.name)
             entries.append(self._found_bank(node, index, now_ms))
         entries += [{"member": self._found_outsider(outsider)} for outsider in OUTSIDERS]
-        genesis = assemble_genesis(CHAIN_NAME, entries, now_ms=now_ms, policy=self._policy)
+        genesis = assemble_genesis(CHAIN_NAME, entries, now_ms=now_ms, policy=self._policy, rules=self._rules)
         self._share_pairs(names)
         self._tell_cards(names)
         for node in nodes:

@@ -28,6 +28,7 @@ from chainnode.identity import read_token
 from chainnode.localnet import PORTS_A_NODE, Localnet, LocalNode, first_taken, tail, wait_until_ready
 from chainnode.processes import ProcessRecord, is_alive, send, wait_until_gone
 from ledger.genesis import Genesis
+from ledger.rules import RULES_NEWEST
 from primitives.block import BlockHeader
 from primitives.encoding import decode
 from primitives.ids import Epoch, Hash, Height, View
@@ -54,9 +55,14 @@ class Network:
     """Four nodes; owned by one test or module, which must `close` it."""
 
     def __init__(
-        self, directory: Path, settings: Mapping[str, object] = QUICK, policy: Mapping[str, int] = NO_POLICY
+        self,
+        directory: Path,
+        settings: Mapping[str, object] = QUICK,
+        policy: Mapping[str, int] = NO_POLICY,
+        *,
+        rules: int = RULES_NEWEST,
     ) -> None:
-        self.net = Localnet(directory / "net", policy)
+        self.net = Localnet(directory / "net", policy, rules=rules)
         with self.net.held():
             self.net.found(len(NAMES), base_port=free_ports(), now_ms=time.time_ns() // 1_000_000, step=lambda _: None)
         for name in NAMES:
@@ -304,10 +310,14 @@ def until(
 
 @contextmanager
 def network(
-    directory: Path, settings: Mapping[str, object] = QUICK, policy: Mapping[str, int] = NO_POLICY
+    directory: Path,
+    settings: Mapping[str, object] = QUICK,
+    policy: Mapping[str, int] = NO_POLICY,
+    *,
+    rules: int = RULES_NEWEST,
 ) -> Iterator[Network]:
     """Give a running network, and end all of it."""
-    running = Network(directory, settings, policy)
+    running = Network(directory, settings, policy, rules=rules)
     try:
         running.start()
         yield running

@@ -1,7 +1,7 @@
 """A rolling upgrade of a running network between two builds: node by node, then its rules at a voted height.
 
-The tests build on each other, in their order: the upgrade of three nodes, the rules that the fourth does not know, and
-the way back, which is refused.
+The first tests build on each other, in their order: the upgrade of three nodes, the rules that the fourth does not
+know, and the way back, which is refused. The last has a chain of its own, which goes from rules 2 to rules 3.
 """
 
 from __future__ import annotations
@@ -9,17 +9,25 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from tests.e2e.network_fixtures import NAMES, Network, network
-from tests.e2e.traffic_fixtures import Answers, submitters_of, traffic
+from chainnode.cli.context import Settings
+from chainnode.cli.main import root
+from ledger.rules import RULES_NEWEST, RULES_SCHEME
+from tests.e2e.governance_fixtures import pass_it
+from tests.e2e.network_fixtures import NAMES, Json, Network, network, until
+from tests.e2e.traffic_fixtures import Answers, Submitter, submitters_of, traffic
 from torment.releases import LATER_VERSION, Release, later_release, this_release
 
 pytestmark = pytest.mark.e2e
 
 UPGRADED, LEFT = NAMES[:3], NAMES[3]
 NOTICE_HEIGHTS = 40
+NEXT_RULES = RULES_NEWEST + 1
+"""Which the later release alone knows."""
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +90,10 @@ def test_rules_that_a_node_does_not_know_stop_it_by_name_at_their_height(
     net: Network, later: Release, answers: Answers
 ) -> None:
     height = net.until_level() + NOTICE_HEIGHTS
-    early = govern(net, later, LEFT, "rules", "propose", "4", "--at", str(height))
+    early = govern(net, later, LEFT, "rules", "propose", str(NEXT_RULES), "--at", str(height))
     assert early.returncode == 1
     assert "does not know these rules" in early.stderr
-    proposal = id_of(govern(net, later, UPGRADED[0], "rules", "propose", "4", "--at", str(height)))
+    proposal = id_of(govern(net, later, UPGRADED[0], "rules", "propose", str(NEXT_RULES), "--at", str(height)))
     keys = net.net.keys
     votes = {
         name: govern(
@@ -106,12 +114,12 @@ def test_rules_that_a_node_does_not_know_stop_it_by_name_at_their_height(
     with traffic(submitters_of(net, answers, UPGRADED)):
         last = net.wait_gone(LEFT)
         answers.wait_for_more(20)
-    assert f"this chain needs rules version 4 from height {height} on" in last
+    assert f"this chain needs rules version {NEXT_RULES} from height {height} on" in last
     assert "install a newer release" in last
     rules = {
         top: net.call(UPGRADED[0], "ledger_getBlock", height=top)["header"]["version"] for top in (height - 1, height)
     }
-    assert rules == {height - 1: 3, height: 4}
+    assert rules == {height - 1: RULES_NEWEST, height: NEXT_RULES}
     refused = start(net, this_release(), LEFT, ready=False)
     assert refused.returncode != 0
     start(net, later, LEFT)
@@ -128,3 +136,64 @@ def test_the_way_back_is_refused_by_name(net: Network) -> None:
     last = net.home(LEFT).log.read_text().splitlines()[-1]
     assert "the store was written by a newer release" in last
     assert "a release does not go back" in last
+
+
+# --- from rules 2 to rules 3
+
+
+def rejected_by(net: Network, key: str, *arguments: str) -> str | None:
+    """Submit an event of a certificate's life as a key; return the rule that rejected it, None where it was applied."""
+    who = ["--as", str(net.net.keys / f"{key}.key"), "--endpoint", net.node("bank-b").rpc, "-o", "jsonl"]
+    result = CliRunner().invoke(root, [*who, "cert", *arguments], obj=Settings(), standalone_mode=False)
+    assert result.exception is None, (arguments, result.exception, result.stderr)
+    outcome: Json = json.loads(result.stdout.splitlines()[-1])["outcome"]
+    return None if outcome["applied"] else str(outcome["rule"])
+
+
+def test_between_the_upgrade_to_rules_3_and_the_vote_on_it_no_evidence_counts_for_want_of_an_accreditation(
+    tmp_path: Path,
+) -> None:
+    for kind in ("technical_documents", "type_examination", "site_check", "review_report"):
+        (tmp_path / kind).write_text(kind)
+    examined_before, neither, whole = "bank-a.0001", "bank-a.0002", "bank-a.0003"
+    product = ["--product", "Terminal", "--model", "T-1", "--version", "1", "--category", "6"]
+    papers = {kind: f"{kind}={tmp_path / kind}" for kind in ("type_examination", "site_check")}
+
+    def examined(case: str) -> str | None:
+        return rejected_by(net, "lab-laboratory", "evidence", case, "--evidence", papers["type_examination"])
+
+    def visited(case: str) -> str | None:
+        return rejected_by(net, "ins-inspector", "evidence", case, "--evidence", papers["site_check"])
+
+    with network(tmp_path, rules=RULES_SCHEME - 1) as net:
+        for case in (examined_before, neither, whole):
+            filed = [
+                "--holder-name",
+                "Bank A",
+                "--serial",
+                case[-4:],
+                "--evidence",
+                str(tmp_path / "technical_documents"),
+            ]
+            assert rejected_by(net, "bank-a-bank", "apply", *product, *filed) is None
+            assert rejected_by(net, "cb-reviewer", "accept", case) is None
+        assert [examined(examined_before), examined(whole), visited(whole)] == [None, None, None]
+
+        height = net.until_level() + NOTICE_HEIGHTS
+        pass_it(net, "rules", "propose", str(RULES_SCHEME), "--at", str(height))
+        answers = Answers()
+        with traffic([Submitter(net, answers, node=name, key=None) for name in NAMES]):
+            until(lambda: net.status("bank-b")["height"] >= height, progress=lambda: len(answers.committed))
+        headers = [net.call("bank-b", "ledger_getBlock", height=at)["header"] for at in (height - 1, height)]
+        assert [header["version"] for header in headers] == [RULES_SCHEME - 1, RULES_SCHEME]
+        assert net.call("bank-b", "gov_listAccreditations")["accreditations"] == []
+        assert [examined(neither), visited(examined_before)] == ["not_accredited", "not_accredited"]
+
+        pass_it(net, "member", "accredit", "lab", "laboratory", "--category", "6", "--months", "12")
+        assert [examined(neither), visited(examined_before)] == [None, "not_accredited"]
+        pass_it(net, "member", "accredit", "ins", "inspector", "--category", "6", "--months", "12")
+        assert [visited(neither), visited(examined_before)] == [None, None]
+        for case in (examined_before, neither, whole):  # what was filed by the earlier rules stays evidence
+            review = ("--evidence", str(tmp_path / "review_report"))
+            assert rejected_by(net, "cb-reviewer", "review", case, *review) is None
+        net.check_all()
