@@ -41,6 +41,7 @@ from ledger.outcomes import Outcome
 from ledger.pool import NumberTaken, PoolFull
 from ledger.reader import LedgerReader
 from ledger.registry import KINDS
+from ledger.times import format_time
 from primitives.encoding import encode
 from primitives.errors import ChainError, InputError, StorageError
 from primitives.ids import EventId, Hash, Height, SourceKey, TimeMs
@@ -411,7 +412,8 @@ class NodeGateway:
             _, event_id = check_event(data)
             time_ms = self._core.chain.header.time_ms
             if event.expires_ms <= time_ms:
-                raise InputError("event has expired", expected=f"after {time_ms}", got=event.expires_ms)
+                expected = f"after {format_time(time_ms)}, the newest block's time"
+                raise InputError("event has expired", expected=expected, got=format_time(event.expires_ms))
         except ChainError as error:
             event_id = id_of_event(data, event.kind if 0 < event.kind < KIND_LIMIT else 0)
             refusal = Refusal(error.reason, str(error))

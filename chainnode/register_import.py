@@ -20,6 +20,7 @@ from ledger.catalogue import Catalogue, Category, EvidenceKind
 from ledger.certificate_bodies import Approval
 from ledger.events import REFERENCE_SIZE
 from ledger.members import Member, Role
+from ledger.outcome_texts import detail_text
 from ledger.policy import Policy, policy_of
 from ledger.register_bodies import (
     IMPORT,
@@ -258,7 +259,9 @@ class RegisterImport:
             report.became = Became.PRESENT
         elif outcome:
             report.became = Became.REJECTED
-            report.problems = [Problem("", str(outcome.get("rule")), "what the rule asks", str(outcome.get("detail")))]
+            rule = str(outcome.get("rule"))
+            said = detail_text(rule, str(outcome.get("detail") or ""))
+            report.problems = [Problem("", rule, "what the rule asks", said)]
         elif answer["status"] == "Refused":
             report.became = Became.REJECTED
             reason = str(answer.get("reason") or "refused")

@@ -34,6 +34,7 @@ from ledger.events import Event, event_id
 from ledger.reader import LedgerReader
 from ledger.state import STATE_VALUE_SIZE_MAX
 from ledger.status_proofs import status_proof_at
+from ledger.times import format_time
 from ledger.tlog_proofs import TlogProof
 from ledger.views import CheckpointView
 from primitives.encoding import Record, decode, decoder_of, encode
@@ -171,7 +172,7 @@ def _block_of(reader: LedgerReader, history: History, height: int) -> int:
     found = reader.height_at_time(history.changed_ms)
     header = None if found is None else reader.header(found)
     if header is None or header.time_ms != history.changed_ms or header.height > height:
-        raise StorageError("block of a certificate's event missing", where=f"time {history.changed_ms}")
+        raise StorageError("block of a certificate's event missing", where=f"time {format_time(history.changed_ms)}")
     if 0 < header.height <= reader.base():
         raise before_the_base("an event of the certificate", reader.base(), got=header.height)
     return int(header.height)

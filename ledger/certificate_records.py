@@ -19,6 +19,7 @@ from ledger.catalogue import EvidenceKind
 from ledger.certificate_bodies import Product
 from ledger.events import TIME_MS_MAX
 from ledger.state import StateGetter
+from ledger.times import format_time
 from primitives.encoding import Record, encode
 from primitives.errors import InputError
 from primitives.hashing import domain_hash
@@ -235,8 +236,8 @@ def status_at(certificate: Certificate, time_ms: int) -> CertificateStatus:
         raise InputError(
             "this version of the certificate's record does not reach back so far",
             where=certificate.number,
-            expected=f"a time from {certificate.history.changed_ms}",
-            got=time_ms,
+            expected=f"a time from {format_time(certificate.history.changed_ms)}",
+            got=format_time(max(0, time_ms)),
             hint="ask for the record as of that time",
         )
     return _status_now(certificate, time_ms)

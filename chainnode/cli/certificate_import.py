@@ -165,6 +165,7 @@ def _open_register(
     from chainnode.identity import read_key
     from chainnode.submission import send_within
     from ledger.certificate_bodies import APPROVALS
+    from ledger.outcome_texts import why_text
 
     if is_open:
         return
@@ -182,7 +183,7 @@ def _open_register(
     if not outcome.get("applied"):
         if row["status"] in ("Pending", "Unknown"):
             raise TimedOut("the register is not open yet", where=plan.register, expected="a block with it", hint=AGAIN)
-        why = f"{outcome.get('rule')}: {outcome.get('detail')}" if outcome else row.get("message")
+        why = why_text(outcome["rule"], outcome["detail"] or "") if outcome else row.get("message")
         raise InputError("the register was not opened", where=plan.register, expected="two officers' word", got=why)
     say(f"register {plan.register} of {plan.count} rows opened in block {row['height']}")
 

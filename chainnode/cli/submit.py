@@ -247,6 +247,8 @@ def send_all(
 
 def _print_result(event: NewEvent, row: dict[str, Any], wait: str, out: Records) -> str:
     """Print one event's result; returns whether it is as good as was waited for, refused or rejected, or late."""
+    from ledger.outcome_texts import why_text
+
     keys = ("id", "status", "outcome", "height", "index", "reason", "message")
     result = {key: row.get(key) for key in keys}
     outcome = row.get("outcome") or {}
@@ -255,7 +257,7 @@ def _print_result(event: NewEvent, row: dict[str, Any], wait: str, out: Records)
     if wait != "committed":
         good = good or row["status"] == "Pending"
     word = "applied" if applied else "rejected" if outcome else str(row["status"]).lower()
-    why = f" {outcome.get('rule')}: {outcome.get('detail')}" if outcome and not applied else ""
+    why = f" {why_text(outcome['rule'], outcome['detail'] or '')}" if outcome and not applied else ""
     why = why or (f" {row['message']}" if row.get("message") else "")
     out.add({**result, "where": event.where}, f"{word:<10} {row['id'] or '-'}  {event.where}{why}")
     if good:

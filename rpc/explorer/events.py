@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ledger.outcome_texts import detail_text
 from rpc.errors import Code, RpcError, invalid_params
 from rpc.explorer.asking import Asked, Page, Redirect, ask, path_to
 from rpc.explorer.proofs import event_steps
@@ -35,8 +36,10 @@ def event(asked: Asked) -> Page | Redirect:
         return _waiting(asked, event_id, error)
     found = answer.event
     block = ask(get_block, asked.services, height=found.height)
+    said = detail_text(found.outcome.rule or "", found.outcome.detail or "")
     values = {
         "event": found,
+        "why": None if said == (found.outcome.detail or "") else said,
         "block": block,
         "steps": event_steps(found, block),
         "proof_url": path_to("events", f"{found.id}.tlog-proof"),

@@ -18,6 +18,7 @@ from ledger.governance_errors import RULES
 from ledger.governance_records import electorate
 from ledger.kinds import RuleBroken
 from ledger.members import read_validators
+from ledger.outcome_texts import detail_text
 from primitives.validators import ValidatorSet
 from rpc.errors import Code
 from rpc.methods.expiry import DAY_MS, WARN_DAYS, EndingResult, ending_result
@@ -127,7 +128,7 @@ def check(services: Services, params: CheckAction) -> CheckResult:
     try:
         found = consequences_of(state, services.reads.chain_id, action, height + 1, now_ms(services))
     except RuleBroken as refusal:
-        broken = BrokenRule(refusal.rule, RULES.get(refusal.rule, ""), refusal.detail)
+        broken = BrokenRule(refusal.rule, RULES.get(refusal.rule, ""), detail_text(refusal.rule, refusal.detail))
     liveness = _liveness(services, found.validators, action)
     warnings = [WarningResult(item.code, item.text) for item in found.warnings]
     if not liveness.safe:

@@ -156,6 +156,13 @@ def test_what_the_node_answers_is_what_became_of_a_row(case: str) -> None:
     assert plan.counts()[became.value] == 1
 
 
+def test_a_row_that_came_too_late_is_told_with_times_as_times() -> None:
+    plan = plan_of(row(1))
+    outcome = {"applied": False, "rule": "register_closed", "detail": "at 1767225600000, the block's time is 1"}
+    plan.took(plan.reports[0], {"status": "Committed", "outcome": outcome})
+    assert plan.reports[0].problems[0].got == "at 2026-01-01T00:00:00Z, the block's time is 1"
+
+
 def test_a_chain_of_earlier_rules_is_told_of_before_anything_is_read() -> None:
     class Old:
         def call(self, method: str) -> Any:

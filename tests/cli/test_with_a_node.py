@@ -121,6 +121,16 @@ def test_submitting_prints_one_json_document(node: Node, home: Path, capsys: pyt
     assert len(json.loads(capsys.readouterr().out)["events"]) == 2
 
 
+def test_a_rejection_is_told_with_times_as_times(node: Node, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    commits(node)
+    outcome = {"applied": False, "rule": "expired", "detail": "at 1767225600000, block time 1767225600001"}
+    node.answers["ledger_getStatus"] = lambda params: committed(params) | {"outcome": outcome}
+    assert run(["--home", str(home), "submit", SAMPLE]) == Exit.ERROR
+    assert "expired: at 2026-01-01T00:00:00Z, block time 2026-01-01T00:00:00.001Z" in capsys.readouterr().out
+    assert run(["--home", str(home), "-o", "jsonl", "submit", SAMPLE]) == Exit.ERROR
+    assert json.loads(capsys.readouterr().out)["outcome"] == outcome, "programs get what is recorded"
+
+
 def test_directory_among_files_is_refused_and_the_only_missing_file_is_status_6(
     node: Node, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,8 +10,9 @@ import pytest
 from ledger.batches import check_event
 from rpc.explorer.language import texts
 from rpc.ports import SubmitStatus
+from rpc.types import time_text
 from tests.rpc.conftest import BANKS
-from tests.rpc.explorer.conftest import BIC, HOSTILE, NUMBER, PAIR_KEY, REVOKED, UETR_TEXT
+from tests.rpc.explorer.conftest import BIC, HOSTILE, NUMBER, PAIR_KEY, REVOKED, UETR_TEXT, certify, say
 from tests.rpc.explorer.html import Element, read_html
 
 PATHS = ["/", "/blocks", "/block/1", "/block/latest", "/certificates", f"/certificate/{NUMBER}", "/payments"]
@@ -174,6 +175,18 @@ async def test_a_block_names_its_signers_and_its_neighbours(browse, everything) 
     genesis = await browse("/block/0")
     assert "The genesis block has none" in genesis.text
     assert genesis.all("a", rel="prev") == []
+
+
+async def test_a_rejection_says_times_as_times_and_beside_them_what_is_recorded(browse, node) -> None:
+    until_ms = node.now + 10_000 * 86_400_000
+    said = {"number": NUMBER, "reason": "late", "until": time_text(until_ms)}
+    certify(node, NUMBER, "bank-a.0001")
+    rejected = say(node, "cb", "decider", "certificate.suspend", said)
+    rule = (await browse(f"/event/{rejected.hex()}")).one("section", aria_labelledby="rule")
+    assert f"got {time_text(until_ms)}" in rule.all("p")[0].text
+    recorded = rule.one("span", data_claim="receipt.detail")
+    assert f"got {until_ms}" in recorded.text
+    assert recorded.text == recorded.attributes["data-value"]
 
 
 async def test_the_events_of_a_block_are_paged(browse, node) -> None:
