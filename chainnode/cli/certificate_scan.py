@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 POLL_S = 0.1
 PICTURES = ("svg", "png")
+ENDING_CHARACTERS_MAX = 4
 
 
 @click.command()
@@ -70,9 +72,10 @@ def scan(
 ) -> int:
     """Hold a mark against the chain: a picture FILE (PNG, JPEG; `-`: standard input), or its CODE as text.
 
-    Status 0 says that the code matches, the certificate is valid and the mark licensed; 3 that it does not match; 6
-    that there is no such certificate; 10 suspended, 11 revoked, 12 cancelled, 13 expired, 14 not yet valid; 15 valid,
-    but the mark is not licensed, or not for this --medium.
+    Status 0 says that the code matches, the certificate is valid and the mark licensed; 2 that the argument is neither
+    a file nor a code; 3 that the code does not match; 6 that there is no such certificate, or no such file; 10
+    suspended, 11 revoked, 12 cancelled, 13 expired, 14 not yet valid; 15 valid, but the mark is not licensed, or not
+    for this --medium.
     """
     from chainnode.interop.marks import Moment, Use
     from ledger.mark_bodies import Medium
@@ -221,7 +224,20 @@ def _text_of(source: str) -> str:
 
     if source == "-":
         return code_in(sys.stdin.buffer.read(PICTURE_BYTES_MAX + 1), "standard input")
+    if not os.path.exists(source) and not _names_a_file(source):
+        raise UsageError(
+            "neither a file nor the code of a mark",
+            where="FILE|CODE",
+            expected="a PNG or JPEG, or the whole code: https://SITE/certificate/NUMBER?mark=…",
+            got=source,
+        )
     return code_in(read_file(Path(source), size_max=PICTURE_BYTES_MAX), source)
+
+
+def _names_a_file(source: str) -> bool:
+    """Say whether what is no file here was meant as one: it names a folder, or has a file's ending."""
+    ending = Path(source).suffix.removeprefix(".")
+    return os.sep in source or (ending.isalpha() and len(ending) <= ENDING_CHARACTERS_MAX)
 
 
 def _pages(bundle_file: Path) -> list[str]:

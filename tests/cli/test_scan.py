@@ -356,6 +356,20 @@ def test_a_file_that_is_not_there_is_not_found() -> None:
     assert run(["--endpoint", "http://127.0.0.1:1", "cert", "scan", "/no/such.png"]) == Exit.NOT_FOUND
 
 
+@pytest.mark.parametrize(
+    "said",
+    ["hello", "", NUMBER, "1.abc0f8f970a6e3a3.7e85ac4e69bb664e0860fe563a879608", "a" * 5_000, "x\0y", "mark.a-b"],
+)
+def test_what_is_neither_a_file_nor_a_code_is_wrong_usage(said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--endpoint", "http://127.0.0.1:1", "cert", "scan", said]) == Exit.USAGE
+    assert "neither a file nor the code of a mark" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["mark.png", "folder/mark", "photo.jpeg"])
+def test_a_picture_that_is_not_there_is_not_found(name: str) -> None:
+    assert run(["--endpoint", "http://127.0.0.1:1", "cert", "scan", name]) == Exit.NOT_FOUND
+
+
 # --- with a node
 
 
