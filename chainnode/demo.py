@@ -26,6 +26,7 @@ from typing import Any
 
 from chainnode.client import CallRefused, NodeClient, TimedOut, Unreachable
 from chainnode.localnet import Localnet, LocalNode, net_status, wait_until_ready
+from chainnode.localnet_pairing import announce_pairing_keys
 from primitives.errors import ChainError
 
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -181,6 +182,7 @@ class Demo:
             file = self.net.found(4, base_port=None, now_ms=now_ms, step=lambda _: None)
             self.net.start()
         wait_until_ready(self.net, [node.name for node in file.nodes])
+        announce_pairing_keys(self.net)
         nodes = self.net.load().nodes
         pids = {node.pid for node in nodes}
         _expect(len(pids) == 4 and None not in pids, "four processes", expected=4, got=len(pids))

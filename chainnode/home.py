@@ -127,6 +127,11 @@ class Home:
         return self.root / "config" / "cards.json"
 
     @property
+    def pairing(self) -> Path:
+        """Directory of the secret keys by which pair secrets are agreed on."""
+        return self.keys / "pairing"
+
+    @property
     def wal(self) -> Path:
         """Write-ahead log of consensus records."""
         return self.data / "consensus.wal"

@@ -8,6 +8,7 @@ import click
 
 from chainnode.cli.main import Group
 from chainnode.cli.output import records, say, show
+from chainnode.cli.pairing import pairing
 from chainnode.cli.rotation import COMMANDS
 from chainnode.cli.submit import member_of_settings, open_door, send_all, timeout_option, wait_option
 
@@ -137,5 +138,6 @@ def show_keys(files: tuple[Path, ...]) -> None:
     show_rows(rows, columns=("use", "member", "role", "public", "file"), wrap="keys")
 
 
+keys.add_command(pairing)
 for command in COMMANDS:
     keys.add_command(command)

@@ -52,6 +52,7 @@ def up(directory: Path, nodes: int | None, base_port: int | None, detach: bool, 
 
         return run_demo(None, keep=False)
     from chainnode.localnet import Localnet
+    from chainnode.localnet_pairing import announce_pairing_keys
 
     net = Localnet(directory)
     with net.held():
@@ -60,6 +61,8 @@ def up(directory: Path, nodes: int | None, base_port: int | None, detach: bool, 
         with progress("starting", len(names)) as bar:
             started = net.start()
             _wait(net, names, bar)
+            bar.describe("announcing pairing keys")
+            announce_pairing_keys(net)
     say(f"{len(started)} of {len(names)} nodes started, all ready; keys for --as in {net.keys}")
     found = net.load().nodes
     show_rows([node.row() for node in found], columns=COLUMNS, wrap="nodes")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +14,11 @@ import click
 
 from chainnode.cli.context import settings
 from chainnode.cli.output import Records, progress, records, say
+from chainnode.cli.reporting import make_ingest_context
 from primitives.errors import ChainError, InputError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from chainnode.client import NodeClient
-    from chainnode.ingest.card_network import CardNetwork
     from chainnode.ingest.context import IngestContext
     from chainnode.ingest.drafts import Ingested
     from chainnode.submission import Door, NewEvent
@@ -73,7 +73,7 @@ def submit(
     is refused as a whole; the other files go on. Status 1 if any event was refused or rejected, else 5 if any was not
     committed within --timeout: what was accepted is pending then, and submitting it again does no harm.
     """
-    context = make_ingest_context(clear_amounts=clear_amounts)
+    context = make_ingest_context(clear_amounts=clear_amounts, received_ms=now_ms(), offline=dry_run)
     with records("events") as out:
         events, bad = _events_of(files, form, context, out, skip_bad=skip_bad)
         if dry_run:
@@ -263,73 +263,6 @@ def _print_result(event: NewEvent, row: dict[str, Any], wait: str, out: Records)
     if good:
         return GOOD
     return LATE if row["status"] in ("Pending", "Unknown") else BAD
-
-
-def make_ingest_context(*, clear_amounts: bool) -> IngestContext:
-    """Return who reports and with which secrets, from --home or from what lies beside the --as key."""
-    from chainnode.ingest.context import make_context
-
-    options = settings()
-    if options.as_key is not None:
-        key = options.require_key()
-        folder = options.as_key.parent
-        genesis_file = folder.parent / "genesis.json"
-        return _context(
-            key.member,
-            genesis_file if genesis_file.exists() else None,
-            folder / f"{key.member}-reporter.secret",
-            folder / f"{key.member}-pairs.json",
-            folder / f"{key.member}-cards.json",
-            clear_amounts=clear_amounts,
-            make=make_context,
-        )
-    home = options.require_home()
-    home.check()
-    member = options.load_config(home).config.node.member
-    return _context(
-        member, home.genesis, home.reporter, home.pairs, home.cards, clear_amounts=clear_amounts, make=make_context
-    )
-
-
-def _context(
-    member: str,
-    genesis_file: Path | None,
-    reporter: Path,
-    pairs: Path,
-    cards: Path,
-    *,
-    clear_amounts: bool,
-    make: Callable[..., IngestContext],
-) -> IngestContext:
-    from chainnode.founding import read_genesis
-    from chainnode.identity import read_hex_secret, read_pairs
-
-    genesis = read_genesis(genesis_file) if genesis_file is not None else None
-    members = genesis.members if genesis is not None else ()
-    codes = {agent: each.id for each in members for agent in each.agents}
-    is_switch = any(each.id == member and "switch" in each.roles for each in members)
-    # Without secrets events in JSON form still pass; payments are refused by `_read`.
-    secret = read_hex_secret(reporter) if reporter.exists() else bytes(32)
-    return make(
-        member,
-        codes,
-        secret,
-        read_pairs(pairs),
-        is_switch=is_switch,
-        clear_amounts=clear_amounts,
-        card_network=_card_network(cards),
-        received_ms=now_ms(),
-    )
-
-
-def _card_network(path: Path) -> CardNetwork:
-    """Return what the bank wrote down about its card network; an empty one where there is no such file."""
-    from chainnode.files import read_file
-    from chainnode.ingest.card_network import FILE_SIZE_MAX, NO_CARD_NETWORK, parse_card_network
-
-    if not path.exists():
-        return NO_CARD_NETWORK
-    return parse_card_network(read_file(path, size_max=FILE_SIZE_MAX), where=str(path))
 
 
 def now_ms() -> int:

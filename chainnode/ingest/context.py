@@ -6,7 +6,7 @@ the secrets are files of the node's home), agreeing on pair secrets, or keeping 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -31,12 +31,20 @@ class Reporter:
         return agent is not None and (same_code(agent.code) in self.codes or head_office(agent.code) in self.codes)
 
 
+Agreed = Callable[[str, int], bytes | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """The reporter's own secret, and one for each member that it shares one with; 32 bytes each, never printed."""
+    """The reporter's own secret, and one for each member that it shares one with; 32 bytes each, never printed.
+
+    `agreed` gives the secret that was agreed on with a member for a day (YYYYMMDD, UTC) by keys on the chain, or None;
+    `pairs` are those that were handed over by hand, and stand in where nothing was agreed on.
+    """
 
     reporter: bytes = field(repr=False)
     pairs: Mapping[str, bytes] = field(repr=False)
+    agreed: Agreed | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +70,16 @@ class IngestContext:
         """Return the member that an institution belongs to, or None for one outside of the consortium."""
         return self.directory.get(same_code(agent.code)) or self.directory.get(head_office(agent.code))
 
-    def pair_secret_with(self, agent: Agent) -> bytes | None:
-        """Return the secret shared with the member behind `agent`, or None."""
+    def pair_secret_with(self, agent: Agent, day: int) -> bytes | None:
+        """Return the secret shared with the member behind `agent` on a day (YYYYMMDD, UTC), or None.
+
+        The day is the message's own, which both sides see, so that both take the same secret.
+        """
         member = self.member_of(agent)
-        return None if member is None else self.secrets.pairs.get(member)
+        if member is None:
+            return None
+        agreed = self.secrets.agreed(member, day) if self.secrets.agreed is not None else None
+        return agreed if agreed is not None else self.secrets.pairs.get(member)
 
 
 def make_context(
@@ -80,6 +94,7 @@ def make_context(
     utc_offset_minutes: int = 0,
     card_network: CardNetwork = NO_CARD_NETWORK,
     received_ms: TimeMs | None = None,
+    agreed: Agreed | None = None,
 ) -> IngestContext:
     """Return the context of `member`; `codes` gives the member behind each known institution, its own included."""
     directory = {same_code(agent_code(code, where="directory")[1]): owner for code, owner in codes.items()}
@@ -89,7 +104,7 @@ def make_context(
     own = frozenset(code for code, owner in directory.items() if owner == member)
     return IngestContext(
         reporter=Reporter(member, own, is_switch),
-        secrets=Secrets(reporter_secret, MappingProxyType(dict(pair_secrets))),
+        secrets=Secrets(reporter_secret, MappingProxyType(dict(pair_secrets)), agreed),
         directory=MappingProxyType(directory),
         clear_amounts=clear_amounts,
         channel=channel,

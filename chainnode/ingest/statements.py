@@ -35,6 +35,7 @@ from ledger.payments import (
     date_text,
     uetr_text,
 )
+from ledger.times import day_of
 
 NOT_PROVIDED = "NOTPROVIDED"  # what ISO 20022 puts for an end-to-end reference that the customer did not give
 
@@ -216,7 +217,7 @@ def _status_by_hop(payment: ParsedPayment, reporter: Reporter, side: Side) -> St
 
 def _pair_keys(payment: ParsedPayment, context: IngestContext) -> PaymentKeys | None:
     other, reference = counterparty(payment, context.reporter), pairing_reference(payment)
-    secret = context.pair_secret_with(other) if other is not None else None
+    secret = context.pair_secret_with(other, day_of(payment.created_ms)) if other is not None else None
     return payment_keys(secret, reference) if secret is not None and reference else None
 
 

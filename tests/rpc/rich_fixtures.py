@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from nacl.public import PrivateKey
 
 from ledger.accreditations import USUAL_STANDARD, AccreditedRole
 from ledger.approvals import signed_by
@@ -28,7 +29,8 @@ from ledger.inspection_selection import commitment_of
 from ledger.members import Officer
 from ledger.payments import AgentRecord, AgentRole, AgentScheme, Side, TokenField, TokenRecord
 from ledger.policy import DAY_MS
-from ledger.rules import RULES_SCHEME
+from ledger.rules import RULES_PAYMENTS
+from ledger.times import day_of
 from primitives.encoding import decode, encode
 from primitives.errors import UsageError
 from primitives.ids import EventId
@@ -53,7 +55,7 @@ OFFICERS = ("officer", "other officer")
 
 
 def genesis_of_the_scheme() -> Genesis:
-    """Return the genesis of four banks by the rules of the certification scheme, with the body's two officers."""
+    """Return the genesis of four banks by the newest rules, with the body's two officers."""
     genesis = genesis_of_four_banks()
     officers = tuple(Officer(key_of("cb", use).public, "certification") for use in OFFICERS)
     members = tuple(replace(member, officers=officers) if member.id == "cb" else member for member in genesis.members)
@@ -65,7 +67,7 @@ def genesis_of_the_scheme() -> Genesis:
             ("ins", AccreditedRole.INSPECTOR, TIME_MS_MAX - 1),
         )
     )
-    return replace(genesis, members=members, rules=RULES_SCHEME, accreditations=accreditations)
+    return replace(genesis, members=members, rules=RULES_PAYMENTS, accreditations=accreditations)
 
 
 def number_of(serial: int) -> str:
@@ -212,6 +214,9 @@ class RichNode(MemoryNode):
             self.tell(member, side, uetr, serial)
         self.member, self.key_use = "bank-a", "source"
         record(self, votes(self, serial))
+        key = bytes(PrivateKey(sha256(b"pairing %d" % serial).digest()).public_key).hex()
+        from_day = day_of(self.now + (30 + serial) * DAY_MS)
+        self.say("bank-a", "source", "payment.pairing_key", {"key": key, "from_day": from_day})
         self.propose(BANKS[serial % len(BANKS)])
         self.checkpoint()
 
@@ -256,7 +261,7 @@ class RichNode(MemoryNode):
 
     def propose(self, member: str) -> None:
         """Commit a proposal."""
-        body = Propose(ActivateRules(RULES_SCHEME + 1, 1_000 + self.grown), self.now + PROPOSAL_LIFE_MS)
+        body = Propose(ActivateRules(RULES_PAYMENTS + 1, 1_000 + self.grown), self.now + PROPOSAL_LIFE_MS)
         self._commit_as(member, "source", PROPOSE, 1, encode(body))
 
     def _commit_as(self, member: str, use: str, kind: int, schema: int, body: bytes) -> None:

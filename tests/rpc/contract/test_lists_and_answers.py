@@ -69,7 +69,7 @@ LISTS = {
     "gov_listAccreditations": List({}, "accreditations", "ends", {"member": "lab"}),
     "gov_listMembers": List({}, "members", "id"),
     "gov_listProposals": List({}, "proposals", "id"),
-    "ledger_getBlockEvents": List({"height": 95}, "events", "id", {"height": 94}),
+    "ledger_getBlockEvents": List({"height": 99}, "events", "id", {"height": 98}),
     "ledger_getBlocks": List({}, "blocks", "hash"),
     "ledger_getCheckpoints": List({}, "checkpoints", "size"),
     "ledger_getMemberEvents": List({"member": "bank-a"}, "events", "id", {"member": "bank-b"}),
@@ -78,6 +78,7 @@ LISTS = {
     "payment_affectedBy": List({"certificate": number_of(1)}, "payments", "event_id", {"certificate": number_of(2)}),
     "payment_get": List({"uetr": UETR}, "statements", "id", {"uetr": OTHER_UETR}),
     "payment_list": List({"member": "bank-a"}, "statements", "id", {"member": "bank-b"}),
+    "payment_pairingKeys": List({"member": "bank-a"}, "keys", "key", {"member": "bank-b"}),
     "payment_trace": List({"uetr": UETR}, "steps", "event_id", {"uetr": OTHER_UETR}),
 }
 
