@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from chainnode.ingest.errors import MessageError, located
 from chainnode.ingest.iso20022_fields import in_sum_units, line_of, read_amount, read_sum, required
@@ -184,7 +184,7 @@ class _Collector:
             return False
         return True
 
-    def message_ended(self, root: Node, source: bytes) -> None:
+    def message_ended(self, root: Node, source: memoryview) -> None:
         message, self._message = self._message, None
         assert message is not None, "a message ends that has not begun"
         if message.error is not None:
@@ -196,7 +196,7 @@ class _Collector:
             return
         digest = message_digest_of(source)
         self.parsed.payments += [
-            replace(payment, message_digest=digest, index=index, where=f"{self._where}: {payment.where}")
+            payment.placed(digest, index, f"{self._where}: {payment.where}")
             for index, payment in enumerate(message.payments)
         ]
 

@@ -7,14 +7,23 @@ the ISO 20022 message definitions; where versions differ, both names are tried (
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from chainnode.ingest.errors import MessageError
 from chainnode.ingest.iso20022_xml import Node
 from chainnode.ingest.parsed import Agent, Amount, Party
-from chainnode.ingest.references import check_bic, check_cnaps, check_iban, check_lei, check_uetr
+from chainnode.ingest.references import (
+    MEMORY_ENTRIES,
+    check_bic,
+    check_cnaps,
+    check_iban,
+    check_lei,
+    check_uetr,
+)
 from ledger.currencies import EXPONENTS, minor_units
 from ledger.payments import CNAPS_PATTERN, AgentRole, AgentScheme, Channel
 from ledger.times import parse_date
+from primitives.errors import InputError
 
 REFERENCE_LENGTH_MAX = 35  # Max35Text
 SUM_DECIMALS = 5  # ISO 20022 amounts have at most five; sums are kept as integers of this unit
@@ -23,6 +32,7 @@ _UNITS = tuple(int("1".ljust(SUM_DECIMALS - exponent + 1, "0")) for exponent in 
 _SUM = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,17}))?", re.ASCII)
 _CHANNELS = {"HVPS": Channel.HVPS, "BEPS": Channel.BEPS, "CIPS": Channel.CIPS}
 _CNAPS = re.compile(CNAPS_PATTERN)
+_CHECKS = {AgentScheme.BIC: check_bic, AgentScheme.CNAPS: check_cnaps, AgentScheme.LEI: check_lei}
 
 
 def line_of(node: Node) -> str:
@@ -106,17 +116,29 @@ def read_institution(node: Node | None, role: AgentRole) -> Agent | None:
     identification = None if node is None else node.one("FinInstnId")
     if identification is None:
         return None
-    where = line_of(identification)
     bic = identification.text_at("BICFI") or identification.text_at("BIC")
     if bic:
-        return Agent(role, AgentScheme.BIC, check_bic(bic, where=where))
+        return _known_agent(role, bic) or _agent(role, AgentScheme.BIC, bic, identification)
     clearing = identification.one("ClrSysMmbId")
     if clearing is not None:
         system, number = clearing.text_at("ClrSysId", "Cd"), clearing.text_at("MmbId")
         if system == "CNAPS" or (not system and _CNAPS.fullmatch(number)):
-            return Agent(role, AgentScheme.CNAPS, check_cnaps(number, where=where))
+            return _agent(role, AgentScheme.CNAPS, number, identification)
     lei = identification.text_at("LEI")
-    return Agent(role, AgentScheme.LEI, check_lei(lei, where=where)) if lei else None
+    return _agent(role, AgentScheme.LEI, lei, identification) if lei else None
+
+
+def _agent(role: AgentRole, scheme: AgentScheme, code: str, node: Node) -> Agent:
+    return Agent(role, scheme, _CHECKS[scheme](code, where=line_of(node)))
+
+
+@lru_cache(maxsize=MEMORY_ENTRIES)
+def _known_agent(role: AgentRole, code: str) -> Agent | None:
+    """Return the agent that a BIC names, remembered, or None for a wrong one: a file has few, many times."""
+    try:
+        return Agent(role, AgentScheme.BIC, check_bic(code))
+    except InputError:
+        return None
 
 
 def read_agents(*places: tuple[AgentRole, Node | None]) -> tuple[Agent, ...]:
