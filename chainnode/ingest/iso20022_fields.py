@@ -28,6 +28,9 @@ from primitives.errors import InputError
 REFERENCE_LENGTH_MAX = 35  # Max35Text
 SUM_DECIMALS = 5  # ISO 20022 amounts have at most five; sums are kept as integers of this unit
 
+EXTERNAL_CODE_LENGTH_MAX = 4  # Max4Text of ISO 20022's external code lists
+
+_REASON = re.compile(r"[A-Z0-9]{4}")
 _UNITS = tuple(int("1".ljust(SUM_DECIMALS - exponent + 1, "0")) for exponent in range(SUM_DECIMALS + 1))
 _SUM = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,17}))?", re.ASCII)
 _CHANNELS = {"HVPS": Channel.HVPS, "BEPS": Channel.BEPS, "CIPS": Channel.CIPS}
@@ -183,9 +186,15 @@ def read_reason(node: Node | None) -> str:
     if reason is None:
         return ""
     code = optional_text(reason, "Cd")
-    if code and (len(code) != 4 or not code.isascii() or not code.isalnum() or code != code.upper()):
-        raise MessageError("not a reason code", where=line_of(reason), expected="4 capitals or digits", got="another")
-    return code or "NARR"  # a proprietary reason is free text and stays at the bank
+    if len(code) > EXTERNAL_CODE_LENGTH_MAX or not (code.isascii() and (code.isalnum() or not code)):
+        expected = f"1 to {EXTERNAL_CODE_LENGTH_MAX} letters or digits"
+        raise MessageError("not a reason code", where=line_of(reason), expected=expected, got=f"{len(code)} characters")
+    return reason_code(code)
+
+
+def reason_code(code: str) -> str:
+    """Return a code that stands in a statement as it is, or NARR: what is proprietary may be text, and stays behind."""
+    return code if _REASON.fullmatch(code) else "NARR"
 
 
 def read_channel(settlement: Node | None) -> Channel:
