@@ -117,6 +117,16 @@ class Network:
         self._clients.pop(name, None)
         return tail(self.home(name).log, 1)[0]
 
+    @contextmanager
+    def held_up(self, name: str) -> Iterator[None]:
+        """Let one node stand still, its links open, while the block runs."""
+        process = self._process(name)
+        assert send(process, signal.SIGSTOP), f"{name} did not run"
+        try:
+            yield
+        finally:
+            send(process, signal.SIGCONT)
+
     def runs(self, name: str) -> bool:
         process = self.node(name).process
         return process is not None and is_alive(process)
