@@ -64,9 +64,16 @@ class World:
         leaf = base64.b64decode(self.net.call(TARGET, "ledger_getBlock")["header_leaf"])
         return decode(BlockHeader, leaf[1:], size_max=4_096)
 
-    def signed_vote(self, *, phase: int = COMMIT, view: int = 0, height: int = 1, block: bytes = bytes(32)) -> Vote:
+    @property
+    def view(self) -> View:
+        """The present view: other tests that ended nodes may have left any, and that of bank-d is passed over."""
+        return View(self.net.status(TARGET)["view"])
+
+    def signed_vote(
+        self, *, phase: int = COMMIT, view: int | None = None, height: int = 1, block: bytes = bytes(32)
+    ) -> Vote:
         chain_id = self.net.genesis.chain_id
-        place = Epoch(0), View(view), Height(height), Hash(block)
+        place = Epoch(0), self.view if view is None else View(view), Height(height), Hash(block)
         return Vote(phase, *place, ME, self.vote.sign(vote_statement(phase, chain_id, *place)))
 
 
@@ -75,6 +82,8 @@ def world(net: Network, sources: dict[str, Source], tmp_path_factory: pytest.Tem
     submit(net, "bank-a", sources["bank-a-bank"].payments(1))
     net.until_level(at_least=1)
     net.stop("bank-d")
+    submit(net, "bank-a", sources["bank-a-bank"].payments(1))  # in another view, where bank-d led
+    net.until_level(HONEST)
     keys = load_node_keys(net.home("bank-d"))
     assert keys.vote is not None
     credentials = Credentials(net, tmp_path_factory.mktemp("certificates"))
@@ -215,7 +224,7 @@ def proposal(world: World) -> PrePrepare:
     """A proposal in the present view, whose leader bank-d is not."""
     block = empty_block(world)
     vote = world.signed_vote(phase=PREPARE, height=block.header.height, block=block.header.hash())
-    return PrePrepare(Epoch(0), View(0), block, vote.signature)
+    return PrePrepare(Epoch(0), vote.view, block, vote.signature)
 
 
 def forged_blocks(world: World) -> Blocks:
@@ -223,7 +232,7 @@ def forged_blocks(world: World) -> Blocks:
     block = empty_block(world)
     vote = world.signed_vote(height=block.header.height, block=block.header.hash())
     votes = tuple((index, vote.signature) for index in range(3))
-    place = Epoch(0), View(0), block.header.height, block.header.hash()
+    place = Epoch(0), vote.view, block.header.height, block.header.hash()
     return Blocks((CommittedBlock(block, QuorumCertificate(COMMIT, *place, votes)),), ())
 
 
@@ -260,24 +269,28 @@ LINKED: dict[str, tuple[Message_, str]] = {
     ),
     "a vote for the next height by a key of nobody": (
         said(
-            lambda world: Vote(COMMIT, Epoch(0), View(0), Height(world.tip.height + 8), Hash(bytes(32)), ME, bytes(64))
+            lambda world: Vote(
+                COMMIT, Epoch(0), world.view, Height(world.tip.height + 8), Hash(bytes(32)), ME, bytes(64)
+            )
         ),
         "bad_signature",
     ),
     "a vote of a validator that there is none of": (
         said(
-            lambda world: Vote(COMMIT, Epoch(0), View(0), Height(world.tip.height + 8), Hash(bytes(32)), 77, bytes(64))
+            lambda world: Vote(
+                COMMIT, Epoch(0), world.view, Height(world.tip.height + 8), Hash(bytes(32)), 77, bytes(64)
+            )
         ),
         "bad_signature",
     ),
     "a proposal in somebody else's view": (said(proposal), "bad_signature"),
     "a block that one validator certified thrice": (said(forged_blocks), "bad_signature"),
     "a VIEW-CHANGE signed by nobody": (
-        said(lambda world: ViewChange(Epoch(0), View(9), ME, (), (), bytes(64))),
+        said(lambda world: ViewChange(Epoch(0), View(world.view + 9), ME, (), (), bytes(64))),
         "bad_signature",
     ),
     "a NEW-VIEW signed by nobody": (
-        said(lambda world: NewView(Epoch(0), View(9), (), bytes(64))),
+        said(lambda world: NewView(Epoch(0), View(world.view + 9), (), bytes(64))),
         "bad_signature",
     ),
     "a cosignature by nobody": (
@@ -378,7 +391,7 @@ def _rest(vote: Vote) -> tuple[View, Height, Hash, int, bytes]:
 def test_a_lying_status_makes_no_node_unready(world: World) -> None:
     """Only certificates prove heights: a peer that claims to be far ahead is asked, and otherwise not believed."""
     hostile = linked(world)
-    claim = Status(Epoch(0), View(0), True, Height(2**40), Height(2**40), Height(0), True)
+    claim = Status(Epoch(0), world.view, True, Height(2**40), Height(2**40), Height(0), True)
     hostile.send(kind_of(claim), encode_message(claim))
     hostile.messages(0.5)
     status, text = world.net.ops(TARGET, "/readyz?verbose")
@@ -399,8 +412,14 @@ def test_a_real_banks_certificate_with_garbage_is_shut_out_for_a_time_and_then_w
     seen.check()
     refused.check()
     world.net.start("bank-d")
-    until(lambda: world.net.status(TARGET)["peers"] == 3)
+    until(lambda: linked_with(world.net, "bank-d"))
     world.net.stop("bank-d")
+
+
+def linked_with(net: Network, name: str) -> bool:
+    """Say whether the target is linked with a node, whoever else is linked: observers of other tests may be."""
+    peers = net.call(TARGET, "net_peers")["peers"]
+    return any(peer["connected"] for peer in peers if peer["name"] == name)
 
 
 def test_connections_that_say_nothing_do_not_keep_others_out(world: World) -> None:
