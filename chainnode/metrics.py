@@ -180,6 +180,14 @@ class NodeMetrics:
             "What is so of certificates, by kind; of moments that are ahead, those within 90 days.",
             "kind",
         )
+        self.payments = self._gauge(
+            "chainnode_payments_reconciliation",
+            "Payments by how both sides' statements stand; `unpaired` counts statements without a pair key.",
+            "state",
+        )
+        self.reconciled_height = self._gauge(
+            "chainnode_reconciliation_height", "The block up to which the index of reconciliation has followed."
+        )
         self.pool_batches = self._gauge("chainnode_pool_batches", "Batches waiting for a block.")
         self.pool_bytes = self._gauge("chainnode_pool_bytes", "Bytes of the batches waiting for a block.")
         self.gateway_pending = self._gauge("chainnode_gateway_pending_events", "Own events waiting to be committed.")

@@ -36,6 +36,7 @@ from chainnode.node_settings import network_config, ops_settings, parameters, rp
 from chainnode.opening import lost_blocks, must_follow, reached_record, told
 from chainnode.own_keys import KeyFault, key_faults
 from chainnode.readiness import Readiness
+from chainnode.reconciling import follow_reconciliation
 from chainnode.renewal import count_deadlines_of, follow_certificate, watch_endings
 from chainnode.snapshot_restore import check_finished
 from chainnode.snapshot_service import SnapshotService
@@ -212,6 +213,9 @@ class Node:
                     tasks.create_task(follow_certificate(self.home, self._take_links), name="certificate"),
                     tasks.create_task(
                         count_deadlines_of(self._index_io, self._index.answers.ends, self.metrics), name="ends"
+                    ),
+                    tasks.create_task(
+                        follow_reconciliation(self._index_io, self._index, self.metrics), name="reconciliation"
                     ),
                     tasks.create_task(watch_endings(self.view.endings), name="alarms"),
                     tasks.create_task(self.archive.run(), name="archive"),

@@ -16,6 +16,7 @@ from ledger.index_reader import IndexReader
 from ledger.indexes import IndexFollower
 from ledger.packed_map import BUILD_AGAIN
 from ledger.reader import LedgerReader
+from ledger.reconciliation_index import ReconciliationFollower
 from ledger.store import StagedStore, Store
 from ledger.store_leveldb import LevelDBStore
 from primitives.errors import ChainError
@@ -39,6 +40,7 @@ class NodeIndex:
         self.reader = LedgerReader(ledger, genesis, places)
         self.answers = IndexReader(self.reader, places)
         self.follower = IndexFollower(places, self.reader)
+        self.reconciliation = ReconciliationFollower(self._store, self.reader)
 
     def close(self, *, whole: bool) -> None:
         """Release it; if it is `whole`, write before what is in memory only."""

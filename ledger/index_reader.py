@@ -27,6 +27,7 @@ from ledger.mark_index import MisuseFacet, mark_prefix, reports_under
 from ledger.packed_map import KEY_SIZE
 from ledger.payments import PAYMENT_STATEMENT, UETR_SIZE, PaymentStatement
 from ledger.reader import LedgerReader
+from ledger.reconciliation_reading import ReconciliationReader
 from ledger.views import EventView, Position
 from primitives.encoding import decoder_of
 from primitives.ids import EventId, Height
@@ -47,6 +48,8 @@ class IndexReader:
         self._index = index
         self.ends = EndsReader(index.store)
         """What falls due, which has a height of its own."""
+        self.reconciliation = ReconciliationReader(index.store, reader)
+        """How payments stand, which has a height of its own."""
 
     def height(self) -> Height:
         """Return the height that the index has reached, 0 before it began."""

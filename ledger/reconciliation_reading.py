@@ -193,7 +193,7 @@ class ReconciliationReader:
 
 def _next(place: bytes) -> bytes:
     """Return the place after this one, so that a range holds it."""
-    return (int.from_bytes(place, "big") + 1).to_bytes(POSITION_SIZE, "big")
+    return min(int.from_bytes(place, "big") + 1, (1 << 8 * POSITION_SIZE) - 1).to_bytes(POSITION_SIZE, "big")
 
 
 def _known(state: Standing | None) -> Standing:

@@ -21,6 +21,7 @@ from ledger.deadline_index import EndsReader
 from ledger.mark_index import MisuseFacet
 from ledger.outcomes import Outcome
 from ledger.reader import LedgerReader
+from ledger.reconciliation_reading import ReconciliationReader
 from ledger.views import Position
 from primitives.ids import EventId, Hash, Height, SourceKey, TimeMs
 from rpc.feed import Feed
@@ -360,6 +361,11 @@ class IndexReads(Protocol):
     @property
     def ends(self) -> EndsReader:
         """What falls due, by its time, with a height of its own."""
+        ...
+
+    @property
+    def reconciliation(self) -> ReconciliationReader:
+        """How payments stand, with a height of its own, which may lie behind."""
         ...
 
     def height(self) -> Height:

@@ -10,6 +10,7 @@ from chainnode.cli.context import hash_of, settings
 from chainnode.cli.main import Group
 from chainnode.cli.output import show_page
 from chainnode.cli.payment_affected import affected_by
+from chainnode.cli.payment_reconciliation import reconcile, trace
 from chainnode.client import NOT_FOUND, CallRefused
 
 COLUMNS = ("time", "member", "side", "status", "message_type", "uetr", "height", "id")
@@ -21,6 +22,8 @@ def payment() -> None:
 
 
 payment.add_command(affected_by)
+payment.add_command(reconcile)
+payment.add_command(trace)
 
 
 @payment.command("show")

@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from ledger.reconciliation import ANSWER_WITHIN_MS
+from ledger.reconciliation_reading import Found
 from ledger.views import Position
 from rpc.errors import Code
 from rpc.methods.events import EventResult, events_at
 from rpc.methods.heights import index_of
 from rpc.methods.payments import PairKey, Uetr, no_payment, payment_name
+from rpc.methods.reconciliation import ReconciledResult, StandingName, WithinMs, reconciled, standing_name
 from rpc.paging import page_of
 from rpc.ports import IndexReads, Services
 from rpc.registry import method
@@ -90,22 +93,30 @@ class StepResult(Result, frozen=True):
     height: int
     index: int
     time: Time
+    stated: Time | None
 
 
 class TraceResult(Result, frozen=True):
-    """A payment from end to end: its names, whom it passes, and a page of its statements.
+    """A payment from end to end: its names, whom it passes, how each hop stands, and a page of its statements.
 
-    `complete` is false where it has more names or statements than are followed, 16 and 500. They are of the blocks
-    above `above_height`, where the history that this node holds begins (0: all of them).
+    `initiated` is the earliest time that a message of it bears, `settled` the latest of those that say so, null while
+    none does. `complete` is false where it has more names or statements than are followed, 16 and 500. They are of the
+    blocks above `above_height`, where the history that this node holds begins (0: all of them). `payments` are as of
+    `reconciled_as_of`, which may lie behind `as_of`.
     """
 
     names: list[NameResult]
     hops: list[HopResult]
+    payments: list[ReconciledResult]
+    initiated: Time | None
+    settled: Time | None
     steps: list[StepResult]
     statements: int
     complete: bool
     cursor: NextCursor
     above_height: int
+    answer_within_ms: WithinMs
+    reconciled_as_of: AsOf | None
     as_of: AsOf
 
 
@@ -134,16 +145,37 @@ def trace_payment(services: Services, params: TracePayment) -> TraceResult:
         after = page.after
         steps = [event for event in steps if (_place(event) < after if page.descending else _place(event) > after)]
     shown = steps[: params.limit]
+    payments, reconciled_as_of = _payments(index, [name for kind, name in found.names if kind is NameKind.PAIR_KEY])
+    stated = [text for event in found.events if event.outcome.applied and (text := event.body.get("time"))]
+    settled = [event.body["time"] for event in found.events if event.outcome.applied and _is_settled(event)]
     return TraceResult(
         names=_names(found),
         hops=_hops(found.events),
+        payments=[reconciled(item, index.reconciliation) for item in payments],
+        initiated=min(stated, default=None),
+        settled=max(settled, default=None),
         steps=[_step(event) for event in shown],
         statements=len(found.events),
         complete=found.complete,
         cursor=page.cursor(*_place(shown[-1])) if len(steps) > params.limit else None,
         above_height=above,
+        answer_within_ms=ANSWER_WITHIN_MS,
+        reconciled_as_of=reconciled_as_of,
         as_of=as_of,
     )
+
+
+def _is_settled(event: EventResult) -> bool:
+    return event.body.get("status") == "settled"
+
+
+def _payments(index: IndexReads, pair_keys: Sequence[str]) -> tuple[list[Found], int | None]:
+    """Return how the payments under these pair keys stand, and as of which height; None before that index began."""
+    height = index.reconciliation.height()
+    if height is None:
+        return [], None
+    found = [item for key in pair_keys for item in index.reconciliation.find(bytes.fromhex(key), int(height))]
+    return found, int(height)
 
 
 class ReconcilePayment(Params, frozen=True):
@@ -194,9 +226,15 @@ class ReconciliationResult(Result, frozen=True):
 
     `verdict` is `matched` where at least one field is compared and all agree, `mismatched` where one does not,
     `uncompared` where no field was stated by two. `complete` is false where the payment has more than 500 statements.
+    `payments` say how it stands between each two members that share a pair key for it, as of `reconciled_as_of`, which
+    may lie behind `as_of`; `state` is the gravest of them, null where no statement bears a pair key.
     """
 
     verdict: Verdict
+    state: StandingName | None
+    payments: list[ReconciledResult]
+    answer_within_ms: WithinMs
+    reconciled_as_of: AsOf | None
     sides: list[SideResult]
     fields: list[FieldResult]
     complete: bool
@@ -223,11 +261,26 @@ def reconcile_payment(services: Services, params: ReconcilePayment) -> Reconcili
     if not places:
         raise no_payment(name, above, as_of)
     complete = len(places) <= STATEMENTS_MAX
-    newest = _sides(events_at(services, sorted(places[:STATEMENTS_MAX], key=lambda place: place.log_index)))
+    events = events_at(services, sorted(places[:STATEMENTS_MAX], key=lambda place: place.log_index))
+    newest = _sides(events)
+    keys = dict.fromkeys(name for event in events for kind, name in _names_in(event) if kind is NameKind.PAIR_KEY)
+    payments, reconciled_as_of = _payments(index, list(keys)[:NAMES_MAX])
+    gravest = max((item.view.state for item in payments if not item.view.is_intruder), default=None)
     fields = _compared(newest)
     agreed = [field.agree for field in fields if field.agree is not None]
     verdict = Verdict.UNCOMPARED if not agreed else Verdict.MATCHED if all(agreed) else Verdict.MISMATCHED
-    return ReconciliationResult(verdict, [_side(event) for event in newest], fields, complete, above, as_of)
+    return ReconciliationResult(
+        verdict=verdict,
+        state=None if gravest is None else standing_name(gravest),
+        payments=[reconciled(item, index.reconciliation) for item in payments],
+        answer_within_ms=ANSWER_WITHIN_MS,
+        reconciled_as_of=reconciled_as_of,
+        sides=[_side(event) for event in newest],
+        fields=fields,
+        complete=complete,
+        above_height=above,
+        as_of=as_of,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +362,7 @@ def _step(event: EventResult) -> StepResult:
         height=event.height,
         index=event.index,
         time=event.time,
+        stated=body.get("time"),
     )
 
 

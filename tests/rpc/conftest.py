@@ -26,6 +26,7 @@ from ledger.members import Role
 from ledger.payments import PAYMENT_STATEMENT, Channel, PaymentStatement, Side, Status
 from ledger.policy import Policy
 from ledger.reader import LedgerReader
+from ledger.reconciliation_index import ReconciliationFollower
 from ledger.store import MemoryStore
 from ledger.trust_policy import assemble_checkpoint
 from primitives.encoding import encode
@@ -148,6 +149,7 @@ class MemoryNode:
         self.reader = LedgerReader(self.store, self.genesis)
         self.places = Index(MemoryStore())
         self.index = IndexFollower(self.places, self.reader)
+        self.reconciliation = ReconciliationFollower(self.places.store, self.reader)
         self.feed = Feed(0)
         self.waiting: list[bytes] = []
         self.known: dict[EventId, SubmitStatus] = {}
@@ -195,6 +197,8 @@ class MemoryNode:
         self.store.write(result.puts, sync=True)
         self.chain.written(result.ticket)
         self.index.follow()
+        while self.reconciliation.follow(int(height), 1_000):
+            pass
         self.feed.committed(int(height))
 
     def commit_events(self, count: int, first: int = 0) -> list[EventId]:

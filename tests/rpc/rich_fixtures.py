@@ -257,18 +257,27 @@ class RichNode(MemoryNode):
             "side": side, "tokens": [token], "agents": agents,
             "terminal_certificate": number_of(2 if serial == 2 else 1),
         })  # fmt: skip
-        self._commit_as(member, "source", 32, 1, encode(changed))
+        self._commit_as(member, "source", 32, 1, encode(changed), *self._paired(serial, side))
+
+    def _paired(self, serial: int, side: Side) -> list[bytes]:
+        """Return a statement of a payment of its own, of which the other side never speaks."""
+        return [encode(statement(7 * serial + 1, pair_key=sha256(b"pair %d" % serial).digest()))] * (
+            side is Side.DEBTOR
+        )
 
     def propose(self, member: str) -> None:
         """Commit a proposal."""
         body = Propose(ActivateRules(RULES_PAYMENTS + 1, 1_000 + self.grown), self.now + PROPOSAL_LIFE_MS)
         self._commit_as(member, "source", PROPOSE, 1, encode(body))
 
-    def _commit_as(self, member: str, use: str, kind: int, schema: int, body: bytes) -> None:
+    def _commit_as(self, member: str, use: str, kind: int, schema: int, *bodies: bytes) -> None:
         self.member, self.key_use = member, use
-        self.references += 1
-        reference = sha256(b"rich %d" % self.references).digest()[:16]
-        self.commit(self.batch([encode(Event(member, reference, self.now + 3_600_000, kind, schema, body))]))
+        events = []
+        for body in bodies:
+            self.references += 1
+            reference = sha256(b"rich %d" % self.references).digest()[:16]
+            events.append(encode(Event(member, reference, self.now + 3_600_000, kind, schema, body)))
+        self.commit(self.batch(events))
 
     def endings(self) -> list[Ending]:
         return [

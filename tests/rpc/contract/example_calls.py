@@ -82,6 +82,7 @@ def calls_of(node: RichNode, asked: Asked) -> dict[str, dict[str, Any]]:
         "payment_get": {"uetr": OTHER_UETR, "limit": 1},
         "payment_list": {"limit": 1},
         "payment_pairingKeys": {"limit": 2},
+        "payment_listReconciliation": {"limit": 1},
         "payment_reconciliation": {"uetr": OTHER_UETR},
         "payment_trace": {"uetr": OTHER_UETR, "limit": 1},
         "ledger_subscribe": {"topic": "events", "member": "bank-a", "from_height": 40},

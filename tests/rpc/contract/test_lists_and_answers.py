@@ -79,6 +79,7 @@ LISTS = {
     "payment_get": List({"uetr": UETR}, "statements", "id", {"uetr": OTHER_UETR}),
     "payment_list": List({"member": "bank-a"}, "statements", "id", {"member": "bank-b"}),
     "payment_pairingKeys": List({"member": "bank-a"}, "keys", "key", {"member": "bank-b"}),
+    "payment_listReconciliation": List({"member": "bank-a"}, "payments", "pair_key", {"member": "bank-b"}),
     "payment_trace": List({"uetr": UETR}, "steps", "event_id", {"uetr": OTHER_UETR}),
 }
 

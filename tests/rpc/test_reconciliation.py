@@ -1,0 +1,140 @@
+"""payment_listReconciliation, and what payment_reconciliation and payment_trace say by the same engine."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any, get_args
+
+import pytest
+
+from ledger.payments import Status
+from ledger.reconciliation import ANSWER_WITHIN_MS, Leg, Standing
+from rpc.methods.reconciliation import LegName, StandingName, leg_name, standing_name
+from tests.ledger.reconciliation_fixtures import DAY, KEY, Books, agents, tokens
+from tests.rpc.conftest import MemoryNode
+
+OTHER = tokens(amount="CNY 2.00")
+
+
+def key(number: int) -> bytes:
+    return sha256(b"payment %d" % number).digest()
+
+
+@pytest.fixture
+def books() -> Books:
+    return Books()
+
+
+@pytest.fixture
+def node(books: Books) -> MemoryNode:
+    return books.node
+
+
+async def states(client: Any, **params: Any) -> list[tuple[str, str]]:
+    """Return pair key and state of each payment of a list, a page of one at a time."""
+    found: list[tuple[str, str]] = []
+    cursor = None
+    while True:
+        page = await client.call("payment_listReconciliation", params | {"limit": 1, "cursor": cursor, "order": "asc"})
+        found += [(item["pair_key"], item["state"]) for item in page["payments"]]
+        cursor = page["cursor"]
+        if cursor is None:
+            return found
+
+
+def test_the_words_of_the_api_are_those_of_the_engine() -> None:
+    assert [standing_name(state) for state in Standing] == list(get_args(StandingName))
+    assert [leg_name(leg) for leg in Leg] == list(get_args(LegName))
+
+
+async def test_payments_are_listed_by_how_they_stand_by_members_and_by_day(client, books) -> None:
+    books.tell("bank-a", pair_key=key(1))
+    books.tell("bank-b", pair_key=key(1))
+    books.tell("bank-a", pair_key=key(2))
+    books.tell("bank-b", pair_key=key(2), tokens=OTHER)
+    books.tell("bank-c", pair_key=key(3), agents=agents("bank-c", "bank-b"))
+    assert await states(client) == [
+        (key(1).hex(), "matched"), (key(2).hex(), "mismatch"), (key(3).hex(), "one_sided"),
+    ]  # fmt: skip
+    assert await states(client, state="mismatch") == [(key(2).hex(), "mismatch")]
+    assert await states(client, member="bank-c") == [(key(3).hex(), "one_sided")]
+    assert await states(client, member="bank-b", counterparty="bank-c") == [(key(3).hex(), "one_sided")]
+    assert await states(client, day="2026-01-02") == []
+    assert len(await states(client, day="2026-01-01")) == 3
+    answer = await client.call("payment_listReconciliation", {"member": "bank-a"})
+    assert answer["counts"] == {
+        "matched": 1, "one_sided": 0, "orphan": 0, "mismatch": 1, "equivocation": 0, "unpaired": 0,
+    }  # fmt: skip
+    assert (answer["answer_within_ms"], answer["as_of"], answer["above_height"]) == (ANSWER_WITHIN_MS, 5, 0)
+    assert [item["pair_key"] for item in answer["payments"]] == [key(2).hex(), key(1).hex()], "the newest first"
+
+
+async def test_a_payment_says_its_legs_who_said_what_and_who_owes_a_statement(client, books) -> None:
+    books.tell("bank-a")
+    books.tell("bank-b")
+    books.tell("bank-b", status=Status.RETURNED, tokens=[])
+    books.wait(DAY)
+    (item,) = (await client.call("payment_listReconciliation", {}))["payments"]
+    payment, back = item["legs"]
+    assert (item["state"], item["members"], item["by_codes"]) == ("orphan", ["bank-a", "bank-b"], True)
+    assert (payment["leg"], payment["state"], payment["fields"], payment["missing"]) == ("payment", "matched", [], [])
+    assert (back["leg"], back["state"], back["missing"], back["late"]) == ("return", "orphan", ["bank-a"], False)
+    (told,) = back["statements"]
+    assert (told["member"], told["side"], told["status"], told["height"]) == ("bank-b", "creditor", "returned", 3)
+    event = (await client.call("ledger_getEvent", {"event_id": told["event_id"]}))["event"]
+    assert (event["member"], event["body"]["status"]) == ("bank-b", "returned")
+
+
+async def test_both_events_of_a_member_that_said_two_things_are_named(client, books) -> None:
+    books.tell("bank-a")
+    books.tell("bank-b")
+    books.tell("bank-b", tokens=OTHER)
+    (item,) = (await client.call("payment_listReconciliation", {"state": "equivocation"}))["payments"]
+    (leg,) = item["legs"]
+    (found,) = leg["equivocations"]
+    said = [told["event_id"] for told in leg["statements"] if told["member"] == "bank-b"]
+    assert (found["event_ids"], found["fields"], leg["compared"]) == (said, ["amount"], "mismatch")
+
+
+async def test_a_third_member_under_the_key_shows_as_an_intruder(client, books) -> None:
+    books.tell("bank-c", agents=agents("bank-c", "bank-a"), tokens=OTHER)
+    books.tell("bank-a")
+    books.tell("bank-b")
+    found = (await client.call("payment_reconciliation", {"pair_key": KEY.hex()}))["payments"]
+    assert {tuple(item["members"]): (item["state"], item["intruder"], item["intruders"]) for item in found} == {
+        ("bank-a", "bank-b"): ("matched", False, ["bank-c"]),
+        ("bank-a", "bank-c"): ("one_sided", True, ["bank-b"]),
+    }
+
+
+async def test_trace_and_reconciliation_say_how_each_hop_stands(client, books) -> None:
+    uetr = bytes.fromhex("eb6305c91f7f49deaed016487c27b42d")
+    name = {"uetr": "eb6305c9-1f7f-49de-aed0-16487c27b42d"}
+    books.tell("bank-a", uetr=uetr, pair_key=key(1))
+    books.tell("bank-b", uetr=uetr, pair_key=key(1))
+    books.tell("bank-b", uetr=uetr, pair_key=key(2), agents=agents("bank-b", "bank-c"), status=Status.SETTLED)
+    found = await client.call("payment_reconciliation", name)
+    assert (found["state"], found["reconciled_as_of"], found["as_of"]) == ("one_sided", 3, 3)
+    assert [item["state"] for item in found["payments"]] == ["matched", "one_sided"]
+    trace = await client.call("payment_trace", name)
+    assert trace["payments"] == found["payments"]
+    assert trace["initiated"] == trace["settled"] == trace["steps"][0]["stated"]
+
+
+async def test_without_pair_keys_nothing_is_reconciled_and_the_answer_says_so(client, books) -> None:
+    uetr = bytes.fromhex("eb6305c91f7f49deaed016487c27b42d")
+    books.tell("bank-a", uetr=uetr, pair_key=b"", tokens=[])
+    found = await client.call("payment_reconciliation", {"uetr": "eb6305c9-1f7f-49de-aed0-16487c27b42d"})
+    assert (found["state"], found["payments"]) == (None, [])
+    assert (await client.call("payment_listReconciliation", {}))["counts"]["unpaired"] == 1
+
+
+async def test_bad_filters_and_an_index_that_has_not_begun_are_named(client, node, books) -> None:
+    assert (await client.error("payment_listReconciliation", {"state": "fine"}))["code"] == -32602
+    books.tell("bank-a")
+    assert (await client.error("payment_listReconciliation", {"day": "2026-02-30"}))["code"] == -32602
+    node.reconciliation.clear()
+    error = await client.error("payment_listReconciliation", {})
+    assert (error["code"], error["data"]["reason"]) == (-32002, "index_behind")
+    found = await client.call("payment_reconciliation", {"pair_key": KEY.hex()})
+    assert (found["state"], found["payments"], found["reconciled_as_of"]) == (None, [], None)
