@@ -14,7 +14,7 @@ taken for the two sides, which `by_codes` tells: there a third one that is faste
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple
 
@@ -273,7 +273,7 @@ def _say_the_same(one: Said, other: Said) -> bool:
     )
 
 
-def _equivocations(said: Iterable[Said]) -> list[Equivocation]:
+def _equivocations(said: Sequence[Said]) -> list[Equivocation]:
     """Return where a member says of one leg, side and status first one thing and then another."""
     before: dict[tuple[str, Side, Status], list[Said]] = {}
     found: list[Equivocation] = []

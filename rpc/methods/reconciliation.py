@@ -18,6 +18,7 @@ from ledger.reconciliation_rows import Counts
 from ledger.times import parse_time
 from rpc.errors import Code, unavailable
 from rpc.methods.heights import index_of
+from rpc.methods.known_members import check_member
 from rpc.paging import page_of
 from rpc.ports import Services
 from rpc.registry import method
@@ -159,6 +160,8 @@ def list_reconciliation(services: Services, params: ListReconciliation) -> Recon
     The newest first, unless `order` says otherwise. A page may be short where few payments are what is asked for:
     `cursor` is null at the end alone.
     """
+    check_member(services, params.member)
+    check_member(services, params.counterparty, where="$.counterparty")
     reader, height = reconciliation_of(services)
     page = page_of(
         services,
