@@ -142,6 +142,11 @@ class Home:
         return self.data / "learner.wal"
 
     @property
+    def private(self) -> Path:
+        """What is private of the payments that were stated here, encrypted, and its keys."""
+        return self.data / "private"
+
+    @property
     def index(self) -> Path:
         """Store of the indexes that can be rebuilt."""
         return self.data / "index.ldb"

@@ -11,7 +11,7 @@ from chainnode.client import NodeClient
 from chainnode.home import Home
 from chainnode.identity import read_key, read_token
 from chainnode.localnet import Localnet, LocalNode
-from chainnode.pairing import announced_keys, new_pairing_key, read_pairing_keys_of
+from chainnode.pairing import announced_keys, new_pairing_key, pairing_keys_in
 from chainnode.submission import Door, GatewayDoor, NewEvent, key_door, send_within
 from ledger.pairing_keys import ANNOUNCE_PAIRING_KEY, SCHEMA, AnnouncePairingKey
 from ledger.rules import RULES_PAYMENTS
@@ -55,7 +55,7 @@ def _client(node: LocalNode) -> NodeClient:
 
 
 def _announce(client: NodeClient, door: Door, folder: Path) -> None:
-    public = next(iter(read_pairing_keys_of(folder)), None) or new_pairing_key(folder)
+    public = next(iter(pairing_keys_in(folder)), None) or new_pairing_key(folder)
     body = encode(AnnouncePairingKey(public, FROM_DAY))
     event = NewEvent(ANNOUNCE_PAIRING_KEY, SCHEMA, body, "localnet", reference=secrets.token_bytes(16))
     (row,) = send_within(client, door, [event], timeout_s=TIMEOUT_S)

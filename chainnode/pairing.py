@@ -31,7 +31,7 @@ def new_pairing_key(folder: Path) -> bytes:
     return public
 
 
-def read_pairing_keys_of(folder: Path) -> dict[bytes, bytes]:
+def pairing_keys_in(folder: Path) -> dict[bytes, bytes]:
     """Return the secret keys of a folder by public key; none where there is no such folder.
 
     Raises `BadKeyFile` where a file is not that of the key that it is named after, `UnsafeFile` where others can read
@@ -82,7 +82,7 @@ def agreements_of(
     chain_id: bytes, member: str, folder: Path, announced: Mapping[str, tuple[PairingKey, ...]]
 ) -> Agreements:
     """Return what a member agrees on by the secret keys of a folder."""
-    return Agreements(chain_id, member, announced, read_pairing_keys_of(folder))
+    return Agreements(chain_id, member, announced, pairing_keys_in(folder))
 
 
 def _path(folder: Path, public: bytes) -> Path:

@@ -7,7 +7,8 @@ Numbers, of which none is ever given to another kind:
   27-30 and 105 the mark (`ledger.mark_events.MARK_KINDS`),
   31 and 104 imports (`ledger.registers.REGISTER_KINDS`)
 - 32-63 payments (`ledger.payment_events.PAYMENT_KINDS`); of these
-  34 pairing keys (`ledger.pairing_keys.PAIRING_KINDS`)
+  34 pairing keys (`ledger.pairing_keys.PAIRING_KINDS`),
+  35-37 disclosure and erasure (`ledger.disclosures.DISCLOSURE_KINDS`)
 - 64-79 members (`ledger.log_keys.MEMBER_KINDS`)
 - 80-86 governance (`ledger.governance.GOVERNANCE_KINDS`); 87-95 are free
 - 96-103 evidence (`ledger.evidence.EVIDENCE_KINDS`)
@@ -22,6 +23,7 @@ Besides its kinds, execution asks of the members and the policy in the state:
 """
 
 from ledger.certificates import CERTIFICATE_KINDS
+from ledger.disclosures import DISCLOSURE_KINDS
 from ledger.evidence import EVIDENCE_KINDS
 from ledger.governance import GOVERNANCE_KINDS
 from ledger.inspection_events import INSPECTION_KINDS
@@ -39,6 +41,7 @@ KINDS: dict[int, KindSpec] = assemble(
     REGISTER_KINDS,
     PAYMENT_KINDS,
     PAIRING_KINDS,
+    DISCLOSURE_KINDS,
     MEMBER_KINDS,
     GOVERNANCE_KINDS,
     EVIDENCE_KINDS,

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chainnode.cli.audit_export import export
 from chainnode.cli.audit_watch import watch
 from chainnode.cli.certificate_proofs import history_pages
 from chainnode.cli.context import settings
@@ -40,7 +39,6 @@ audit.add_command(fork)
 audit.add_command(watch)
 audit.add_command(entry)
 audit.add_command(verify_entry)
-audit.add_command(export)
 
 
 @audit.command()

@@ -44,12 +44,12 @@ def new() -> None:
 @timeout_option
 def announce(key: str | None, from_day: str | None, wait: str, timeout_s: float) -> int:
     """Announce KEY on the chain: from its day on, others agree on secrets with it. Unless told, the one that is new."""
-    from chainnode.pairing import announced_keys, read_pairing_keys_of
+    from chainnode.pairing import announced_keys, pairing_keys_in
     from primitives.errors import UsageError
 
     client = settings().client(timeout_s=timeout_s, token=True)
     held = announced_keys(client).get(member_of_settings(), ())
-    here = read_pairing_keys_of(pairing_folder())
+    here = pairing_keys_in(pairing_folder())
     if key is None:
         fresh = [public for public in here if all(each.key != public for each in held)]
         if len(fresh) != 1:
@@ -87,11 +87,11 @@ def rotate(from_day: str | None, wait: str, timeout_s: float) -> int:
 @pairing.command("list")
 def list_keys() -> None:
     """List the keys that members announced and for which days they hold, and whether the secret part is here."""
-    from chainnode.pairing import announced_keys, read_pairing_keys_of
+    from chainnode.pairing import announced_keys, pairing_keys_in
     from ledger.payments import date_text
 
     member = member_of_settings()
-    here = read_pairing_keys_of(pairing_folder())
+    here = pairing_keys_in(pairing_folder())
     rows = []
     announced = announced_keys(settings().client())
     for name, keys in sorted(announced.items()):

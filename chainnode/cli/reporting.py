@@ -12,6 +12,7 @@ from chainnode.cli.output import say
 if TYPE_CHECKING:
     from chainnode.ingest.card_network import CardNetwork
     from chainnode.ingest.context import Agreed, IngestContext
+    from chainnode.ingest.privacy import EventKeyOf
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class ReporterFiles:
     pairs: Path
     cards: Path
     pairing: Path
+    private: Path
 
 
 def reporter_files() -> ReporterFiles:
@@ -38,14 +40,17 @@ def reporter_files() -> ReporterFiles:
             pairs=folder / f"{member}-pairs.json",
             cards=folder / f"{member}-cards.json",
             pairing=folder / f"{member}-pairing",
+            private=folder / f"{member}-private",
         )
     home = options.require_home()
     home.check()
     member = options.load_config(home).config.node.member
-    return ReporterFiles(member, home.genesis, home.reporter, home.pairs, home.cards, home.pairing)
+    return ReporterFiles(member, home.genesis, home.reporter, home.pairs, home.cards, home.pairing, home.private)
 
 
-def make_ingest_context(*, clear_amounts: bool, received_ms: int, offline: bool = False) -> IngestContext:
+def make_ingest_context(
+    *, clear_amounts: bool, received_ms: int, offline: bool = False, event_key_of: EventKeyOf | None = None
+) -> IngestContext:
     """Return who reports and with which secrets.
 
     `offline` takes the secrets that were handed over by hand where no node says what was announced.
@@ -69,6 +74,7 @@ def make_ingest_context(*, clear_amounts: bool, received_ms: int, offline: bool 
         card_network=_card_network(files.cards),
         received_ms=TimeMs(received_ms),
         agreed=None if genesis is None else _agreed(genesis.chain_id, files, offline=offline),
+        event_key_of=event_key_of,
     )
 
 

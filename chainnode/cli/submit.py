@@ -14,13 +14,14 @@ import click
 
 from chainnode.cli.context import settings
 from chainnode.cli.output import Records, progress, records, say
-from chainnode.cli.reporting import make_ingest_context
+from chainnode.cli.reporting import make_ingest_context, reporter_files
 from primitives.errors import ChainError, InputError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from chainnode.client import NodeClient
     from chainnode.ingest.context import IngestContext
     from chainnode.ingest.drafts import Ingested
+    from chainnode.payloads import Keeper
     from chainnode.submission import Door, NewEvent
 
 FORMATS = ("auto", "jsonl", "csv", "iso20022", "iso8583", "emvqr")
@@ -73,9 +74,18 @@ def submit(
     is refused as a whole; the other files go on. Status 1 if any event was refused or rejected, else 5 if any was not
     committed within --timeout: what was accepted is pending then, and submitting it again does no harm.
     """
-    context = make_ingest_context(clear_amounts=clear_amounts, received_ms=now_ms(), offline=dry_run)
+    from chainnode.payloads import Keeper
+
     with records("events") as out:
-        events, bad = _events_of(files, form, context, out, skip_bad=skip_bad)
+        # What is private is on the disk before any of it is sent.
+        with Keeper(reporter_files().private, dry=dry_run) as keeper:
+            context = make_ingest_context(
+                clear_amounts=clear_amounts,
+                received_ms=now_ms(),
+                offline=dry_run,
+                event_key_of=keeper.event_key_of,
+            )
+            events, bad = _events_of(files, form, context, keeper, out, skip_bad=skip_bad)
         if dry_run:
             for event in events:
                 _preview(event, context.reporter.member, out)
@@ -101,7 +111,7 @@ def _signed(client: NodeClient, member: str, events: list[NewEvent], officers: t
 
 
 def _events_of(
-    files: tuple[str, ...], form: str, context: IngestContext, out: Records, *, skip_bad: bool
+    files: tuple[str, ...], form: str, context: IngestContext, keeper: Keeper, out: Records, *, skip_bad: bool
 ) -> tuple[list[NewEvent], int]:
     """Return the events of all files and how many files and messages were refused, after telling of each."""
     from chainnode.files import NotFound
@@ -110,7 +120,7 @@ def _events_of(
     events: list[NewEvent] = []
     for name in files:
         try:
-            found = _read(name, form, context, skip_bad=skip_bad)
+            found = _read(name, form, context, keeper, skip_bad=skip_bad)
         except InputError as error:
             bad += _refuse(name, error, out)
             continue
@@ -124,7 +134,7 @@ def _events_of(
     return events, bad
 
 
-def _read(name: str, form: str, context: IngestContext, *, skip_bad: bool) -> Ingested:
+def _read(name: str, form: str, context: IngestContext, keeper: Keeper, *, skip_bad: bool) -> Ingested:
     from chainnode.files import read_file
     from chainnode.ingest.formats import Options, ingest
 
@@ -141,6 +151,7 @@ def _read(name: str, form: str, context: IngestContext, *, skip_bad: bool) -> In
             "payments need the member's secrets",
             hint="submit them with --home, or keep MEMBER-reporter.secret and MEMBER-pairs.json beside the key",
         )
+    keeper.keep(context.reporter.member, found.drafts, data)
     return found
 
 

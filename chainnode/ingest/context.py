@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from chainnode.ingest.card_network import NO_CARD_NETWORK, CardNetwork
 from chainnode.ingest.parsed import Agent
-from chainnode.ingest.privacy import check_secret
+from chainnode.ingest.privacy import EventKeyOf, check_secret
 from chainnode.ingest.references import agent_code, head_office, same_code
 from ledger.payments import Channel
 from primitives.ids import TimeMs
@@ -39,12 +39,14 @@ class Secrets:
     """The reporter's own secret, and one for each member that it shares one with; 32 bytes each, never printed.
 
     `agreed` gives the secret that was agreed on with a member for a day (YYYYMMDD, UTC) by keys on the chain, or None;
-    `pairs` are those that were handed over by hand, and stand in where nothing was agreed on.
+    `pairs` are those that were handed over by hand, and stand in where nothing was agreed on. `event_key_of` draws and
+    finds again the key of each event (`chainnode.payloads`); without it keys are derived from the reporter's secret.
     """
 
     reporter: bytes = field(repr=False)
     pairs: Mapping[str, bytes] = field(repr=False)
     agreed: Agreed | None = field(default=None, repr=False)
+    event_key_of: EventKeyOf | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ def make_context(
     card_network: CardNetwork = NO_CARD_NETWORK,
     received_ms: TimeMs | None = None,
     agreed: Agreed | None = None,
+    event_key_of: EventKeyOf | None = None,
 ) -> IngestContext:
     """Return the context of `member`; `codes` gives the member behind each known institution, its own included."""
     directory = {same_code(agent_code(code, where="directory")[1]): owner for code, owner in codes.items()}
@@ -104,7 +107,7 @@ def make_context(
     own = frozenset(code for code, owner in directory.items() if owner == member)
     return IngestContext(
         reporter=Reporter(member, own, is_switch),
-        secrets=Secrets(reporter_secret, MappingProxyType(dict(pair_secrets)), agreed),
+        secrets=Secrets(reporter_secret, MappingProxyType(dict(pair_secrets)), agreed, event_key_of),
         directory=MappingProxyType(directory),
         clear_amounts=clear_amounts,
         channel=channel,

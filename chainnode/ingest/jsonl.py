@@ -82,6 +82,10 @@ def line_payment(value: dict[str, Any], context: IngestContext, *, where: str) -
 
 
 def object_digest(value: Mapping[str, Any]) -> Hash:
-    """Return SHA-256 of an object's JSON with sorted keys and no spaces, in UTF-8."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return message_digest_of(text.encode())
+    """Return SHA-256 of an object's JSON in its one form, in UTF-8."""
+    return message_digest_of(object_text(value).encode())
+
+
+def object_text(value: Mapping[str, Any]) -> str:
+    """Return an object's JSON with sorted keys and no spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -7,18 +7,19 @@ Three secrets, each of 32 bytes:
 - a pair secret, shared by two banks. `pair_key` (public) and the payment key (secret) are HMACs of a payment's
   reference under it; both sides derive the same. A field's token is HMAC(payment key, field and value), so a reader of
   the log sees whether two tokens are equal and nothing else.
-- a reporter secret, held by one bank alone. Salt, reference and event key of a statement are HMACs of the message key
-  under it, so the same message gives the same event, byte for byte, whenever it is submitted again.
-- an event key, one for each event. Every private field is committed to under a 32-byte salt derived from it; the
-  commitments are the leaves of a tree of fixed size, so that not even the number of present fields shows. One field
-  is disclosed by its salt, value and path. Destroying the event key and the message shreds the fields.
+- a reporter secret, held by one bank alone. Salt and reference of a statement are HMACs of the message key under it.
+- an event key, one for each event, drawn at random and kept under the reference (`chainnode.private_store`), so that
+  the same message gives the same event, byte for byte, whenever it is submitted again. Every private field is committed
+  to under a 32-byte salt derived from it; the commitments are the leaves of a tree of fixed size, so that not even the
+  number of present fields shows. One field is disclosed by its salt, value and path. Destroying the event key shreds
+  the fields, also for who has the other secrets and guesses values.
 
 Every HMAC covers a domain tag, so no value made for one purpose stands for another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from hashlib import sha256
@@ -30,6 +31,8 @@ from primitives.hashing import DOMAIN, leaf_hash
 from primitives.ids import Hash
 from primitives.merkle import inclusion_path, root_of, verify_inclusion
 
+EventKeyOf = Callable[[bytes], bytes]
+"""From an event's reference to its key, 32 bytes."""
 SECRET_SIZE = 32
 REFERENCE_SIZE = 16
 
@@ -96,14 +99,21 @@ class EventSecrets:
     event_key: bytes = field(repr=False)
 
 
-def event_secrets(reporter_secret: bytes, message_digest: bytes, index: int) -> EventSecrets:
-    """Return what belongs to payment number `index` of a message, the same each time that it is asked for."""
+def event_secrets(
+    reporter_secret: bytes, message_digest: bytes, index: int, event_key_of: EventKeyOf | None = None
+) -> EventSecrets:
+    """Return what belongs to payment number `index` of a message, the same each time that it is asked for.
+
+    `event_key_of` draws the event key at random and keeps it. Without it the key is derived, so that nothing has to be
+    kept, and then nothing can be erased while the secret and the message are there.
+    """
     message_key = message_digest + index.to_bytes(4, "big")
-    return EventSecrets(
-        salt=keyed(reporter_secret, "event-salt", message_key)[:SALT_SIZE],
-        reference=keyed(reporter_secret, "event-reference", message_key)[:REFERENCE_SIZE],
-        event_key=keyed(reporter_secret, "event-key", message_key),
-    )
+    reference = keyed(reporter_secret, "event-reference", message_key)[:REFERENCE_SIZE]
+    if event_key_of is None:
+        event_key = keyed(reporter_secret, "event-key", message_key)
+    else:
+        event_key = event_key_of(reference)
+    return EventSecrets(keyed(reporter_secret, "event-salt", message_key)[:SALT_SIZE], reference, event_key)
 
 
 def field_salt(event_key: bytes, private: PrivateField) -> bytes:
@@ -162,6 +172,6 @@ def verify_disclosure(fields_root: Hash, disclosure: Disclosure) -> bytes:
     return disclosure.value
 
 
-def message_digest_of(message: bytes | memoryview) -> Hash:
+def message_digest_of(message: bytes) -> Hash:
     """Return SHA-256 of a message's own bytes: half of its message key; it is never put on the chain bare."""
     return Hash(sha256(message).digest())

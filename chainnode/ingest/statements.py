@@ -71,7 +71,9 @@ def statement_for(payment: ParsedPayment, context: IngestContext) -> StatementDr
     """
     reporter = context.reporter
     side = side_of(payment, reporter)
-    secrets = event_secrets(context.secrets.reporter, payment.message_digest, payment.index)
+    secrets = event_secrets(
+        context.secrets.reporter, payment.message_digest, payment.index, context.secrets.event_key_of
+    )
     values = private_values(payment)
     tree = commit_fields(secrets.event_key, values)
     keys = _pair_keys(payment, context)

@@ -23,9 +23,6 @@ from typing import Any
 import msgspec
 
 from chainnode import founding, identity, joining
-from chainnode.analysis.layouts import layout_of
-from chainnode.analysis.log_walk import entry_places
-from chainnode.analysis.manifest import parse_export_manifest
 from chainnode.archive_checking import driven
 from chainnode.audit_deadlines import parse_book
 from chainnode.audit_findings import parse_findings
@@ -38,10 +35,12 @@ from chainnode.ingest.iso8583 import parse_iso8583
 from chainnode.ingest.iso8583_fields import DROPPED, Encoding, decode_fields
 from chainnode.ingest.json_text import parse_object
 from chainnode.ingest.parsed import ParsedPayment
+from chainnode.ingest.privacy import PrivateField
 from chainnode.ingest.register_rows import ENCODINGS, read_register_rows
 from chainnode.ingest.register_rows import FORMATS as REGISTER_FORMATS
 from chainnode.inspections import FORMAT, read_draw_file, read_draw_secret
 from chainnode.interop.stapled import read_stapled_status
+from chainnode.payloads import Payload, PayloadField, read_payload
 from chainnode.source_outbox import parse_record
 from chainnode.watching import parse_state
 from chainnode.witness_protocol import cosignature_of, parse_add_checkpoint, parse_size, request_body
@@ -454,9 +453,6 @@ def proof(data: bytes) -> None:
         lambda: parse_audit_state(data, where="state"),
         lambda: parse_findings(data, where="findings"),
         lambda: parse_book(data, where="book"),
-        lambda: parse_export_manifest(data, where="manifest"),
-        lambda: layout_of(data),
-        lambda: entry_places(data, 3),
     )
     for reader in readers:
         with suppress(InputError):
@@ -578,6 +574,12 @@ def cards(data: bytes) -> None:
         parse_card_network(data, where="cards.json")
 
 
+def private(data: bytes) -> None:
+    """What a bank kept of a payment."""
+    with suppress(InputError):
+        read_payload(data)
+
+
 def register(data: bytes) -> None:
     """A register's file: one byte chooses format and encoding, and whether a column is mapped."""
     first = data[0] if data else 0
@@ -657,6 +659,7 @@ READER_TARGETS: dict[str, Callable[[bytes], None]] = {
     "samples": samples,
     "card": card,
     "cards": cards,
+    "private": private,
     "link": link,
     "witness": witness,
 }
@@ -757,6 +760,10 @@ def reader_seeds(target: str) -> Iterator[bytes]:
             yield from (b"\0" + path.read_bytes() for path in sorted(SAMPLES.glob("*.iso8583")))
         case "cards":
             yield (SAMPLES / "cards.json").read_bytes()
+        case "private":
+            fields = (PayloadField(PrivateField.AMOUNT, b"CNY 1.00"), PayloadField(PrivateField.SOURCE, bytes(32)))
+            yield encode(Payload(1, bytes(32), fields))
+            yield encode(Payload(1, bytes(32), fields[::-1]))
         case "link":
             yield encode(Hello(1, 1, bytes(32), "bank-1", bytes(8), "chainnode/0", b""))
             yield from (b"", b"banned", b"\x30\x03\x02\x01\x01")

@@ -36,7 +36,6 @@ READS = re.compile(
 GIVEN = ("bytes", "str", "Mapping", "Path", "pathlib.Path", "memoryview")
 
 READERS = {
-    "chainnode.analysis.manifest.parse_export_manifest": "proof",
     "chainnode.audit_deadlines.parse_book": "proof",
     "chainnode.audit_findings.parse_findings": "proof",
     "chainnode.audit_state.parse_audit_state": "proof",
@@ -71,6 +70,7 @@ READERS = {
     "chainnode.ingest.jsonl.parse_jsonl": "samples",
     "chainnode.ingest.register_rows.read_register_rows": "register",
     "chainnode.interop.stapled.read_stapled_status": "proof",
+    "chainnode.payloads.read_payload": "private",
     "chainnode.source_outbox.parse_record": "outbox",
     "chainnode.wal_format.scan": "log",
     "chainnode.watching.parse_state": "proof",
@@ -136,6 +136,9 @@ INSIDE = {
     "ledger.inspection_records.read_under_way": "a row of the state, which execution wrote",
     "ledger.scheme_records.read_application_scheme": "a row of the state, which execution wrote",
     "ledger.scheme_records.read_certificate_scheme": "a row of the state, which execution wrote",
+    "ledger.disclosures.read_disclosure": "a row of the state, which execution wrote",
+    "ledger.disclosures.read_disclosures": "a row of the state, which execution wrote",
+    "ledger.pairing_keys.read_pairing_keys": "a row of the state, which execution wrote",
     "ledger.governance_records.read_proposal": "a row of the state, which execution wrote",
     "ledger.mark_records.read_count": "a row of the state, which execution wrote",
     "ledger.mark_records.read_license": "a row of the state, which execution wrote",
@@ -152,7 +155,6 @@ INSIDE = {
     "ledger.rows.parse_witness": "the bytes of a key",
     "ledger.smt.verify_state": "arithmetic over a proof that was decoded; `proof` reaches it with real ones",
     "primitives.keys.verify": "libsodium's verifier, which takes any bytes",
-    "ledger.block_parts.verify_parts": "arithmetic over parts that were decoded; its own tests change each of them",
     "primitives.merkle.verify_consistency": "arithmetic over a proof that was decoded",
     "primitives.merkle.verify_inclusion": "arithmetic over a proof that was decoded",
     "torment.checks.read_answers": "what the same run wrote",

@@ -14,7 +14,7 @@ from chainnode.identity import BadKeyFile
 from chainnode.ingest.agreement import Agreements, Party, agree, public_of
 from chainnode.ingest.parsed import Agent, Amount, ParsedPayment
 from chainnode.ingest.statements import statement_for
-from chainnode.pairing import agreements_of, erase_pairing_key, new_pairing_key, read_pairing_keys_of
+from chainnode.pairing import agreements_of, erase_pairing_key, new_pairing_key, pairing_keys_in
 from ledger.pairing_keys import PairingKey
 from ledger.payments import AgentRole, AgentScheme, PaymentStatement
 from ledger.times import parse_time
@@ -129,16 +129,16 @@ def test_no_secret_is_printed() -> None:
 
 def test_a_secret_key_is_a_private_file_until_it_is_erased(tmp_path: Path) -> None:
     folder = tmp_path / "pairing"
-    assert read_pairing_keys_of(folder) == {}
+    assert pairing_keys_in(folder) == {}
     first, second = new_pairing_key(folder), new_pairing_key(folder)
-    held = read_pairing_keys_of(folder)
+    held = pairing_keys_in(folder)
     assert held.keys() == {first, second}
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in folder.iterdir())
     path = folder / f"{first.hex()}.secret"
     twin = tmp_path / "twin"  # another name of the same bytes on the disk
     twin.hardlink_to(path)
     assert erase_pairing_key(folder, first) == path
-    assert read_pairing_keys_of(folder).keys() == {second}
+    assert pairing_keys_in(folder).keys() == {second}
     assert twin.read_bytes() == bytes(65)
     with pytest.raises(UsageError, match="no such pairing key"):
         erase_pairing_key(folder, first)
@@ -153,4 +153,4 @@ def test_a_file_that_is_not_its_keys_is_refused(tmp_path: Path) -> None:
         agreements_of(CHAIN, "bank-a", folder, ANNOUNCED)
     path.chmod(0o644)
     with pytest.raises(UnsafeFile):
-        read_pairing_keys_of(folder)
+        pairing_keys_in(folder)

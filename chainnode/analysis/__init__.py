@@ -1,1 +1,0 @@
-"""Auditors' analysis: the log as Parquet, and questions to it in SQL. Needs the extra `chainnode[analysis]`."""
