@@ -9,10 +9,15 @@ moment of indexing. What a facet is made of stands in the record for good once t
 
 Rows; they belong to the index (`ledger.indexes`), which is rebuilt from the log, and to no consensus:
 
-    c  certificate number                    granted certificates; value: the application
+    c  certificate number                    granted certificates; value: a height (6 bytes), the application
     h  holder, 0, certificate number         granted certificates by holder
     f  facet, value, 0, certificate number   granted certificates by facet; values empty
     x  chunk                                 texts of granted certificates, by line: number, tab, text
+    t  time (8 bytes, ms)                    when a term of a granted certificate begins or ends; values empty
+    v  height (6 bytes)                      blocks that may have changed certificates; values empty
+
+The height beside an application is not above that of the grant, so that a list of the past passes over what came later
+without reading it. With the last rows a list can tell that it is the same as at an earlier block and time.
 """
 
 from __future__ import annotations
@@ -54,6 +59,10 @@ _CHUNK_NUMBER_BYTES = 4
 _FACET_PREFIX = b"f"
 _NUMBERS = re.compile(NUMBER_PATTERN.removeprefix(r"\A").removesuffix(r"\Z").encode())
 _MONTH_CHARACTERS = len("2026-01")
+_HEIGHT_BYTES = 6
+_TIME_BYTES = 8
+_TERM_PREFIX = b"t"
+_CHANGED_PREFIX = b"v"
 
 
 class Facet(Enum):
@@ -71,11 +80,15 @@ FACETED_STATES = (State.SUSPENDED, State.REVOKED, State.CANCELLED)
 
 
 class Numbers(NamedTuple):
-    """Which part of a list in the order of numbers: those that begin so, beyond one, and in which direction."""
+    """Which part of a list in the order of numbers: those that begin so, beyond one, and in which direction.
+
+    With a height none that was granted later, but for some that the block of their grant names.
+    """
 
     begins: str = ""
     after: str | None = None
     descending: bool = False
+    height: int | None = None
 
 
 def certificate_row_key(number: str) -> bytes:
@@ -123,9 +136,40 @@ def numbers_in(body: bytes) -> Iterator[str]:
     return (found.decode() for found in _NUMBERS.findall(body))
 
 
-def granted_rows(number: str, application: str, holder: str) -> list[Put]:
-    """Return the rows of a granted certificate under its number and its holder."""
-    return [(certificate_row_key(number), application.encode()), (holder_prefix(holder) + number.encode(), b"")]
+def granted_rows(number: str, application: str, holder: str, height: int) -> list[Put]:
+    """Return the rows of a certificate that is granted in a block or later, under its number and its holder."""
+    value = height.to_bytes(_HEIGHT_BYTES, "big") + application.encode()
+    return [(certificate_row_key(number), value), (holder_prefix(holder) + number.encode(), b"")]
+
+
+def application_in(value: bytes) -> str:
+    """Return the application that the row of a granted certificate names."""
+    return value[_HEIGHT_BYTES:].decode()
+
+
+def _is_granted_by(value: bytes | None, height: int) -> bool:
+    return value is not None and int.from_bytes(value[:_HEIGHT_BYTES], "big") <= height
+
+
+def changed_row(height: int) -> Put:
+    """Return the row of a block that may have changed certificates."""
+    return _CHANGED_PREFIX + height.to_bytes(_HEIGHT_BYTES, "big"), b""
+
+
+def last_change(store: Store, height: int) -> int:
+    """Return the last block up to a height that may have changed certificates, 0 where there is none."""
+    return _last(store, _CHANGED_PREFIX, _HEIGHT_BYTES, height)
+
+
+def last_turn(store: Store, time_ms: int) -> int:
+    """Return the last time up to one at which a term began or ended, 0 where there is none."""
+    return _last(store, _TERM_PREFIX, _TIME_BYTES, time_ms)
+
+
+def _last(store: Store, prefix: bytes, size: int, number: int) -> int:
+    for key, _ in store.iterate(prefix, prefix + (number + 1).to_bytes(size, "big"), reverse=True):
+        return int.from_bytes(key[len(prefix) :], "big")
+    return 0
 
 
 def facet_rows(certificate: Certificate, scheme: CertificateScheme) -> list[Put]:
@@ -138,7 +182,9 @@ def facet_rows(certificate: Certificate, scheme: CertificateScheme) -> list[Put]
     if scheme.holder_id:
         facets.append((Facet.HOLDER_ID, scheme.holder_id))
     number = certificate.number.encode()
-    return [(facet_prefix(facet, value) + number, b"") for facet, value in facets]
+    turns = (certificate.valid_from_ms, certificate.valid_until_ms)
+    puts: list[Put] = [(_TERM_PREFIX + max(0, turn).to_bytes(_TIME_BYTES, "big"), b"") for turn in turns]
+    return puts + [(facet_prefix(facet, value) + number, b"") for facet, value in facets]
 
 
 def state_rows(number: str, state: State) -> list[Put]:
@@ -180,11 +226,11 @@ class CertificateRows:
         """Say whether a certificate has no rows yet."""
         return number not in self._known and self._store.get(certificate_row_key(number)) is None
 
-    def granted(self, certificate: Certificate, scheme: CertificateScheme) -> list[Put]:
-        """Return the rows of a new certificate, but for that of its state."""
+    def granted(self, certificate: Certificate, scheme: CertificateScheme, height: int) -> list[Put]:
+        """Return the rows of a certificate that a block is the first to name, but for that of its state."""
         number = certificate.number
         self._known.add(number)
-        puts = granted_rows(number, certificate.application, certificate.holder)
+        puts = granted_rows(number, certificate.application, certificate.holder, height)
         puts += facet_rows(certificate, scheme)
         line = f"{number}\t{name_text(certificate.holder_name)}\t{product_text(certificate.product)}\n"
         puts.append(self._with_text(line.encode()))
@@ -215,8 +261,14 @@ def numbers_under(store: Store, prefix: bytes, numbers: Numbers) -> Iterator[str
     if numbers.after is not None:
         beyond = prefix + numbers.after.encode()
         start, stop = (start, min(stop, beyond)) if numbers.descending else (max(start, beyond + b"\0"), stop)
-    for key, _ in store.iterate(start, stop, reverse=numbers.descending):
-        yield key[len(prefix) :].decode()
+    holds_heights, height = prefix == certificate_row_key(""), numbers.height
+    for key, value in store.iterate(start, stop, reverse=numbers.descending):
+        number = key[len(prefix) :].decode()
+        if height is not None:
+            row = value if holds_heights else store.get(certificate_row_key(number))
+            if not _is_granted_by(row, height):
+                continue
+        yield number
 
 
 def numbers_by_facet(store: Store, facet: Facet, values: Iterable[str], numbers: Numbers) -> Iterator[str]:
@@ -228,6 +280,9 @@ def numbers_by_facet(store: Store, facet: Facet, values: Iterable[str], numbers:
 def numbers_by_text(store: Store, text: str, numbers: Numbers) -> list[str]:
     """Return the numbers of the certificates in whose texts this folded text stands, in their order."""
     found = {number for number in _with_text(store, text.encode()) if _is_within(number, numbers)}
+    if numbers.height is not None:
+        rows_of = ((number, store.get(certificate_row_key(number))) for number in found)
+        found = {number for number, row in rows_of if _is_granted_by(row, numbers.height)}
     return sorted(found, reverse=numbers.descending)
 
 

@@ -7,7 +7,8 @@ the others is the state of then looked up. Pure; it only reads.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from itertools import islice
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -20,6 +21,8 @@ from primitives.block import BlockHeader
 from primitives.errors import StorageError
 
 T = TypeVar("T")
+OTHERS_MAX: Final = 16
+"""So many others between some certificates, and as many as they are, are read with them rather than each alone."""
 
 
 class Found(NamedTuple):
@@ -85,13 +88,18 @@ class CertificatesAsOf:
         return None if then is None else _decoded(Certificate, then, number)
 
     def find_each(self, numbers: Sequence[str], passes: Passes = _any) -> Iterator[tuple[str, Found | None]]:
-        """Yield certificates with their numbers as `find` does: some hundreds of those between which there are few.
+        """Yield certificates with their numbers as `find` does: some hundreds, best with few others between them.
 
-        Their present rows are read as one range, which is much faster; what else it takes, as they are asked for.
+        Their present rows are read as one range, which is much faster; what else it takes, as they are asked for. Where
+        many others stand between them, each is read by itself.
         """
         first, last = min(numbers), max(numbers)
-        schemes = dict(self._scan(certificate_scheme_key, first, last))
-        present = dict(self._scan(certificate_key, first, last))
+        most = OTHERS_MAX + 2 * len(numbers)
+        schemes = dict(islice(self._scan(certificate_scheme_key, first, last), most))
+        present = dict(islice(self._scan(certificate_key, first, last), most))
+        if max(len(present), len(schemes)) == most:
+            yield from ((number, self.find(number, passes)) for number in numbers)
+            return
         for number in numbers:
             raw = present.get(number)
             yield number, None if raw is None else self._as_of(number, raw, schemes.get(number), passes)

@@ -82,7 +82,7 @@ def search(
     before that of the block as of which certificates are read.
     """
     passes = _Passing(filters)
-    walk = candidates(index, filters, Numbers(filters.number, numbers.after, numbers.descending))
+    walk = candidates(index, filters, numbers._replace(begins=filters.number))
     while some := list(islice(walk.numbers, NUMBERS_AT_ONCE)):
         for number, found in _read(as_of, some, passes, is_gapless=walk.is_gapless):
             if found is None:

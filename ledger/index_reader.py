@@ -13,8 +13,11 @@ from ledger import rows
 from ledger.certificate_index import (
     Facet,
     Numbers,
+    application_in,
     certificate_row_key,
     holder_prefix,
+    last_change,
+    last_turn,
     numbers_by_facet,
     numbers_by_text,
     numbers_under,
@@ -60,6 +63,13 @@ class IndexReader:
         """Return up to `count` numbers of granted certificates in their order, those after `after`."""
         return list(islice(self.numbers(holder, Numbers("", after, descending)), count))
 
+    def certificates_since(self, height: int, time_ms: int) -> tuple[int, int]:
+        """Return since which block and which time all certificates are what they are at a height and a time.
+
+        The last block up to it that may have changed any, and the last time at which a term began or ended.
+        """
+        return last_change(self._index.store, height), last_turn(self._index.store, time_ms)
+
     def numbers(self, holder: str | None, numbers: Numbers) -> Iterator[str]:
         """Yield the numbers of granted certificates, of one holder or of all, in their order."""
         prefix = certificate_row_key("") if holder is None else holder_prefix(holder)
@@ -77,10 +87,10 @@ class IndexReader:
         self, number: str, *, count: int, after: Place | None = None, descending: bool = False
     ) -> list[Position]:
         """Return up to `count` events of a certificate and of the application that led to it, those after a place."""
-        application = self._index.store.get(certificate_row_key(number))
+        row = self._index.store.get(certificate_row_key(number))
         places = set(self._places(subject_prefix(number)))
-        if application is not None:
-            places |= set(self._places(subject_prefix(application.decode())))
+        if row is not None:
+            places |= set(self._places(subject_prefix(application_in(row))))
         return [self._position(*place) for place in islice(_onward(places, after, descending), count)]
 
     def mark_events(

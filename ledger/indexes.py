@@ -13,7 +13,7 @@ memory until there is enough for a run (`ledger.index_places`). Rows; values emp
     b  height                                blocks that hold payment statements
     a  member, 0, height                     blocks that hold payment statements of a member
     s  subject, 0, position                  certificate events by application id and certificate number
-    c, h, f, x                               what finds granted certificates (`ledger.certificate_index`)
+    c, h, f, x, t, v                         what finds granted certificates (`ledger.certificate_index`)
     y, z                                     reports of misuse, events about marks (`ledger.mark_index`)
     m  reached                               height and hash of the last block that is indexed
     m  packed                                the same of the last block whose entries are in runs
@@ -30,7 +30,7 @@ from typing import NamedTuple
 
 from ledger import rows
 from ledger.batches import Batch, BatchContents, ParsedBatch, contents_of
-from ledger.certificate_index import CertificateRows, numbers_in, state_after, state_rows
+from ledger.certificate_index import CertificateRows, changed_row, numbers_in, state_after, state_rows
 from ledger.certificate_reading import CertificatesAsOf
 from ledger.certificate_records import Certificate, State, certificate_key
 from ledger.certificate_subjects import SUBJECT_BODIES, SubjectBody, all_subjects
@@ -65,8 +65,8 @@ from primitives.errors import StorageError
 from primitives.ids import Hash, Height
 
 INDEX_FORMAT_KEY = b"m/index-format"
-INDEX_FORMAT = b"chainnode-index/5"
-INDEX_FORMATS_OLD = tuple(b"chainnode-index/%d" % version for version in range(1, 5))
+INDEX_FORMAT = b"chainnode-index/6"
+INDEX_FORMATS_OLD = tuple(b"chainnode-index/%d" % version for version in range(1, 6))
 """Indexes of these formats are built anew from the log."""
 
 PAYMENT_BLOCKS = b"b"
@@ -256,13 +256,14 @@ class IndexFollower:
         self._ends.offer(block.header.height, contents)
         puts, entries, numbers, marked = index_rows(block.header.height, ids, contents, rejected)
         puts += mark_rows(self._reader, block.header.height, marked)
+        puts += [changed_row(block.header.height)] if numbers else []
         as_of, now = (CertificatesAsOf(self._reader, header) for header in (block.header, self._newest()))
         for number, states in numbers.items():
             if certificates.is_new(number):
                 granted = now.find(number)  # what counts of it does not change, and the newest is read fastest
                 if granted is None:
                     continue  # an event may name what is none
-                puts += certificates.granted(*granted)
+                puts += certificates.granted(*granted, block.header.height)
             for told in states:
                 found = as_of.record(number) if told is None else None
                 state = told if found is None else found.state
@@ -329,10 +330,11 @@ class IndexFollower:
         The events before it are not here; which certificates there are is, in the state.
         """
         base = self._reader.base()
-        puts: list[Put] = []
+        puts: list[Put] = [changed_row(base)]
         state, certificates = CommittedState(self._reader.store), CertificateRows(self._store)
         for _, certificate in state.scan(certificate_key(""), Certificate):
-            puts += certificates.granted(certificate, read_certificate_scheme(state, certificate.number))
+            scheme = read_certificate_scheme(state, certificate.number)
+            puts += certificates.granted(certificate, scheme, base)
             puts += state_rows(certificate.number, certificate.state)
             if len(puts) >= CLEARED_A_WRITE:
                 self._store.write(puts, sync=False)
@@ -358,7 +360,7 @@ class IndexFollower:
     def _remove_rows(self) -> None:
         """Remove all rows; while some are left it is no index, so that the next start goes on after a crash."""
         self._store.write([(key, None) for key in (INDEX_FORMAT_KEY, REACHED_KEY, PACKED_KEY)], sync=True)
-        for kind in (b"P", b"k", b"u", b"r", b"R", b"f", b"b", b"a", b"s", b"c", b"h", b"x", *MARK_ROWS):
+        for kind in (b"P", b"k", b"u", b"r", b"R", b"f", b"b", b"a", b"s", b"c", b"h", b"x", b"t", b"v", *MARK_ROWS):
             start, stop = rows.all_of(kind)
             while True:
                 keys = [key for key, _ in islice(self._store.iterate(start, stop), CLEARED_A_WRITE)]

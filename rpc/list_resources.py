@@ -24,10 +24,11 @@ from primitives.errors import ChainError
 from rpc.certificate_lists import FORMS, LANGUAGES, STYLE, Place, categories_of, list_parts
 from rpc.errors import Code, RpcError, invalid_params
 from rpc.jsonrpc import explain
-from rpc.methods.certificate_list import FILTERS, ListCertificates, as_of_height, filters_of, place_of
+from rpc.methods.certificate_list import FILTERS, ListCertificates, as_of_height, filters_of, height_of_past, place_of
 from rpc.methods.certificate_status import covered_by, proved_now_ms
 from rpc.methods.heights import index_of, tip_of
 from rpc.ports import Services
+from rpc.types import time_text
 
 LISTS_AT_ONCE: Final = 2
 PART_TIMEOUT_S: Final = 30
@@ -57,19 +58,20 @@ class Lists:
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         form, params, language, with_bom = asked_of(request)
-        place, parts = await asyncio.to_thread(self._begin, params, form, language, with_bom=with_bom)
-        headers = {
-            **self._headers_of(request),
-            "Content-Type": f"{TYPES[form]}; charset=utf-8",
+        place, since, parts = await asyncio.to_thread(self._begin, params, form, language, with_bom=with_bom)
+        told = {
             "Cache-Control": "no-cache",
-            "ETag": _tag(place, form, language, params, with_bom=with_bom),
+            "ETag": _tag(place, since, form, language, params, with_bom=with_bom),
+            "As-Of-Block": str(place.height),
+            "As-Of-Time": time_text(place.time_ms),
         }
+        headers = {**self._headers_of(request), "Content-Type": f"{TYPES[form]}; charset=utf-8", **told}
         if form == "html":
             headers["Content-Security-Policy"] = HTML_POLICY
         else:
             headers["Content-Disposition"] = f'attachment; filename="certificates-{place.height}.{form}"'
-        if headers["ETag"] in request.headers.get("If-None-Match", ""):
-            return web.Response(status=304, headers={name: headers[name] for name in ("ETag", "Cache-Control")})
+        if told["ETag"].removeprefix("W/") in request.headers.get("If-None-Match", ""):
+            return web.Response(status=304, headers=told)
         if self._making >= LISTS_AT_ONCE:
             raise RpcError(
                 Code.LIMIT_EXCEEDED,
@@ -88,8 +90,8 @@ class Lists:
 
     def _begin(
         self, params: ListCertificates, form: str, language: str, *, with_bom: bool
-    ) -> tuple[Place, Iterator[bytes]]:
-        """Return what a list speaks for, and its parts, none of which is made yet."""
+    ) -> tuple[Place, tuple[int, int], Iterator[bytes]]:
+        """Return what a list speaks for, since when it is the same, and its parts, none of which is made yet."""
         services = self._services
         index, filters = index_of(services), filters_of(services, params)
         height, time_ms = _place(services, params)
@@ -97,8 +99,12 @@ class Lists:
         at_ms = as_of.time_ms if time_ms is None else time_ms
         reads = services.reads
         place = Place(reads.genesis.chain, bytes(reads.chain_id).hex(), height, at_ms)
-        walk = search(index, as_of, at_ms, filters, Numbers())
-        return place, list_parts(walk, place, categories_of(reads), form, language, with_bom=with_bom)
+        walk = search(index, as_of, at_ms, filters, Numbers(height=height_of_past(params, height)))
+        return (
+            place,
+            index.certificates_since(height, at_ms),
+            list_parts(walk, place, categories_of(reads), form, language, with_bom=with_bom),
+        )
 
 
 def _place(services: Services, params: ListCertificates) -> tuple[int, int | None]:
@@ -151,10 +157,17 @@ def _once_each(request: web.Request) -> dict[str, str]:
     return {name: value for name, value in request.query.items() if value}
 
 
-def _tag(place: Place, form: str, language: str, params: ListCertificates, *, with_bom: bool) -> str:
+def _tag(
+    place: Place, since: tuple[int, int], form: str, language: str, params: ListCertificates, *, with_bom: bool
+) -> str:
+    """Return the tag of a list: the same while no block changed a certificate and no term began or ended.
+
+    It is a weak one (RFC 9110, 8.8.1): the block and time that a list names go on with the chain, its certificates do
+    not. A 304 says in its headers as of which block and time they are still so.
+    """
     asked = (form, language, with_bom, [getattr(params, name) for name in FILTERS if name != "at"])
-    digest = sha256(msgspec.msgpack.encode((place, asked))).hexdigest()[:16]
-    return f'"{place.height}-{digest}"'
+    digest = sha256(msgspec.msgpack.encode((place.chain_id, since, asked))).hexdigest()[:16]
+    return f'W/"{since[0]}-{digest}"'
 
 
 async def _streamed(request: web.Request, headers: Mapping[str, str], parts: Iterator[bytes]) -> web.StreamResponse:

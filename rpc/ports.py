@@ -376,6 +376,10 @@ class IndexReads(Protocol):
         """Return up to `count` numbers of certificates in their order, those after `after`."""
         ...
 
+    def certificates_since(self, height: int, time_ms: int) -> tuple[int, int]:
+        """Return since which block and which time all certificates are what they are at a height and a time."""
+        ...
+
     def numbers(self, holder: str | None, numbers: Numbers) -> Iterator[str]:
         """Yield the numbers of granted certificates, of one holder or of all, in their order."""
         ...

@@ -180,7 +180,13 @@ def list_certificates(services: Services, params: ListCertificates) -> Certifica
     after = None if page.after is None else page.after[0]
     as_of = as_of_height(services, height)
     at_ms = as_of.time_ms if time_ms is None else time_ms
-    walk = search(index, as_of, at_ms, filters, Numbers(after=after, descending=page.descending))
+    walk = search(
+        index,
+        as_of,
+        at_ms,
+        filters,
+        Numbers(after=after, descending=page.descending, height=height_of_past(params, height)),
+    )
     found, last = _page(walk, as_of, params.limit)
     return CertificatesResult(found, None if last is None else page.cursor(last), time_text(at_ms), height)
 
@@ -212,6 +218,11 @@ def place_of(services: Services, at: int | str, index: IndexReads) -> tuple[int,
             "index_behind", f"the index has reached height {reached} so far", hint="ask again in a moment"
         )
     return height, time_ms
+
+
+def height_of_past(params: ListCertificates, height: int) -> int | None:
+    """Return the height above which no certificate of a list was granted; None where it is of the present."""
+    return None if params.at == "latest" else height
 
 
 def as_of_height(services: Services, height: int) -> CertificatesAsOf:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
-from ledger.batches import build_batch, parse_batch
+from ledger.batches import ParsedBatch, build_batch, parse_batch
 from ledger.certificate_bodies import Product
 from ledger.certificate_index import folded
 from ledger.certificate_reading import Found
@@ -99,7 +99,22 @@ class Register:
         self.kept.append({})
 
     def commit(self, *found: Found) -> None:
-        """Commit a block that leaves certificates so."""
+        """Commit a block that leaves certificates so; without any one that changes nothing."""
+        batches = [self._batch(*found)] if found else []
+        time_ms = TimeMs(self.chain.header.time_ms + BLOCK_MS)
+        block = self.chain.build(self.chain.tip_hash, time_ms=time_ms, epoch=0, proposer=0, batches=batches)  # type: ignore[arg-type]  # a plain number
+        result = self.chain.commit(block.header.hash(), certificate_of(block, self.genesis))
+        assert all(outcome.applied for outcome in result.outcomes)
+        self.store.write(result.puts, sync=True)
+        self.chain.written(result.ticket)
+        after = dict(self.kept[-1])
+        for each in found:
+            changed = replace(each.certificate, history=replace(each.certificate.history, changed_ms=time_ms))
+            beside = each.scheme or self._beside(after, each.certificate.number)
+            after[changed.number] = Found(changed, beside)
+        self.kept.append(after)
+
+    def _batch(self, *found: Found) -> ParsedBatch:
         expires_ms = self.chain.header.time_ms + BLOCK_MS + 1
         events = [event(Keep(*each), kind=KEEP, expires_ms=expires_ms, reference=self._next()) for each in found]
         raw = build_batch(
@@ -114,18 +129,7 @@ class Register:
         batch = parse_batch(raw, ALL_KINDS)
         self.bank.number, self.bank.previous = self.bank.number + 1, batch.hash
         self.store.write(self.chain.add_batch(batch), sync=True)
-        time_ms = TimeMs(self.chain.header.time_ms + BLOCK_MS)
-        block = self.chain.build(self.chain.tip_hash, time_ms=time_ms, epoch=0, proposer=0, batches=[batch])  # type: ignore[arg-type]  # a plain number
-        result = self.chain.commit(block.header.hash(), certificate_of(block, self.genesis))
-        assert all(outcome.applied for outcome in result.outcomes)
-        self.store.write(result.puts, sync=True)
-        self.chain.written(result.ticket)
-        after = dict(self.kept[-1])
-        for each in found:
-            changed = replace(each.certificate, history=replace(each.certificate.history, changed_ms=time_ms))
-            beside = each.scheme or self._beside(after, each.certificate.number)
-            after[changed.number] = Found(changed, beside)
-        self.kept.append(after)
+        return batch
 
     def _next(self) -> int:
         self.bank.references += 1

@@ -109,8 +109,43 @@ def test_a_search_finds_what_looking_at_each_certificate_finds(register: Registe
     assert found_by(register, filters, height, time_ms) == wanted
     after = data.draw(st.none() | st.sampled_from(sorted(register.kept[-1])))
     rest = [n for n in wanted if after is None or (n < after if descending else n > after)]
-    walked = found_by(register, filters, height, time_ms, Numbers("", after, descending))
-    assert walked == (rest[::-1] if descending else rest)
+    for granted_by in (None, height):
+        walked = found_by(register, filters, height, time_ms, Numbers("", after, descending, granted_by))
+        assert walked == (rest[::-1] if descending else rest)
+
+
+def test_a_search_of_the_past_passes_over_what_was_granted_later(register: Register) -> None:
+    header = register.reader.header(5)
+    assert header is not None
+    wanted = naive(register, Filters(), 5, header.time_ms)
+    for filters in (
+        Filters(),
+        Filters(number="FTP"),
+        Filters(category=6),
+        Filters(product="ct"),
+        Filters(holder="bank-a"),
+    ):
+        as_of = CertificatesAsOf(register.reader, header)
+        looked_at = [n for n, _ in search(register.index, as_of, header.time_ms, filters, Numbers(height=5))]
+        assert set(looked_at) <= set(register.kept[5]), "what later blocks granted is not looked at"
+        assert as_of.past <= len(wanted)
+
+
+def test_certificates_that_stand_far_apart_are_read_one_by_one(register: Register, monkeypatch) -> None:
+    from ledger import certificate_reading
+
+    monkeypatch.setattr(certificate_reading, "OTHERS_MAX", 0)
+    header = register.reader.header(len(register.kept) - 1)
+    assert header is not None
+    numbers = sorted(register.kept[-1])
+    apart = [numbers[0], numbers[-1]]
+    as_of, read = CertificatesAsOf(register.reader, header), []
+    monkeypatch.setattr(as_of, "find", lambda number, passes: read.append(number))
+    assert [number for number, _ in as_of.find_each(apart)] == apart == read
+    found = dict(CertificatesAsOf(register.reader, header).find_each(numbers))
+    assert {number: item.certificate for number, item in found.items() if item is not None} == {
+        number: item.certificate for number, item in register.kept[-1].items()
+    }
 
 
 @pytest.mark.parametrize(

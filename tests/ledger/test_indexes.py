@@ -190,7 +190,7 @@ def test_granted_certificates_are_listed_with_the_events_of_their_application() 
         assert rejected == {0}
         puts, _, numbers, _ = index_rows(height, ids, map(contents_of, batches), frozenset())
         application = f"bank-a.{height - 5}"
-        network.index.write([*puts, *granted_rows(next(iter(numbers)), application, "bank-a")], sync=True)
+        network.index.write([*puts, *granted_rows(next(iter(numbers)), application, "bank-a", height)], sync=True)
     listed = network.answers.certificates
     assert listed(holder="bank-a", after=None, count=9, descending=False) == [NUMBER, "FTP-2026-06-000002"]
     assert listed(holder=None, after=NUMBER, count=9, descending=False) == ["FTP-2026-06-000002"]
@@ -331,11 +331,11 @@ def test_index_of_another_history_begins_anew(network: Network, packed: bool) ->
 
 def test_index_of_a_later_format_is_refused_by_name(network: Network) -> None:
     network.index.write([(INDEX_FORMAT_KEY, b"chainnode-index/9")], sync=True)
-    with pytest.raises(StorageError, match=r"chainnode-index/5.*chainnode-index/9"):
+    with pytest.raises(StorageError, match=r"chainnode-index/6.*chainnode-index/9"):
         IndexFollower(Index(network.index), network.reader)
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
 def test_index_of_an_older_format_is_built_anew(network: Network, version: int) -> None:
     network.follow()
     network.follower.close()

@@ -14,8 +14,10 @@ from typing import Any
 
 import aiohttp
 import pytest
+from msgspec.structs import replace
 
-from ledger.certificate_records import Status, status_at
+from ledger.certificate_reading import Found
+from ledger.certificate_records import State, Status, status_at
 from ledger.certificate_search import Filters
 from ledger.times import format_time
 from rpc import list_resources
@@ -166,6 +168,51 @@ async def test_a_reader_who_has_the_list_is_told_so_until_something_else_is_aske
     for other in ("csv?at=21", "json?at=20", "csv?at=20&bom=1", "csv?at=20&category=6"):
         status, _, _ = await got(session, f"/certificates.{other}", **{"If-None-Match": tag})
         assert status == 200
+
+
+async def test_a_list_keeps_its_tag_until_a_certificate_changes_or_a_term_begins_or_ends() -> None:
+    register = grown()
+    changed = len(register.kept)
+    found = register.granted(START_MS)
+    ends_ms = START_MS + changed * BLOCK_MS + 3 * BLOCK_MS // 2
+    active = {"state": State.ACTIVE, "suspension": None, "revocation": None}
+    ending = replace(found.certificate, valid_from_ms=START_MS, valid_until_ms=ends_ms, **active)
+    register.commit(Found(ending, found.scheme))
+    for _ in range(4):
+        register.commit()
+    register.follow()
+    server = RpcServer(RpcSettings(port=0, explorer=False), services_over(register), METHODS)
+    await server.start()
+    async with aiohttp.ClientSession(server.address) as session:
+
+        async def asked(at: str, tag: str = "") -> tuple[int, str, str, bytes]:
+            status, body, headers = await got(session, f"/certificates.csv?at={at}", **{"If-None-Match": tag})
+            return status, headers["ETag"], headers["As-Of-Block"], body
+
+        _, tag, block, body = await asked(str(changed))
+        assert (tag[:3], block) == ('W/"', str(changed))
+        seen: dict[str, list[list[str]]] = {}
+        for height in range(1, changed + 5):
+            for late_ms in (0, BLOCK_MS // 2, BLOCK_MS - 1):
+                at = format_time(START_MS + height * BLOCK_MS + late_ms)
+                status, found, block, body = await asked(at)
+                assert (status, block) == (200, str(height))
+                rows = [
+                    [cell for name, cell in row.items() if name not in OF_THE_LIST]
+                    for row in csv.DictReader(io.StringIO(body.decode(), newline=""))
+                ]
+                assert seen.setdefault(found, rows) == rows, "one tag, one content"
+                assert (await asked(at, found))[0] == 304
+        assert len(seen) > 20
+        later = str(changed + 4)
+        status, again, block, body = await asked(later, (await asked(str(changed + 3)))[1])
+        assert (status, block, body) == (304, later, b""), "blocks that change no certificate leave the list as it is"
+        strong = again.removeprefix("W/")
+        assert (await asked(later, f'"x", {strong}'))[0] == 304, "a proxy may have made it a strong one"
+        register.commit(register.granted(START_MS))
+        register.follow()
+        assert (await asked(str(changed + 5), again))[0] == 200
+    await server.stop()
 
 
 @pytest.mark.parametrize(
