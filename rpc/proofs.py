@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from ledger.block_parts import make_parts
 from ledger.committed_state import CommittedState
 from ledger.handovers import make_handovers, spans_of
 from ledger.log_keys import declared_log_keys
@@ -75,3 +76,8 @@ def handover_bytes(services: Services, epoch: int) -> bytes | None:
     if epoch >= present_validators(services)[0].epoch:
         return None
     return encode(make_handovers(services.reads, epoch + 1, epoch)[0])
+
+
+def block_parts(services: Services, height: int) -> bytes | None:
+    """Return the canonical bytes of a block's parts; None where there is no such block yet."""
+    return None if services.reads.committed_block(height) is None else encode(make_parts(services.reads, height))

@@ -22,7 +22,7 @@ from primitives.ids import EventId
 from rpc.errors import Code, RpcError, not_found, shown, unavailable
 from rpc.methods.catalogue import document
 from rpc.ports import LedgerReads, Services
-from rpc.proofs import checkpoint_pending, handover_bytes, policy_text, receipt_text
+from rpc.proofs import block_parts, checkpoint_pending, handover_bytes, policy_text, receipt_text
 
 TEXT_TYPE = "text/plain"
 BYTES_TYPE = "application/octet-stream"
@@ -39,6 +39,7 @@ _TILE = re.compile(
 )
 _INDEX_GROUPS_MAX = 5
 _EPOCH = re.compile(r"0|[1-9][0-9]{0,8}")
+_HEIGHT = re.compile(r"0|[1-9][0-9]{0,17}")
 _GZIP_WBITS = 31
 _ACCEPT_CHARACTERS_MAX = 1_024
 _NO_QUALITY = re.compile(r"0(\.0*)?")
@@ -53,6 +54,7 @@ def add_resources(app: web.Application, services: Services) -> None:
     app.router.add_get("/events/{name}", _receipt)
     app.router.add_get("/policy", _policy)
     app.router.add_get("/handovers/{epoch}", _handover)
+    app.router.add_get("/blocks/{height}/parts", _parts)
     app.router.add_get("/openrpc.json", _document)
 
 
@@ -195,6 +197,23 @@ async def _handover(request: web.Request) -> web.Response:
     data = await asyncio.to_thread(handover_bytes, request.app[SERVICES], epoch)
     if data is None:
         raise not_found("this epoch is not over", got=epoch)
+    return web.Response(body=data, content_type=BYTES_TYPE, headers={"Cache-Control": IMMUTABLE})
+
+
+async def _parts(request: web.Request) -> web.Response:
+    """Serve the headers of a block's batches and the outcomes of what was not applied: the log holds neither."""
+    text = request.match_info["height"]
+    if _HEIGHT.fullmatch(text) is None:
+        raise RpcError(
+            Code.INVALID_PARAMS,
+            "bad_height",
+            "not a block's height",
+            expected="/blocks/HEIGHT/parts",
+            got=shown(text),
+        )
+    data = await asyncio.to_thread(block_parts, request.app[SERVICES], int(text))
+    if data is None:
+        raise not_found("no such block", got=text)
     return web.Response(body=data, content_type=BYTES_TYPE, headers={"Cache-Control": IMMUTABLE})
 
 

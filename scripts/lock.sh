@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 options=(--quiet --universal --python-version 3.11 --generate-hashes
     --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" "${@:2}")
-"$1" pip compile pyproject.toml --extra dev --extra scan --output-file requirements.lock "${options[@]}"
+"$1" pip compile pyproject.toml --extra dev --extra scan --extra analysis --output-file requirements.lock "${options[@]}"
 for group in fuzz web browser; do
     "$1" pip compile --group "$group" --output-file "requirements-$group.lock" "${options[@]}"
 done

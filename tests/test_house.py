@@ -20,6 +20,7 @@ ASKED = [
     *PROJECT["project"]["dependencies"],
     *PROJECT["project"]["optional-dependencies"]["dev"],
     *PROJECT["project"]["optional-dependencies"]["scan"],
+    *PROJECT["project"]["optional-dependencies"]["analysis"],
     *PROJECT["build-system"]["requires"],
 ]
 TARGETS = ["setup", "web", "demo", "test", "check", "sim", "twins", "fuzz", "bench", "bench-floor", "e2e", "docs"]

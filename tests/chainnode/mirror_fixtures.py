@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from chainnode.log_source import AnswerTooLarge
+from ledger.block_parts import make_parts
 from ledger.handovers import first_span, make_handovers
 from ledger.members import VALIDATORS_KEY
 from ledger.reader import LedgerReader
@@ -78,6 +79,9 @@ class Served:
         if path.startswith("events/"):
             receipt = make_receipt(self.reader, bytes.fromhex(path.removeprefix("events/").removesuffix(".tlog-proof")))
             return None if receipt is None else receipt.encode()
+        if path.startswith("blocks/"):
+            height = int(path.split("/")[1])
+            return None if self.reader.block(height) is None else encode(make_parts(self.reader, height))
         level, index, width = parse_tile_path(path.removeprefix("tile/"))
         if level is None:
             return self.reader.entry_bundle(index, width)

@@ -23,6 +23,9 @@ from typing import Any
 import msgspec
 
 from chainnode import founding, identity, joining
+from chainnode.analysis.layouts import layout_of
+from chainnode.analysis.log_walk import entry_places
+from chainnode.analysis.manifest import parse_export_manifest
 from chainnode.archive_checking import driven
 from chainnode.audit_deadlines import parse_book
 from chainnode.audit_findings import parse_findings
@@ -453,6 +456,9 @@ def proof(data: bytes) -> None:
         lambda: parse_audit_state(data, where="state"),
         lambda: parse_findings(data, where="findings"),
         lambda: parse_book(data, where="book"),
+        lambda: parse_export_manifest(data, where="manifest"),
+        lambda: layout_of(data),
+        lambda: entry_places(data, 3),
     )
     for reader in readers:
         with suppress(InputError):

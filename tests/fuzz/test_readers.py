@@ -36,6 +36,7 @@ READS = re.compile(
 GIVEN = ("bytes", "str", "Mapping", "Path", "pathlib.Path", "memoryview")
 
 READERS = {
+    "chainnode.analysis.manifest.parse_export_manifest": "proof",
     "chainnode.audit_deadlines.parse_book": "proof",
     "chainnode.audit_findings.parse_findings": "proof",
     "chainnode.audit_state.parse_audit_state": "proof",
@@ -155,6 +156,7 @@ INSIDE = {
     "ledger.rows.parse_witness": "the bytes of a key",
     "ledger.smt.verify_state": "arithmetic over a proof that was decoded; `proof` reaches it with real ones",
     "primitives.keys.verify": "libsodium's verifier, which takes any bytes",
+    "ledger.block_parts.verify_parts": "arithmetic over parts that were decoded; its own tests change each of them",
     "primitives.merkle.verify_consistency": "arithmetic over a proof that was decoded",
     "primitives.merkle.verify_inclusion": "arithmetic over a proof that was decoded",
     "torment.checks.read_answers": "what the same run wrote",

@@ -1,0 +1,255 @@
+"""Where the fields of payment statements lie: many at once, by the forms that their canonical bytes take.
+
+A canonical statement's form is fixed by few bytes: the MessagePack heads, and with them the lengths of what follows. Of
+two entries with the same heads every field lies at the same place. So an entry of each form is walked once, and all
+others of its length are held against its heads by numpy; nothing is decoded entry by entry. Here: forms and places.
+Not here: what columns are made of them (`statements`), and the rules (`ledger.payments`): that a statement keeps them
+was judged before it was ordered. Bytes that are no statement of schema 1 are refused, never read past their end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainnode.analysis.columns import Bytes, Places, windows
+from ledger.events import REFERENCE_SIZE
+from ledger.payments import (
+    COMMITMENT_SIZE,
+    PAYMENT_STATEMENT,
+    SALT_SIZE,
+    TOKEN_SIZE,
+    UETR_SIZE,
+    AgentRole,
+    Channel,
+    Side,
+    Status,
+    TokenField,
+)
+from primitives.errors import ProofError
+
+LAYOUTS_KEPT: Final = 4_096
+"""Forms remembered; a chain of fifty banks has some hundreds. Beyond it all are learnt anew."""
+
+PROBES: Final = 6
+BODY_FIELDS: Final = 19
+SCHEMA: Final = 1
+AGENTS: Final = tuple(role.name.lower() for role in AgentRole)
+TOKENS: Final = tuple(f"token_{field.name.lower()}" for field in TokenField)
+FIELDS: Final = (
+    *("member", "reference", "expires", "side", "message_type", "status", "reason", "amount", "currency"),
+    *("amount_commitment", "settlement_date", *AGENTS, "channel", "uetr", "reference_commitment", "pair_key"),
+    *(*TOKENS, "fields_root", "terminal_certificate", "source_digest", "message_time"),
+)
+NUMBER: Final = {name: number for number, name in enumerate(FIELDS)}
+_ENUMERATIONS: Final = {"side": Side, "status": Status, "channel": Channel}
+_INTEGERS: Final = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """One form: the places and values of its heads, and of each field (in the order of FIELDS) place and size.
+
+    Places count from the entry's beginning. A field that is absent has size 0; a small integer has size 1 and is its
+    own head, whose values are bounded by `low` and `high` at `small`.
+    """
+
+    heads: Places
+    values: Bytes
+    probes: Places
+    small: Places
+    low: Bytes
+    high: Bytes
+    starts: NDArray[np.int32]
+    sizes: NDArray[np.int32]
+
+
+class _Walk:
+    """Walks one entry, noting what its form depends on. Raises ProofError where it is no statement."""
+
+    def __init__(self, entry: bytes) -> None:
+        self.entry, self.place = entry, 0
+        self.heads: list[int] = []
+        self.small: list[tuple[int, int, int]] = []
+        self.starts = [0] * len(FIELDS)
+        self.sizes = [0] * len(FIELDS)
+
+    def head(self, *expected: int) -> int:
+        """Take a byte on which the form depends; any where none are named."""
+        if self.place >= len(self.entry):
+            raise self.error("ends early")
+        found = self.entry[self.place]
+        if expected and found not in expected:
+            raise self.error(f"byte {found:02x} at {self.place}")
+        self.heads.append(self.place)
+        self.place += 1
+        return found
+
+    def field(self, name: str | None, size: int) -> None:
+        """Take a value of so many bytes."""
+        if self.place + size > len(self.entry):
+            raise self.error("ends early")
+        if name is not None:
+            self.starts[NUMBER[name]], self.sizes[NUMBER[name]] = self.place, size
+        self.place += size
+
+    def text(self, name: str, size_max: int) -> None:
+        """Take a string."""
+        found = self.head()
+        if found == 0xD9:
+            size = self.head()
+        elif found & 0xE0 == 0xA0:
+            size = found & 0x1F
+        else:
+            raise self.error(f"no text in {name}")
+        if size > size_max:
+            raise self.error(f"{name} of {size} bytes")
+        self.field(name, size)
+
+    def binary(self, name: str | None, *sizes: int) -> int:
+        """Take bytes of one of these sizes."""
+        self.head(0xC4)
+        size = self.head(*sizes)
+        self.field(name, size)
+        return size
+
+    def integer(self, name: str, high: int = 0x7F, low: int = 0) -> None:
+        """Take a whole number; a small one is its own head."""
+        if self.place >= len(self.entry):
+            raise self.error("ends early")
+        found = self.entry[self.place]
+        if found in _INTEGERS:
+            self.head()
+            self.field(name, _INTEGERS[found])
+            return
+        if not low <= found <= high:
+            raise self.error(f"{name} out of range")
+        self.small.append((self.place, low, high))
+        self.field(name, 1)
+
+    def error(self, got: str) -> ProofError:
+        """Return the error for an entry that is not what it should be."""
+        return ProofError("entry is not a payment statement that is known here", expected="schema 1", got=got)
+
+
+def layout_of(entry: bytes) -> Layout:
+    """Return the form of a statement's entry (kind byte, then the event). Raises ProofError where it is none."""
+    walk = _Walk(entry)
+    walk.head(PAYMENT_STATEMENT)
+    walk.head(0x96)
+    walk.text("member", 64)
+    walk.binary("reference", REFERENCE_SIZE)
+    walk.integer("expires")
+    walk.head(PAYMENT_STATEMENT)
+    walk.head(SCHEMA)
+    walk.field(None, 2 if walk.head(0xC4, 0xC5) == 0xC5 else 1)  # the body's size: it ends where the entry does
+    walk.head(0xDC)
+    walk.head(0)
+    walk.head(BODY_FIELDS)
+    walk.binary(None, SALT_SIZE)
+    for name in FIELDS[NUMBER["side"] :]:
+        _field(walk, name)
+    if walk.place != len(entry):
+        raise walk.error("goes on")
+    heads = np.array(walk.heads, np.int64)
+    data = np.frombuffer(entry, np.uint8)
+    small = np.array(walk.small, np.int64).reshape(-1, 3)
+    return Layout(
+        heads,
+        data[heads],
+        np.linspace(0, len(heads) - 1, PROBES).astype(np.int64),
+        small[:, 0],
+        small[:, 1].astype(np.uint8),
+        small[:, 2].astype(np.uint8),
+        np.array(walk.starts, np.int32),
+        np.array(walk.sizes, np.int32),
+    )
+
+
+def _field(walk: _Walk, name: str) -> None:
+    """Walk over one field of the body; agents and tokens are walked with the first of their names."""
+    match name:
+        case "side" | "status" | "channel":
+            walk.integer(name, max(_ENUMERATIONS[name]), min(_ENUMERATIONS[name]))
+        case "message_type" | "reason" | "currency" | "terminal_certificate":
+            walk.text(name, 40)
+        case "amount" if walk.entry[walk.place : walk.place + 1] == b"\xc0":
+            walk.head()
+        case "amount" | "settlement_date" | "message_time":
+            walk.integer(name)
+        case "amount_commitment" | "pair_key":
+            walk.binary(name, 0, COMMITMENT_SIZE)
+        case "uetr":
+            walk.binary(name, 0, UETR_SIZE)
+        case "reference_commitment" | "fields_root" | "source_digest":
+            walk.binary(name, COMMITMENT_SIZE)
+        case _ if name == AGENTS[0]:
+            for _ in range(walk.head(*range(0x90, 0x90 + len(AGENTS) + 1)) & 0xF):
+                walk.head(0x93)
+                role = walk.head(*AgentRole)
+                walk.head()
+                walk.text(AgentRole(role).name.lower(), 20)
+        case _ if name == TOKENS[0]:
+            for _ in range(walk.head(*range(0x90, 0x90 + len(TOKENS) + 1)) & 0xF):
+                walk.head(0x92)
+                field = walk.head(*TokenField)
+                walk.binary(f"token_{TokenField(field).name.lower()}", TOKEN_SIZE)
+
+
+class Layouts:
+    """The forms that were seen so far, by the length of their entries."""
+
+    def __init__(self) -> None:
+        self._all: list[Layout] = []
+        self._by_length: dict[int, list[int]] = {}
+
+    def locate(self, data: Bytes, starts: Places, lengths: Places) -> tuple[Places, NDArray[np.int32]]:
+        """Return place and size of every field of every entry, as arrays of (fields, entries); places are in `data`.
+
+        Entries begin at `starts`. Raises ProofError, naming the entry's number, where one is no statement.
+        """
+        if len(self._all) > LAYOUTS_KEPT:
+            self._all.clear()
+            self._by_length.clear()
+        form = np.full(len(starts), -1, np.int64)
+        for length in np.unique(lengths).tolist():
+            rows = np.flatnonzero(lengths == length)
+            entries = windows(data, length)[starts[rows]].view(np.uint8).reshape(-1, length)
+            known = self._by_length.setdefault(length, [])
+            for number in known:
+                if not rows.size:
+                    break
+                entries, rows = self._settle(number, entries, rows, form)
+            while rows.size:
+                try:
+                    layout = layout_of(entries[0].tobytes())
+                except ProofError as error:
+                    where = f"entry {int(rows[0])}"
+                    raise ProofError(error.what, where=where, expected=error.expected, got=error.got) from None
+                known.append(len(self._all))
+                self._all.append(layout)
+                entries, rows = self._settle(known[-1], entries, rows, form)
+        used, inverse = np.unique(form, return_inverse=True)
+        offsets = np.stack([self._all[number].starts for number in used.tolist()], axis=1)
+        sizes = np.stack([self._all[number].sizes for number in used.tolist()], axis=1)
+        return offsets[:, inverse].astype(np.int64) + starts, sizes[:, inverse]
+
+    def _settle(self, number: int, entries: Bytes, rows: Places, form: Places) -> tuple[Bytes, Places]:
+        """Note the form of those entries, of one length, that have it; return the others."""
+        layout = self._all[number]
+        fits = (entries.take(layout.heads[layout.probes], axis=1) == layout.values[layout.probes]).all(axis=1)
+        near = np.flatnonzero(fits)
+        if near.size:
+            close = entries if near.size == len(rows) else entries[near]
+            sure = (close.take(layout.heads, axis=1) == layout.values).all(axis=1)
+            small = close.take(layout.small, axis=1)
+            sure &= ((small >= layout.low) & (small <= layout.high)).all(axis=1)
+            fits[near] = sure
+        form[rows[fits]] = number
+        if fits.all():
+            return entries[:0], rows[:0]
+        left = ~fits
+        return entries[left], rows[left]
