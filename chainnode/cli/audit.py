@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chainnode.cli.audit_export import export
+from chainnode.cli.audit_sql import sql
 from chainnode.cli.audit_watch import watch
 from chainnode.cli.certificate_proofs import history_pages
 from chainnode.cli.context import settings
@@ -41,6 +42,7 @@ audit.add_command(watch)
 audit.add_command(entry)
 audit.add_command(verify_entry)
 audit.add_command(export)
+audit.add_command(sql)
 
 
 @audit.command()

@@ -1,7 +1,7 @@
-"""`audit export` and `audit sql`: the log as Parquet files, and questions to them.
+"""`audit export`: the log as Parquet files.
 
-Here: options, messages and exit statuses. Not here: the export (`chainnode.analysis.exporting`), queries
-(`chainnode.analysis.querying`). Both need the extra `chainnode[analysis]`.
+Here: options, messages and exit statuses. Not here: the export (`chainnode.analysis.exporting`), queries (`audit_sql`).
+Both need the extra `chainnode[analysis]`.
 """
 
 from __future__ import annotations
