@@ -141,6 +141,7 @@ def test_duckdb_itself_would_refuse_to_write_or_to_be_set_free(queries: Queries,
         f"COPY (SELECT 1) TO '{file}' (FORMAT parquet)",
         f"COPY (SELECT 1) TO '{directory}/x.csv'",
         "SET enable_external_access = true",
+        "SET threads = 1",
         "LOAD httpfs",
     ):
         with pytest.raises(duckdb.Error):
