@@ -23,6 +23,7 @@ from ledger.certificate_bodies import (
     ApplyScoped,
     Approval,
     Body,
+    Cancel,
     DecideAppeal,
     Evidence,
     Extend,
@@ -32,6 +33,7 @@ from ledger.certificate_bodies import (
     Reduce,
     Refuse,
     Reissue,
+    Renew,
     Restore,
     Review,
     Revoke,
@@ -42,14 +44,16 @@ from ledger.certificate_bodies import (
     TypeTest,
 )
 from ledger.certificate_records import Application, Certificate, State, read_application, read_certificate
-from ledger.certificates import CERTIFICATE_BODIES
 from ledger.events import Event
+from ledger.inspection_bodies import DrawBody
+from ledger.registry import KINDS
 from ledger.scheme_checks import decided_upon, statement_upon
 from ledger.scheme_records import CertificateScheme, Decision, read_application_scheme, read_certificate_scheme
 from ledger.state import StateView
 from primitives.encoding import encode
 from primitives.ids import Hash, TimeMs
 from sim.cluster import Cluster
+from sim.draws import Draws, plan_windows
 from sim.workload import CLERK, DECIDER, EVENT_LIFETIME_MS, OFFICER, SOURCE, START_MS, bank_of, key_of, reference_of
 
 CATEGORY: Final = 6
@@ -60,7 +64,15 @@ STEPS: Final = 40
 ASTRAY: Final = 0.2
 """How many steps say something that leads nowhere."""
 
-_PLACES: Final = {type_: place for place, type_ in CERTIFICATE_BODIES.items()}
+SUPERVISED: Final = 0.3
+"""How many steps are those of the life's draw (`sim.draws`)."""
+MONTHS: Final = 5
+"""A certificate's term: shorter than the window to renew it."""
+
+_PLACES: Final = {type_: (spec.kind, schema) for spec in KINDS.values() for schema, type_ in spec.schemas.items()}
+ON_ACTIVE: Final = ("suspend", "surveil", "reduce", "reissue", "change", "revoke", "cancel")
+SUCCESSORS: Final = 500_000
+"""What is added to a certificate's serial for the one that supersedes it."""
 _WAY: Final = {
     State.APPLIED: "accept",
     State.ACCEPTED: "test",
@@ -83,7 +95,7 @@ class Life:
 class _Said:
     bank: int
     key: str
-    body: Body
+    body: Body | DrawBody
 
 
 def life_line(life: Life) -> str:
@@ -106,7 +118,10 @@ def until(life: Life, end_ms: int) -> Life:
 
 
 def plan_lives(cluster: Cluster, lives: Iterable[Life], seed: int) -> None:
-    """Put the steps of lives in a cluster's queue."""
+    """Put the steps of lives in a cluster's queue, and the vote that their draws need."""
+    lives = tuple(lives)
+    if lives:
+        plan_windows(cluster)
     for number, life in enumerate(lives, 1):
         for step in range(life.steps):
             at_ms = START_MS + life.at_ms + step * life.every_ms
@@ -120,14 +135,18 @@ def live(cluster: Cluster, holder: int, number: int, step: int, random: Random) 
     if core is None:
         return
     chain = core.chain
-    case = _Case(holder, number, step, len(cluster.gateways.sources), random, chain.state_after(chain.tip_hash))
-    said = case.astray() if random.random() < ASTRAY else case.next()
+    state = chain.state_after(chain.tip_hash)
+    case = _Case(holder, number, step, len(cluster.gateways.sources), random, state)
+    if random.random() < SUPERVISED:
+        said = case.inspected(cluster.chain_id, cluster.now_ms)
+    else:
+        said = case.astray() if random.random() < ASTRAY else case.next()
     if said is not None:
         said = case.signed(cluster.chain_id, said)
         cluster.gateways.say(said.bank, said.key, _event(bank_of(said.bank), said.body, cluster.now_ms))
 
 
-def _event(member: str, body: Body, now_ms: TimeMs) -> bytes:
+def _event(member: str, body: Body | DrawBody, now_ms: TimeMs) -> bytes:
     data = encode(body)
     reference = reference_of(data + encode(int(now_ms)))
     return encode(Event(member, reference, now_ms + EVENT_LIFETIME_MS, *_PLACES[type(body)], data))
@@ -142,7 +161,10 @@ class _Case:
         self._name = f"{number} {step}"
         self._application = f"{bank_of(holder)}.{number}"
         self._change = f"{bank_of(holder)}.{number}-change"
+        self._renewal = f"{bank_of(holder)}.{number}-renewal"
         self._number = f"FTP-2026-{CATEGORY:02d}-{number:06d}"
+        self._successor = f"FTP-2026-{CATEGORY:02d}-{number + SUCCESSORS:06d}"
+        self._life = number
 
     def next(self) -> _Said | None:
         """Return what leads on."""
@@ -151,6 +173,13 @@ class _Case:
             return self._of_certificate(certificate)
         application = read_application(self._state, self._application)
         return self._say("apply") if application is None else self._of_application(application)
+
+    def inspected(self, chain_id: Hash, now_ms: TimeMs) -> _Said | None:
+        """Return what leads the life's draw on."""
+        name = f"draw{self._life}"
+        draws = Draws(self._body, self._inspector, self._banks, name, CATEGORY, chain_id, now_ms, self._state)
+        word = draws.next(self._random, self._name)
+        return None if word is None else _Said(word[0], SOURCE, word[1])
 
     def astray(self) -> _Said:
         """Return anything, by anybody."""
@@ -179,14 +208,25 @@ class _Case:
                 return self._on_its_way(change)
             case State.ACTIVE if change is not None and change.state is State.REVIEWED:
                 return self._say("extend")
+            case State.ACTIVE if self._random.random() < 0.5 and (way := self._renewed(certificate)) is not None:
+                return way
             case State.ACTIVE:
-                return self._say(self._random.choice(("suspend", "surveil", "reduce", "reissue", "change", "revoke")))
+                return self._say(self._random.choice(ON_ACTIVE))
             case State.SUSPENDED if self._random.random() < 0.5:
                 return self._say("restore")
             case State.SUSPENDED | State.REVOKED:
                 return self._appeal(self._number, decision)
             case _:
                 return None
+
+    def _renewed(self, certificate: Certificate) -> _Said | None:
+        """Return what leads a renewal on; None where it has come to its end."""
+        renewal = read_application(self._state, self._renewal)
+        if renewal is None:
+            return self._say("renew")
+        if renewal.state is State.REVIEWED and certificate.successor is None:
+            return self._say("grant successor")
+        return self._on_its_way(renewal)
 
     def _appeal(self, subject: str, decision: Decision | None) -> _Said | None:
         """Return the holder's appeal, or what the regulator decides on it; None where nothing can be done."""
@@ -236,9 +276,19 @@ class _Case:
         return self._change
 
     @property
+    def renewal(self) -> str:
+        """The id of the application for a renewal."""
+        return self._renewal
+
+    @property
     def number(self) -> str:
         """The certificate's number."""
         return self._number
+
+    @property
+    def successor(self) -> str:
+        """The number of what supersedes the certificate."""
+        return self._successor
 
 
 _K = EvidenceKind
@@ -269,7 +319,14 @@ _EVENTS: Final[dict[str, tuple[str, str, _Make]]] = {
         lambda case, of: SiteCheck(of or case.application, True, case.evidence(_K.SITE_CHECK)),
     ),
     "review": ("_body", SOURCE, lambda case, of: Review(of or case.application, case.evidence(_K.REVIEW_REPORT))),
-    "grant": ("_body", DECIDER, lambda case, _: Grant(case.application, case.number, None, None, 36)),
+    "grant": ("_body", DECIDER, lambda case, _: Grant(case.application, case.number, None, None, MONTHS)),
+    "grant successor": ("_body", DECIDER, lambda case, _: Grant(case.renewal, case.successor, None, None, MONTHS)),
+    "renew": (
+        "_holder",
+        SOURCE,
+        lambda case, _: Renew(case.renewal, case.number, case.evidence(_K.TECHNICAL_DOCUMENTS)),
+    ),
+    "cancel": ("_body", SOURCE, lambda case, _: Cancel(case.number, case.evidence(_K.HOLDER_REQUEST))),
     "refuse": ("_body", DECIDER, lambda case, _: Refuse(case.application, "nonconformity")),
     "suspend": ("_body", SOURCE, lambda case, _: Suspend(case.number, "found", None, 30)),
     "restore": ("_body", SOURCE, lambda case, _: Restore(case.number, case.evidence(_K.CORRECTIVE_ACTION))),

@@ -8,10 +8,9 @@ from dataclasses import replace
 import pytest
 
 from ledger.certificate_records import Application, Certificate, State
-from ledger.certificates import ROWS
+from ledger.inspection_records import INSPECTION_PREFIX, Inspection
 from ledger.reader import LedgerReader
 from ledger.registry import KINDS
-from ledger.scheme_events import SCHEME_ROWS
 from primitives.errors import InputError
 from sim import plan, shrink
 from sim.cluster import Cluster
@@ -45,7 +44,7 @@ def outcomes(cluster: Cluster) -> Counter[str]:
     for height in range(1, int(node.core.chain.height) + 1):
         events, rejected = reader.recorded(height)
         for index, event in enumerate(events):
-            if event.kind <= 19:
+            if event.kind <= 26:
                 name = KINDS[event.kind].name.removeprefix("certificate.")
                 found[f"{name} refused" if index in rejected else name] += 1
     return found
@@ -55,8 +54,8 @@ def test_lives_go_through_every_event_that_they_have_and_some_are_refused() -> N
     found: Counter[str] = Counter()
     for seed in range(4):
         found += outcomes(ran(replace(CALM_LIVES, seed=seed)))
-    names = {row.name.removeprefix("certificate.") for row in (*ROWS.values(), *SCHEME_ROWS.values())}
-    assert {name for name in names if not found[name]} == {"cancel", "renew"}, "which the simulation leaves out"
+    names = {KINDS[kind].name.removeprefix("certificate.") for kind in range(1, 27)}
+    assert {name for name in names if not found[name]} <= {"inspection.close"}, "which a chain in use seldom needs"
     assert sum(count for name, count in found.items() if name.endswith("refused")) > 50
 
 
@@ -67,7 +66,8 @@ def test_certificates_live_amid_every_fault_and_order_returns(scenario: Scenario
     for node in cluster.nodes:
         if node.core is not None and node.honest and not scenario.core:
             state = node.core.chain.state_after(node.core.chain.tip_hash)
-            states.append([*state.scan("application/", Application), *state.scan("certificate/", Certificate)])
+            certificates = [*state.scan("application/", Application), *state.scan("certificate/", Certificate)]
+            states.append((certificates, [*state.scan(INSPECTION_PREFIX, Inspection)]))
     assert all(state == states[0] for state in states)
 
 
@@ -110,10 +110,21 @@ def test_a_run_with_lives_is_shrunk_to_those_that_matter() -> None:
     assert life_line(kept) == "life 100 of 0 every 100 steps 30"
 
 
+def test_draws_select_come_to_nothing_and_are_announced_anew() -> None:
+    found: Counter[str] = Counter()
+    for seed in range(4):
+        core = ran(replace(CALM_LIVES, seed=seed)).nodes[0].core
+        assert core is not None
+        for _, row in core.chain.state_after(core.chain.tip_hash).scan(INSPECTION_PREFIX, Inspection):
+            found[row.void or row.phase] += 1
+            found["announced anew"] += row.replaces is not None
+    assert {"drawn", "not_revealed", "too_few_commitments", "announced anew"} <= set(+found), found
+
+
 def test_a_state_in_which_lives_end_is_one_of_a_certificate() -> None:
     cluster = ran(CALM_LIVES)
     core = cluster.nodes[0].core
     assert core is not None
     found = list(core.chain.state_after(core.chain.tip_hash).scan("certificate/", Certificate))
     assert found
-    assert {row.state for _, row in found} <= {State.ACTIVE, State.SUSPENDED, State.REVOKED}
+    assert {row.state for _, row in found} <= {State.ACTIVE, State.SUSPENDED, State.REVOKED, State.CANCELLED}
