@@ -10,7 +10,7 @@ import base64
 import contextlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha1
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ ANSWER_BYTES_MAX = 256 * 1024 * 1024
 TIMEOUT_S = 30.0
 BATCH_CALLS = 50
 REFUSAL_BYTES_MAX = 64 * 1024
+PART_BYTES = 64 * 1024
 WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 RETRY_DEFAULT_MS = 500
 RETRY_PAUSE_S_MAX = 5.0
@@ -178,12 +179,37 @@ class NodeClient:
         status, data = self._exchange("GET", path, None)
         if status == 200:
             return data
-        message = data[:200].decode("utf-8", "replace").strip() or f"HTTP {status}"
-        if status == 404:
-            raise CallRefused({"code": NOT_FOUND, "message": message, "data": {"reason": "not_found"}})
-        if status == 503:
-            raise CallRefused({"code": UNAVAILABLE, "message": message, "data": {"reason": "unavailable"}})
-        raise CallRefused({"code": 0, "message": message, "data": {"reason": f"http_{status}"}})
+        raise _refusal(status, data)
+
+    def parts(self, path: str, size_max: int) -> Iterator[bytes]:
+        """Yield what a plain GET gives part by part, on a connection of its own, so that no answer is too long to hold.
+
+        Raises as `get`; `Unreachable` where it is cut off, or longer than `size_max` bytes.
+        """
+        from http.client import HTTPException
+
+        connection, taken = self._connect(), 0
+        try:
+            connection.request("GET", path, None, self._headers({"Accept": "application/json"}))
+            response = connection.getresponse()
+            if response.status != 200:
+                raise _refusal(response.status, response.read(REFUSAL_BYTES_MAX))
+            while part := response.read(PART_BYTES):
+                taken += len(part)
+                if taken > size_max:
+                    raise Unreachable("answer too large", where=self.endpoint, expected=f"at most {size_max} bytes")
+                yield part
+            if response.length:  # announced, and never sent: http.client says so of whole reads alone
+                raise Unreachable("the answer was cut off", where=self.endpoint, got=f"{taken} bytes", hint="ask again")
+        except TimeoutError:
+            raise TimedOut("no answer in time", where=self.endpoint, expected=f"within {self.timeout_s:g} s") from None
+        except (HTTPException, OSError) as error:
+            raise self._unreachable(error) from None
+        finally:
+            connection.close()
+
+    def _headers(self, more: dict[str, str]) -> dict[str, str]:
+        return more if self._token is None else {**more, "Authorization": f"Bearer {self._token}"}
 
     def upgrade(self, path: str) -> socket | None:
         """Return the socket of a new WebSocket connection; None where HTTP is answered and no upgrade is made.
@@ -238,9 +264,8 @@ class NodeClient:
     def _exchange(self, verb: str, path: str, body: bytes | None) -> tuple[int, bytes]:
         from http.client import HTTPException
 
-        headers = {"Accept": "application/json"} if body is None else {"Content-Type": "application/json"}
-        if self._token is not None:
-            headers["Authorization"] = f"Bearer {self._token}"
+        kind = {"Accept": "application/json"} if body is None else {"Content-Type": "application/json"}
+        headers = self._headers(kind)
         # A kept connection may have been closed while idle; events are known by id, so asking twice does no harm.
         attempts = 1 if self._connection is None else 2
         while True:
@@ -285,3 +310,13 @@ class NodeClient:
 
         context = ssl.create_default_context(cafile=str(self._ca_file) if self._ca_file else None)
         return HTTPSConnection(self._host, self._port, timeout=self.timeout_s, context=context)
+
+
+def _refusal(status: int, data: bytes) -> CallRefused:
+    """Return the error for an answer to a plain GET that is none."""
+    message = data[:200].decode("utf-8", "replace").strip() or f"HTTP {status}"
+    if status == 404:
+        return CallRefused({"code": NOT_FOUND, "message": message, "data": {"reason": "not_found"}})
+    if status == 503:
+        return CallRefused({"code": UNAVAILABLE, "message": message, "data": {"reason": "unavailable"}})
+    return CallRefused({"code": 0, "message": message, "data": {"reason": f"http_{status}"}})

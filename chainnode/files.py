@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -43,12 +43,20 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o644, replace: bool = Tr
 
     Raises `UsageError` where it exists and may not be replaced, `StorageError` where the disk refuses.
     """
+    write_parts(path, (data,), mode=mode, replace=replace)
+
+
+def write_parts(path: Path, parts: Iterable[bytes], *, mode: int = 0o644, replace: bool = True) -> None:
+    """Write a whole file as `write_file` does, part by part: of one that is cut off nothing is left.
+
+    Raises what `write_file` raises, and what making the parts raises but for `OSError`.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         # Created with its mode: a secret is never readable by others, not even for a moment.
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with os.fdopen(fd, "wb") as file:
-            file.write(data)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         if replace:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
@@ -21,6 +21,12 @@ from primitives.errors import UsageError
 FORMS: Final = ("csv", "json", "html")
 STATUSES: Final = ("not_yet_valid", "valid", "suspended", "revoked", "cancelled", "expired")
 BOM: Final = b"\xef\xbb\xbf"
+LIST_BEGINS: Final = b',"certificates":['
+LIST_ENDS: Final = b'],"count":'
+END_BYTES: Final = 4_096
+LIST_BYTES_MAX: Final = 1 << 33
+"""A list of ten million certificates: what a node may let somebody write to a disk."""
+
 F = TypeVar("F", bound=Callable[..., Any])  # Any: a command's own
 
 _FILTERS: Final = (
@@ -85,7 +91,7 @@ def export(target: Path, language: str, bom: bool, **filters: Any) -> None:  # A
     CSV: who exports as of the same height from another node must get the same.
     """
     from chainnode.cli.exits import VerificationFailed
-    from chainnode.files import write_file
+    from chainnode.files import write_parts
 
     form = target.suffix.removeprefix(".").lower()
     if form not in FORMS:
@@ -98,25 +104,70 @@ def export(target: Path, language: str, bom: bool, **filters: Any) -> None:  # A
     # One height for all that is asked, however the chain goes on meanwhile.
     place = client.call("cert_list", limit=1, **params)
     params |= {} if "at" in params else {"at": place["as_of"]}
-    summary = json.loads(client.get(f"/certificates.json?{urlencode(params)}"))
-    query = urlencode(params | {"lang": language} | ({"bom": 1} if bom else {}))
-    data = client.get(f"/certificates.{form}?{query}")
-    digest = summary["csv_sha256"]
-    if form == "csv" and hashlib.sha256(data.removeprefix(BOM)).hexdigest() != digest:
-        raise VerificationFailed("the list is not what the node says it is", where=client.endpoint, expected=digest)
-    write_file(target, data)
+    told, taken = _Passing(), _Passing()
+
+    def file_parts() -> Iterator[bytes]:
+        """Yield the file; it is no file before it is what the node says of it."""
+        if form != "json":
+            told.take(client.parts(f"/certificates.json?{urlencode(params)}", LIST_BYTES_MAX))
+        query = urlencode(params | {"lang": language} | ({"bom": 1} if bom else {}))
+        yield from taken.through(client.parts(f"/certificates.{form}?{query}", LIST_BYTES_MAX))
+        digest = (taken if form == "json" else told).summary(client.endpoint)["csv_sha256"]
+        if form == "csv" and taken.digest.hexdigest() != digest:
+            where = client.endpoint
+            raise VerificationFailed("the list is not what the node says it is", where=where, expected=digest)
+
+    write_parts(target, file_parts())
+    summary = (taken if form == "json" else told).summary(client.endpoint)
     say(f"list of {summary['count']:,} certificates written to {target}")
     show(
         {
             "file": str(target),
             "certificates": summary["count"],
-            "bytes": len(data),
+            "bytes": taken.size,
             "as_of": summary["as_of"],
             "time": summary["time"],
             "chain_id": summary["chain_id"],
-            "csv_sha256": digest,
+            "csv_sha256": summary["csv_sha256"],
         }
     )
+
+
+class _Passing:
+    """What passed of a list: its size, the digest without a byte-order mark, and both ends, of which JSON speaks."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.digest = hashlib.sha256()
+        self._head = self._tail = b""
+
+    def through(self, parts: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield the parts, having looked at each."""
+        for part in parts:
+            self.digest.update(part.removeprefix(BOM) if not self.size else part)
+            self.size += len(part)
+            self._head = (self._head + part)[:END_BYTES]
+            self._tail = (self._tail + part)[-END_BYTES:]
+            yield part
+
+    def take(self, parts: Iterable[bytes]) -> None:
+        """Look at the parts, and keep none."""
+        for _ in self.through(parts):
+            pass
+
+    def summary(self, where: str) -> dict[str, Any]:  # Any: JSON
+        """Return what the list as JSON says of itself, without its certificates. Raises `Unreachable`."""
+        from chainnode.client import Unreachable
+
+        begins, cut, _ = self._head.partition(LIST_BEGINS)
+        _, ends, rest = self._tail.rpartition(LIST_ENDS)
+        try:
+            found: dict[str, Any] = json.loads(begins + b',"count":' + rest) if cut and ends else {}
+        except ValueError:
+            found = {}
+        if not found.keys() >= {"count", "csv_sha256", "as_of", "time", "chain_id"}:
+            raise Unreachable("the answer is not a node's list of certificates", where=where)
+        return found
 
 
 COMMANDS: Final = (list_, export)

@@ -55,7 +55,20 @@ class FakeNode(BaseHTTPRequestHandler):
                 self.send(200, b"[]")
 
     def do_GET(self) -> None:
+        if self.path.startswith("/parts"):
+            self.send_parts()
+            return
         self.send(200 if self.path == "/checkpoint" else 404, b"note")
+
+    def send_parts(self) -> None:
+        self.send_response(200)
+        short = "short" in self.path
+        self.send_header(*(("Content-Length", "9") if short else ("Transfer-Encoding", "chunked")))
+        self.end_headers()
+        self.wfile.write(b"abc" if short else b"3\r\nabc\r\n4\r\ndefg\r\n")
+        if "whole" in self.path:
+            self.wfile.write(b"0\r\n\r\n")
+        self.close_connection = True
 
     def answer(self, status: int, value: object) -> None:
         self.send(status, json.dumps(value).encode())
@@ -113,6 +126,22 @@ def test_plain_get_gives_bytes_or_not_found(endpoint: str) -> None:
     assert NodeClient(endpoint).get("/checkpoint") == b"note"
     with pytest.raises(CallRefused) as caught:
         NodeClient(endpoint).get("/tile/0/000")
+    assert caught.value.code == -32001
+
+
+def test_a_long_answer_comes_in_parts_and_one_that_is_cut_off_never_looks_whole(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chainnode.client.PART_BYTES", 2)
+    client = NodeClient(endpoint)
+    assert list(client.parts("/parts/whole", 7)) == [b"ab", b"cd", b"ef", b"g"]
+    for path in ("/parts/cut", "/parts/short"):
+        with pytest.raises(Unreachable):
+            list(client.parts(path, 99))
+    with pytest.raises(Unreachable, match=r"answer too large: .*at most 6 bytes"):
+        list(client.parts("/parts/whole", 6))
+    with pytest.raises(CallRefused) as caught:
+        list(client.parts("/tile/0/000", 99))
     assert caught.value.code == -32001
 
 
