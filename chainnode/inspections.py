@@ -27,7 +27,7 @@ from ledger.inspection_bodies import (
     DrawCategory,
     RevealInspection,
 )
-from ledger.inspection_records import Closing, Committed, Drawn, Inspection, Phase
+from ledger.inspection_records import Closing, Committed, Drawn, Inspection, Phase, inspection_key
 from ledger.inspection_replay import Candidate
 from ledger.inspection_selection import commitment_of
 from ledger.receipts import Verdict, verify
@@ -43,6 +43,8 @@ FORMAT = "chainnode-inspection/1"
 EXPORT_BYTES_MAX = 64 * 1024 * 1024
 SECRET_FILE_BYTES_MAX = 4_096
 CANDIDATES_A_CALL = 100
+PAGES_MAX = 20_000
+"""Pages of candidates that a node is asked for: two million certificates. One that lies could go on without end."""
 ANY_CERTIFICATE = "FTP-2000-01-000001"
 """Asked for where a draw selected nothing: what counts is the header in the proof that there is none."""
 
@@ -53,6 +55,12 @@ class BadDrawFile(InputError):
     """A file holds no exported draw, or none that could have been."""
 
     reason = "bad_draw_file"
+
+
+class BadDrawAnswer(InputError):
+    """What a node tells of a draw is no draw that there could be."""
+
+    reason = "bad_draw_answer"
 
 
 class ForeignSecret(InputError):
@@ -161,20 +169,38 @@ def write_draw_file(path: Path, found: DrawFile) -> None:
 
 
 def fetch_draw(client: NodeClient, draw: str, advance: Callable[[int], object] = lambda _: None) -> DrawFile:
-    """Return a draw and all that took part, as a node tells of them; `advance` is told of candidates as they come."""
+    """Return a draw and all that took part, as a node tells of them; `advance` is told of candidates as they come.
+
+    Raises `BadDrawAnswer` for what no draw could be, and for more candidates or pages than there can be.
+    """
     chain_id = client.call("ledger_getCapabilities")["chain_id"]
-    record = msgspec.convert(client.call("cert_getInspection", draw=draw)["inspection"], InspectionRecord)
-    candidates: list[CandidateResult] = []
-    if record.closing is not None:
-        page: dict[str, Any] = {}
-        while True:
-            answer = client.call("cert_inspectionCandidates", draw=draw, limit=CANDIDATES_A_CALL, **page)
-            candidates += msgspec.convert(answer["candidates"], list[CandidateResult])
-            advance(len(answer["candidates"]))
-            if answer["cursor"] is None:
-                break
-            page = {"cursor": answer["cursor"]}
-    return DrawFile(FORMAT, chain_id, record, candidates)
+    answer = client.call("cert_getInspection", draw=draw)["inspection"]
+    try:
+        record = msgspec.convert(answer, InspectionRecord)
+        candidates = [] if record.closing is None else _candidates(client, draw, advance)
+        found = DrawFile(FORMAT, chain_id, record, candidates)
+        inspection_of(record)
+        check_risks(found)
+    except (ValueError, msgspec.ValidationError, InputError) as error:
+        raise BadDrawAnswer("a draw that none could be", where=f"the node's answer on {draw}", got=error) from None
+    return found
+
+
+def _candidates(client: NodeClient, draw: str, advance: Callable[[int], object]) -> list[CandidateResult]:
+    """Return all that a node tells of as taking part, page by page; InputError where it does not come to an end."""
+    found: list[CandidateResult] = []
+    page: dict[str, Any] = {}
+    for _ in range(PAGES_MAX):
+        answer = client.call("cert_inspectionCandidates", draw=draw, limit=CANDIDATES_A_CALL, **page)
+        some = msgspec.convert(answer["candidates"], list[CandidateResult])
+        if len(some) > CANDIDATES_A_CALL:
+            raise InputError("a page too long", expected=CANDIDATES_A_CALL, got=len(some))
+        found += some
+        advance(len(some))
+        if answer["cursor"] is None:
+            return found
+        page = {"cursor": answer["cursor"]}
+    raise InputError("more certificates than can take part", expected=f"at most {PAGES_MAX} pages", got="another page")
 
 
 def inspection_of(record: InspectionRecord) -> Inspection:
@@ -255,6 +281,28 @@ def prove_inputs(client: NodeClient, policy: str, draw: Inspection, params: dict
         elif _said(verdict) != body:
             differences.append(f"{name} says another thing than the record of the draw")
     return len(expected) + 2, differences + prove_closing(client, policy, draw, params)
+
+
+def prove_record(client: NodeClient, policy: str, draw: Inspection, params: dict[str, Any]) -> list[str]:
+    """Return differences of a node's draw and the row of the state that is proved: nothing is left out of it.
+
+    Receipts prove each commitment that a node tells of, and cannot show that there is no other: with one less, another
+    seed would be as right. Raises ProofError where the proof does not hold.
+    """
+    proof = client.call("cert_getInspection", draw=draw.id, prove=True, **params)["proof"]
+    if proof is None:
+        raise ProofError("no stable checkpoint covers the draw yet", where=draw.id)
+    verdict = verify_status(proof, policy)
+    if verdict.key != inspection_key(draw.id).encode():
+        raise ProofError("status proof of another row", where=draw.id, got=verdict.key.decode(errors="replace"))
+    found = None if verdict.value is None else decode(Inspection, verdict.value, size_max=len(verdict.value))
+    if found is None or found.phase is not Phase.DRAWN:
+        raise ProofError("no stable checkpoint covers the selection yet", where=f"{draw.id}, block {verdict.height}")
+    return [
+        f"{name} of the draw is another in the state than the node says"
+        for name in found.__struct_fields__
+        if getattr(found, name) != getattr(draw, name)
+    ]
 
 
 def prove_closing(client: NodeClient, policy: str, draw: Inspection, params: dict[str, Any]) -> list[str]:

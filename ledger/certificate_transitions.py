@@ -46,7 +46,7 @@ class Party(enum.Enum):
     APPEAL_OFFICER = (
         "the responsible certification body, by a key that neither reviewed nor decided; not on a regulator's"
     )
-    APPEAL_REGULATOR = "a regulator, by a key that did not decide"
+    APPEAL_REGULATOR = "a regulator that is not the holder, by a key that did not decide"
 
 
 ROLES_OF_PARTY: dict[Party, frozenset[Role]] = {
@@ -140,6 +140,8 @@ def _party_refusal(party: Party, case: Case) -> str | None:
                 return "not_permitted"
             return "same_officer" if context.source in case.officers else None
         case Party.APPEAL_REGULATOR:
+            if context.member == case.holder:
+                return "conflict_of_interest"
             return "same_officer" if context.source in case.officers else None
 
 

@@ -318,16 +318,17 @@ def _proved(
 ) -> tuple[int, list[str]]:
     """Return how many proofs hold, and the differences that they show; status 3 where one does not hold."""
     from chainnode.cli.exits import VerificationFailed
-    from chainnode.inspections import prove_inputs, prove_selected
+    from chainnode.inspections import prove_inputs, prove_record, prove_selected
     from primitives.errors import ProofError
 
     params = {"from_epoch": from_epoch} | demanded(witnesses)
     try:
         count, differences = prove_inputs(client, policy, found.draw, params)
+        differences += prove_record(client, policy, found.draw, params)
         differences += prove_selected(client, policy, found.draw, params)
     except ProofError as error:
         raise VerificationFailed(error.what, where=error.where, expected=error.expected, got=error.got) from None
-    return count + len(found.draw.selection), differences
+    return count + 1 + len(found.draw.selection), differences
 
 
 def _verdict(found: DrawFile, result: Replay, differences: list[str], proved: int | None) -> int:

@@ -20,6 +20,7 @@ from chainnode.ingest.jsonl import EventLine, parse_jsonl
 from chainnode.ingest.parsed import ParsedPayment
 from chainnode.ingest.payment_lines import REQUIRED
 from chainnode.ingest.statements import statement_for
+from chainnode.ingest.xml_text import without_blocks
 from primitives.errors import InputError
 
 AUTO = "auto"
@@ -45,7 +46,7 @@ class Adapter:
 
 
 def _is_xml(head: bytes) -> bool:
-    return head.lstrip(b" \t\r\n").startswith(_XML_STARTS)
+    return without_blocks(head.lstrip(b" \t\r\n")).startswith(_XML_STARTS)
 
 
 def _is_json_lines(head: bytes) -> bool:
@@ -64,8 +65,9 @@ def _is_csv(head: bytes) -> bool:
 def _parse_iso20022(data: bytes, context: IngestContext, where: str, options: Options) -> Ingested:
     parsed = parse_iso20022(data, where=where, skip_bad=options.skip_bad, offset_minutes=context.utc_offset_minutes)
     ingested = Ingested("iso20022", refused=parsed.refused)
-    for payment in parsed.payments:
-        _add_statement(ingested, payment, context, options)
+    parsed.payments.reverse()
+    while parsed.payments:  # each is let go as its statement is made: a large file holds one of the two
+        _add_statement(ingested, parsed.payments.pop(), context, options)
     return ingested
 
 

@@ -1,22 +1,24 @@
 """ISO 20022 payment messages: from a file to one `ParsedPayment` per transaction.
 
-Here: messages as a whole, and what must agree between header and transactions (counts and control sums). The XML is
-read in `chainnode.ingest.iso20022_xml`, transactions in `chainnode.ingest.iso20022_types`. Known are pacs.008, 002,
-004, 009, pain.001 and camt.054 of any version from .02 on, whatever their namespace prefix and envelope. Source: the
-ISO 20022 message definition reports and the CBPR+ usage guidelines.
+Here: messages as a whole. The XML is read in `chainnode.ingest.iso20022_xml`, transactions in
+`chainnode.ingest.iso20022_types` and `iso20022_entries`; what must agree between header and transactions is in
+`chainnode.ingest.iso20022_totals`. Known are pacs.008, 002, 004, 009, pain.001 and camt.054 of any version from .02 on,
+whatever their namespace prefix and envelope. Source: the ISO 20022 message definition reports and the CBPR+ usage
+guidelines.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from chainnode.ingest.errors import MessageError, located
-from chainnode.ingest.iso20022_fields import in_sum_units, line_of, read_amount, read_sum, required
+from chainnode.ingest.iso20022_entries import account_entries, entry_amounts
+from chainnode.ingest.iso20022_fields import line_of, read_institution, required
+from chainnode.ingest.iso20022_totals import Tally, check_tally, payment_amounts
 from chainnode.ingest.iso20022_types import (
     GroupHeader,
-    account_entries,
     credit_transfer,
     initiation,
     institution_transfer,
@@ -25,8 +27,9 @@ from chainnode.ingest.iso20022_types import (
     status_report,
 )
 from chainnode.ingest.iso20022_xml import Node, read_messages
-from chainnode.ingest.parsed import ParsedPayment
+from chainnode.ingest.parsed import Amount, ParsedPayment
 from chainnode.ingest.privacy import message_digest_of
+from ledger.payments import AgentRole
 from primitives.errors import InputError
 
 TRANSACTIONS_MAX = 1_000_000
@@ -40,8 +43,9 @@ Read = Callable[[Node, list[Node], GroupHeader], list[ParsedPayment]]
 class MessageType:
     """A known message: its root element, the path to its transactions, and how one is read.
 
-    `total` is the group header's element with the sum of all amounts; `counted` tells whether NbOfTxs must be there;
-    `groups` tells that counts stand once more in the element around the transactions (pain.001's PmtInf).
+    `counted` tells whether the group header must have NbOfTxs; `total` is its element with the sum of all amounts, and
+    with one, all amounts are of one currency. `group_count` and `group_sum` are the same of the element around the
+    transactions, where it has some (pain.001's PmtInf, camt.054's Ntfctn). `amounts` are those that are summed.
     """
 
     name: str
@@ -50,19 +54,39 @@ class MessageType:
     read: Read
     settles: bool = False
     counted: bool = False
-    groups: bool = False
     total: str = ""
+    group_count: tuple[str, ...] = ()
+    group_sum: tuple[str, ...] = ()
+    amounts: Callable[[Node, list[ParsedPayment]], list[Amount]] = payment_amounts
 
 
 _TRANSFER = ("CdtTrfTxInf",)
+_SETTLED = "TtlIntrBkSttlmAmt"
+_RETURNED = "TtlRtrdIntrBkSttlmAmt"
 MESSAGE_TYPES: tuple[MessageType, ...] = (
-    MessageType("pacs.008", "FIToFICstmrCdtTrf", _TRANSFER, credit_transfer, True, True, total="TtlIntrBkSttlmAmt"),
-    MessageType("pacs.009", "FICdtTrf", _TRANSFER, institution_transfer, True, True, total="TtlIntrBkSttlmAmt"),
-    MessageType("pacs.009", "FinInstnCdtTrf", _TRANSFER, institution_transfer, True, True, total="TtlIntrBkSttlmAmt"),
-    MessageType("pacs.004", "PmtRtr", ("TxInf",), payment_return, True, True, total="TtlRtrdIntrBkSttlmAmt"),
+    MessageType("pacs.008", "FIToFICstmrCdtTrf", _TRANSFER, credit_transfer, True, True, _SETTLED),
+    MessageType("pacs.009", "FICdtTrf", _TRANSFER, institution_transfer, True, True, _SETTLED),
+    MessageType("pacs.009", "FinInstnCdtTrf", _TRANSFER, institution_transfer, True, True, _SETTLED),
+    MessageType("pacs.004", "PmtRtr", ("TxInf",), payment_return, True, True, _RETURNED),
     MessageType("pacs.002", "FIToFIPmtStsRpt", ("TxInfAndSts",), status_report),
-    MessageType("pain.001", "CstmrCdtTrfInitn", ("PmtInf", "CdtTrfTxInf"), initiation, counted=True, groups=True),
-    MessageType("camt.054", "BkToCstmrDbtCdtNtfctn", ("Ntfctn", "Ntry"), account_entries),
+    MessageType(
+        "pain.001",
+        "CstmrCdtTrfInitn",
+        ("PmtInf", "CdtTrfTxInf"),
+        initiation,
+        counted=True,
+        group_count=("NbOfTxs",),
+        group_sum=("CtrlSum",),
+    ),
+    MessageType(
+        "camt.054",
+        "BkToCstmrDbtCdtNtfctn",
+        ("Ntfctn", "Ntry"),
+        account_entries,
+        group_count=("TxsSummry", "TtlNtries", "NbOfNtries"),
+        group_sum=("TxsSummry", "TtlNtries", "Sum"),
+        amounts=entry_amounts,
+    ),
 )
 _BY_ROOT = {kind.root: kind for kind in MESSAGE_TYPES}
 _PATHS = {kind.root: kind.path for kind in MESSAGE_TYPES}
@@ -92,31 +116,16 @@ def parse_iso20022(data: bytes, *, where: str, skip_bad: bool = False, offset_mi
 
 
 @dataclass(slots=True)
-class _Tally:
-    """What is counted over transactions; `complete` is False once one of them could not be read."""
-
-    node: Node
-    count: int = 0
-    sum_units: int = 0
-    currencies: set[str] = field(default_factory=set)
-    complete: bool = True
-
-    def add(self, payment: ParsedPayment) -> None:
-        if payment.amount is not None:
-            self.sum_units += in_sum_units(payment.amount)
-            self.currencies.add(payment.amount.currency)
-
-
-@dataclass(slots=True)
 class _Message:
     """A message that is being read; `error` once all of it is refused."""
 
     kind: MessageType
     message_type: str
     application_header: Node | None
-    tally: _Tally
+    tally: Tally
     header: GroupHeader | None = None
-    groups: dict[int, _Tally] = field(default_factory=dict)
+    key: tuple[str, ...] = ()
+    groups: dict[int, Tally] = field(default_factory=dict)
     payments: list[ParsedPayment] = field(default_factory=list)
     error: InputError | None = None
 
@@ -130,16 +139,20 @@ class _Collector:
         self._skip_bad = skip_bad
         self._offset_minutes = offset_minutes
         self._message: _Message | None = None
+        self._number = 0
+        self._taken: dict[tuple[str, ...], int] = {}  # number of each message taken, by kind, sender and id
 
     def message_started(self, root: Node, namespace: str, header: Node | None) -> None:
+        self._number += 1
         kind = _BY_ROOT[root.tag]
-        self._message = message = _Message(kind, kind.name, header, _Tally(root))
+        self._message = message = _Message(kind, kind.name, header, Tally(root, one_currency=bool(kind.total)))
         try:
             message.message_type = _message_type(kind, root, namespace, header)
         except InputError as error:
             self._refuse(error, message)
 
     def document_refused(self, error: MessageError) -> None:
+        self._number += 1
         self._refuse(error, None)
 
     def transaction_ended(self, transaction: Node, ancestors: list[Node]) -> None:
@@ -148,43 +161,58 @@ class _Collector:
         if message.error is not None:
             return
         tallies = [message.tally]
-        if message.kind.groups:
+        if message.kind.group_count:
             group = ancestors[-1]
-            tallies.append(message.groups.setdefault(id(group), _Tally(group)))
+            tallies.append(message.groups.setdefault(id(group), Tally(group, one_currency=True)))
         for tally in tallies:
             tally.count += 1
         if message.header is None and not self._read_header(message, ancestors[0]):
             return
         assert message.header is not None
+        payments: list[ParsedPayment] = []
         try:
             payments = message.kind.read(transaction, ancestors, message.header)
+            amounts = message.kind.amounts(transaction, payments)
         except InputError as error:
             for tally in tallies:
                 tally.complete = False
             self._refuse(located(error, f"transaction {message.tally.count}"), None)
             return
-        for payment in payments:
+        try:
             for tally in tallies:
-                tally.add(payment)
+                tally.add(amounts, transaction)
+        except MessageError as error:
+            self._refuse(located(error, f"transaction {message.tally.count}"), message)
+            return
         message.payments += payments
         if len(self.parsed.payments) + len(message.payments) > TRANSACTIONS_MAX:
             raise MessageError("too many transactions", where=self._where, expected=f"at most {TRANSACTIONS_MAX}")
 
     def _read_header(self, message: _Message, root: Node) -> bool:
         try:
-            message.header = read_group_header(
+            message.header = header = read_group_header(
                 root,
                 message.message_type,
                 message.application_header,
                 settles=message.kind.settles,
                 offset_minutes=self._offset_minutes,
             )
+            sender = read_institution(header.instructing, AgentRole.INSTRUCTING_AGENT) or header.sender
+            message.key = (message.kind.name, "" if sender is None else sender.code, header.message_id)
+            if message.key in self._taken:
+                raise MessageError(
+                    "message id repeated in the file",
+                    where=f"{line_of(header.node)}: MsgId",
+                    expected="each message once",
+                    got=f"the id of message {self._taken[message.key]} again",
+                    hint="take one of them out of the file",
+                )
         except InputError as error:
             self._refuse(error, message)
             return False
         return True
 
-    def message_ended(self, root: Node, source: bytes) -> None:
+    def message_ended(self, root: Node, source: memoryview) -> None:
         message, self._message = self._message, None
         assert message is not None, "a message ends that has not begun"
         if message.error is not None:
@@ -194,20 +222,39 @@ class _Collector:
         except InputError as error:
             self._refuse(error, message)
             return
+        self._taken[message.key] = self._number
         digest = message_digest_of(source)
         self.parsed.payments += [
-            replace(payment, message_digest=digest, index=index, where=f"{self._where}: {payment.where}")
+            payment.placed(digest, index, f"{self._where}: {payment.where}")
             for index, payment in enumerate(message.payments)
         ]
 
     def _refuse(self, error: InputError, message: _Message | None) -> None:
         """Refuse the file, or leave out one transaction, or all of `message`."""
-        error = located(error, self._where)
+        error = located(error, f"{self._where}: message {self._number}")
         if not self._skip_bad:
             raise error
         self.parsed.refused.append(error)
         if message is not None:
             message.error = error
+
+
+def _check_totals(message: _Message, root: Node) -> None:
+    """Raise MessageError where counts and sums in the headers are not those of the transactions."""
+    kind = message.kind
+    if message.tally.count == 0:
+        raise MessageError(
+            "message names no transaction",
+            where=line_of(root),
+            expected="/".join(kind.path),
+            got="a status of the whole group" if root.one("OrgnlGrpInfAndSts") else "none",
+        )
+    group_header = required(root, "GrpHdr")
+    if kind.counted:
+        required(group_header, "NbOfTxs")
+    check_tally(message.tally, group_header, ("NbOfTxs",), ("CtrlSum",), kind.total)
+    for tally in message.groups.values():
+        check_tally(tally, tally.node, kind.group_count, kind.group_sum)
 
 
 def _message_type(kind: MessageType, root: Node, namespace: str, header: Node | None) -> str:
@@ -234,38 +281,3 @@ def _message_type(kind: MessageType, root: Node, namespace: str, header: Node | 
         if match is not None:
             return ".".join(match.groups())
     return kind.name
-
-
-def _check_totals(message: _Message, root: Node) -> None:
-    """Raise MessageError where counts and sums in the headers are not those of the transactions."""
-    if message.tally.count == 0:
-        expected = "/".join(message.kind.path)
-        raise MessageError("message names no transaction", where=line_of(root), expected=expected, got="none")
-    group_header = required(root, "GrpHdr")
-    if message.kind.counted:
-        required(group_header, "NbOfTxs")
-    _check_tally(message.tally, group_header, message.kind.total)
-    for tally in message.groups.values():
-        _check_tally(tally, tally.node, "")
-
-
-def _check_tally(tally: _Tally, header: Node, total_name: str) -> None:
-    number = header.one("NbOfTxs")
-    if number is not None and number.text.strip().lstrip("0") != str(tally.count):
-        raise MessageError(
-            "count of transactions does not agree", where=line_of(number), expected=number.text.strip(), got=tally.count
-        )
-    if not tally.complete:
-        return  # without the bad transaction's amount there is no sum to hold the header against
-    control = header.one("CtrlSum")
-    if control is not None and read_sum(control) != tally.sum_units:
-        raise MessageError(
-            "control sum does not agree", where=line_of(control), expected=control.text.strip(), got="another sum"
-        )
-    total = header.one(total_name) if total_name else None
-    if total is not None:
-        amount = read_amount(total)
-        if tally.currencies != {amount.currency} or in_sum_units(amount) != tally.sum_units:
-            raise MessageError(
-                "total does not agree", where=line_of(total), expected=amount.text(), got="another sum or currency"
-            )

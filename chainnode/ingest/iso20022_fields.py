@@ -7,22 +7,35 @@ the ISO 20022 message definitions; where versions differ, both names are tried (
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from chainnode.ingest.errors import MessageError
 from chainnode.ingest.iso20022_xml import Node
 from chainnode.ingest.parsed import Agent, Amount, Party
-from chainnode.ingest.references import check_bic, check_cnaps, check_iban, check_lei, check_uetr
+from chainnode.ingest.references import (
+    MEMORY_ENTRIES,
+    check_bic,
+    check_cnaps,
+    check_iban,
+    check_lei,
+    check_uetr,
+)
 from ledger.currencies import EXPONENTS, minor_units
 from ledger.payments import CNAPS_PATTERN, AgentRole, AgentScheme, Channel
 from ledger.times import parse_date
+from primitives.errors import InputError
 
 REFERENCE_LENGTH_MAX = 35  # Max35Text
 SUM_DECIMALS = 5  # ISO 20022 amounts have at most five; sums are kept as integers of this unit
 
+EXTERNAL_CODE_LENGTH_MAX = 4  # Max4Text of ISO 20022's external code lists
+
+_REASON = re.compile(r"[A-Z0-9]{4}")
 _UNITS = tuple(int("1".ljust(SUM_DECIMALS - exponent + 1, "0")) for exponent in range(SUM_DECIMALS + 1))
 _SUM = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,17}))?", re.ASCII)
 _CHANNELS = {"HVPS": Channel.HVPS, "BEPS": Channel.BEPS, "CIPS": Channel.CIPS}
 _CNAPS = re.compile(CNAPS_PATTERN)
+_CHECKS = {AgentScheme.BIC: check_bic, AgentScheme.CNAPS: check_cnaps, AgentScheme.LEI: check_lei}
 
 
 def line_of(node: Node) -> str:
@@ -106,17 +119,29 @@ def read_institution(node: Node | None, role: AgentRole) -> Agent | None:
     identification = None if node is None else node.one("FinInstnId")
     if identification is None:
         return None
-    where = line_of(identification)
     bic = identification.text_at("BICFI") or identification.text_at("BIC")
     if bic:
-        return Agent(role, AgentScheme.BIC, check_bic(bic, where=where))
+        return _known_agent(role, bic) or _agent(role, AgentScheme.BIC, bic, identification)
     clearing = identification.one("ClrSysMmbId")
     if clearing is not None:
         system, number = clearing.text_at("ClrSysId", "Cd"), clearing.text_at("MmbId")
         if system == "CNAPS" or (not system and _CNAPS.fullmatch(number)):
-            return Agent(role, AgentScheme.CNAPS, check_cnaps(number, where=where))
+            return _agent(role, AgentScheme.CNAPS, number, identification)
     lei = identification.text_at("LEI")
-    return Agent(role, AgentScheme.LEI, check_lei(lei, where=where)) if lei else None
+    return _agent(role, AgentScheme.LEI, lei, identification) if lei else None
+
+
+def _agent(role: AgentRole, scheme: AgentScheme, code: str, node: Node) -> Agent:
+    return Agent(role, scheme, _CHECKS[scheme](code, where=line_of(node)))
+
+
+@lru_cache(maxsize=MEMORY_ENTRIES)
+def _known_agent(role: AgentRole, code: str) -> Agent | None:
+    """Return the agent that a BIC names, remembered, or None for a wrong one: a file has few, many times."""
+    try:
+        return Agent(role, AgentScheme.BIC, check_bic(code))
+    except InputError:
+        return None
 
 
 def read_agents(*places: tuple[AgentRole, Node | None]) -> tuple[Agent, ...]:
@@ -161,9 +186,15 @@ def read_reason(node: Node | None) -> str:
     if reason is None:
         return ""
     code = optional_text(reason, "Cd")
-    if code and (len(code) != 4 or not code.isascii() or not code.isalnum() or code != code.upper()):
-        raise MessageError("not a reason code", where=line_of(reason), expected="4 capitals or digits", got="another")
-    return code or "NARR"  # a proprietary reason is free text and stays at the bank
+    if len(code) > EXTERNAL_CODE_LENGTH_MAX or not (code.isascii() and (code.isalnum() or not code)):
+        expected = f"1 to {EXTERNAL_CODE_LENGTH_MAX} letters or digits"
+        raise MessageError("not a reason code", where=line_of(reason), expected=expected, got=f"{len(code)} characters")
+    return reason_code(code)
+
+
+def reason_code(code: str) -> str:
+    """Return a code that stands in a statement as it is, or NARR: what is proprietary may be text, and stays behind."""
+    return code if _REASON.fullmatch(code) else "NARR"
 
 
 def read_channel(settlement: Node | None) -> Channel:

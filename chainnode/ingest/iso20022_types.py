@@ -1,16 +1,19 @@
 """What one transaction of each message type says: one function per type, from element to payments.
 
-Elements are read and checked by `chainnode.ingest.iso20022_fields`; messages as a whole are in
-`chainnode.ingest.iso20022`. A transaction's own elements go before those of the group header, as the standard says.
+Entries of account reports (camt.054) are in `chainnode.ingest.iso20022_entries`. Elements are read and checked by
+`chainnode.ingest.iso20022_fields`; messages as a whole are in `chainnode.ingest.iso20022`. A transaction's own
+elements go before those of the group header, as the standard says.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from chainnode.ingest.errors import MessageError
 from chainnode.ingest.iso20022_fields import (
+    EXTERNAL_CODE_LENGTH_MAX,
     line_of,
     optional_amount,
     optional_text,
@@ -23,11 +26,12 @@ from chainnode.ingest.iso20022_fields import (
     read_reason,
     read_remittance,
     read_uetr,
+    reason_code,
     required,
     required_text,
 )
 from chainnode.ingest.iso20022_xml import Node
-from chainnode.ingest.parsed import Agent, Direction, ParsedPayment
+from chainnode.ingest.parsed import Agent, ParsedPayment, Party
 from ledger.payments import AgentRole, Channel, Status
 from ledger.times import parse_time
 from primitives.ids import ZERO_HASH, TimeMs
@@ -45,6 +49,7 @@ _STATUSES = {
     "ACWP": Status.ACCEPTED,
     "ACFC": Status.ACCEPTED,
     "ACIS": Status.ACCEPTED,
+    "ACPD": Status.ACCEPTED,
     "PART": Status.ACCEPTED,
     "ACSC": Status.SETTLED,
     "ACCC": Status.SETTLED,
@@ -52,14 +57,7 @@ _STATUSES = {
     "BLCK": Status.REJECTED,
     "CANC": Status.REJECTED,
 }
-_ENTRY_STATUSES = {
-    "BOOK": Status.SETTLED,
-    "PDNG": Status.ACCEPTED,
-    "FUTR": Status.ACCEPTED,
-    "INFO": Status.RECEIVED,
-}
-_DIRECTIONS = {"CRDT": Direction.CREDIT, "DBIT": Direction.DEBIT}
-_INTERMEDIARIES = (
+INTERMEDIARIES = (
     (AgentRole.INTERMEDIARY_1, "IntrmyAgt1"),
     (AgentRole.INTERMEDIARY_2, "IntrmyAgt2"),
     (AgentRole.INTERMEDIARY_3, "IntrmyAgt3"),
@@ -91,7 +89,7 @@ def read_group_header(
     created = required(node, "CreDtTm")
     if settles:
         method = required_text(node, "SttlmInf", "SttlmMtd")
-        _one_of(method, _SETTLEMENT_METHODS, required(node, "SttlmInf"))
+        one_of(method, _SETTLEMENT_METHODS, required(node, "SttlmInf"))
     sender, receiver = (
         None if application_header is None else read_institution(application_header.one(way, "FIId"), role)
         for way, role in (("Fr", AgentRole.INSTRUCTING_AGENT), ("To", AgentRole.INSTRUCTED_AGENT))
@@ -115,9 +113,9 @@ def credit_transfer(transaction: Node, _parents: list[Node], header: GroupHeader
     """Read one CdtTrfTxInf of a pacs.008."""
     for name in ("Dbtr", "DbtrAgt", "CdtrAgt", "Cdtr"):
         required(transaction, name)
-    _one_of(required_text(transaction, "ChrgBr"), _CHARGE_BEARERS, transaction)
+    one_of(required_text(transaction, "ChrgBr"), _CHARGE_BEARERS, transaction)
     return [
-        _payment(
+        make_payment(
             header,
             transaction,
             **_transfer(transaction, header, debtor="DbtrAgt", creditor="CdtrAgt"),
@@ -128,10 +126,27 @@ def credit_transfer(transaction: Node, _parents: list[Node], header: GroupHeader
 
 
 def institution_transfer(transaction: Node, _parents: list[Node], header: GroupHeader) -> list[ParsedPayment]:
-    """Read one CdtTrfTxInf of a pacs.009, whose debtor and creditor are institutions themselves."""
+    """Read one CdtTrfTxInf of a pacs.009, whose debtor and creditor are institutions themselves.
+
+    One that covers a customer's payment (COV) tells that payment's parties and remittance beside its own.
+    """
     for name in ("Dbtr", "Cdtr"):
         required(transaction, name)
-    return [_payment(header, transaction, **_transfer(transaction, header, debtor="Dbtr", creditor="Cdtr"))]
+    facts = _transfer(transaction, header, debtor="Dbtr", creditor="Cdtr")
+    covered = transaction.one("UndrlygCstmrCdtTrf")
+    told = transaction if covered is None else covered
+    if covered is not None:
+        facts["instructed_amount"] = optional_amount(covered, "InstdAmt")
+    return [
+        make_payment(
+            header,
+            transaction,
+            **facts,
+            debtor=read_party(told, "Dbtr"),
+            creditor=read_party(told, "Cdtr"),
+            remittance=read_remittance(told),
+        )
+    ]
 
 
 def _transfer(transaction: Node, header: GroupHeader, *, debtor: str, creditor: str) -> dict[str, Any]:
@@ -149,7 +164,7 @@ def _transfer(transaction: Node, header: GroupHeader, *, debtor: str, creditor: 
             (AgentRole.CREDITOR_AGENT, transaction.one("CdtrAgt")),
             (AgentRole.CREDITOR_AGENT, transaction.one(creditor)),
             *_hop(transaction, header),
-            *((role, transaction.one(name)) for role, name in _INTERMEDIARIES),
+            *((role, transaction.one(name)) for role, name in INTERMEDIARIES),
         ),
     }
 
@@ -177,7 +192,7 @@ def payment_return(transaction: Node, _parents: list[Node], header: GroupHeader)
             (AgentRole.CREDITOR_AGENT, original.one("DbtrAgt")),
         ]
     return [
-        _payment(
+        make_payment(
             header,
             transaction,
             **_original_references(transaction),
@@ -193,17 +208,13 @@ def payment_return(transaction: Node, _parents: list[Node], header: GroupHeader)
     ]
 
 
-def _party_of(original: Node | None, name: str) -> Any:  # Any: Party, without importing it for one signature
+def _party_of(original: Node | None, name: str) -> Party:
     return read_party(original if original is not None else Node("", 0), name)
 
 
 def status_report(transaction: Node, _parents: list[Node], header: GroupHeader) -> list[ParsedPayment]:
     """Read one TxInfAndSts of a pacs.002; it has no amount, and the references are the original payment's."""
-    code = transaction.text_at("TxSts") or header.group_status
-    if code not in _STATUSES:
-        raise MessageError(
-            "unknown status", where=line_of(transaction), expected=" ".join(_STATUSES), got=repr(code[:10])
-        )
+    status, unknown = status_of(transaction.text_at("TxSts") or header.group_status, _STATUSES, transaction)
     original = transaction.one("OrgnlTxRef")
     places: list[tuple[AgentRole, Node | None]] = []
     if original is not None:
@@ -212,17 +223,32 @@ def status_report(transaction: Node, _parents: list[Node], header: GroupHeader) 
             (AgentRole.CREDITOR_AGENT, original.one("CdtrAgt")),
         ]
     return [
-        _payment(
+        make_payment(
             header,
             transaction,
             **_original_references(transaction),
             amount=None,
             settlement_date=read_date(transaction, "FctvIntrBkSttlmDt", "Dt"),
             agents=read_agents(*places, *_hop(transaction, header)),
-            status=_STATUSES[code],
-            reason=_first_reason(transaction, "StsRsnInf"),
+            status=status,
+            reason=_first_reason(transaction, "StsRsnInf") or unknown,
         )
     ]
+
+
+def status_of(code: str, known: Mapping[str, Status], node: Node) -> tuple[Status, str]:
+    """Return what a status code says, and for one that is not known the reason that tells so.
+
+    ISO's lists of such codes are external to the messages and grow. One that is new here says at least that the
+    payment has arrived; the code itself is told as the reason, as far as it has the form of one.
+    """
+    status = known.get(code)
+    if status is not None:
+        return status, ""
+    if not 1 <= len(code) <= EXTERNAL_CODE_LENGTH_MAX or not code.isascii() or not code.isalnum():
+        expected = f"1 to {EXTERNAL_CODE_LENGTH_MAX} letters or digits such as {' '.join(known)}"
+        raise MessageError("not a status code", where=line_of(node), expected=expected, got=f"{len(code)} characters")
+    return Status.RECEIVED, reason_code(code)
 
 
 def _original_references(transaction: Node) -> dict[str, Any]:  # Any: keyword arguments of several types
@@ -252,7 +278,7 @@ def initiation(transaction: Node, parents: list[Node], header: GroupHeader) -> l
     if requested is not None and requested.one("DtTm") is None:
         day = read_date(requested, "Dt") if requested.children else read_date(payment, "ReqdExctnDt")
     return [
-        _payment(
+        make_payment(
             header,
             transaction,
             amount=read_amount(amount),
@@ -262,7 +288,7 @@ def initiation(transaction: Node, parents: list[Node], header: GroupHeader) -> l
             agents=read_agents(
                 (AgentRole.DEBTOR_AGENT, required(payment, "DbtrAgt")),
                 (AgentRole.CREDITOR_AGENT, transaction.one("CdtrAgt")),
-                *((role, transaction.one(name)) for role, name in _INTERMEDIARIES),
+                *((role, transaction.one(name)) for role, name in INTERMEDIARIES),
             ),
             status=Status.RECEIVED,
             debtor=read_party(payment, "Dbtr"),
@@ -271,57 +297,7 @@ def initiation(transaction: Node, parents: list[Node], header: GroupHeader) -> l
     ]
 
 
-def account_entries(entry: Node, parents: list[Node], header: GroupHeader) -> list[ParsedPayment]:
-    """Read one Ntry of a camt.054: a payment for each of its transaction details, or for itself where it has none."""
-    details = [one for group in entry.all("NtryDtls") for one in group.all("TxDtls")]
-    total = read_amount(required(entry, "Amt"))
-    word = required_text(entry, "CdtDbtInd")
-    _one_of(word, _DIRECTIONS, entry)
-    code = entry.text_at("Sts", "Cd") or entry.text_at("Sts")
-    status = _ENTRY_STATUSES.get(code)
-    if status is None:
-        expected = " ".join(_ENTRY_STATUSES)
-        raise MessageError("unknown entry status", where=line_of(entry), expected=expected, got=repr(code[:10]))
-    if entry.text_at("RvslInd") in ("true", "1"):
-        status = Status.REVERSED
-    servicer = parents[-1].one("Acct", "Svcr")
-    payments = []
-    for detail in details or [entry]:
-        if detail is entry or len(details) == 1:
-            amount = optional_amount(detail, "Amt") or total
-        else:
-            amount = optional_amount(detail, "Amt") or read_amount(required(detail, "AmtDtls", "TxAmt", "Amt"))
-        direction = _DIRECTIONS.get(detail.text_at("CdtDbtInd"), _DIRECTIONS[word])
-        payments.append(_entry_payment(header, detail, servicer, amount=amount, status=status, direction=direction))
-    return payments
-
-
-def _entry_payment(header: GroupHeader, detail: Node, servicer: Node | None, **facts: Any) -> ParsedPayment:
-    """Return the payment of one transaction detail (Any: keyword arguments of several types)."""
-    agents, parties = detail.one("RltdAgts") or Node("", 0), detail.one("RltdPties") or Node("", 0)
-    serviced = AgentRole.CREDITOR_AGENT if facts["direction"] is Direction.CREDIT else AgentRole.DEBTOR_AGENT
-    return _payment(
-        header,
-        detail,
-        settlement_date=read_date(detail, "RltdDts", "IntrBkSttlmDt"),
-        end_to_end_id=optional_text(detail, "Refs", "EndToEndId"),
-        transaction_id=optional_text(detail, "Refs", "TxId") or optional_text(detail, "Refs", "AcctSvcrRef"),
-        uetr=read_uetr(detail, "Refs", "UETR"),
-        agents=read_agents(
-            (AgentRole.DEBTOR_AGENT, agents.one("DbtrAgt")),
-            (AgentRole.CREDITOR_AGENT, agents.one("CdtrAgt")),
-            (serviced, servicer),
-            (AgentRole.INSTRUCTING_AGENT, agents.one("InstgAgt")),
-            (AgentRole.INSTRUCTED_AGENT, agents.one("InstdAgt")),
-            *((role, agents.one(name)) for role, name in _INTERMEDIARIES),
-        ),
-        debtor=read_party(parties, "Dbtr"),
-        creditor=read_party(parties, "Cdtr"),
-        **facts,
-    )
-
-
-def _payment(header: GroupHeader, node: Node, **facts: Any) -> ParsedPayment:
+def make_payment(header: GroupHeader, node: Node, **facts: Any) -> ParsedPayment:
     """Return a payment with what the header says; digest and index are set at the message's end (Any: as above)."""
     return ParsedPayment(
         message_type=header.message_type,
@@ -330,14 +306,13 @@ def _payment(header: GroupHeader, node: Node, **facts: Any) -> ParsedPayment:
         index=0,
         created_ms=header.created_ms,
         message_id=header.message_id,
-        remittance=read_remittance(node),
         channel=header.channel,
         sender=header.sender,
         receiver=header.receiver,
-        **facts,
+        **({"remittance": read_remittance(node)} | facts),
     )
 
 
-def _one_of(word: str, known: Any, node: Node) -> None:  # Any: a set or a mapping of words
+def one_of(word: str, known: Any, node: Node) -> None:  # Any: a set or a mapping of words
     if word not in known:
         raise MessageError("unknown code", where=line_of(node), expected=" ".join(sorted(known)), got=repr(word[:10]))

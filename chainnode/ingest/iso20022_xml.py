@@ -9,6 +9,7 @@ it begins. A transaction's tree is handed on at its end and dropped, so memory f
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Protocol
 from xml.parsers.expat import ErrorString, ExpatError
 from xml.parsers.expat import XMLParserType as ExpatParser
@@ -19,14 +20,15 @@ from defusedxml.ElementTree import DefusedXMLParser
 from chainnode.ingest.errors import MessageError, XmlError
 from chainnode.ingest.xml_text import to_utf8
 
-FILE_SIZE_MAX = 64 * 1024 * 1024
+FILE_SIZE_MAX = 256 * 1024 * 1024  # 100,000 transactions of 1.5 kB, and room
 DEPTH_MAX = 48
-ELEMENTS_MAX = 4_000_000
+ELEMENTS_MAX = 16_000_000
 TRANSACTION_ELEMENTS_MAX = 20_000
 ATTRIBUTES_MAX = 16
 ATTRIBUTE_LENGTH_MAX = 1024
 NAME_LENGTH_MAX = 256
 TEXT_LENGTH_MAX = 32_768
+NAMES_MEMORY = 2_048  # full names of elements whose parts are remembered, over all files
 TEXT_PIECES_MAX = 256  # comments and CDATA cut a text in pieces; joining very many would take quadratic time
 _SHOWN_MAX = 60
 
@@ -45,33 +47,30 @@ class Node:
         self.currency = currency
         self.text = ""
         self.pieces = 0  # of text so far; -1 once a child has begun, as no element has both
-        self.children: dict[str, list[Node]] = {}
+        self.children: dict[str, list[Node]] = _NO_CHILDREN
 
     def all(self, tag: str) -> list[Node]:
         """Return the children of that name, in their order."""
         return self.children.get(tag, [])
 
-    def one(self, *path: str) -> Node | None:
+    def one(self, tag: str, *rest: str) -> Node | None:
         """Return the element at a path of names, or None; MessageError where one of them stands twice."""
-        node = self
-        for tag in path:
-            found = node.children.get(tag)
-            if found is None:
-                return None
-            if len(found) > 1:
-                raise MessageError(
-                    "element repeated",
-                    where=f"line {found[1].line}",
-                    expected=f"one {tag} in {node.tag}",
-                    got=len(found),
-                )
-            node = found[0]
-        return node
+        found = self.children.get(tag)
+        if found is None:
+            return None
+        if len(found) > 1:
+            raise MessageError(
+                "element repeated", where=f"line {found[1].line}", expected=f"one {tag} in {self.tag}", got=len(found)
+            )
+        return found[0].one(*rest) if rest else found[0]
 
-    def text_at(self, *path: str) -> str:
+    def text_at(self, tag: str, *rest: str) -> str:
         """Return the text at a path without surrounding white space; empty where there is none."""
-        node = self.one(*path)
+        node = self.one(tag, *rest)
         return "" if node is None else node.text.strip()
+
+
+_NO_CHILDREN: dict[str, list[Node]] = {}  # every leaf's, never written to: most elements are leaves
 
 
 class MessageSink(Protocol):
@@ -86,7 +85,7 @@ class MessageSink(Protocol):
     def transaction_ended(self, transaction: Node, ancestors: list[Node]) -> None:
         """Take one transaction; `ancestors` run from the message's root to its parent, as read so far."""
 
-    def message_ended(self, root: Node, source: bytes) -> None:
+    def message_ended(self, root: Node, source: memoryview) -> None:
         """Take the end of a message; `source` is the message's own bytes in UTF-8, Document element included."""
 
 
@@ -122,6 +121,13 @@ def read_messages(data: bytes, roots: Mapping[str, tuple[str, ...]], sink: Messa
         raise MessageError("no message found", where=where, expected=" or ".join(roots), got=reader.root_tag)
 
 
+@lru_cache(maxsize=NAMES_MEMORY)
+def _split(name: str) -> tuple[str, str]:
+    """Return namespace and local name of an element, remembered: payments have few names, many times."""
+    namespace, _, tag = name.rpartition("}")
+    return namespace, tag
+
+
 class _Reader:
     """Handlers of one parse: keeps the open elements, counts, and cuts the file into messages."""
 
@@ -137,7 +143,7 @@ class _Reader:
         self._where = where
         self._open: list[Node] = []
         self._elements = 0
-        self._transaction_elements = 0
+        self._elements_stop = ELEMENTS_MAX  # of the file, or while a transaction is read, where it has too many
         self._header: Node | None = None
         self._source_start = 0
         self._finished: Node | None = None  # a message's root that has ended, while its Document is still open
@@ -146,7 +152,6 @@ class _Reader:
         self._unit_path: tuple[str, ...] = ()
         self._namespace = ""
         self._document_namespace = ""
-        self._names: dict[str, tuple[str, str]] = {}
         expat.buffer_text = True
         expat.ordered_attributes = False
         expat.StartElementHandler = self._start
@@ -154,33 +159,35 @@ class _Reader:
         expat.CharacterDataHandler = self._characters
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
+        """Open an element. Together with `_end` and `_characters` this is most of what reading costs."""
+        opened = self._open
+        depth = len(opened) + 1
         self._elements += 1
-        depth = len(self._open) + 1
-        if depth > DEPTH_MAX or self._elements > ELEMENTS_MAX:
+        if depth > DEPTH_MAX or self._elements > self._elements_stop:
             self._refuse_count(depth)
         if attributes:
             self._check_attributes(attributes)
-        split = self._names.get(name)
-        if split is None:
-            split = self._split(name)
-        namespace, tag = split
+            currency = attributes.get("Ccy")
+        else:
+            currency = None
+        namespace, tag = _split(name)
+        if len(tag) > NAME_LENGTH_MAX:
+            raise self._limit("element name", f"at most {NAME_LENGTH_MAX} characters", len(tag))
         if self._root_depth:
             if namespace != self._namespace:
                 tag = name  # a foreign element: its full name is on no path that is ever looked for
-            if self._unit_depth and depth > self._unit_depth:
-                self._count_in_transaction()
-        node = Node(tag, self._expat.CurrentLineNumber, attributes.get("Ccy"))
+            if depth == self._unit_depth:
+                self._elements_stop = min(ELEMENTS_MAX, self._elements + TRANSACTION_ELEMENTS_MAX)
+        node = Node(tag, self._expat.CurrentLineNumber, currency)
         if not self._root_depth:
             self._start_outside(node, namespace, depth)
-        if self._open:
-            self._begin_child(self._open[-1])
-        self._open.append(node)
-
-    def _begin_child(self, parent: Node) -> None:
-        """Take note that an element has children; text beside them would be read in part, and its amount be another."""
-        if parent.pieces > 0 and parent.text.strip():
-            raise self._mixed(parent)
-        parent.pieces = -1
+        if opened:
+            parent = opened[-1]
+            # Text beside elements would be read in part, and an amount be another.
+            if parent.pieces > 0 and not parent.text.isspace():
+                raise self._mixed(parent)
+            parent.pieces = -1
+        opened.append(node)
 
     def _mixed(self, node: Node) -> XmlError:
         return XmlError(
@@ -189,14 +196,6 @@ class _Reader:
             expected=f"either text or elements in {node.tag[-_SHOWN_MAX:]}",
             got="both",
         )
-
-    def _split(self, name: str) -> tuple[str, str]:
-        """Return namespace and local name, and remember them: a file has few names, many times."""
-        namespace, _, tag = name.rpartition("}")
-        if len(name) > NAME_LENGTH_MAX + len(namespace) or len(self._names) > ELEMENTS_MAX // 100:
-            raise self._limit("element name", f"at most {NAME_LENGTH_MAX} characters, few different ones", len(name))
-        self._names[name] = (namespace, tag)
-        return namespace, tag
 
     def _start_outside(self, node: Node, namespace: str, depth: int) -> None:
         """Handle an element outside of messages: it may open a document or a message."""
@@ -236,10 +235,11 @@ class _Reader:
             if depth == self._root_depth:
                 self._end_root(node)
                 return
-            if depth == self._unit_depth and self._is_transaction(node):
-                self._transaction_elements = 0
-                self._sink.transaction_ended(node, opened[self._root_depth - 1 :])
-                return
+            if depth == self._unit_depth:
+                self._elements_stop = ELEMENTS_MAX
+                if self._is_transaction(node):
+                    self._sink.transaction_ended(node, opened[self._root_depth - 1 :])
+                    return
         elif node.tag == HEADER:
             self._header = node
             return
@@ -249,8 +249,11 @@ class _Reader:
             return
         elif depth == 1:
             return
-        siblings = opened[-1].children
-        if node.tag in siblings:
+        parent = opened[-1]
+        siblings = parent.children
+        if siblings is _NO_CHILDREN:
+            parent.children = {node.tag: [node]}
+        elif node.tag in siblings:
             siblings[node.tag].append(node)
         else:
             siblings[node.tag] = [node]
@@ -266,7 +269,7 @@ class _Reader:
     def _end_message(self, root: Node) -> None:
         stop = self._text.index(b">", self._expat.CurrentByteIndex) + 1
         self._finished = self._header = None
-        self._sink.message_ended(root, self._text[self._source_start : stop])
+        self._sink.message_ended(root, memoryview(self._text)[self._source_start : stop])
 
     def _is_transaction(self, node: Node) -> bool:
         return (*(parent.tag for parent in self._open[self._root_depth :]), node.tag) == self._unit_path
@@ -274,11 +277,15 @@ class _Reader:
     def _characters(self, text: str) -> None:
         node = self._open[-1]
         if node.pieces < 0:
-            if text.strip():
+            if not text.isspace():
                 raise self._mixed(node)
             return  # white space between children
-        node.text += text
         node.pieces += 1
+        node.text = node.text + text if node.text else text
+        if len(text) > TEXT_LENGTH_MAX or node.pieces > 1:
+            self._check_text(node)
+
+    def _check_text(self, node: Node) -> None:
         if len(node.text) > TEXT_LENGTH_MAX or node.pieces > TEXT_PIECES_MAX:
             expected = f"at most {TEXT_LENGTH_MAX} characters in {TEXT_PIECES_MAX} pieces"
             raise self._limit("text", expected, f"{len(node.text)} in {node.pieces}")
@@ -290,15 +297,12 @@ class _Reader:
             if len(value) > ATTRIBUTE_LENGTH_MAX:
                 raise self._limit("attribute", f"at most {ATTRIBUTE_LENGTH_MAX} characters", len(value))
 
-    def _count_in_transaction(self) -> None:
-        self._transaction_elements += 1
-        if self._transaction_elements > TRANSACTION_ELEMENTS_MAX:
-            raise self._limit("transaction", f"at most {TRANSACTION_ELEMENTS_MAX} elements", "more")
-
     def _refuse_count(self, depth: int) -> None:
         if depth > DEPTH_MAX:
             raise self._limit("nesting", f"at most {DEPTH_MAX} levels", depth)
-        raise self._limit("file", f"at most {ELEMENTS_MAX} elements", self._elements)
+        if self._elements > ELEMENTS_MAX:
+            raise self._limit("file", f"at most {ELEMENTS_MAX} elements", self._elements)
+        raise self._limit("transaction", f"at most {TRANSACTION_ELEMENTS_MAX} elements", "more")
 
     def _limit(self, what: str, expected: str, got: object) -> XmlError:
         line = self._expat.CurrentLineNumber

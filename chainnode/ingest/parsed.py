@@ -86,6 +86,16 @@ class ParsedPayment:
     sender: Agent | None = None
     receiver: Agent | None = None
 
+    def placed(self, digest: Hash, index: int, where: str) -> ParsedPayment:
+        """Set what only the end of its message tells, and return it; for the adapter that has just made it, alone.
+
+        A copy with other values would cost as much as reading the payment's agents.
+        """
+        object.__setattr__(self, "message_digest", digest)
+        object.__setattr__(self, "index", index)
+        object.__setattr__(self, "where", where)
+        return self
+
     def agent(self, role: AgentRole) -> Agent | None:
         """Return the agent in `role`, or None."""
         return next((agent for agent in self.agents if agent.role == role), None)

@@ -172,6 +172,6 @@ def verify_disclosure(fields_root: Hash, disclosure: Disclosure) -> bytes:
     return disclosure.value
 
 
-def message_digest_of(message: bytes) -> Hash:
+def message_digest_of(message: bytes | memoryview) -> Hash:
     """Return SHA-256 of a message's own bytes: half of its message key; it is never put on the chain bare."""
     return Hash(sha256(message).digest())

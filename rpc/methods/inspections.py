@@ -17,14 +17,18 @@ from ledger.inspection_records import (
     Inspection,
     Phase,
     Report,
+    inspection_key,
     read_inspection,
     read_report,
 )
 from ledger.inspection_replay import Candidate
 from ledger.inspection_standing import candidate_at
 from ledger.state_at import StateAt
+from ledger.status_proofs import make_status_proof
+from ledger.views import Tip
 from rpc.errors import Code, not_found
 from rpc.methods.certificate_parts import time_or_none
+from rpc.methods.certificate_status import covered_by
 from rpc.methods.heights import index_of, tip_of
 from rpc.paging import page_of
 from rpc.ports import Services
@@ -35,16 +39,18 @@ from rpc.types import (
     AskedCursor,
     AskedOrder,
     AsOf,
+    EpochNumber,
     Limit,
     NextCursor,
     Params,
     Result,
     Time,
+    WitnessNames,
     time_text,
 )
 
 LOOKED_THROUGH_MAX: Final = 500
-"""How many numbers a page of candidates looks through."""
+"""How many draws a page of draws, or numbers a page of candidates, looks through."""
 
 DrawId = Annotated[
     str,
@@ -83,7 +89,7 @@ class ListedInspection(Result, frozen=True):
 
 
 class InspectionsResult(Result, frozen=True):
-    """Draws in order; `cursor` asks for more."""
+    """Draws in order; `cursor` asks for more. A page looks at 500 draws, so it may hold fewer than `limit`, or none."""
 
     inspections: list[ListedInspection]
     cursor: NextCursor
@@ -91,9 +97,16 @@ class InspectionsResult(Result, frozen=True):
 
 
 class GetInspection(Params, frozen=True):
-    """A draw, by its id."""
+    """A draw, by its id; with `prove`, and a proof of its row under the newest stable checkpoint.
+
+    `from_epoch` is the epoch of the policy under which the proof will be verified, or an earlier one; `witnesses` are
+    names of outside witnesses' keys, each of which must have cosigned the checkpoint.
+    """
 
     draw: DrawId
+    prove: Annotated[bool, msgspec.Meta(description="Whether a proof of the draw's row comes with it.")] = False
+    from_epoch: EpochNumber = 0
+    witnesses: WitnessNames = ()
 
 
 class DrawCategoryResult(Result, frozen=True):
@@ -180,9 +193,14 @@ class InspectionRecord(Result, frozen=True):
 
 
 class GetInspectionResult(Result, frozen=True):
-    """A draw with the reports on what it selected."""
+    """A draw with the reports on what it selected.
+
+    `proof` is a status proof of the draw's whole row, without reports, as the newest block left it that a stable
+    checkpoint covers; None where it was not asked for, or there is none yet.
+    """
 
     inspection: InspectionRecord
+    proof: str | None
     as_of: AsOf
 
 
@@ -220,16 +238,22 @@ def list_inspections(services: Services, params: ListInspections) -> Inspections
     """Draws of random inspections by id: announced, closed, drawn, or void."""
     state, as_of = CommittedState(services.reads.store), int(tip_of(services).height)
     page = page_of(services, "cert_inspections", params, tuple[str], "asc", phase=params.phase)
-    draws = [draw for _, draw in state.scan(INSPECTION_PREFIX, Inspection)]
+    prefix = INSPECTION_PREFIX.encode()
+    names = [key.removeprefix(prefix).decode() for key, _ in state.raw_scan(prefix)]
     if page.descending:
-        draws.reverse()
+        names.reverse()
     if page.after is not None:
         after = page.after[0]
-        draws = [draw for draw in draws if (draw.id < after if page.descending else draw.id > after)]
-    draws = [draw for draw in draws if params.phase in (None, draw.phase)]
-    shown = draws[: params.limit]
-    cursor = page.cursor(shown[-1].id) if len(draws) > params.limit else None
-    return InspectionsResult([_listed(draw) for draw in shown], cursor, as_of)
+        names = [name for name in names if (name < after if page.descending else name > after)]
+    shown, looked_at = list[ListedInspection](), 0
+    for name in names[:LOOKED_THROUGH_MAX]:
+        if len(shown) == params.limit:
+            break
+        looked_at += 1
+        draw = read_inspection(state, name)
+        shown += [_listed(draw)] if draw is not None and params.phase in (None, draw.phase) else []
+    cursor = page.cursor(names[looked_at - 1]) if looked_at < len(names) else None
+    return InspectionsResult(shown, cursor, as_of)
 
 
 def _listed(draw: Inspection) -> ListedInspection:
@@ -261,12 +285,23 @@ def _listed(draw: Inspection) -> ListedInspection:
 )
 def get_inspection(services: Services, params: GetInspection) -> GetInspectionResult:
     """A draw as the newest block left it: who committed and revealed, the seed, who was selected and why, reports."""
-    state, as_of = CommittedState(services.reads.store), int(tip_of(services).height)
+    tip = tip_of(services)
+    state = CommittedState(services.reads.store)
     draw = read_inspection(state, params.draw)
     if draw is None:
         raise not_found("no such draw", where="$.draw", got=params.draw)
     reports = {item.number: read_report(state, draw.id, item.number) for item in draw.selection}
-    return GetInspectionResult(_record(draw, reports), as_of)
+    proof = _proof(services, params, tip) if params.prove else None
+    return GetInspectionResult(_record(draw, reports), proof, int(tip.height))
+
+
+def _proof(services: Services, params: GetInspection, tip: Tip) -> str | None:
+    """Return the proof of a draw's row at the newest height that a stable checkpoint covers; None without one."""
+    covered = covered_by(services.reads, tip, params.witnesses)
+    if covered is None:
+        return None
+    key = inspection_key(params.draw)
+    return make_status_proof(services.reads, key, covered[0], params.from_epoch, params.witnesses)
 
 
 def _record(draw: Inspection, reports: dict[str, Report | None]) -> InspectionRecord:

@@ -18,12 +18,14 @@ from chainnode.cli.exits import Exit
 from chainnode.cli.main import run
 from chainnode.files import UnsafeFile
 from chainnode.inspections import (
+    BadDrawAnswer,
     BadDrawFile,
     DrawFile,
     ForeignSecret,
     fetch_draw,
     prove_closing,
     prove_inputs,
+    prove_record,
     prove_selected,
     read_draw_file,
     read_draw_secret,
@@ -31,8 +33,10 @@ from chainnode.inspections import (
     write_draw_file,
 )
 from ledger.handovers import first_span
+from ledger.inspection_records import Drawn, inspection_key
 from ledger.inspection_replay import replay
 from ledger.inspection_selection import commitment_of
+from ledger.status_proofs import make_status_proof
 from ledger.trust_policy import policy_text
 from primitives.errors import InputError, ProofError
 from rpc.methods.inspections import InspectionRecord
@@ -76,6 +80,45 @@ def policy(node: RichNode) -> str:
 @pytest.fixture
 def found(client: Any) -> DrawFile:
     return fetch_draw(client, DRAW)
+
+
+BAD_ANSWERS: list[tuple[str, Callable[[Any], None]]] = [
+    ("cert_getInspection", lambda answer: answer["inspection"].update(phase="won")),
+    ("cert_getInspection", lambda answer: answer["inspection"].update(seed="xy")),
+    ("cert_getInspection", lambda answer: answer["inspection"].update(count="three")),
+    ("cert_getInspection", lambda answer: answer["inspection"]["categories"][0].update(weight=1 << 20)),
+    ("cert_inspectionCandidates", lambda answer: answer["candidates"][0].update(risk=1 << 20)),
+    ("cert_inspectionCandidates", lambda answer: answer["candidates"].extend(answer["candidates"] * 100)),
+]
+
+
+@pytest.mark.parametrize(("method", "change"), BAD_ANSWERS)
+def test_what_a_node_tells_that_no_draw_could_be_is_refused_by_name(
+    client: Any, method: str, change: Callable[[Any], None]
+) -> None:
+    def lying(asked: str, answer: Any) -> Any:
+        if asked == method:
+            change(answer)
+        return answer
+
+    client.change = lying
+    with pytest.raises(BadDrawAnswer):
+        fetch_draw(client, DRAW)
+
+
+def test_a_node_whose_pages_do_not_end_is_asked_no_further(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chainnode.inspections.PAGES_MAX", 3)
+    asked = list[str]()
+
+    def endless(method: str, answer: Any) -> Any:
+        asked.append(method)
+        return {**answer, "candidates": [], "cursor": first} if method == "cert_inspectionCandidates" else answer
+
+    first = client.call("cert_inspectionCandidates", draw=DRAW, limit=1)["cursor"]
+    client.change = endless
+    with pytest.raises(BadDrawAnswer, match="draw that none could be"):
+        fetch_draw(client, DRAW)
+    assert asked.count("cert_inspectionCandidates") == 3
 
 
 def test_a_secret_is_made_once_for_its_owner_alone_and_never_shown(tmp_path: Path) -> None:
@@ -169,7 +212,56 @@ def test_the_inputs_of_a_seed_and_the_selected_are_proved_under_a_policy(
     client: Any, policy: str, found: DrawFile
 ) -> None:
     assert prove_inputs(client, policy, found.draw, {}) == (9, [])
+    assert prove_record(client, policy, found.draw, {}) == []
     assert prove_selected(client, policy, found.draw, {}) == []
+
+
+def test_a_node_that_leaves_out_a_commitment_has_another_seed_and_is_found_out(
+    client: Any, policy: str, found: DrawFile
+) -> None:
+    fewer = msgspec.structs.replace(found.inspection, committed=found.inspection.committed[1:])
+    short = msgspec.structs.replace(found, inspection=fewer)
+    result = replay(bytes.fromhex(found.chain_id), short.draw, found.eligible())
+    drawn = [
+        msgspec.structs.replace(found.inspection.selection[0], **vars_of(item), report=None)
+        for item in result.selection
+    ]
+    lie = msgspec.structs.replace(fewer, seed=result.seed.hex(), selection=drawn)
+    draw = msgspec.structs.replace(found, inspection=lie).draw
+    assert replay(bytes.fromhex(found.chain_id), draw, found.eligible()).holds, "it follows from what is told"
+    assert prove_inputs(client, policy, draw, {})[1] == [], "each event that is told of was applied"
+    assert [difference.partition(" ")[0] for difference in prove_record(client, policy, draw, {})] == [
+        "committed",
+        "seed",
+        "selection",
+    ]
+
+
+def vars_of(item: Drawn) -> dict[str, Any]:
+    return {
+        "number": item.number,
+        "category": item.category,
+        "risk": item.risk,
+        "weight": item.weight,
+        "ticket": item.ticket.hex(),
+    }
+
+
+def test_a_proof_of_another_row_or_none_does_not_hold(client: Any, policy: str, found: DrawFile, asked: Asked) -> None:
+    other = asked.call("cert_getStatus", {"number": found.inspection.selection[0].number})["proof"]
+    for proof, expected in ((other, "another row"), (None, "covers the draw")):
+        client.change = lambda _, answer, proof=proof: {**answer, "proof": proof}
+        with pytest.raises(ProofError, match=expected):
+            prove_record(client, policy, found.draw, {})
+
+
+def test_a_proof_from_before_the_selection_does_not_hold(
+    client: Any, policy: str, found: DrawFile, node: RichNode
+) -> None:
+    proof = make_status_proof(node.reader, inspection_key(DRAW), found.inspection.closing.height)
+    client.change = lambda _, answer: {**answer, "proof": proof}
+    with pytest.raises(ProofError, match="covers the selection"):
+        prove_record(client, policy, found.draw, {})
 
 
 LIES: list[Callable[[InspectionRecord], dict[str, Any]]] = [

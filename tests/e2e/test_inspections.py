@@ -143,7 +143,7 @@ def test_a_draw_goes_from_its_announcement_to_a_report_and_is_replayed_by_anybod
     desk.until_covered(*proving)
     proved = desk.run("", *proving, "--export", str(exported))
     assert (proved["holds"], proved["selection"]) == (True, selected)
-    assert proved["proofs"] == 3 + 2 * len(COMMITTERS) + 2
+    assert proved["proofs"] == 4 + 2 * len(COMMITTERS) + 2
     assert desk.run("", "inspection", "replay", "--file", str(exported))["holds"] is True
     changed = json.loads(exported.read_text())
     other = next(number for number in sorted(numbers) if number not in selected)

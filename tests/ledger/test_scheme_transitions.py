@@ -20,6 +20,7 @@ from ledger.certificate_bodies import (
     check_body,
 )
 from ledger.certificate_records import Certificate, State
+from ledger.members import Role
 from ledger.policy import DAY_MS
 from ledger.scheme_records import Negative, read_application_scheme
 from ledger.scheme_transitions import SCHEME_TRANSITIONS
@@ -284,6 +285,15 @@ def test_nobody_decides_on_an_appeal_against_its_own_decision_and_no_body_on_a_r
     assert scheme.submit("regulator", decide) == "same_officer"
     scheme.must("regulator", decide, "panel")
     assert scheme.certificate().state is State.ACTIVE
+
+
+def test_a_holder_that_is_a_regulator_as_well_does_not_decide_on_its_own_appeal() -> None:
+    scheme = Scheme().granted()
+    scheme.must("cb", scheme.signed(REVOKE))
+    scheme.must("bank-a", Appeal(NUMBER, "disagrees", REQUEST))
+    both = frozenset({Role.BANK, Role.REGULATOR})
+    assert scheme.submit("bank-a", DecideAppeal(NUMBER, True, OPINION), "panel", both) == "conflict_of_interest"
+    assert scheme.certificate().state is State.REVOKED
 
 
 def test_an_appeal_comes_within_its_window_and_holds_off_further_decisions_of_the_body() -> None:

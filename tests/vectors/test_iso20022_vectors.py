@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from chainnode.ingest.context import IngestContext, make_context
+from chainnode.ingest.errors import NotAPartyError
 from chainnode.ingest.formats import ingest
 from chainnode.ingest.iso20022 import parse_iso20022
 from chainnode.ingest.parsed import ParsedPayment
@@ -85,6 +86,10 @@ def test_a_message_becomes_payments_that_say_what_it_says(path: Path) -> None:
     assert len(payments) == len(transactions)
     for payment, transaction in zip(payments, transactions, strict=True):
         check_payment(payment, transaction, root)
+    if any(not (payment.agents or payment.sender or payment.receiver) for payment in payments):
+        with pytest.raises(NotAPartyError, match="expected one of no agents at all"):
+            ingest(data, context_for(payments), where=path.name)
+        return
     drafts = ingest(data, context_for(payments), where=path.name).drafts
     for draft, payment in zip(drafts, payments, strict=True):
         check_statement_of(decode(PaymentStatement, draft.body, size_max=4096), payment)

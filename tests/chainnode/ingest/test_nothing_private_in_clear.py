@@ -111,5 +111,7 @@ def test_nothing_private_of_a_published_message_stands_in_its_events() -> None:
         for payment in payments:
             ends = [agent for agent in (payment.sender, payment.receiver) if agent is not None]
             codes = {agent.code for agent in (*payment.agents, *ends)}
+            if not codes:
+                continue  # it names no institution, so nobody can state it
             body = encode(statement_for(payment, context_for_anybody(codes)).body)
             assert leaks(path, [body]) == set(), path.name
