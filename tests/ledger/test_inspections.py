@@ -400,6 +400,23 @@ def test_steps_give_what_one_step_gives(monkeypatch: pytest.MonkeyPatch) -> None
     assert (pieces.eligible, pieces.weight, pieces.looked_at) == (whole.eligible, whole.weight, whole.looked_at)
 
 
+def test_who_committed_to_two_draws_can_make_both_void_at_a_fault_each_and_take_part_in_neither_anew() -> None:
+    found, second = world(), "cb.1"
+    for draw in (DRAW, second):
+        found.announced(draw).committed(draw, ("cb", "lab"))
+    found.closed().closed(second).revealed(members=("cb",)).revealed(second, ("cb",))
+    ends = [found.draw(draw).reveal_until_ms or 0 for draw in (DRAW, second)]
+    found.now_ms = max(ends)
+    for draw in (DRAW, second):
+        found.must("bank-a", DrawInspection(draw))
+        assert found.draw(draw).void == "not_revealed"
+    fault = found.view.get(fault_key("lab"), Fault)
+    assert fault is not None
+    assert (fault.count, fault.draw) == (2, second)
+    found.announced("cb.2", replaces=second)
+    assert found.submit("lab", CommitInspection("cb.2", commitment("lab", "cb.2"))) == "barred_from_draws"
+
+
 @pytest.mark.parametrize("body", [CommitInspection, RevealInspection])
 def test_an_event_of_a_draw_that_there_is_not_is_refused(body: type[CommitInspection | RevealInspection]) -> None:
     assert world().submit("cb", body("cb.none", bytes(32))) == "unknown_draw"
