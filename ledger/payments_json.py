@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from ledger.currencies import minor_units
@@ -40,12 +41,18 @@ def word(member: IntEnum) -> str:
     return member.name.lower().replace("_", "-")
 
 
+@lru_cache(maxsize=64)
+def _words(type_: type[IntEnum]) -> dict[str, IntEnum]:
+    return {word(member): member for member in type_}
+
+
 def from_word(type_: type[E], text: object, *, where: str) -> E:
     """Return the member that `text` names; InputError lists the words that are known."""
-    for member in type_:
-        if word(member) == text:
-            return member
-    known = ", ".join(word(member) for member in type_)
+    words = _words(type_)
+    found = words.get(text) if isinstance(text, str) else None
+    if found is not None:
+        return found  # type: ignore[return-value]  # a member of `type_`
+    known = ", ".join(words)
     raise InputError("unknown word", where=where, expected=f"one of {known}", got=repr(text))
 
 

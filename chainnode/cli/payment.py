@@ -11,6 +11,7 @@ from chainnode.cli.main import Group
 from chainnode.cli.output import show_page
 from chainnode.cli.payment_affected import affected_by
 from chainnode.cli.payment_reconciliation import reconcile, trace
+from chainnode.cli.payment_qr import payment_qr
 from chainnode.client import NOT_FOUND, CallRefused
 
 COLUMNS = ("time", "member", "side", "status", "message_type", "uetr", "height", "id")
@@ -24,6 +25,7 @@ def payment() -> None:
 payment.add_command(affected_by)
 payment.add_command(reconcile)
 payment.add_command(trace)
+payment.add_command(payment_qr)
 
 
 @payment.command("show")

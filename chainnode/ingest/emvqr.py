@@ -12,6 +12,7 @@ import binascii
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from chainnode.ingest.errors import QrError, located
 from ledger.currencies import CODES, NUMBERS, decimal_text, minor_units
@@ -19,6 +20,7 @@ from primitives.errors import InputError
 
 PAYLOAD_CHARACTERS_MAX = 1024  # EMVCo advises 512; text in other scripts and added templates go beyond
 VALUE_CHARACTERS_MAX = 99
+MEMORY_ENTRIES = 8_192
 GLOBAL_ID_CHARACTERS_MAX = 32
 AMOUNT_CHARACTERS_MAX = 13
 
@@ -33,12 +35,18 @@ REFERENCE_LABEL, TERMINAL_LABEL = "05", "07"
 _CRC_HEAD = CRC + "04"
 _SMALLEST = len("000201") + len(_CRC_HEAD) + 4
 _ACCOUNTS = frozenset(f"{number:02d}" for number in range(2, 52))
-_TEMPLATES = frozenset(f"{number:02d}" for number in (*range(26, 52), *range(80, 100)))
+_TEMPLATES = frozenset(f"{number:02d}" for number in (*range(26, 52), 62, 64, *range(80, 100)))
+_TIPS = frozenset({TIP, TIP_FIXED, TIP_PERCENT})
+# Every beginning of a data object: what it names, and how long it says it is.
+_HEADS = {
+    f"{at:02d}{size:02d}": (f"{at:02d}", size) for at in range(100) for size in range(1, VALUE_CHARACTERS_MAX + 1)
+}
 _MANDATORY = (FORMAT, CATEGORY, CURRENCY, COUNTRY, NAME, CITY)
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_UNIONPAY_ACCOUNT = re.compile("[0-9A-Za-z]{31}")
 _RULES: dict[str, tuple[re.Pattern[str], str]] = {
     FORMAT: (re.compile("01"), "01"),
-    UNIONPAY: (re.compile("[0-9A-Za-z]{31}"), "31 characters: acquirer (8), forwarder (8), merchant (15)"),
+    UNIONPAY: (_UNIONPAY_ACCOUNT, "31 characters: acquirer (8), forwarder (8), merchant (15)"),
     INITIATION: (re.compile("1[12]"), "11 (static) or 12 (dynamic)"),
     CATEGORY: (re.compile("[0-9]{4}"), "4 digits"),
     CURRENCY: (re.compile("[0-9]{3}"), "3 digits"),
@@ -84,7 +92,11 @@ class QrCode:
 
 def crc_of(text: str) -> str:
     """Return CRC-16/CCITT-FALSE of the UTF-8 bytes of `text` as 4 capital hex digits."""
-    return f"{binascii.crc_hqx(text.encode(), 0xFFFF):04X}"
+    return _crc(text.encode())
+
+
+def _crc(written: bytes) -> str:
+    return f"{binascii.crc_hqx(written, 0xFFFF):04X}"
 
 
 def parse_qr(payload: str, *, where: str = "QR payload") -> QrCode:
@@ -100,21 +112,21 @@ def _parse(payload: str) -> QrCode:
         expected = f"{_SMALLEST} to {PAYLOAD_CHARACTERS_MAX} characters"
         raise QrError("payload of a wrong length", expected=expected, got=len(payload))
     try:
-        payload.encode()
+        written = payload.encode()
     except UnicodeEncodeError:
         raise QrError("payload is not text", expected="Unicode characters", got="half of a surrogate pair") from None
-    if _UNPRINTABLE.search(payload):
+    if not payload.isprintable() and _UNPRINTABLE.search(payload):
         raise QrError("control character", expected="text", got="a character that none can see")
     if not payload.startswith(FORMAT + "02"):
         raise QrError("payload has another beginning", expected="the format indicator 000201", got="another")
     objects = parse_objects(payload)
     if next(reversed(objects)) != CRC or len(objects[CRC]) != 4:
         raise QrError("payload has no CRC at its end", expected="6304 and 4 hex digits", got="another end")
-    computed = crc_of(payload[:-4])
+    computed = _crc(written[: -len(objects[CRC].encode())])
     if objects[CRC].upper() != computed:
         raise QrError("CRC does not match", where="63", expected=computed, got=objects[CRC])
     _check_objects(objects)
-    templates = {number: _template(number, objects[number]) for number in objects if _is_template(number)}
+    templates = {number: _template(number, value) for number, value in objects.items() if number in _TEMPLATES}
     currency = _currency(objects[CURRENCY])
     return QrCode(objects, templates, currency, _amount(objects.get(AMOUNT), currency, AMOUNT))
 
@@ -122,27 +134,81 @@ def _parse(payload: str) -> QrCode:
 def parse_objects(text: str) -> dict[str, str]:
     """Return the data objects of a payload or template by id, in their order; QrError where they do not fill it."""
     objects: dict[str, str] = {}
-    position, end = 0, len(text)
+    start, position, end, count = 0, 0, len(text), 0
     while position < end:
-        head = text[position : position + 4]
-        if len(head) < 4 or not (head.isascii() and head.isdigit()):
-            expected = "2 digits of id and 2 of length"
-            raise QrError(
-                "malformed data object", where=f"character {position}", expected=expected, got="something else"
-            )
-        number, length = head[:2], int(head[2:])
-        value = text[position + 4 : position + 4 + length]
-        if length == 0 or len(value) < length:
-            expected = f"{length} characters" if length else "1 to 99 characters"
-            raise QrError("data object cut short", where=f"{number} at {position}", expected=expected, got=len(value))
-        if number in objects:
-            raise QrError("data object repeated", where=f"{number} at {position}", expected="each id once", got=number)
-        objects[number] = value
-        position += 4 + length
+        start = position + 4
+        head = _HEADS.get(text[position:start])
+        if head is None:
+            raise _bad_object(text, position)
+        number, length = head
+        position = start + length
+        objects[number] = text[start:position]
+        count += 1
+    if position > end:
+        raise _bad_object(text, start - 4)
+    if len(objects) != count:
+        raise _repeated_object(text)
     return objects
 
 
+def _bad_object(text: str, position: int) -> QrError:
+    """Return what is wrong with the data object at `position`."""
+    head = text[position : position + 4]
+    if len(head) < 4 or not (head.isascii() and head.isdigit()):
+        expected = "2 digits of id and 2 of length"
+        return QrError("malformed data object", where=f"character {position}", expected=expected, got="something else")
+    length, place = int(head[2:]), f"{head[:2]} at {position}"
+    expected = f"{length} characters" if length else "1 to 99 characters"
+    return QrError(
+        "data object cut short", where=place, expected=expected, got=len(text[position + 4 :]) if length else 0
+    )
+
+
+def _repeated_object(text: str) -> QrError:
+    """Return which data object of a well-formed text stands there twice."""
+    seen, position = set[str](), 0
+    while (number := text[position : position + 2]) not in seen:
+        seen.add(number)
+        position += 4 + int(text[position + 2 : position + 4])
+    return QrError("data object repeated", where=f"{number} at {position}", expected="each id once", got=number)
+
+
 def _check_objects(objects: Mapping[str, str]) -> None:
+    if not _are_plain(objects):
+        _name_bad_object(objects)
+
+
+def _are_plain(objects: Mapping[str, str]) -> bool:
+    """Return whether objects keep `_RULES`, as far as that shows without its patterns: nearly always."""
+    get = objects.get
+    amount = get(AMOUNT, "1")
+    return (
+        _are_good_codes(objects[FORMAT], get(INITIATION), get(CATEGORY), get(CURRENCY), get(COUNTRY))
+        and len(amount) <= AMOUNT_CHARACTERS_MAX
+        and amount[0] != "."
+        and amount.isascii()
+        and amount.replace(".", "", 1).isdecimal()
+        and 0 < len(get(NAME, "")) <= 25
+        and 0 < len(get(CITY, "")) <= 15
+        and (POSTAL not in objects or len(objects[POSTAL]) <= 10)
+        and (UNIONPAY not in objects or _UNIONPAY_ACCOUNT.fullmatch(objects[UNIONPAY]) is not None)
+        and not _ACCOUNTS.isdisjoint(objects)
+        and _TIPS.isdisjoint(objects)
+    )
+
+
+@lru_cache(maxsize=MEMORY_ENTRIES)
+def _are_good_codes(*codes: str | None) -> bool:
+    """Return whether format, initiation, category, currency and country are well formed, remembered: they are few."""
+    found = zip((FORMAT, INITIATION, CATEGORY, CURRENCY, COUNTRY), codes, strict=True)
+    return codes[3] in CODES and all(
+        number == INITIATION if code is None else _RULES[number][0].fullmatch(code) is not None
+        for number, code in found
+    )
+
+
+def _name_bad_object(objects: Mapping[str, str]) -> None:
+    """Raise QrError for the first rule that is not kept."""
     for number in _MANDATORY:
         if number not in objects:
             raise QrError("mandatory data object missing", where=number, expected=f"id {number}", got="none")
@@ -161,10 +227,6 @@ def _check_objects(objects: Mapping[str, str]) -> None:
                 expected=f"{number} if and only if 55 is {needed}",
                 got=tip,
             )
-
-
-def _is_template(number: str) -> bool:
-    return number in _TEMPLATES or number in (ADDITIONAL, LANGUAGE)
 
 
 def _template(number: str, value: str) -> dict[str, str]:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
-from chainnode.ingest.errors import JsonError
+from chainnode.ingest.errors import JsonError, located
 from chainnode.ingest.parsed import Agent
 from chainnode.ingest.references import agent_code
 from ledger.payments import AgentRole
 from ledger.times import parse_date
+from primitives.errors import InputError
 
 TEXT_LENGTH_MAX = 140
+MEMORY_ENTRIES = 8_192
 
 
 def only_keys(value: Mapping[str, Any], required: frozenset[str], optional: frozenset[str], *, where: str) -> None:
     """Raise JsonError where a key is missing or not known."""
-    missing, unknown = required - set(value), set(value) - required - optional
+    keys = value.keys()
+    if keys >= required and keys <= _either(required, optional):
+        return
+    missing, unknown = required - keys, keys - required - optional
     if missing:
         raise JsonError("key missing", where=where, expected=", ".join(sorted(missing)), got=", ".join(sorted(value)))
     if unknown:
@@ -24,11 +30,18 @@ def only_keys(value: Mapping[str, Any], required: frozenset[str], optional: froz
         raise JsonError("unknown key", where=where, expected=expected, got=", ".join(sorted(unknown)))
 
 
+@lru_cache(maxsize=16)
+def _either(required: frozenset[str], optional: frozenset[str]) -> frozenset[str]:
+    return required | optional
+
+
 def text_value(
     value: Mapping[str, Any], key: str, where: str, *, length_max: int = TEXT_LENGTH_MAX, empty: bool = False
 ) -> str:
     """Return a text; JsonError where it is none, too long, or (unless `empty` is allowed) absent or empty."""
     found = value.get(key, "")
+    if isinstance(found, str) and (0 < len(found) <= length_max or (empty and not found)):
+        return found
     if not isinstance(found, str):
         raise JsonError("wrong type", where=f"{where}: {key}", expected="text", got=type(found).__name__)
     if len(found) > length_max or not (found or empty):
@@ -39,8 +52,16 @@ def text_value(
 
 def agent_value(value: Mapping[str, Any], key: str, role: AgentRole, where: str) -> Agent:
     """Return the institution that a BIC, LEI or CNAPS code names."""
-    scheme, code = agent_code(text_value(value, key, where), where=f"{where}: {key}")
-    return Agent(role, scheme, code)
+    code = text_value(value, key, where)
+    try:
+        return _agent(role, code)
+    except InputError as error:
+        raise located(error, f"{where}: {key}") from None
+
+
+@lru_cache(maxsize=MEMORY_ENTRIES)
+def _agent(role: AgentRole, code: str) -> Agent:
+    return Agent(role, *agent_code(code))
 
 
 def date_value(value: Mapping[str, Any], key: str, where: str) -> int:

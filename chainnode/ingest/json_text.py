@@ -8,15 +8,21 @@ from __future__ import annotations
 import json
 from typing import Any, NoReturn
 
+import msgspec
+
 from chainnode.ingest.errors import JsonError
 
 BRACKETS_MAX = 256  # far below where the decoder's recursion ends
+_TEXTS = msgspec.json.Decoder(dict[str, str])
 
 
 def parse_object(data: bytes, *, where: str, size_max: int, brackets_max: int = BRACKETS_MAX) -> dict[str, Any]:
     """Return the JSON object that `data` is (Any: what JSON gives); JsonError for anything else."""
     if len(data) > size_max:
         raise JsonError("too large", where=where, expected=f"at most {size_max} bytes", got=len(data))
+    texts = _flat(data)
+    if texts is not None:
+        return texts
     if data.count(b"[") + data.count(b"{") > brackets_max:
         raise JsonError("nested too deeply", where=where, expected=f"at most {brackets_max} brackets", got="more")
     try:
@@ -43,6 +49,18 @@ def parse_object(data: bytes, *, where: str, size_max: int, brackets_max: int = 
     if not isinstance(value, dict):
         raise JsonError("not a JSON object", where=where, expected="{...}", got=type(value).__name__)
     return value
+
+
+def _flat(data: bytes) -> dict[str, Any] | None:
+    """Return an object of nothing but texts, the common case, by a faster decoder; None for anything else.
+
+    That decoder takes a key twice, so its quotes are counted: with nothing escaped each key and value has two.
+    """
+    try:
+        texts = _TEXTS.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return texts if b"\\" not in data and data.count(b'"') == 4 * len(texts) else None
 
 
 class _Refused(Exception):

@@ -12,6 +12,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import msgspec
+
 from chainnode.ingest.context import IngestContext
 from chainnode.ingest.drafts import Draft, Ingested, statement_draft
 from chainnode.ingest.errors import JsonError
@@ -27,6 +29,7 @@ from primitives.ids import Hash
 FILE_SIZE_MAX = 256 * 1024 * 1024
 LINE_SIZE_MAX = 128 * 1024
 LINES_MAX = 1_000_000
+_SORTED = msgspec.json.Encoder(order="deterministic")
 
 EventLine = Callable[[Mapping[str, Any], str], Draft]  # Any: what JSON gives; the text names file and line
 
@@ -37,9 +40,10 @@ def parse_jsonl(
     """Return a draft for each line; a bad line refuses the file, or with `skip_bad` is left out and reported."""
     ingested = Ingested("jsonl")
     for number, line in split_lines(data, where):
+        place = f"{where}:{number}"
         try:
-            value = parse_object(line, where=f"{where}:{number}", size_max=LINE_SIZE_MAX)
-            ingested.drafts.append(_draft(value, context, f"{where}:{number}", event_line))
+            value = parse_object(line, where=place, size_max=LINE_SIZE_MAX)
+            ingested.drafts.append(_draft(value, context, place, event_line))
         except InputError as error:
             if not skip_bad:
                 raise
@@ -83,9 +87,16 @@ def line_payment(value: dict[str, Any], context: IngestContext, *, where: str) -
 
 def object_digest(value: Mapping[str, Any]) -> Hash:
     """Return SHA-256 of an object's JSON in its one form, in UTF-8."""
-    return message_digest_of(object_text(value).encode())
+    return message_digest_of(_written(value))
 
 
 def object_text(value: Mapping[str, Any]) -> str:
     """Return an object's JSON with sorted keys and no spaces."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _written(value).decode()
+
+
+def _written(value: Mapping[str, Any]) -> bytes:
+    try:
+        return _SORTED.encode(value)
+    except (OverflowError, msgspec.MsgspecError):  # a number of more than 64 bits
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()

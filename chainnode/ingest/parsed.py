@@ -1,25 +1,31 @@
 """What an adapter reads out of a message: clear values, which never leave the reporting bank.
 
 The repr of everything private is hidden, so that neither a log line nor an assertion can print it. How it becomes a
-statement for the chain is in `chainnode.ingest.statements`.
+statement for the chain is in `chainnode.ingest.statements`. What is made for every message is a struct of msgspec,
+which takes a tenth of the time of a frozen dataclass.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
+
+import msgspec
+from msgspec.structs import force_setattr
 
 from ledger.currencies import decimal_text
 from ledger.payments import AgentRole, AgentScheme, Channel, Side, Status
 from primitives.ids import Hash, TimeMs
 
 
-@dataclass(frozen=True, slots=True)
-class Amount:
+class Amount(msgspec.Struct, frozen=True, gc=False):
     """Minor units of an ISO 4217 currency; the number's repr is hidden, because amounts are private."""
 
-    minor: int = field(repr=False)
+    minor: int
     currency: str
+
+    def __repr__(self) -> str:
+        return f"Amount(currency={self.currency!r})"
 
     def text(self) -> str:
         """Return the one form that tokens and commitments cover: `CNY 23.72`."""
@@ -35,12 +41,17 @@ class Agent:
     code: str
 
 
-@dataclass(frozen=True, slots=True)
-class Party:
+class Party(msgspec.Struct, frozen=True, gc=False):
     """A customer: name and account, both private; empty where the message does not say."""
 
-    name: str = field(default="", repr=False)
-    account: str = field(default="", repr=False)
+    name: str = ""
+    account: str = ""
+
+    def __repr__(self) -> str:
+        return "Party()"
+
+
+NOBODY = Party()
 
 
 class Direction(IntEnum):
@@ -51,8 +62,10 @@ class Direction(IntEnum):
     CREDIT = 2
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedPayment:
+HIDDEN = frozenset({"message_digest", "end_to_end_id", "transaction_id", "message_id", "remittance"})
+
+
+class ParsedPayment(msgspec.Struct, frozen=True, gc=False):
     """One payment as one message tells it.
 
     `message_digest` is SHA-256 of the message's own bytes and `index` the place of the payment in it; together they
@@ -63,22 +76,22 @@ class ParsedPayment:
 
     message_type: str
     where: str
-    message_digest: Hash = field(repr=False)
+    message_digest: Hash
     index: int
     created_ms: TimeMs
     amount: Amount | None
     agents: tuple[Agent, ...]
-    end_to_end_id: str = field(repr=False)
+    end_to_end_id: str
     uetr: bytes = b""
-    transaction_id: str = field(default="", repr=False)
-    message_id: str = field(default="", repr=False)
+    transaction_id: str = ""
+    message_id: str = ""
     instructed_amount: Amount | None = None
     settlement_date: int = 0
     status: Status | None = None
     reason: str = ""
-    debtor: Party = Party()
-    creditor: Party = Party()
-    remittance: str = field(default="", repr=False)
+    debtor: Party = NOBODY
+    creditor: Party = NOBODY
+    remittance: str = ""
     channel: Channel = Channel.NONE
     side: Side | None = None
     direction: Direction = Direction.NONE
@@ -91,11 +104,15 @@ class ParsedPayment:
 
         A copy with other values would cost as much as reading the payment's agents.
         """
-        object.__setattr__(self, "message_digest", digest)
-        object.__setattr__(self, "index", index)
-        object.__setattr__(self, "where", where)
+        force_setattr(self, "message_digest", digest)
+        force_setattr(self, "index", index)
+        force_setattr(self, "where", where)
         return self
 
     def agent(self, role: AgentRole) -> Agent | None:
         """Return the agent in `role`, or None."""
         return next((agent for agent in self.agents if agent.role == role), None)
+
+    def __repr__(self) -> str:
+        shown = ((name, getattr(self, name)) for name in self.__struct_fields__ if name not in HIDDEN)
+        return f"ParsedPayment({', '.join(f'{name}={value!r}' for name, value in shown)})"

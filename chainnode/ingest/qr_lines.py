@@ -16,7 +16,7 @@ from chainnode.ingest.context import IngestContext
 from chainnode.ingest.emvqr import QrCode, parse_qr
 from chainnode.ingest.errors import JsonError, NotAPartyError
 from chainnode.ingest.fields import agent_value, date_value, only_keys, text_value
-from chainnode.ingest.parsed import Agent, Amount, ParsedPayment, Party
+from chainnode.ingest.parsed import NOBODY, Agent, Amount, ParsedPayment, Party
 from chainnode.ingest.references import check_certificate_number, same_code
 from ledger.currencies import minor_units
 from ledger.payments import AgentRole, Channel, Side, Status
@@ -51,8 +51,11 @@ def qr_payment(value: Mapping[str, Any], context: IngestContext, digest: Hash, *
         where=f"{where}: time",
         default_offset_minutes=context.utc_offset_minutes,
     )
-    certificate = text_value(value, "terminal_certificate", where, empty=True)
-    status = text_value(value, "status", where, empty=True)
+    certificate = (
+        text_value(value, "terminal_certificate", where, empty=True) if "terminal_certificate" in value else ""
+    )
+    status = text_value(value, "status", where, empty=True) if "status" in value else ""
+    account = text_value(value, "debtor_account", where, empty=True) if "debtor_account" in value else ""
     return ParsedPayment(
         message_type=MESSAGE_TYPE,
         where=where,
@@ -64,7 +67,7 @@ def qr_payment(value: Mapping[str, Any], context: IngestContext, digest: Hash, *
         end_to_end_id=text_value(value, "reference", where, length_max=35),
         settlement_date=date_value(value, "settlement_date", where),
         status=from_word(Status, status, where=f"{where}: status") if status else Status.ACCEPTED,
-        debtor=Party(account=text_value(value, "debtor_account", where, empty=True)),
+        debtor=Party(account=account) if account else NOBODY,
         creditor=Party(name=code.merchant_name, account=_merchant_account(code)),
         channel=Channel.QR,
         side=side,
@@ -80,7 +83,7 @@ def _check_reporter(reporter: str, context: IngestContext, where: str) -> None:
 
 def _amount(code: QrCode, value: Mapping[str, Any], where: str) -> Amount:
     """Return the amount of the code, or where it has none that beside it; an amount given twice must agree."""
-    given = text_value(value, "amount", where, empty=True)
+    given = text_value(value, "amount", where, empty=True) if "amount" in value else ""
     if not given and code.amount_minor is None:
         raise JsonError("amount missing", where=where, expected="amount, as the code has none", got="none")
     minor = minor_units(given, code.currency, where=f"{where}: amount") if given else code.amount_minor
@@ -93,23 +96,25 @@ def _amount(code: QrCode, value: Mapping[str, Any], where: str) -> Amount:
 
 def _agents(value: Mapping[str, Any], side: Side, context: IngestContext, where: str) -> tuple[Agent, ...]:
     """Return payer's bank, merchant's bank where it is named, and the reporter in the role of its side."""
-    found = {AgentRole.DEBTOR_AGENT: agent_value(value, "debtor_agent", AgentRole.DEBTOR_AGENT, where)}
+    debtor = agent_value(value, "debtor_agent", AgentRole.DEBTOR_AGENT, where)
+    creditor = None
     if "creditor_agent" in value:
-        found[AgentRole.CREDITOR_AGENT] = agent_value(value, "creditor_agent", AgentRole.CREDITOR_AGENT, where)
-    own_role, codes = _OWN_ROLES.get(side), context.reporter.codes
-    if own_role in found and not context.reporter.is_agent(found[own_role]):
-        raise NotAPartyError(
-            "side is another bank's",
-            where=f"{where}: side",
-            expected=", ".join(sorted(codes)),
-            got=found[own_role].code,
-        )
-    if own_role is not None and own_role not in found and codes:
-        named = same_code(text_value(value, "reporter", where))
-        found[own_role] = agent_value({"own": named if named in codes else min(codes)}, "own", own_role, where)
-    return tuple(found[role] for role in sorted(found))
+        creditor = agent_value(value, "creditor_agent", AgentRole.CREDITOR_AGENT, where)
+    found = (debtor,) if creditor is None else (debtor, creditor)
+    own_role, reporter = _OWN_ROLES.get(side), context.reporter
+    own = debtor if own_role is AgentRole.DEBTOR_AGENT else creditor if own_role is AgentRole.CREDITOR_AGENT else None
+    if own is not None and not reporter.is_agent(own):
+        expected = ", ".join(sorted(reporter.codes))
+        raise NotAPartyError("side is another bank's", where=f"{where}: side", expected=expected, got=own.code)
+    if own_role is None or own is not None or not reporter.codes:
+        return found
+    named = same_code(text_value(value, "reporter", where))
+    added = {"own": named if named in reporter.codes else min(reporter.codes)}
+    # Roles ascend: that of the merchant's bank stands between, those of acquirer and issuer after.
+    return (*found, agent_value(added, "own", own_role, where))
 
 
 def _merchant_account(code: QrCode) -> str:
     """Return all merchant accounts of the code in one text, for its commitment."""
-    return " ".join(f"{number}:{account}" for number, account in sorted(code.merchant_accounts.items()))
+    accounts = code.merchant_accounts
+    return " ".join([f"{number}:{accounts[number]}" for number in sorted(accounts)])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chainnode.ingest.emvqr import build_qr, crc_of, parse_objects, parse_qr
+from chainnode.ingest.emvqr import _are_plain, _currency, _name_bad_object, build_qr, crc_of, parse_objects, parse_qr
 from chainnode.ingest.errors import QrError
 from tests.chainnode.ingest.ingest_fixtures import SAMPLES
 
@@ -231,3 +231,40 @@ def test_the_samples_are_twenty_payloads_and_some_of_unionpay() -> None:
     assert sum("64" in code.objects for code in codes) >= 5
     assert {code.currency for code in codes} == {"CNY", "JPY", "EUR"}
     assert any(code.amount_minor is None for code in codes)
+
+
+WORDS = ["01", "11", "12", "5411", "156", "CN", "cn", "C1", "999", "1.50", "1.", ".5", "-1", "1.2.3", "٤٤٤٤", "ＣＮ"]
+VALUES = st.one_of(st.sampled_from(WORDS), st.text(min_size=1, max_size=30), st.text("0123456789.", min_size=1))
+GOOD_OBJECTS = {
+    "00": "01",
+    "01": "11",
+    "15": "0" * 31,
+    "52": "5411",
+    "53": "156",
+    "54": "1.5",
+    "58": "CN",
+    "59": "A",
+    "60": "B",
+    "61": "C",
+    "63": "ABCD",
+}
+
+
+@given(
+    st.dictionaries(st.sampled_from(sorted(GOOD_OBJECTS.keys() - {"63"})), VALUES, max_size=2),
+    st.sets(st.sampled_from(sorted(GOOD_OBJECTS.keys() - {"00", "63"})), max_size=1),
+)
+def test_what_the_quick_check_lets_pass_breaks_no_rule_and_what_it_stops_breaks_one(
+    changed: dict[str, str], gone: set[str]
+) -> None:
+    objects = {number: value for number, value in {**GOOD_OBJECTS, **changed}.items() if number not in gone}
+
+    def named() -> None:
+        _name_bad_object(objects)
+        _currency(objects["53"])
+
+    if _are_plain(objects):
+        named()
+    else:
+        with pytest.raises(QrError):
+            named()

@@ -12,6 +12,8 @@ from chainnode.ingest.context import IngestContext
 from chainnode.ingest.errors import JsonError
 from chainnode.ingest.formats import FORMATS, Options, ingest
 from chainnode.ingest.json_text import parse_object
+from chainnode.ingest.jsonl import object_digest
+from chainnode.ingest.privacy import message_digest_of
 from primitives.errors import InputError
 from tests.chainnode.ingest.ingest_fixtures import SAMPLES, context_of
 
@@ -63,6 +65,27 @@ KEYS = ["payload", "payment", "reporter", "side", "debtor_agent", "time", "refer
 @given(st.dictionaries(st.sampled_from(KEYS), values | st.dictionaries(st.sampled_from(KEYS), values)))
 def test_any_json_object_is_taken_or_refused(value: dict[str, object]) -> None:
     take(json.dumps(value).encode(), "jsonl")
+
+
+@given(st.dictionaries(st.text(max_size=10), values, max_size=5))
+@example({"a": '\x7f\u2028\\"/\b\x00', "\U00010000": "", "\uffff": "x"})
+@example({"a": 10**19, "b": 2**64})
+def test_an_object_has_one_digest_by_whichever_encoder(value: dict[str, object]) -> None:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    if "." not in text and "e" not in text:  # fractions are refused before
+        assert object_digest(value) == message_digest_of(text.encode())
+
+
+@given(st.lists(st.tuples(st.text(max_size=6), st.text(max_size=6)), max_size=4), st.booleans())
+def test_an_object_of_texts_is_read_alike_by_both_decoders(pairs: list[tuple[str, str]], escaped: bool) -> None:
+    inner = ",".join(f"{json.dumps(k, ensure_ascii=escaped)}: {json.dumps(v, ensure_ascii=escaped)}" for k, v in pairs)
+    data = f"{{{inner}}}".encode()
+    if len(dict(pairs)) != len(pairs):
+        with pytest.raises(JsonError, match="key repeated"):
+            parse_object(data, where="f", size_max=1_000)
+    else:
+        found = parse_object(data, where="f", size_max=1_000)
+        assert list(found.items()) == pairs
 
 
 @pytest.mark.parametrize(
