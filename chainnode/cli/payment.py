@@ -10,8 +10,8 @@ from chainnode.cli.context import hash_of, settings
 from chainnode.cli.main import Group
 from chainnode.cli.output import show_page
 from chainnode.cli.payment_affected import affected_by
-from chainnode.cli.payment_reconciliation import reconcile, trace
 from chainnode.cli.payment_qr import payment_qr
+from chainnode.cli.payment_reconciliation import reconcile, trace
 from chainnode.client import NOT_FOUND, CallRefused
 
 COLUMNS = ("time", "member", "side", "status", "message_type", "uetr", "height", "id")

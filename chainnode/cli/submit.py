@@ -151,7 +151,7 @@ def _read(name: str, form: str, context: IngestContext, keeper: Keeper, *, skip_
             "payments need the member's secrets",
             hint="submit them with --home, or keep MEMBER-reporter.secret and MEMBER-pairs.json beside the key",
         )
-    keeper.keep(context.reporter.member, found.drafts, data)
+    keeper.keep(context.reporter.member, found.drafts, data if found.kept is None else found.kept)
     return found
 
 

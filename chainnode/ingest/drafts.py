@@ -36,11 +36,16 @@ class Draft:
 
 @dataclass(slots=True)
 class Ingested:
-    """What a file gave: drafts in order, and what was left out of it and why (only where that was asked for)."""
+    """What a file gave: drafts in order, and what was left out of it and why (only where that was asked for).
+
+    `kept` stands for the file wherever its messages are kept: a line for each, without what must not be stored. None
+    where the file may be kept as it is.
+    """
 
     format: str
     drafts: list[Draft] = field(default_factory=list)
     refused: list[InputError] = field(default_factory=list)
+    kept: bytes | None = field(default=None, repr=False)
 
 
 def statement_draft(statement: StatementDraft, where: str) -> Draft:

@@ -72,12 +72,14 @@ def _parse_iso20022(data: bytes, context: IngestContext, where: str, options: Op
 
 
 def _parse_iso8583(data: bytes, context: IngestContext, where: str, options: Options) -> Ingested:
-    ingested = Ingested("iso8583")
+    ingested, kept = Ingested("iso8583"), []
     for found in parse_iso8583(data, context, where=where, skip_bad=options.skip_bad):
         if isinstance(found, InputError):
             ingested.refused.append(found)
         else:
             _add_statement(ingested, found, context, options)
+            kept.append(found.source)
+    ingested.kept = b"\n".join(kept)  # the file may hold PIN blocks and tracks
     return ingested
 
 

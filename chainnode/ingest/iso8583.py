@@ -32,7 +32,7 @@ TYPES = frozenset(
     f"{kind}{function}{origin}" for kind in ("01", "02", "04") for function in "0123" for origin in "01"
 )  # requests and advices, their answers, and the same repeated
 APPROVED = frozenset({"00", "08", "10", "11", "16", "A2", "A4", "A5", "A6"})
-# What the digest of a message covers: all that says which payment it is, in ascending order.
+# What the digest of a message covers, and all that is kept of it: what says which payment it is, in ascending order.
 _DIGESTED = ("t", *map(str, (2, 3, 4, 7, 11, 12, 13, 15, 18, 22, 25, 32, 33, 37, 38, 39, 41, 42, 43, 49, 90, 95, 100)))
 _RESPONSE = re.compile("[0-9A-Z]{2}")
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
@@ -107,12 +107,11 @@ class _Reader:
         self._remember(fields, reference)
         status, reason = _status(message_type, get("39", ""), side, refund)
         merchant, terminal, settled = get("42", "").strip(), get("41", "").strip(), get("15", "")
+        source = "\x1f".join([f"{name}={fields[name]}" for name in _DIGESTED if name in fields]).encode()
         return ParsedPayment(
             message_type=f"iso8583.{message_type}",
             where=where,
-            message_digest=message_digest_of(
-                "\n".join([f"{name}={fields[name]}" for name in _DIGESTED if name in fields]).encode()
-            ),
+            message_digest=message_digest_of(source),
             index=0,
             created_ms=TimeMs(created_ms),
             amount=amount,
@@ -133,6 +132,7 @@ class _Reader:
             creditor=Party(_name(get("43", "")), merchant),
             channel=_channel(get("22", ""), get("18", ""), get("25", ""), terminal),
             side=side,
+            source=source,
             terminal_certificate=self._network.certificate_of(merchant, terminal) if terminal else "",
         )
 

@@ -44,7 +44,7 @@ DROPPED = ("14", "35", "36", "45", "52", "53", "55", "57")
 
 NUMERIC = frozenset(number for number, kind in FIELDS.items() if re.match(r"n[.0-9]", kind) is not None)
 _VARIABLE = frozenset(number for number, kind in FIELDS.items() if "." in kind)
-_TEXTS = ("37", "38", "39", "41", "42", "43", "49")  # those whose text is used
+_TEXTS = ("37", "38", "39", "41", "42", "43", "49", "95")  # those whose text is used
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 
 

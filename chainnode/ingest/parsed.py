@@ -62,7 +62,7 @@ class Direction(IntEnum):
     CREDIT = 2
 
 
-HIDDEN = frozenset({"message_digest", "end_to_end_id", "transaction_id", "message_id", "remittance"})
+HIDDEN = frozenset({"message_digest", "end_to_end_id", "transaction_id", "message_id", "remittance", "source"})
 
 
 class ParsedPayment(msgspec.Struct, frozen=True, gc=False):
@@ -71,7 +71,8 @@ class ParsedPayment(msgspec.Struct, frozen=True, gc=False):
     `message_digest` is SHA-256 of the message's own bytes and `index` the place of the payment in it; together they
     are the message key by which the same payment, submitted again, is known. `end_to_end_id` is empty where there is
     none. `status` None means that the reporter's side decides it. `sender` and `receiver` come from an application
-    header and serve only where the message itself names no agents.
+    header and serve only where the message itself names no agents. `source` is the message as it may be kept and as the
+    digest covers it, in one line, where the file holds what must not be kept; else it is empty.
     """
 
     message_type: str
@@ -98,6 +99,7 @@ class ParsedPayment(msgspec.Struct, frozen=True, gc=False):
     terminal_certificate: str = ""
     sender: Agent | None = None
     receiver: Agent | None = None
+    source: bytes = b""
 
     def placed(self, digest: Hash, index: int, where: str) -> ParsedPayment:
         """Set what only the end of its message tells, and return it; for the adapter that has just made it, alone.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from hashlib import sha256
 
 import pytest
 
@@ -12,7 +13,9 @@ from chainnode.ingest.iso8583 import parse_iso8583
 from chainnode.ingest.iso8583_fields import DROPPED, FIELDS, SPECIFICATIONS, Encoding, decode_fields
 from chainnode.ingest.iso8583_framing import split_messages
 from chainnode.ingest.parsed import ParsedPayment
+from chainnode.ingest.privacy import PrivateField
 from chainnode.ingest.statements import statement_for
+from chainnode.payloads import source_messages
 from ledger.payments import AgentRole, Channel, Side, Status
 from primitives.encoding import encode
 from primitives.errors import InputError
@@ -261,6 +264,19 @@ def test_tracks_pin_and_chip_are_dropped_at_once(encoding: Encoding) -> None:
     kept = b"\n".join([encode(draft.body), *draft.values.values(), repr(found).encode()])
     for value in SENSITIVE.values():
         assert value.encode() not in kept or len(value) < 5
+
+
+def test_what_is_kept_of_a_file_has_no_tracks_pin_or_chip_and_is_what_the_digests_cover() -> None:
+    bodies = [message({**fields, **SENSITIVE}, "unionpay") for fields in (PURCHASE, ANSWER)]
+    found = ingest(with_lengths(bodies), context_of("bank-a"), where="f")
+    assert found.kept is not None
+    for value in SENSITIVE.values():
+        assert value.encode() not in found.kept or len(value) < 5
+    lines = found.kept.split(b"\n")
+    said = [draft.statement.values[PrivateField.SOURCE] for draft in found.drafts if draft.statement is not None]
+    assert [sha256(line).digest() for line in lines] == said
+    messages, place_of = source_messages(found.kept, said)
+    assert [messages[place_of(digest)] for digest in said] == lines
 
 
 def test_a_card_number_stands_nowhere_in_clear() -> None:
