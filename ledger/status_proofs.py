@@ -233,6 +233,17 @@ def told_time(time_ms: int) -> str:
     return format_time(time_ms) if 0 <= time_ms <= TIME_MS_MAX else f"{time_ms} ms"
 
 
+def check_covers(verdict: StatusVerdict, at_ms: int) -> None:
+    """Raise ProofError where a verdict says nothing about a time."""
+    if not verdict.covers(at_ms):
+        raise ProofError(
+            "proof says nothing about that time",
+            where=TIME,
+            expected=f"{told_time(verdict.time_ms)} to {told_time(verdict.last_ms)}",
+            got=told_time(at_ms),
+        )
+
+
 def certificate_status(verdict: StatusVerdict, number: str, time_ms: int | None = None) -> CertificateStatus | None:
     """Return a certificate's status at a time (default: the block's) as a verdict proves it; None: no such certificate.
 
@@ -246,13 +257,7 @@ def certificate_status(verdict: StatusVerdict, number: str, time_ms: int | None 
             got=verdict.key.decode(errors="replace"),
         )
     at_ms = verdict.time_ms if time_ms is None else time_ms
-    if not verdict.covers(at_ms):
-        raise ProofError(
-            "proof says nothing about that time",
-            where=TIME,
-            expected=f"{told_time(verdict.time_ms)} to {told_time(verdict.last_ms)}",
-            got=told_time(at_ms),
-        )
+    check_covers(verdict, at_ms)
     if verdict.value is None:
         return None
     with step(RECORD):

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
 
 from chainnode.cli.context import settings
-from chainnode.cli.output import show, show_rows
+from chainnode.cli.output import say, show, show_rows
 from chainnode.cli.validator import propose_action, proposing
 
 ROLES = ("laboratory", "inspector")
@@ -94,8 +95,17 @@ def end_accreditation(member_id: str, role: str, reason: str, from_text: str | N
 @click.option("--role", type=click.Choice(ROLES), help="In this role alone.")
 @click.option("--category", type=int, help="For this category alone.")
 @click.option("--at", "at_text", metavar="TIME", help="What they are worth at this time, RFC 3339. [default: now]")
-def accreditations(member_id: str | None, role: str | None, category: int | None, at_text: str | None) -> None:
-    """Show whose evidence counts, for which categories and until when; of MEMBER alone where it is named."""
+@click.option("--proof", "proof_file", type=click.Path(path_type=Path), help="Write a proof for `verify` here instead.")
+def accreditations(
+    member_id: str | None, role: str | None, category: int | None, at_text: str | None, proof_file: Path | None
+) -> None:
+    """Show whose evidence counts, for which categories and until when; of MEMBER alone where it is named.
+
+    With --proof FILE, MEMBER and --role: fetch the proof of that accreditation, or that there was none.
+    """
+    if proof_file is not None:
+        _prove(member_id, role, category, at_text, proof_file)
+        return
     asked = {"member": member_id, "role": role, "category": category, "at": at_text}
     given = {key: value for key, value in asked.items() if value is not None}
     rows = settings().client().pages("gov_listAccreditations", "accreditations", **given)
@@ -105,6 +115,19 @@ def accreditations(member_id: str | None, role: str | None, category: int | None
     for row in rows:
         row["categories"] = ", ".join(map(str, row["categories"]))
     show_rows(rows, columns=COLUMNS, wrap="accreditations")
+
+
+def _prove(member_id: str | None, role: str | None, category: int | None, at_text: str | None, target: Path) -> None:
+    from chainnode.files import write_file
+    from primitives.errors import UsageError
+
+    if member_id is None or role is None or category is not None:
+        raise UsageError("a proof is of one row", expected="MEMBER and --role with --proof, and no --category")
+    at = {} if at_text is None else {"at": at_text}
+    found = settings().client().call("gov_getAccreditationProof", member=member_id, role=role, **at)
+    write_file(target, str(found["proof"]).encode())
+    say(f"proof written to {target}; verify it with `chainnode verify {quote(str(target))} --policy POLICY`")
+    show({"member": member_id, "role": role, "height": found["height"], "file": str(target)})
 
 
 @click.command("scheme-policy")

@@ -106,7 +106,8 @@ def demanded(witnesses: Sequence[str]) -> dict[str, Any]:
 def verify(file: Path, policy_file: Path, number: str | None, moment: str | None, member: str | None) -> None:
     """Verify the proof in FILE (`-`: standard input) against a policy, offline. Status 3 where it does not hold.
 
-    It may be a receipt, a certificate's status or absence, a certificate's whole history, or all events of a member.
+    It may be a receipt, a certificate's status or absence, a certificate's whole history, a member's accreditation,
+    or all events of a member.
     """
     if member is not None and (number is not None or moment is not None):
         raise UsageError("two kinds of proof at once", expected="--member, or --certificate with --at")
@@ -148,18 +149,21 @@ def _verified(
     proof: str, policy: str, number: str | None, moment: str | None, member: str | None
 ) -> Callable[[], None]:
     """Verify a proof of any kind and return what prints it; ProofError where it is not what the options ask for."""
-    from chainnode.cli import audit, certificate_proofs
+    from chainnode.cli import accreditation_proofs, audit, certificate_proofs
     from ledger.certificate_history import CertificateHistory
     from ledger.completeness import Completeness
     from ledger.proof_kinds import kind_of
     from ledger.receipts import Receipt
-    from ledger.status_proofs import StatusProof
+    from ledger.status_proofs import StatusProof, verify_status
 
     kind = kind_of(proof)
     wanted = _wanted(number, moment, member)
     if wanted is not None and kind.__name__ not in wanted:
         raise ProofError("proof of another kind", expected=" or ".join(wanted), got=kind.__name__)
     if kind is StatusProof:
+        verdict = verify_status(proof, policy) if number is None else None
+        if verdict is not None and accreditation_proofs.is_of_accreditation(verdict):
+            return partial(accreditation_proofs.told, accreditation_proofs.accreditation_row(verdict, moment))
         return partial(certificate_proofs.told, certificate_proofs.status_row(proof, policy, number, moment))
     if kind is CertificateHistory:
         return partial(certificate_proofs.told, certificate_proofs.history_row(proof, policy, number))

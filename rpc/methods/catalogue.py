@@ -7,6 +7,7 @@ from typing import Any
 
 from rpc import openrpc
 from rpc.methods import (
+    accreditation_proofs,
     archive,
     audit,
     blocks,
@@ -79,6 +80,7 @@ METHODS: dict[str, AnyMethod] = table(
     payment_pairing.METHODS,
     gov.METHODS,
     gov_accreditations.METHODS,
+    accreditation_proofs.METHODS,
     gov_check.METHODS,
     gov_policy.METHODS,
     expiry.METHODS,

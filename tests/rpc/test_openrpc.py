@@ -12,6 +12,7 @@ import pytest
 
 from rpc.errors import Code
 from rpc.methods import (
+    accreditation_proofs,
     archive,
     audit,
     blocks,
@@ -51,6 +52,7 @@ from rpc.methods.catalogue import METHODS, document
 from rpc.registry import Method
 
 MODULES = (
+    accreditation_proofs,
     archive,
     audit,
     blocks,

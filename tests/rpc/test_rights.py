@@ -34,6 +34,7 @@ PUBLIC_METHODS = {
     "cert_history",
     "cert_historyProof",
     "cert_list",
+    "gov_getAccreditationProof",
     "gov_getPolicy",
     "gov_listAccreditations",
     "ledger_getCapabilities",

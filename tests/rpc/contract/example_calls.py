@@ -54,6 +54,7 @@ def calls_of(node: RichNode, asked: Asked) -> dict[str, dict[str, Any]]:
         "cert_markEvents": {"number": number_of(1), "limit": 1},
         "cert_list": {"holder": "bank-a", "limit": 1, "number": "FTP-2026", "product": "ct-1"},
         "gov_checkAction": {"action": {"type": "activate_rules", "version": 2, "height": 1_000}},
+        "gov_getAccreditationProof": {"member": "lab", "role": "laboratory"},
         "gov_getPolicy": {},
         "gov_listAccreditations": {"member": "lab", "limit": 1},
         "gov_getProposal": {"id": asked.call("gov_listProposals")["proposals"][0]["id"]},
