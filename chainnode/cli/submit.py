@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from chainnode.client import NodeClient
     from chainnode.ingest.context import IngestContext
     from chainnode.ingest.drafts import Ingested
+    from chainnode.ingest.formats import Options
     from chainnode.payloads import Keeper
     from chainnode.submission import Door, NewEvent
 
@@ -47,6 +48,12 @@ timeout_option = click.option(
 )
 @wait_option
 @timeout_option
+@click.option(
+    "--mapping",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="What the columns of CSV files mean, in TOML or JSON.",
+)
 @click.option("--skip-bad", is_flag=True, help="Take a file without its bad messages, and report them.")
 @click.option("--dry-run", is_flag=True, help="Print the events that would be sent, and send nothing.")
 @click.option("--clear-amounts", is_flag=True, help="Put amounts on the chain in clear instead of commitments.")
@@ -63,6 +70,7 @@ def submit(
     form: str,
     wait: str,
     timeout_s: float,
+    mapping: Path | None,
     skip_bad: bool,
     dry_run: bool,
     clear_amounts: bool,
@@ -77,6 +85,7 @@ def submit(
     from chainnode.payloads import Keeper
 
     with records("events") as out:
+        options = _options(mapping, skip_bad=skip_bad)
         # What is private is on the disk before any of it is sent.
         with Keeper(reporter_files().private, dry=dry_run) as keeper:
             context = make_ingest_context(
@@ -85,7 +94,7 @@ def submit(
                 offline=dry_run,
                 event_key_of=keeper.event_key_of,
             )
-            events, bad = _events_of(files, form, context, keeper, out, skip_bad=skip_bad)
+            events, bad = _events_of(files, form, context, keeper, options, out)
         if dry_run:
             for event in events:
                 _preview(event, context.reporter.member, out)
@@ -111,7 +120,7 @@ def _signed(client: NodeClient, member: str, events: list[NewEvent], officers: t
 
 
 def _events_of(
-    files: tuple[str, ...], form: str, context: IngestContext, keeper: Keeper, out: Records, *, skip_bad: bool
+    files: tuple[str, ...], form: str, context: IngestContext, keeper: Keeper, options: Options, out: Records
 ) -> tuple[list[NewEvent], int]:
     """Return the events of all files and how many files and messages were refused, after telling of each."""
     from chainnode.files import NotFound
@@ -120,7 +129,7 @@ def _events_of(
     events: list[NewEvent] = []
     for name in files:
         try:
-            found = _read(name, form, context, keeper, skip_bad=skip_bad)
+            found = _read(name, form, context, keeper, options)
         except InputError as error:
             bad += _refuse(name, error, out)
             continue
@@ -134,9 +143,21 @@ def _events_of(
     return events, bad
 
 
-def _read(name: str, form: str, context: IngestContext, keeper: Keeper, *, skip_bad: bool) -> Ingested:
+def _options(mapping: Path | None, *, skip_bad: bool) -> Options:
+    """Return how files are taken; with a mapping, which says what columns of CSV files mean."""
     from chainnode.files import read_file
-    from chainnode.ingest.formats import Options, ingest
+    from chainnode.ingest.csv_mapping import MAPPING_BYTES_MAX, read_mapping
+    from chainnode.ingest.formats import Options
+
+    meaning = None
+    if mapping is not None:
+        meaning = read_mapping(read_file(mapping, size_max=MAPPING_BYTES_MAX), where=str(mapping))
+    return Options(skip_bad=skip_bad, event_line=event_line, mapping=meaning)
+
+
+def _read(name: str, form: str, context: IngestContext, keeper: Keeper, options: Options) -> Ingested:
+    from chainnode.files import read_file
+    from chainnode.ingest.formats import ingest
 
     if name == "-":
         data, where = sys.stdin.buffer.read(INPUT_BYTES_MAX + 1), "standard input"
@@ -144,7 +165,6 @@ def _read(name: str, form: str, context: IngestContext, keeper: Keeper, *, skip_
             raise InputError("input too large", where=where, expected=f"at most {INPUT_BYTES_MAX} bytes")
     else:
         data, where = read_file(Path(name), size_max=INPUT_BYTES_MAX), name
-    options = Options(skip_bad=skip_bad, event_line=event_line)
     found = ingest(data, context, where=where, format_name=form, options=options)
     if any(draft.statement is not None for draft in found.drafts) and not any(context.secrets.reporter):
         raise UsageError(

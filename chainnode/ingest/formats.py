@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from chainnode.ingest.context import IngestContext
+from chainnode.ingest.csv_mapping import CsvMapping
 from chainnode.ingest.csv_rows import header_of, parse_csv
 from chainnode.ingest.drafts import Ingested, statement_draft
 from chainnode.ingest.errors import FormatError
@@ -30,10 +31,14 @@ _SNIFF_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a file is taken: whether bad messages are left out and reported, and who reads events in JSON form."""
+    """How a file is taken: whether bad messages are left out and reported, and who reads events in JSON form.
+
+    `mapping` tells what the columns of CSV files mean; with one, `auto` takes every file for CSV.
+    """
 
     skip_bad: bool = False
     event_line: EventLine | None = None
+    mapping: CsvMapping | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,7 @@ def _parse_qr_lines(data: bytes, context: IngestContext, where: str, options: Op
 
 
 def _parse_csv(data: bytes, context: IngestContext, where: str, options: Options) -> Ingested:
-    return parse_csv(data, context, where=where, skip_bad=options.skip_bad)
+    return parse_csv(data, context, where=where, skip_bad=options.skip_bad, mapping=options.mapping)
 
 
 ADAPTERS: tuple[Adapter, ...] = (
@@ -138,9 +143,13 @@ def ingest(
     """
     if not data.strip():
         raise FormatError("file is empty", where=where, expected="at least one message", got="nothing")
-    name = detect_format(data, where=where) if format_name == AUTO else format_name
+    options = options or Options()
+    if options.mapping is not None and format_name not in (AUTO, "csv"):
+        raise FormatError("a mapping is for CSV", where=where, expected="the format csv", got=format_name)
+    name = "csv" if options.mapping is not None else format_name
+    name = detect_format(data, where=where) if name == AUTO else name
     adapter = next((adapter for adapter in ADAPTERS if adapter.name == name), None)
     if adapter is None:
         expected = ", ".join((AUTO, *FORMATS))
         raise FormatError("unknown format", where=where, expected=expected, got=repr(name))
-    return adapter.parse(data, context, where, options or Options())
+    return adapter.parse(data, context, where, options)

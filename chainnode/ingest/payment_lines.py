@@ -16,10 +16,11 @@ from chainnode.ingest.errors import JsonError
 from chainnode.ingest.fields import agent_value, date_value, only_keys, text_value
 from chainnode.ingest.parsed import Agent, Amount, ParsedPayment, Party
 from chainnode.ingest.references import check_certificate_number, check_reason, check_uetr
-from ledger.currencies import minor_units
+from ledger.currencies import exponent_of, minor_units
 from ledger.payments import AgentRole, Channel, Side, Status
 from ledger.payments_json import from_word, word
 from ledger.times import parse_time
+from primitives.errors import InputError
 from primitives.ids import Hash
 
 MESSAGE_TYPE = "json"
@@ -37,11 +38,31 @@ COLUMNS = REQUIRED | OPTIONAL
 def plain_payment(value: Mapping[str, Any], context: IngestContext, digest: Hash, *, where: str) -> ParsedPayment:
     """Return the payment that named values tell (Any: what JSON gives); JsonError or InputError names the key."""
     only_keys(value, REQUIRED, OPTIONAL, where=where)
+    try:
+        return _payment(value, context, digest, where)
+    except InputError as error:
+        raise _without_value(error, value, where) from None
 
+
+def _without_value(error: InputError, value: Mapping[str, Any], where: str) -> InputError:
+    """Return the error without what was read: where a value stands in another's place, it is an account or a name."""
+    text = value.get((error.where or "").removeprefix(f"{where}: "))
+    if not isinstance(text, str):
+        return error
+    return type(error)(error.what, where=error.where, expected=error.expected, got=shape_of(text), hint=error.hint)
+
+
+def shape_of(text: str) -> str:
+    """Return what may be told of a value: how long it is, and whether it is a number."""
+    return f"{len(text)} {'digits' if text.isascii() and text.isdigit() else 'characters'}"
+
+
+def _payment(value: Mapping[str, Any], context: IngestContext, digest: Hash, where: str) -> ParsedPayment:
     def optional(key: str, length_max: int = 140) -> str:
         return text_value(value, key, where, length_max=length_max, empty=True)
 
     currency = text_value(value, "currency", where)
+    exponent_of(currency, where=f"{where}: currency")
     amount = Amount(minor_units(text_value(value, "amount", where), currency, where=f"{where}: amount"), currency)
     reason, uetr, certificate = optional("reason"), optional("uetr"), optional("terminal_certificate")
     side, status = optional("side"), optional("status")
@@ -68,7 +89,9 @@ def plain_payment(value: Mapping[str, Any], context: IngestContext, digest: Hash
         remittance=optional("remittance", REMITTANCE_LENGTH_MAX),
         channel=from_word(Channel, optional("channel") or "none", where=f"{where}: channel"),
         side=from_word(Side, side, where=f"{where}: side") if side else None,
-        terminal_certificate=check_certificate_number(certificate, where=where) if certificate else "",
+        terminal_certificate=check_certificate_number(certificate, where=f"{where}: terminal_certificate")
+        if certificate
+        else "",
     )
 
 

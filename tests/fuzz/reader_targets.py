@@ -33,6 +33,7 @@ from chainnode.audit_state import parse_audit_state
 from chainnode.config import load_node_config
 from chainnode.decisions import Prepared, Upon, read_decision
 from chainnode.ingest.card_network import parse_card_network
+from chainnode.ingest.csv_mapping import read_mapping
 from chainnode.ingest.formats import FORMATS, Options, ingest
 from chainnode.ingest.iso8583 import parse_iso8583
 from chainnode.ingest.iso8583_fields import DROPPED, Encoding, decode_fields
@@ -586,6 +587,14 @@ def private(data: bytes) -> None:
         read_payload(data)
 
 
+def mapping(data: bytes) -> None:
+    """What the columns of a CSV file mean, a zero byte, and such a file."""
+    meaning, _, rows = data.partition(b"\0")
+    with suppress(InputError):
+        options = Options(skip_bad=True, mapping=read_mapping(meaning, where="mapping.toml"))
+        ingest(rows, _context(), where="fuzz", options=options)
+
+
 def register(data: bytes) -> None:
     """A register's file: one byte chooses format and encoding, and whether a column is mapped."""
     first = data[0] if data else 0
@@ -666,6 +675,7 @@ READER_TARGETS: dict[str, Callable[[bytes], None]] = {
     "card": card,
     "cards": cards,
     "private": private,
+    "mapping": mapping,
     "link": link,
     "witness": witness,
 }
@@ -770,6 +780,9 @@ def reader_seeds(target: str) -> Iterator[bytes]:
             fields = (PayloadField(PrivateField.AMOUNT, b"CNY 1.00"), PayloadField(PrivateField.SOURCE, bytes(32)))
             yield encode(Payload(1, bytes(32), fields))
             yield encode(Payload(1, bytes(32), fields[::-1]))
+        case "mapping":
+            folder = SAMPLES.parent / "mapped"
+            yield (folder / "bank-c.toml").read_bytes() + b"\0" + (folder / "bank-c.csv").read_bytes()
         case "link":
             yield encode(Hello(1, 1, bytes(32), "bank-1", bytes(8), "chainnode/0", b""))
             yield from (b"", b"banned", b"\x30\x03\x02\x01\x01")

@@ -59,6 +59,7 @@ READERS = {
     "chainnode.joining.read_catalogue_entry": "file",
     "chainnode.joining.read_validator_entry": "file",
     "chainnode.ingest.card_network.parse_card_network": "cards",
+    "chainnode.ingest.csv_mapping.read_mapping": "mapping",
     "chainnode.ingest.csv_rows.parse_csv": "samples",
     "chainnode.ingest.emvqr.parse_objects": "samples",
     "chainnode.ingest.emvqr.parse_qr": "samples",
