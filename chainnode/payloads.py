@@ -6,10 +6,9 @@ commitments that the values stand under (`chainnode.ingest.privacy`).
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from hashlib import sha256
@@ -21,12 +20,15 @@ from msgspec import Meta
 from chainnode.ingest.drafts import Draft
 from chainnode.ingest.jsonl import object_text
 from chainnode.ingest.privacy import FIELD_COUNT, SECRET_SIZE, PrivateField
+from chainnode.ingest.xml_text import to_utf8
 from chainnode.private_store import PAYLOAD_BYTES_MAX, Kept, PrivateStore
 from ledger.events import TIME_MS_MAX, Event, event_id
 from primitives.encoding import Record, decode, encode
 from primitives.errors import InputError
 
 PAYLOAD_VERSION: Final = 1
+_DOCUMENT: Final = re.compile(rb"<((?:[A-Za-z_][\w.-]*:)?Document)[\s>].*?</\1\s*>", re.DOTALL)
+"""A message of ISO 20022 in whatever is around it."""
 
 
 class PayloadField(Record):
@@ -121,35 +123,35 @@ def payload_of(identity: bytes, values: dict[PrivateField, bytes]) -> Payload:
     return Payload(PAYLOAD_VERSION, identity, tuple(PayloadField(name, values[name]) for name in sorted(values)))
 
 
-def source_messages(data: bytes, digests: Sequence[bytes]) -> tuple[list[bytes], Callable[[bytes], int]]:
+def source_messages(data: bytes, digests: Sequence[bytes]) -> tuple[list[bytes], Callable[[bytes], int | None]]:
     """Return the messages of a file that have these SHA-256 digests, and the place of each digest's.
 
-    A message is the whole file, a line of it, or the object that a line or row tells, in the form that was digested; of
-    what is none of these, such as a message in an envelope, the file stands for each.
+    A message is the whole file, a document in it, or a line: its bytes, or the object that it tells, as it was
+    digested. Of what is none of these nothing is kept but its values. Where a format keeps lines of its own, `data` is those
+    (`Ingested.kept`).
     """
     wanted = set(digests)
     places: dict[bytes, int] = {}
     messages: list[bytes] = []
-    if wanted and wanted != {sha256(data).digest()}:
-        for form in _forms_of(data):
-            digest = sha256(form).digest()
-            if digest in wanted and digest not in places:
-                places[digest] = len(messages)
-                messages.append(form)
-    whole = len(messages)
-    if wanted - places.keys():
-        messages.append(data)
-    return messages, lambda digest: places.get(digest, whole)
+    for form in _forms_of(data):
+        digest = sha256(form).digest()
+        if digest in wanted and digest not in places:
+            places[digest] = len(messages)
+            messages.append(form)
+        if len(places) == len(wanted):
+            break
+    return messages, places.get
 
 
 def _forms_of(data: bytes) -> Iterator[bytes]:
     """Yield what of a file may be a message by itself."""
-    for line in data.splitlines():
-        yield line
-        if line.lstrip().startswith(b"{"):
+    yield data
+    if b"<" in data[:8]:  # behind a byte order mark, or in UTF-16
+        with suppress(InputError):
+            yield from (found[0] for found in _DOCUMENT.finditer(to_utf8(data, where="file")))
+    elif data.lstrip().startswith((b"{", b"\xef\xbb\xbf{")):
+        for line in data.splitlines():
             with suppress(ValueError):
                 yield object_text(json.loads(line)).encode()
-    if data.lstrip()[:1] not in (b"<", b"{"):
-        with suppress(csv.Error, UnicodeDecodeError):
-            for row in csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline="")):
-                yield object_text({name: text for name, text in row.items() if name and text}).encode()
+    else:
+        yield from data.split(b"\n")

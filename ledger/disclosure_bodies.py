@@ -14,7 +14,8 @@ from typing import Annotated, Any, Final
 
 from msgspec import Meta
 
-from ledger.events import EventTimeMs, Member
+from ledger.events import EventTimeMs
+from ledger.members import MEMBER_ID_PATTERN
 from primitives.encoding import Record
 from primitives.errors import InputError
 from primitives.exchange import EXCHANGE_KEY_BYTES, check_exchange_key
@@ -74,6 +75,7 @@ class ErasureBasis(enum.StrEnum):
     STATED_IN_ERROR = "stated_in_error"
 
 
+Reporter = Annotated[str, Meta(pattern=MEMBER_ID_PATTERN, max_length=64)]
 Hash32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 HashOrNone = Annotated[bytes, Meta(max_length=32)]
 ExchangeKey = Annotated[bytes, Meta(min_length=EXCHANGE_KEY_BYTES, max_length=EXCHANGE_KEY_BYTES)]
@@ -89,7 +91,7 @@ class RequestDisclosure(Record):
     key that the answer is sealed to, `until_ms` the last block time at which it may be answered.
     """
 
-    reporter: Member
+    reporter: Reporter
     events: Annotated[tuple[Hash32, ...], Meta(min_length=1, max_length=EVENTS_MAX)]
     fields: Fields
     payload: bool
@@ -112,7 +114,8 @@ class AnswerDisclosure(Record):
 class Erase(Record):
     """The reporter destroyed what it kept of `count` of its statements, with all keys and salts that it had for them.
 
-    `root` is the RFC 6962 root over their ids, ascending, of which the receipt of an erasure lists all.
+    `root` is the RFC 6962 root over them, ascending by id (an id is the hash of a leaf); the receipt of an erasure
+    lists all ids.
     """
 
     root: Hash32

@@ -25,9 +25,9 @@ from ledger.disclosure_bodies import (
     check_answer,
     check_request,
 )
-from ledger.events import EventTimeMs, Member
+from ledger.events import EventTimeMs
 from ledger.kinds import APPLIED_A_MEMBER_MAX, ApplyContext, KindSpec, RuleBroken
-from ledger.members import Role, read_member
+from ledger.members import MemberName, Role, read_member
 from ledger.rules import RULES_PAYMENTS
 from ledger.state import StateReader, Transaction
 from primitives.encoding import Record
@@ -43,8 +43,8 @@ DAYS_MAX: Final = 366
 class Disclosure(Record):
     """A request in the state, at `disclosure/<id>`; `answer` is the id of the event that answered it, or None."""
 
-    requester: Member
-    reporter: Member
+    requester: MemberName
+    reporter: MemberName
     fields: Fields
     payload: bool
     until_ms: EventTimeMs

@@ -10,6 +10,8 @@ from chainnode.cli.context import hash_of, settings
 from chainnode.cli.main import Group
 from chainnode.cli.output import show_page
 from chainnode.cli.payment_affected import affected_by
+from chainnode.cli.payment_disclosure import COMMANDS as DISCLOSURE
+from chainnode.cli.payment_erasure import erase
 from chainnode.cli.payment_qr import payment_qr
 from chainnode.cli.payment_reconciliation import reconcile, trace
 from chainnode.client import NOT_FOUND, CallRefused
@@ -23,6 +25,9 @@ def payment() -> None:
 
 
 payment.add_command(affected_by)
+payment.add_command(erase)
+for command in DISCLOSURE:
+    payment.add_command(command)
 payment.add_command(reconcile)
 payment.add_command(trace)
 payment.add_command(payment_qr)

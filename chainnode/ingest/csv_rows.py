@@ -17,7 +17,7 @@ from chainnode.ingest.context import IngestContext
 from chainnode.ingest.csv_mapping import CsvMapping
 from chainnode.ingest.drafts import Ingested, statement_draft
 from chainnode.ingest.errors import FormatError
-from chainnode.ingest.jsonl import FILE_SIZE_MAX, LINES_MAX, object_digest
+from chainnode.ingest.jsonl import FILE_SIZE_MAX, LINES_MAX, object_digest, object_text
 from chainnode.ingest.payment_lines import COLUMNS, REQUIRED, plain_payment
 from chainnode.ingest.statements import statement_for
 from primitives.errors import InputError
@@ -51,14 +51,15 @@ def parse_csv(
     first = text.readline()
     text.seek(0)
     rows = csv.reader(text, delimiter=used.delimiter or _delimiter(first), strict=True)
-    ingested = Ingested("csv")
+    ingested, kept = Ingested("csv"), []
     try:
         width, places = _layout(next(rows, []) if used.header else None, mapping, where)
         for row in rows:
             if row:
-                _add_row(ingested, row, width, places, used, context, f"{where}:{rows.line_num}", skip_bad)
+                kept.append(_add_row(ingested, row, width, places, used, context, f"{where}:{rows.line_num}", skip_bad))
     except csv.Error as error:
         raise FormatError("malformed CSV", where=f"{where}:{rows.line_num}", expected="RFC 4180", got=error) from None
+    ingested.kept = b"\n".join(kept)
     return ingested
 
 
@@ -99,16 +100,19 @@ def _add_row(
     context: IngestContext,
     where: str,
     skip_bad: bool,
-) -> None:
+) -> bytes:
+    """Add a row's statement, and return the message that it is: what its digest covers; empty where it is left out."""
     try:
         value = mapping.plain(_named(row, width, places, where), where)
         payment = plain_payment(value, context, object_digest(value), where=where)
         ingested.drafts.append(statement_draft(statement_for(payment, context), where))
+        return object_text(value).encode()
     except InputError as error:
         told = _with_column(error, mapping, where)
         if not skip_bad:
             raise told from None
         ingested.refused.append(told)
+        return b""
 
 
 def _plain_places(names: list[str], where: str) -> dict[str, list[int]]:

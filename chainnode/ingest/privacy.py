@@ -141,16 +141,22 @@ def commit_fields(event_key: bytes, values: Mapping[PrivateField, bytes]) -> Fie
 
 
 def _commit(event_key: bytes, private: PrivateField, value: bytes | None) -> bytes:
-    salt = field_salt(event_key, private)
+    return _commitment_under(field_salt(event_key, private), private, value)
+
+
+def _commitment_under(salt: bytes, private: PrivateField, value: bytes | None) -> bytes:
     return keyed(salt, "field-absent", _FIELD_PREFIX[private]) if value is None else commitment(salt, private, value)
 
 
 @dataclass(frozen=True, slots=True)
 class Disclosure:
-    """One field opened to somebody: value and salt, and the path from its commitment to the event's fields root."""
+    """One field opened to somebody: value and salt, and the path from its commitment to the event's fields root.
+
+    `value` None says, and proves, that the message carried no such field.
+    """
 
     private: PrivateField
-    value: bytes = field(repr=False)
+    value: bytes | None = field(repr=False)
     salt: bytes = field(repr=False)
     path: tuple[Hash, ...]
 
@@ -159,15 +165,21 @@ def disclose(event_key: bytes, values: Mapping[PrivateField, bytes], private: Pr
     """Return what opens one field of an event; UsageError for a field that the message did not carry."""
     if private not in values:
         raise UsageError("nothing to disclose", expected="a field of the message", got=private.name.lower())
+    return disclose_any(event_key, values, private)
+
+
+def disclose_any(event_key: bytes, values: Mapping[PrivateField, bytes], private: PrivateField) -> Disclosure:
+    """Return what opens one field of an event, or shows that the message did not carry it."""
     leaves = [leaf_hash(leaf) for leaf in commit_fields(event_key, values).commitments]
-    return Disclosure(private, values[private], field_salt(event_key, private), tuple(inclusion_path(leaves, private)))
+    path = tuple(inclusion_path(leaves, private))
+    return Disclosure(private, values.get(private), field_salt(event_key, private), path)
 
 
-def verify_disclosure(fields_root: Hash, disclosure: Disclosure) -> bytes:
+def verify_disclosure(fields_root: Hash, disclosure: Disclosure) -> bytes | None:
     """Return the disclosed value; ProofError where it is not what the event committed to."""
     if len(disclosure.salt) != COMMITMENT_SIZE:
         raise ProofError("salt has a wrong size", expected=f"{COMMITMENT_SIZE} bytes", got=len(disclosure.salt))
-    leaf = commitment(disclosure.salt, disclosure.private, disclosure.value)
+    leaf = _commitment_under(disclosure.salt, disclosure.private, disclosure.value)
     verify_inclusion(fields_root, FIELD_COUNT, disclosure.private, leaf_hash(leaf), list(disclosure.path))
     return disclosure.value
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from nacl.public import PublicKey, SealedBox
 
 from chainnode import founding, identity, joining
 from chainnode.analysis.layouts import layout_of
@@ -32,6 +33,8 @@ from chainnode.audit_findings import parse_findings
 from chainnode.audit_state import parse_audit_state
 from chainnode.config import load_node_config
 from chainnode.decisions import Prepared, Upon, read_decision
+from chainnode.disclosing import OpenedEvent, OpenedField, Package, SealedPackage, open_package, read_package
+from chainnode.ingest.agreement import public_of
 from chainnode.ingest.card_network import parse_card_network
 from chainnode.ingest.csv_mapping import read_mapping
 from chainnode.ingest.formats import FORMATS, Options, ingest
@@ -73,6 +76,7 @@ from ledger.chain import Chain
 from ledger.checkpoint_rows import checkpoint_rows
 from ledger.completeness import verify_completeness
 from ledger.completeness_reading import make_completeness
+from ledger.disclosure_bodies import PrivateFieldName
 from ledger.entry_proofs import verify_entry
 from ledger.event_json import event_from_json
 from ledger.events import Event
@@ -582,9 +586,16 @@ def cards(data: bytes) -> None:
 
 
 def private(data: bytes) -> None:
-    """What a bank kept of a payment."""
+    """What a bank kept of a payment, a package that it sealed, and what is in one, as its asker opens it."""
     with suppress(InputError):
         read_payload(data)
+    with suppress(InputError):
+        read_package(data)
+    secret_key = bytes(range(32))
+    key = public_of(secret_key)
+    for sealed in (data, encode(SealedPackage(1, b"", key, SealedBox(PublicKey(key)).encrypt(data)))):
+        with suppress(InputError, UsageError):
+            open_package(sealed, secret_key, proofs().policy)
 
 
 def mapping(data: bytes) -> None:
@@ -780,6 +791,11 @@ def reader_seeds(target: str) -> Iterator[bytes]:
             fields = (PayloadField(PrivateField.AMOUNT, b"CNY 1.00"), PayloadField(PrivateField.SOURCE, bytes(32)))
             yield encode(Payload(1, bytes(32), fields))
             yield encode(Payload(1, bytes(32), fields[::-1]))
+            opened = OpenedField(PrivateFieldName.AMOUNT, b"CNY 1.00", bytes(32), (bytes(32),))
+            for text in proofs().texts[:3]:
+                yield encode(Package(1, b"", "", (OpenedEvent(text, (opened,), b"", b"", b""),)))
+                yield encode(Package(1, bytes(32), text, (OpenedEvent(text, (opened,), b"x", bytes(32), b"y"),)))
+            yield encode(SealedPackage(1, bytes(32), public_of(bytes(range(32))), bytes(60)))
         case "mapping":
             folder = SAMPLES.parent / "mapped"
             yield (folder / "bank-c.toml").read_bytes() + b"\0" + (folder / "bank-c.csv").read_bytes()

@@ -72,6 +72,7 @@ READERS = {
     "chainnode.ingest.jsonl.parse_jsonl": "samples",
     "chainnode.ingest.register_rows.read_register_rows": "register",
     "chainnode.interop.stapled.read_stapled_status": "proof",
+    "chainnode.disclosing.read_package": "private",
     "chainnode.payloads.read_payload": "private",
     "chainnode.source_outbox.parse_record": "outbox",
     "chainnode.wal_format.scan": "log",

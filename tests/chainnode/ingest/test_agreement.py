@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from chainnode.files import UnsafeFile
 from chainnode.identity import BadKeyFile
@@ -56,7 +57,7 @@ BANK_A, BANK_B = of("bank-a", A1, A2), of("bank-b", B1, B2)
 def stated(member: str, agreements: Agreements, at_ms: int, **changes: object) -> PaymentStatement:
     """Return a bank's statement about the payment in a message of that time."""
     context = context_of(member, agreed=agreements.secret_with, **changes)
-    return statement_for(replace(PAYMENT, created_ms=at_ms), context).body
+    return statement_for(structs.replace(PAYMENT, created_ms=at_ms), context).body
 
 
 def test_both_banks_meet_before_at_and_after_a_rotation_at_midnight() -> None:
@@ -80,7 +81,7 @@ def test_nothing_is_agreed_on_before_both_announced_and_the_secrets_by_hand_stan
     assert BANK_A.secret_with("bank-b", FIRST_DAY - 1) is None
     assert BANK_A.secret_with("bank-c", NEXT_DAY) is None
     early = parse_time("2026-10-31T23:59:59Z")
-    by_hand = statement_for(replace(PAYMENT, created_ms=early), context_of("bank-a")).body
+    by_hand = statement_for(structs.replace(PAYMENT, created_ms=early), context_of("bank-a")).body
     assert stated("bank-a", BANK_A, early).pair_key == stated("bank-b", BANK_B, early).pair_key == by_hand.pair_key
     assert stated("bank-a", BANK_A, MIDNIGHT).pair_key != by_hand.pair_key
 
