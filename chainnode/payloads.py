@@ -127,8 +127,8 @@ def source_messages(data: bytes, digests: Sequence[bytes]) -> tuple[list[bytes],
     """Return the messages of a file that have these SHA-256 digests, and the place of each digest's.
 
     A message is the whole file, a document in it, or a line: its bytes, or the object that it tells, as it was
-    digested. Of what is none of these nothing is kept but its values. Where a format keeps lines of its own, `data` is those
-    (`Ingested.kept`).
+    digested. Of what is none of these nothing is kept but its values. Where a format keeps lines of its own
+    (`Ingested.kept`), `data` is those.
     """
     wanted = set(digests)
     places: dict[bytes, int] = {}
