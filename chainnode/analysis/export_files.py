@@ -11,10 +11,11 @@ and is not touched: the directory is refused.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from hashlib import file_digest
+from contextlib import contextmanager, suppress
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +29,7 @@ from chainnode.analysis.manifest import (
     manifest_bytes,
     parse_export_manifest,
 )
-from chainnode.files import NotFound, locked, read_file, write_file
+from chainnode.files import NotFound, locked, read_file, sync_directory, write_file
 from ledger.trust_policy import POLICY_SIZE_MAX
 from primitives.errors import StorageError, UsageError
 
@@ -41,6 +42,36 @@ class ForeignFile(UsageError):
     """Something lies in an export's directory that no export wrote."""
 
     reason = "foreign_file"
+
+
+class Sink:
+    """A file that is written from beginning to end, and hashed on the way; what pyarrow takes for one."""
+
+    closed = False
+
+    def __init__(self, file: io.FileIO) -> None:
+        self._file, self._hash, self.size = file, sha256(), 0
+
+    def write(self, data: bytes) -> int:
+        """Append bytes."""
+        view = memoryview(data)
+        self._hash.update(view)
+        self.size += len(view)
+        while view:
+            view = view[self._file.write(view) or 0 :]
+        return len(data)
+
+    def flush(self) -> None:
+        """Do nothing: all that was written is with the system."""
+
+    def tell(self) -> int:
+        """Return how many bytes were written."""
+        return self.size
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of what was written, in hex."""
+        return self._hash.hexdigest()
 
 
 class ExportFiles:
@@ -88,14 +119,24 @@ class ExportFiles:
         """Pin the policy."""
         write_file(self.directory / POLICY, text.encode())
 
-    def put(self, path: str, data: memoryview) -> None:
-        """Write one of the export's files: whole, and on the disk on return."""
+    @contextmanager
+    def writing(self, path: str) -> Iterator[Sink]:
+        """Write one of the export's files: whole, and on the disk when the block ends; not at all where it fails."""
         target = self.directory / path
+        temporary = target.with_name(f".{target.name}.{os.getpid()}{_NEW}")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("xb", buffering=0) as file:
+                yield Sink(file)
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+            sync_directory(target.parent)
+            sync_directory(target.parent.parent)
         except OSError as error:
-            raise StorageError("directory cannot be made", where=str(target), got=error.strerror or error) from None
-        write_file(target, data)  # type: ignore[arg-type]  # a buffer is written like bytes
+            raise StorageError("file cannot be written", where=str(target), got=error.strerror or error) from None
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
     def put_manifest(self, manifest: Manifest) -> None:
         """Let the export be what a manifest says, every file of it being written."""

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from chainnode.analysis.block_facts import facts_of
 from chainnode.analysis.columns import Array
-from chainnode.analysis.export_files import ExportFiles
+from chainnode.analysis.export_files import ExportFiles, Sink
 from chainnode.analysis.layouts import Layouts
 from chainnode.analysis.log_walk import CHUNK_ENTRIES, Chunk, find_block, walk
 from chainnode.analysis.manifest import FORMAT, CheckpointEntry, FileEntry, Manifest
@@ -206,32 +206,29 @@ class Exporter:
         entries: list[FileEntry] = []
         for day, parts in by_day.items():
             rows = parts[0] if len(parts) == 1 else pa.concat_tables(parts)
-            data = parquet_bytes(rows)
             written = datetime.fromtimestamp(day * DAY_MS / 1_000, UTC).date().isoformat()
             path = f"{name}/day={written}/part-{first:015d}-{stop:015d}.parquet"
-            self.files.put(path, data)
-            digest = sha256(data).hexdigest()
-            entries.append(FileEntry(path, rows.num_rows, len(data), digest, first, stop))
+            with self.files.writing(path) as sink:
+                write_parquet(rows, sink)
+            entries.append(FileEntry(path, rows.num_rows, sink.size, sink.sha256, first, stop))
         return entries
 
     def _tile(self, tile: object) -> bytes | None:
         return read_tile(self.source, tile)  # type: ignore[arg-type]  # what a TileSource is asked for
 
 
-def parquet_bytes(table: Array) -> memoryview:
-    """Return a table as the bytes of a Parquet file whose types are those of `tables`, of any reader."""
-    sink = pa.BufferOutputStream()
+def write_parquet(table: Array, sink: Sink) -> None:
+    """Write a table as a Parquet file whose types are those of `tables`, of any reader."""
     repeated = [name for name in table.column_names if name in REPEATED]
     pq.write_table(
         table,
-        sink,
+        pa.PythonFile(sink, mode="w"),
         row_group_size=ROW_GROUP_ROWS,
         use_dictionary=repeated,
         compression={name: "SNAPPY" if name in REPEATED or name == "body" else "NONE" for name in table.column_names},
         write_statistics=[*repeated, "log_index"],
         store_schema=False,  # dictionaries are of memory: whoever reads the file finds plain text
     )
-    return memoryview(sink.getvalue())
 
 
 def _checkpoint_entry(seen: Seen, trust: Trust) -> CheckpointEntry:

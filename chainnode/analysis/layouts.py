@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from chainnode.analysis.columns import Bytes, Places, windows
+from chainnode.analysis.columns import Bytes, Places
 from ledger.events import REFERENCE_SIZE
 from ledger.payments import (
     COMMITMENT_SIZE,
@@ -54,12 +54,14 @@ class Layout:
     """One form: the places and values of its heads, and of each field (in the order of FIELDS) place and size.
 
     Places count from the entry's beginning. A field that is absent has size 0; a small integer has size 1 and is its
-    own head, whose values are bounded by `low` and `high` at `small`.
+    own head, whose values are bounded by `low` and `high` at `small`. Heads number `probes`, at `probed`, are looked at
+    first: what has another form differs in these few nearly always, since a difference shifts all that follows.
     """
 
     heads: Places
     values: Bytes
     probes: Places
+    probed: Places
     small: Places
     low: Bytes
     high: Bytes
@@ -157,10 +159,12 @@ def layout_of(entry: bytes) -> Layout:
     heads = np.array(walk.heads, np.int64)
     data = np.frombuffer(entry, np.uint8)
     small = np.array(walk.small, np.int64).reshape(-1, 3)
+    probes = np.linspace(0, len(heads) - 1, PROBES).astype(np.int64)
     return Layout(
         heads,
         data[heads],
-        np.linspace(0, len(heads) - 1, PROBES).astype(np.int64),
+        probes,
+        heads[probes],
         small[:, 0],
         small[:, 1].astype(np.uint8),
         small[:, 2].astype(np.uint8),
@@ -199,57 +203,89 @@ def _field(walk: _Walk, name: str) -> None:
                 walk.binary(f"token_{TokenField(field).name.lower()}", TOKEN_SIZE)
 
 
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where the fields of entries lie: entry i begins at `starts[i]` and has form `form[i]`."""
+
+    starts: Places
+    form: Places
+    offsets: Places
+    sizes: NDArray[np.int32]
+
+    def at(self, name: str) -> tuple[Places, NDArray[np.int32]]:
+        """Return a field's place and size in each entry; size 0 where it is absent."""
+        number = NUMBER[name]
+        return self.offsets[number].take(self.form) + self.starts, self.sizes[number].take(self.form)
+
+    def part(self, start: int, count: int) -> Located:
+        """Return the same of `count` entries from `start` on."""
+        stop = start + count
+        return Located(self.starts[start:stop], self.form[start:stop], self.offsets, self.sizes)
+
+
 class Layouts:
-    """The forms that were seen so far, by the length of their entries."""
+    """The forms that were seen so far, by the length of their entries, those met most first."""
 
     def __init__(self) -> None:
         self._all: list[Layout] = []
+        self._met: list[int] = []
         self._by_length: dict[int, list[int]] = {}
 
-    def locate(self, data: Bytes, starts: Places, lengths: Places) -> tuple[Places, NDArray[np.int32]]:
-        """Return place and size of every field of every entry, as arrays of (fields, entries); places are in `data`.
+    def locate(self, data: Bytes, starts: Places, lengths: Places) -> Located:
+        """Return where the fields of statements lie, whose entries begin at `starts` in `data`.
 
-        Entries begin at `starts`. Raises ProofError, naming the entry's number, where one is no statement.
+        Raises ProofError, naming the entry's number, where one is no statement.
         """
         if len(self._all) > LAYOUTS_KEPT:
             self._all.clear()
+            self._met.clear()
             self._by_length.clear()
-        form = np.full(len(starts), -1, np.int64)
-        for length in np.unique(lengths).tolist():
-            rows = np.flatnonzero(lengths == length)
-            entries = windows(data, length)[starts[rows]].view(np.uint8).reshape(-1, length)
-            known = self._by_length.setdefault(length, [])
-            for number in known:
-                if not rows.size:
-                    break
-                entries, rows = self._settle(number, entries, rows, form)
-            while rows.size:
-                try:
-                    layout = layout_of(entries[0].tobytes())
-                except ProofError as error:
-                    where = f"entry {int(rows[0])}"
-                    raise ProofError(error.what, where=where, expected=error.expected, got=error.got) from None
-                known.append(len(self._all))
-                self._all.append(layout)
-                entries, rows = self._settle(known[-1], entries, rows, form)
-        used, inverse = np.unique(form, return_inverse=True)
-        offsets = np.stack([self._all[number].starts for number in used.tolist()], axis=1)
-        sizes = np.stack([self._all[number].sizes for number in used.tolist()], axis=1)
-        return offsets[:, inverse].astype(np.int64) + starts, sizes[:, inverse]
+        form = np.zeros(len(starts), np.int64)
+        order = np.argsort(lengths, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1):
+            if rows.size:
+                self._locate(data, starts, int(lengths[rows[0]]), rows, form)
+        offsets = np.stack([layout.starts for layout in self._all] or [_NOWHERE], axis=1).astype(np.int64)
+        sizes = np.stack([layout.sizes for layout in self._all] or [_NOWHERE], axis=1)
+        return Located(starts, form, offsets, sizes)
 
-    def _settle(self, number: int, entries: Bytes, rows: Places, form: Places) -> tuple[Bytes, Places]:
-        """Note the form of those entries, of one length, that have it; return the others."""
+    def _locate(self, data: Bytes, starts: Places, length: int, rows: Places, form: Places) -> None:
+        """Note the forms of entries of one length."""
+        known = self._by_length.setdefault(length, [])
+        known.sort(key=lambda number: -self._met[number])
+        for number in known:
+            if not rows.size:
+                return
+            rows = self._settle(number, data, starts, rows, form)
+        while rows.size:
+            begin = int(starts[rows[0]])
+            try:
+                layout = layout_of(data[begin : begin + length].tobytes())
+            except ProofError as error:
+                where = f"entry {int(rows[0])}"
+                raise ProofError(error.what, where=where, expected=error.expected, got=error.got) from None
+            known.append(len(self._all))
+            self._all.append(layout)
+            self._met.append(0)
+            rows = self._settle(known[-1], data, starts, rows, form)
+
+    def _settle(self, number: int, data: Bytes, starts: Places, rows: Places, form: Places) -> Places:
+        """Note the form of those entries that have it; return the others."""
         layout = self._all[number]
-        fits = (entries.take(layout.heads[layout.probes], axis=1) == layout.values[layout.probes]).all(axis=1)
+        begins = starts[rows]
+        fits = (data.take(begins[:, None] + layout.probed) == layout.values[layout.probes]).all(axis=1)
         near = np.flatnonzero(fits)
         if near.size:
-            close = entries if near.size == len(rows) else entries[near]
-            sure = (close.take(layout.heads, axis=1) == layout.values).all(axis=1)
-            small = close.take(layout.small, axis=1)
+            begins = begins[near, None]
+            sure = (data.take(begins + layout.heads) == layout.values).all(axis=1)
+            small = data.take(begins + layout.small)
             sure &= ((small >= layout.low) & (small <= layout.high)).all(axis=1)
             fits[near] = sure
-        form[rows[fits]] = number
-        if fits.all():
-            return entries[:0], rows[:0]
-        left = ~fits
-        return entries[left], rows[left]
+        found = rows[fits]
+        form[found] = number
+        self._met[number] += len(found)
+        left: Places = rows[~fits]
+        return left
+
+
+_NOWHERE: Final = np.zeros(len(FIELDS), np.int32)

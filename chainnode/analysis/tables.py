@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from chainnode.analysis import columns
 from chainnode.analysis.block_facts import Facts
 from chainnode.analysis.columns import DECIMAL, TIME, Array
-from chainnode.analysis.layouts import AGENTS, NUMBER, TOKENS, Layouts
+from chainnode.analysis.layouts import AGENTS, TOKENS, Layouts, Located
 from chainnode.analysis.log_walk import Chunk
 from ledger.certificate_subjects import SUBJECT_BODIES, all_subjects
 from ledger.event_json import body_to_json
@@ -94,6 +94,7 @@ REPEATED: Final = frozenset(
 )
 """Columns whose values repeat: they are written as numbers of a dictionary, and compressed."""
 
+CACHED_ROWS: Final = 16384
 _ANY_SIDE: Final = [None, *map(word, Side)]
 _ANY_STATUS: Final = [None, *map(word, Status)]
 _ANY_CHANNEL: Final = list(map(word, Channel))
@@ -150,11 +151,11 @@ def tables_of(chunk: Chunk, facts: Facts, layouts: Layouts, kinds: Collection[in
     chosen = every if kinds is None else every.only(np.isin(kind, sorted(kinds)))
     kind = kind[chosen.rows]
     payments = chosen.only(kind == PAYMENT_STATEMENT)
-    places, sizes = _located(payments, layouts)
+    located = _located(payments, layouts)
     others = chosen.only(kind != PAYMENT_STATEMENT) if len(payments.rows) < len(chosen.rows) else None
     found = {
-        "events": _events(chosen, kind, payments, others, places, sizes),
-        "payments": _payments(payments, places, sizes),
+        "events": _events(chosen, kind, payments, others, located),
+        "payments": _payments(payments, located),
         "certificates": _certificates(chosen.only(np.isin(kind, _CERTIFICATE_KINDS))),
     }
     for table in found.values():
@@ -162,10 +163,8 @@ def tables_of(chunk: Chunk, facts: Facts, layouts: Layouts, kinds: Collection[in
     return found
 
 
-def _located(payments: _Rows, layouts: Layouts) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+def _located(payments: _Rows, layouts: Layouts) -> Located:
     chunk, rows = payments.chunk, payments.rows
-    if not len(rows):
-        return np.zeros((len(NUMBER), 0), np.int64), np.zeros((len(NUMBER), 0), np.int32)
     return layouts.locate(chunk.data, chunk.starts[rows], chunk.sizes[rows])
 
 
@@ -178,15 +177,10 @@ def _events(
     kind: NDArray[np.uint8],
     payments: _Rows,
     others: _Rows | None,
-    places: NDArray[np.int64],
-    sizes: NDArray[np.int32],
+    located: Located,
 ) -> Array:
     """Return the rows of all kinds: of statements what their forms tell, of the others what decoding does."""
-    data, facts = chosen.chunk.data, chosen.facts
-
-    def at(name: str) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        return places[NUMBER[name]], sizes[NUMBER[name]]
-
+    data, facts, at = chosen.chunk.data, chosen.facts, located.at
     member = columns.text(data, *at("member"))
     reference = columns.binary(data, *at("reference"), REFERENCE_SIZE)
     expires = columns.times(columns.integers(data, *at("expires")))
@@ -228,11 +222,20 @@ def _binary_words(found: Array) -> Array:
     return pa.DictionaryArray.from_arrays(found.indices, values)
 
 
-def _payments(rows: _Rows, places: NDArray[np.int64], sizes: NDArray[np.int32]) -> Array:
-    data = rows.chunk.data
+def _payments(rows: _Rows, located: Located) -> Array:
+    """Return the rows of statements, made of few at a time: their entries then stay in the processor's cache."""
+    count = len(rows.rows)
+    parts = [
+        _some_payments(
+            _Rows(rows.chunk, rows.facts, rows.rows[start : start + CACHED_ROWS]), located.part(start, CACHED_ROWS)
+        )
+        for start in range(0, max(count, 1), CACHED_ROWS)
+    ]
+    return pa.concat_tables(parts)
 
-    def at(name: str) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        return places[NUMBER[name]], sizes[NUMBER[name]]
+
+def _some_payments(rows: _Rows, located: Located) -> Array:
+    data, at = rows.chunk.data, located.at
 
     def text(name: str) -> Array:
         return columns.text(data, *at(name))
