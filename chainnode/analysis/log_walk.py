@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -94,8 +95,8 @@ def read_bundle(tree: SignedTree, index: int) -> tuple[bytes, bytes, list[int]]:
 
     def check(data: bytes, hashes: bytes) -> None:
         places[:] = entry_places(data, len(hashes) // HASH_BYTES)
-        ends = [place - ENTRY_LENGTH_BYTES for place in places[1:]] + [len(data)]
-        found = [sha256(b"\0" + data[start:end]).digest() for start, end in zip(places, ends, strict=True)]
+        found = [sha256(b"\0" + data[start : end - ENTRY_LENGTH_BYTES]).digest() for start, end in pairwise(places)]
+        found.append(sha256(b"\0" + data[places[-1] :]).digest())
         if b"".join(found) != hashes:
             check_bundle(data, hashes)  # names the entry
 

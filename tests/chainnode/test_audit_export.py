@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from datetime import date
@@ -308,25 +309,27 @@ def test_a_damaged_manifest_is_refused(tmp_path: Path, old: bytes, new: bytes) -
         parse_export_manifest(data.replace(old, new, 1), where="manifest.json")
 
 
-def test_a_full_disk_leaves_the_export_of_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("writes", [0, 3, 60])
+def test_a_full_disk_leaves_the_export_of_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
     node = chain(30)
     served = Served(node.reader)
     export(tmp_path, policy_of(node), served)
     before = snapshot(tmp_path)
     grow(node, 20)
-    real, written = export_files.write_file, []
+    real, written = export_files.Sink.write, []
 
-    def full(path: Path, data: bytes) -> None:
-        if len(written) == 1:
-            raise StorageError("file cannot be written", where=str(path), got="No space left on device")
-        written.append(path)
-        real(path, data)
+    def full(sink: export_files.Sink, data: bytes) -> int:
+        written.append(len(data))
+        if len(written) > writes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(sink, data)
 
-    monkeypatch.setattr(export_files, "write_file", full)
+    monkeypatch.setattr(export_files.Sink, "write", full)
     with pytest.raises(StorageError, match="No space left"):
         export(tmp_path, policy_of(node), served)
     monkeypatch.undo()
     assert snapshot(tmp_path).items() >= before.items()
+    assert not list(tmp_path.rglob("*.new"))
     export(tmp_path, policy_of(node), served)
     assert len({row["log_index"] for row in rows_of(tmp_path)}) == len(rows_of(tmp_path)) == 50
 

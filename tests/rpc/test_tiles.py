@@ -7,8 +7,10 @@ import json
 
 import pytest
 
+from ledger.block_parts import BlockParts, verify_parts
 from ledger.members import VALIDATORS_KEY
 from ledger.tile_paths import Tile, check_bundle, edge_width, full_tiles, levels_of
+from primitives.encoding import decode
 from primitives.merkle import root_of
 from primitives.notes import parse_checkpoint, parse_note
 from rpc.resources import accepts_gzip
@@ -146,6 +148,24 @@ async def test_a_handover_is_named_by_its_epoch(client, path: str) -> None:
     status, body, _ = await client.get(f"/{path}")
     assert status == 400
     assert json.loads(body)["error"]["data"]["reason"] == "bad_epoch"
+
+
+async def test_what_the_log_does_not_say_of_a_block_is_served_and_fits_its_header(client, node: MemoryNode) -> None:
+    ids = node.commit_events(3)
+    header = node.reader.header(1)
+    assert header is not None
+    status, body, headers = await client.get("/blocks/1/parts")
+    assert (status, "immutable" in headers["Cache-Control"]) == (200, True)
+    verify_parts(decode(BlockParts, body, size_max=len(body)), header, ids)
+    status, _, headers = await client.get("/blocks/2/parts")
+    assert (status, headers["Cache-Control"]) == (404, "no-store")
+
+
+@pytest.mark.parametrize("height", ["-1", "00", "x", "1e3", "9" * 19])
+async def test_a_blocks_parts_are_named_by_its_height(client, height: str) -> None:
+    status, body, _ = await client.get(f"/blocks/{height}/parts")
+    assert status == 400
+    assert json.loads(body)["error"]["data"]["reason"] == "bad_height"
 
 
 async def test_the_present_epoch_has_no_handover_yet(client, node: MemoryNode) -> None:
