@@ -32,7 +32,8 @@ PAYMENTS_MAX: Final = 100_000_000
 ACCOUNTS_A_BANK: Final = 5_000
 MINUTES: Final = 24 * 60
 MINUTE_MS: Final = 60_000
-LATE_MS_MIN: Final = 15 * MINUTE_MS
+LATE_MS_MIN: Final = 120 * MINUTE_MS
+"""So that a side is late too where files are handed in by the hour."""
 DISCREPANCIES: Final = 0.001
 TRANSFER, REPORT, RETURN, LINE = "pacs.008.001.08", "pacs.002.001.10", "pacs.004.001.09", "json"
 _REJECTED: Final = ("AC04", "AM04", "AC06", "FF01")

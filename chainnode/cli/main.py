@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "submit": ("submit", "submit", "Submit events from files: payments, certificates.", "Events"),
     "cert": ("cert", "cert", "Certificates of fintech products.", "Events"),
     "payment": ("payment", "payment", "Payments and their audit trail.", "Events"),
+    "generate": ("generate", "generate", "Traffic to try a consortium with: a day's files of some banks.", "Events"),
     "get": ("read", "get", "Show an event.", "Reading"),
     "block": ("read", "block", "Show a block.", "Reading"),
     "watch": ("watch", "watch", "Follow new blocks.", "Reading"),
