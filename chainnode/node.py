@@ -172,6 +172,7 @@ class Node:
         self.clients: ClientCertificates | None = None
         self.view = LiveNodeView(self)
         self.feed = Feed(int(self.core.chain.height))
+        self.feed.reconciled_to(self._index.reconciliation.height or 0)
         self._told_keys: list[KeyFault] = []
         self._tell_keys()
 
@@ -215,7 +216,8 @@ class Node:
                         count_deadlines_of(self._index_io, self._index.answers.ends, self.metrics), name="ends"
                     ),
                     tasks.create_task(
-                        follow_reconciliation(self._index_io, self._index, self.metrics), name="reconciliation"
+                        follow_reconciliation(self._index_io, self._index, self.metrics, self.feed),
+                        name="reconciliation",
                     ),
                     tasks.create_task(watch_endings(self.view.endings), name="alarms"),
                     tasks.create_task(self.archive.run(), name="archive"),

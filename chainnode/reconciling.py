@@ -18,6 +18,7 @@ from chainnode.metrics import NodeMetrics
 from chainnode.node_index import NodeIndex
 from ledger.archive_store import Pruned
 from ledger.reconciliation_reading import Asked
+from rpc.feed import Feed
 
 STATEMENTS_A_STEP: Final = 256
 IDLE_S: Final = 0.1
@@ -34,8 +35,8 @@ ARCHIVE_RETRY_S: Final = 30.0
 log = structlog.get_logger("node")
 
 
-async def follow_reconciliation(executor: Executor, index: NodeIndex, metrics: NodeMetrics) -> None:
-    """Follow the height that the other indexes have reached, and count now and then how payments stand."""
+async def follow_reconciliation(executor: Executor, index: NodeIndex, metrics: NodeMetrics, feed: Feed) -> None:
+    """Follow the height that the other indexes have reached, tell of it, and count now and then how payments stand."""
     loop = asyncio.get_running_loop()
     follower = index.reconciliation
     seen, came_s, counted_s = follower.height, -BUSY_S, -COUNT_S
@@ -53,6 +54,7 @@ async def follow_reconciliation(executor: Executor, index: NodeIndex, metrics: N
             log.error("reconciliation_waits_for_the_archive", error=str(error))
             await asyncio.sleep(ARCHIVE_RETRY_S)
             continue
+        feed.reconciled_to(follower.height or 0)
         ended_s = time.monotonic()
         if ended_s >= counted_s + COUNT_S:
             await loop.run_in_executor(executor, count_payments, index, metrics)

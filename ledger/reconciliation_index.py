@@ -34,9 +34,6 @@ STATEMENTS_A_MEMBER_MAX: Final = 32
 STATEMENTS_A_PIECE: Final = 256
 CLEARED_A_WRITE: Final = 10_000
 COUNTS_KEPT: Final = 16_384
-CHANGES_KEPT: Final = 65_536
-"""Blocks whose changes are kept, for those who are told of them."""
-
 _UNPAIRED: Final = len(Standing) + 1
 _SLOTS: Final = _UNPAIRED
 _read_payment = decoder_of(PaymentRow).decode
@@ -264,7 +261,7 @@ class ReconciliationFollower:
         return puts
 
     def _changes_too_old(self, height: int) -> list[Put]:
-        stop = at.changes_key(max(0, height - CHANGES_KEPT))
+        stop = at.changes_key(max(0, height - at.CHANGES_KEPT))
         return list(islice(self._store.iterate(at.changes_key(0), stop), CLEARED_A_WRITE)) if height % 64 == 0 else []
 
     def _finish(self, puts: list[Put], block: BlockHeader) -> None:

@@ -20,6 +20,7 @@ from ledger.reconciliation import PaymentView, Place, Standing, reconcile
 from ledger.reconciliation_rows import Change, Counts, Parties, PaymentRow, read_row
 from ledger.rows import HEIGHT_MAX, POSITION_SIZE
 from ledger.store import Store, prefix_stop
+from primitives.errors import StorageError
 from primitives.ids import EventId, Height
 
 LOOKED_AT_MAX: Final = 10_000
@@ -93,20 +94,21 @@ class ReconciliationReader:
                 totals = [a + b for a, b in zip(totals, astuple(read_row(Counts, data)), strict=True)]
         return Counts(*totals)
 
-    def changes(self, height: int) -> list[tuple[Change, Found | None]]:
-        """Return what a block changed, each with how it stood after the block."""
+    def changes(self, height: int) -> tuple[Change, ...]:
+        """Return what a block changed."""
         data = self._store.get(at.changes_key(height))
-        changed = () if data is None else read_row(tuple[Change, ...], data)
-        found: list[tuple[Change, Found | None]] = []
-        for change in changed:
-            items = self._found(change.place, height)
-            found.append((change, next((item for item in items if item.view.parties == change.parties), None)))
-        return found
+        return () if data is None else read_row(tuple[Change, ...], data)
+
+    def pair_key(self, change: Change) -> str:
+        """Return the pair key of a payment that changed, in hex."""
+        data = self._store.get(at.PAYMENTS + change.place)
+        if data is None:
+            raise StorageError("the index of reconciliation is damaged, a row is missing", hint=at.BUILD_AGAIN)
+        return read_row(PaymentRow, data).pair_key.hex()
 
     def first_changes(self) -> int:
-        """Return the height of the first block whose changes are kept; 0 where none are."""
-        key = next((key for key, _ in self._store.iterate(at.changes_key(0), prefix_stop(at.CHANGES))), None)
-        return 0 if key is None else int.from_bytes(key[len(at.CHANGES) :], "big")
+        """Return the height from which on changes are kept."""
+        return max(0, int(self.height() or 0) - at.CHANGES_KEPT)
 
     def event_id(self, place: Place) -> EventId:
         """Return the id of the event at a place."""

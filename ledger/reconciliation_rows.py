@@ -40,6 +40,9 @@ STANDINGS_BETWEEN: Final = b"pt"
 DEADLINES: Final = b"pd"
 COUNTS: Final = b"pc"
 CHANGES: Final = b"ph"
+CHANGES_KEPT: Final = 65_536
+"""Blocks whose changes are kept, for those who are told of them."""
+
 EVER: Final = 0
 TIME_SIZE: Final = 8
 DAY_SIZE: Final = 4

@@ -23,6 +23,7 @@ from ledger.deadline_reading import dues_after
 from ledger.deadlines import Due
 from ledger.evidence import recorded_count
 from ledger.payments import PAYMENT_STATEMENT, PaymentStatement
+from ledger.reconciliation_rows import Change
 from ledger.registry import KINDS
 from ledger.state_at import StateAt
 from ledger.status_proofs import proved_until
@@ -35,6 +36,8 @@ from rpc.jsonrpc import encode
 from rpc.methods.blocks import block_result
 from rpc.methods.events import event_result
 from rpc.methods.evidence import recorded_evidence
+from rpc.methods.heights import index_of
+from rpc.methods.reconciliation import StandingName, standing_name
 from rpc.ports import Services
 from rpc.streams import Place, Stream, cursor_of, pruned
 from rpc.types import Result, Time, time_text
@@ -65,6 +68,20 @@ class DeadlineResult(Result, frozen=True):
     subject: str
     member: str
     due: Time
+    height: int
+
+
+class ReconciliationNotice(Result, frozen=True):
+    """A payment that stands otherwise after a block: how, and how before (null where it is new).
+
+    `state` is null where the statements under the pair key no more tell of a payment between these members, but of one
+    between others. `height` is that of the block. More of it tells `payment_reconciliation`.
+    """
+
+    pair_key: str
+    members: list[str]
+    before: StandingName | None
+    state: StandingName | None
     height: int
 
 
@@ -182,6 +199,8 @@ class Announcer:
         archive = self._services.archive
         if stream.topic != "blocks" and archive is not None and archive.archived_height:
             first = max(first, archive.status().missing_height + 1)
+        if stream.lags and self._services.index is not None:
+            first = max(first, self._services.index.reconciliation.first_changes())
         return first
 
     def live(self, asks: Sequence[tuple[Stream, Place]]) -> list[Piece | RpcError]:
@@ -220,7 +239,7 @@ class Announcer:
             return self._checkpoints(stream, place)
         if stream.topic == "deadlines" and place.height > self._newest():
             return self._early(stream, place)
-        aligned = place.nth - place.nth % EVENTS_A_PIECE if stream.topic == "events" else 0
+        aligned = place.nth - place.nth % EVENTS_A_PIECE if stream.topic in ("events", "reconciliation") else 0
         start = Place(place.height, aligned)
         kept = self._find(stream, start)
         if isinstance(kept, Piece):
@@ -237,6 +256,8 @@ class Announcer:
                 items = self._evidence(start.height)
             case "deadlines":
                 items = self._deadlines(start.height)
+            case "reconciliation":
+                return self._reconciliation(stream, start)
             case _:
                 return self._events(stream, start)
         end = Place(start.height + 1)
@@ -282,6 +303,25 @@ class Announcer:
         ]
         following = Place(start.height + 1) if end == count or start.nth >= count else Place(start.height, end)
         return self._made(stream, start, following, indexes, [events.result(place) for place in found], places)
+
+    def _reconciliation(self, stream: Stream, start: Place) -> Piece:
+        reader = index_of(self._services).reconciliation
+        if start.height < reader.first_changes():
+            raise pruned(reader.first_changes(), start)
+        changes = reader.changes(start.height)
+        count, piece = len(changes), changes[start.nth : start.nth + EVENTS_A_PIECE]
+        told = [
+            (start.nth + place, change, pair_key)
+            for place, (change, pair_key) in enumerate(zip(piece, map(reader.pair_key, piece), strict=True))
+            if stream.member in (None, *change.parties) and stream.payment in (None, pair_key)
+        ]
+        ends = [
+            Place(start.height + 1) if index + 1 == count else Place(start.height, index + 1) for index, _, _ in told
+        ]
+        end = Place(start.height, start.nth + EVENTS_A_PIECE)
+        items = [encode(_standing(change, pair_key, start.height)) for _, change, pair_key in told]
+        following = end if end.nth < count else Place(start.height + 1)
+        return self._made(stream, start, following, [index for index, _, _ in told], items, ends)
 
     def _events_of(self, start: Place) -> _Events:
         kept = self._find(None, start)
@@ -377,6 +417,11 @@ def _cost(item: Piece | _Events) -> int:
 
 def _place_of(view: CheckpointView) -> Place:
     return Place(view.size, int.from_bytes(sha256(view.note.encode()).digest()[:TAG_BYTES], "big"))
+
+
+def _standing(change: Change, pair_key: str, height: int) -> ReconciliationNotice:
+    before, state = (None if each is None else standing_name(each) for each in (change.before, change.state))
+    return ReconciliationNotice(pair_key, [member for member in change.parties if member], before, state, height)
 
 
 def _deadline(due: Due, height: int) -> DeadlineResult:

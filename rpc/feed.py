@@ -18,6 +18,8 @@ class Feed:
         """Begin at the height that the store had on the disk when it was opened."""
         self.height = height
         """The newest block that is committed and synced."""
+        self.reconciled = 0
+        """The newest block that the index of reconciliation has followed: subscribers to it are told no further."""
         self.checkpoints = 0
         """How many checkpoints were kept since the start."""
         self._checkpoint_comes = False
@@ -27,6 +29,12 @@ class Feed:
         """Let subscribers know of the blocks up to this one, whose rows are synced."""
         if height > self.height:
             self.height = height
+            self._tell()
+
+    def reconciled_to(self, height: int) -> None:
+        """Let subscribers know of how payments stand up to this block."""
+        if height > self.reconciled:
+            self.reconciled = height
             self._tell()
 
     def checkpoint_comes(self) -> None:

@@ -15,15 +15,15 @@ import msgspec
 from rpc.errors import Code, RpcError
 from rpc.types import HEIGHT_MAX, Offset, make_cursor, read_cursor
 
-Topic = Literal["blocks", "events", "checkpoints", "evidence", "deadlines"]
-TOPICS: Final[tuple[Topic, ...]] = ("blocks", "events", "checkpoints", "evidence", "deadlines")
+Topic = Literal["blocks", "events", "checkpoints", "evidence", "deadlines", "reconciliation"]
+TOPICS: Final[tuple[Topic, ...]] = ("blocks", "events", "checkpoints", "evidence", "deadlines", "reconciliation")
 METHOD: Final = "ledger_subscribe"
 CHAIN_DIGITS: Final = 16
 """How much of the chain's id a cursor holds: enough that one of another chain is known as such."""
 
 
 class Stream(msgspec.Struct, frozen=True):
-    """A topic, and of `events` those that fit all that is given."""
+    """A topic, and of `events` and `reconciliation` those that fit all that is given."""
 
     topic: Topic
     member: str | None = None
@@ -40,6 +40,11 @@ class Stream(msgspec.Struct, frozen=True):
     def by_checkpoints(self) -> bool:
         """Whether a checkpoint alone, without a block, may be followed by something."""
         return self.topic in ("checkpoints", "deadlines")
+
+    @property
+    def lags(self) -> bool:
+        """Whether it comes out of an index that follows at its own pace, and so may be behind the chain."""
+        return self.topic == "reconciliation"
 
     @property
     def filtered(self) -> bool:

@@ -208,8 +208,8 @@ class Subscriptions:
                 async with self._catching:
                     if not subscription.outlet.has_room:  # others of its connection were given something meanwhile
                         continue
-                    seen, height = self.feed.checkpoints, self.feed.height
                     stream, place = subscription.stream, subscription.place
+                    seen, height = self.feed.checkpoints, self.reached(stream)
                     run = partial(self.announcer.run, stream, place, height)
                     found = await loop.run_in_executor(self._threads, run)
                 if isinstance(found, RpcError):
@@ -229,7 +229,7 @@ class Subscriptions:
         if subscription.ended:
             return True
         stream, place = subscription.stream, subscription.place
-        if stream.of_chain and place.height <= self.feed.height:
+        if stream.of_chain and place.height <= self.reached(stream):
             return False
         if stream.by_checkpoints and subscription.seen != self.feed.checkpoints:
             return False
@@ -268,6 +268,10 @@ class Subscriptions:
             self.tell_slow()
             subscription.outlet.close_behind(self.cursor(subscription))
 
+    def reached(self, stream: Stream) -> int:
+        """Return the newest block of which a stream may be told."""
+        return self.feed.reconciled if stream.lags else self.feed.height
+
     def tell_slow(self) -> None:
         """Count a client that was closed because it was too slow."""
         if self._observer is not None:
@@ -295,7 +299,7 @@ class Subscriptions:
                         await self._give_all(group, piece)
 
     def _is_behind(self, group: _Group) -> bool:
-        if group.stream.of_chain and group.frontier.height <= self.feed.height:
+        if group.stream.of_chain and group.frontier.height <= self.reached(group.stream):
             return True
         return group.stream.by_checkpoints and group.seen != self.feed.checkpoints
 

@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from ledger.registry import KINDS
-from rpc.announcing import Announcer, CheckpointNotice, DeadlineResult
+from rpc.announcing import Announcer, CheckpointNotice, DeadlineResult, ReconciliationNotice
 from rpc.errors import Code, RpcError, invalid_params
 from rpc.methods.blocks import BlockResult
 from rpc.methods.events import EventResult
 from rpc.methods.evidence import EvidenceResult
+from rpc.methods.heights import index_of
 from rpc.ports import Services
 from rpc.registry import Notifies, connection_method
 from rpc.streams import Place, Stream, Topic, ahead, parse_place, pruned
@@ -32,7 +33,10 @@ SubscriptionId = Annotated[
 
 
 class Subscribe(Params, frozen=True):
-    """What to tell of, and from where on. The four in the middle are for `events`; all that are given must fit."""
+    """What to tell of, and from where on. The four in the middle are for `events`; all that are given must fit.
+
+    `member` and `payment` (a pair key) are for `reconciliation` too.
+    """
 
     topic: Annotated[Topic, msgspec.Meta(description="What to tell of.")]
     member: MemberName | None = None
@@ -70,8 +74,9 @@ class UnsubscribeResult(Result, frozen=True):
 class Notification(Result, frozen=True):
     """The `params` of `ledger_subscription`, which is sent without being asked for and is not answered.
 
-    `result` is a BlockResult, EventResult, CheckpointNotice, EvidenceResult or DeadlineResult, as the topic is; or in
-    its place `error` says why the subscription has ended. To go on after it, subscribe again from `cursor`.
+    `result` is a BlockResult, EventResult, CheckpointNotice, EvidenceResult, DeadlineResult or ReconciliationNotice, as
+    the topic is; or in its place `error` says why the subscription has ended. To go on after it, subscribe again from
+    `cursor`.
     """
 
     subscription: str
@@ -88,7 +93,7 @@ class Notification(Result, frozen=True):
     notifies=Notifies(
         "ledger_subscription",
         Notification,
-        (BlockResult, EventResult, CheckpointNotice, EvidenceResult, DeadlineResult),
+        (BlockResult, EventResult, CheckpointNotice, EvidenceResult, DeadlineResult, ReconciliationNotice),
     ),
 )
 def subscribe(services: Services, params: Subscribe) -> SubscribeResult:
@@ -100,6 +105,8 @@ def subscribe(services: Services, params: Subscribe) -> SubscribeResult:
     """
     connection = _connection(services)
     stream = _stream(params)
+    if stream.lags:
+        index_of(services)
     place = _start(services, connection, params, stream)
     made = connection.open(stream, place)
     return SubscribeResult(made.id, connection.shared.cursor(made), connection.shared.feed.height)
@@ -127,8 +134,10 @@ def _connection(services: Services) -> MessageSubscriber:
 
 def _stream(params: Subscribe) -> Stream:
     stream = Stream(params.topic, params.member, params.kind, params.certificate, params.payment)
-    if stream.filtered and stream.topic != "events":
-        raise invalid_params("only events can be filtered", where="$.topic", expected="events", got=stream.topic)
+    by_reconciliation = stream.lags and stream.kind is None and stream.certificate is None
+    if stream.filtered and stream.topic != "events" and not by_reconciliation:
+        expected = "events; reconciliation by member and payment"
+        raise invalid_params("only events can be filtered", where="$.topic", expected=expected, got=stream.topic)
     if stream.kind is not None and stream.kind not in {spec.name for spec in KINDS.values()}:
         raise invalid_params(
             "no such kind of event",
@@ -150,7 +159,7 @@ def _start(services: Services, connection: MessageSubscriber, params: Subscribe,
             raise invalid_params("from_height stands alone, and is for what the chain holds", where="$.from_height")
         return _within(announcer, stream, Place(params.from_height), height)
     if asked == "latest":
-        return Place(height + 1) if stream.of_chain else announcer.newest_checkpoint()
+        return Place(shared.reached(stream) + 1) if stream.of_chain else announcer.newest_checkpoint()
     if asked == "earliest":
         return Place(announcer.first_height(stream) if stream.of_chain else 0)
     place = parse_place(asked, services.reads.chain_id, stream.topic)

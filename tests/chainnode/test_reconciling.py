@@ -13,6 +13,7 @@ from chainnode import reconciling
 from chainnode.metrics import NodeMetrics
 from chainnode.reconciling import count_payments, follow_reconciliation
 from ledger.archive_store import Pruned
+from rpc.feed import Feed
 from tests.ledger.reconciliation_fixtures import Books
 
 
@@ -62,7 +63,7 @@ async def rests(monkeypatch: pytest.MonkeyPatch, follower: Counting, heights: li
         follower=type("Index", (), {"height": property(lambda _: next(remaining, heights[-1]))})(),
     )
     with ThreadPoolExecutor(1) as executor:
-        task = asyncio.create_task(follow_reconciliation(executor, index, metrics()))  # type: ignore[arg-type]  # what it asks of it
+        task = asyncio.create_task(follow_reconciliation(executor, index, metrics(), Feed(0)))  # type: ignore[arg-type]  # what it asks of it
         await done.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

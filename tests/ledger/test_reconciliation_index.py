@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import astuple, replace
 
-from ledger import reconciliation_index, reconciliation_reading
+from ledger import reconciliation_index, reconciliation_reading, reconciliation_rows
 from ledger.payments import AgentRecord, AgentRole, AgentScheme, PaymentStatement, Side, Status
 from ledger.reconciliation import Standing, reconcile
 from ledger.reconciliation_index import ReconciliationFollower
@@ -127,7 +127,8 @@ def test_a_payment_passes_its_deadline_with_the_block_whose_time_has_reached_it(
     (found,) = everything(books.reader, 3)
     assert (found.view.state, books.reader.counts(Asked()).orphan) == (Standing.ORPHAN, 1)
     (change,) = books.reader.changes(3)
-    assert (change[0].before, change[0].state) == (Standing.ONE_SIDED, Standing.ORPHAN)
+    assert (change.before, change.state) == (Standing.ONE_SIDED, Standing.ORPHAN)
+    assert books.reader.pair_key(change) == KEY.hex()
     books.tell("bank-b")
     books.follow()
     (found,) = everything(books.reader, 4)
@@ -241,12 +242,13 @@ def test_an_answer_for_a_height_knows_nothing_of_later_blocks() -> None:
 
 
 def test_old_changes_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconciliation_index, "CHANGES_KEPT", 10)
+    monkeypatch.setattr(reconciliation_rows, "CHANGES_KEPT", 10)
     books = Books()
     for number in range(64):
         books.tell("bank-a", pair_key=key(number))
     books.follow()
     assert books.reader.first_changes() == 54
+    assert [len(books.reader.changes(height)) for height in (53, 54)] == [0, 1]
 
 
 class Codes:

@@ -199,6 +199,7 @@ class MemoryNode:
         self.index.follow()
         while self.reconciliation.follow(int(height), 1_000):
             pass
+        self.feed.reconciled_to(int(height))
         self.feed.committed(int(height))
 
     def commit_events(self, count: int, first: int = 0) -> list[EventId]:

@@ -21,7 +21,7 @@ from rpc.dispatch import READ_THREADS_MAX
 from rpc.methods.catalogue import METHODS
 from rpc.ports import Services
 from rpc.server import RpcServer
-from rpc.streams import Place, cursor_of
+from rpc.streams import TOPICS, Place, cursor_of
 from rpc.subscriptions import SubscriptionLimits, Subscriptions
 from rpc.types import make_cursor
 from rpc.websocket_frames import text_frame_head
@@ -349,7 +349,7 @@ async def test_nothing_is_told_before_the_node_says_that_it_is_on_the_disk(conne
     assert block["header"]["height"] == 2
 
 
-@pytest.mark.parametrize("topic", ["blocks", "events", "checkpoints", "evidence", "deadlines"])
+@pytest.mark.parametrize("topic", TOPICS)
 async def test_a_cursor_that_names_nothing_here_is_refused_by_name(connect, node, topic) -> None:
     talk = await connect()
     chain_id = node.chain.chain_id
