@@ -18,7 +18,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from dataclasses import replace as with_fields
 from datetime import date
 from hashlib import sha256
 from itertools import islice
@@ -98,7 +97,7 @@ class Statements:
         return _event(bank, draft.reference, told.time_ms, encode(draft.body))
 
     def _marked(self, told: Told) -> Any:  # Any: a ParsedPayment
-        return with_fields(told.payment, message_digest=Hash(sha256(b"%d" % told.number).digest()))
+        return replace(told.payment, message_digest=Hash(sha256(b"%d" % told.number).digest()))
 
 
 def _event(bank: str, reference: bytes, time_ms: int, body: bytes) -> bytes:
@@ -166,6 +165,7 @@ class Score:
     tolerated: int = 0
     index_bytes: int = 0
     peak_rss_mb: int = 0
+    anonymous_mb: int = 0
 
     @property
     def per_second(self) -> float:
@@ -226,8 +226,15 @@ def run(plan: Plan, directory: Path, say: Any, intruders: int = INTRUDERS) -> Sc
     judge(score, store, reader, answers, thieves, plan.start_ms + 4 * DAY_MS)
     store.close()
     score.index_bytes = sum(file.stat().st_size for file in (directory / "index.ldb").iterdir())
+    score.anonymous_mb = anonymous_mb()
     score.peak_rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     return score
+
+
+def anonymous_mb() -> int:
+    """Return this process's memory that is not the store's files, which LevelDB maps."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) // 1024
 
 
 def judge(
@@ -332,6 +339,7 @@ def figures(score: Score) -> dict[str, Any]:
         "tolerated": score.tolerated,
         "index_mb": round(score.index_bytes / 1e6),
         "peak_rss_mb": score.peak_rss_mb,
+        "anonymous_mb": score.anonymous_mb,
         "examples": list(islice(score.missed + score.invented, 5)),
     }
 

@@ -12,11 +12,14 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from dataclasses import replace as with_fields
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from itertools import pairwise
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from chainnode.generating_profiles import CHANNELS, CURRENCIES, Profile
 from chainnode.ingest.parsed import Agent, Amount, ParsedPayment, Party
@@ -320,14 +323,14 @@ class Traffic:
         answer = _answer(kind, payment.end_to_end_id, between)  # type: ignore[arg-type]  # two of them
         if kind is Seeded.RETURN_ONLY:
             first, second = self._answered(sent, sender, receiver, time_ms, Status.RETURNED, "AC03")
-            return [replace(first, answer=answer), second]
+            return [with_fields(first, answer=answer), second]
         first = self._told(sent, sender, time_ms, is_sent=True)
         second = self._told(self._changed(kind, sent), receiver, time_ms + chance.randrange(100, 5_000), is_sent=False)
         if kind is Seeded.MISSING_SIDE:
             here = chance.random() < 0.5
-            answer = replace(answer, missing=(self._names[receiver if here else sender],))
-            return [replace(first if here else second, answer=answer)]
-        first = replace(first, answer=answer)
+            answer = with_fields(answer, missing=(self._names[receiver if here else sender],))
+            return [with_fields(first if here else second, answer=answer)]
+        first = with_fields(first, answer=answer)
         if kind is Seeded.DUPLICATE:
             again = self._told(
                 self._changed(Seeded.AMOUNT, sent), sender, time_ms + chance.randrange(5_000, 600_000), is_sent=True
