@@ -22,6 +22,7 @@ from typing import Literal
 import msgspec
 
 from chainnode.ingest.errors import JsonError, located
+from chainnode.ingest.json_text import parse_object
 from chainnode.ingest.parsed import Agent
 from chainnode.ingest.references import agent_code, check_certificate_number
 from ledger.payments import AgentRole
@@ -133,9 +134,10 @@ def make_card_network(
 
 def parse_card_network(data: bytes, *, where: str) -> CardNetwork:
     """Return the network that a JSON file describes; JsonError or InputError says what is wrong with it, and where."""
+    value = parse_object(data, where=where, size_max=FILE_SIZE_MAX)
     try:
-        found = msgspec.json.decode(data, type=_File)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        found = msgspec.convert(value, _File)
+    except msgspec.ValidationError as error:
         raise JsonError("no card network", where=where, expected="the keys of docs/payments.md", got=error) from None
     try:
         return make_card_network(

@@ -63,3 +63,8 @@ def test_a_bad_entry_is_named(changes: dict[str, Any], expected: str) -> None:
         parse_card_network(json.dumps(value).encode(), where="cards.json")
     assert str(caught.value).startswith("cards.json: ")
     assert expected in str(caught.value)
+
+
+def test_a_key_that_stands_twice_is_refused_and_not_overwritten() -> None:
+    with pytest.raises(InputError, match="key repeated"):
+        parse_card_network(b'{"institutions": {"9": "BKAACNBJ", "9": "BKABCNBJ"}}', where="cards.json")
