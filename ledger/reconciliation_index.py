@@ -34,6 +34,9 @@ STATEMENTS_A_MEMBER_MAX: Final = 32
 STATEMENTS_A_PIECE: Final = 256
 CLEARED_A_WRITE: Final = 10_000
 COUNTS_KEPT: Final = 16_384
+DROPPED_EVERY: Final = 64
+"""Blocks after which the changes of as many old ones are deleted."""
+
 _UNPAIRED: Final = len(Standing) + 1
 _SLOTS: Final = _UNPAIRED
 _read_payment = decoder_of(PaymentRow).decode
@@ -70,6 +73,8 @@ class ReconciliationFollower:
             self.clear()
             followed = None
         self._height = None if followed is None else followed.height
+        self._time_ms: int | None = None
+        """The time of the block before, once one was followed: rows up to it were deleted, and are not read over."""
 
     def _is_ours(self, followed: Followed) -> bool:
         if followed.format != at.FORMAT or followed.height < self._reader.base():
@@ -112,7 +117,7 @@ class ReconciliationFollower:
     def clear(self) -> None:
         """Remove all rows, to make the index anew."""
         self._store.write([(at.FOLLOWED_KEY, None)], sync=True)
-        self._height = self._taking = None
+        self._height = self._taking = self._time_ms = None
         self._counts.clear()
         self._counted.clear()
         start, stop = all_of(at.ALL)
@@ -148,9 +153,10 @@ class ReconciliationFollower:
         self._finish([*puts, *self._counts_changed()], block)
 
     def _load_due(self, touched: dict[bytes, _Touched], time_ms: int) -> None:
-        """Take up the payments of which a side is due by a block's time."""
+        """Take up the payments of which a side is due by a block's time; none was due by the block before, any more."""
+        start = at.DEADLINES if self._time_ms is None else at.deadline_key(self._time_ms + 1, b"")
         stop = at.deadline_key(time_ms + 1, b"")
-        for key, _ in self._store.iterate(at.DEADLINES, stop):
+        for key, _ in self._store.iterate(start, stop):
             place = key[-8:]
             row = self._row(place)
             touched[row.pair_key] = _Touched(row.pair_key, place, row)
@@ -261,14 +267,18 @@ class ReconciliationFollower:
         return puts
 
     def _changes_too_old(self, height: int) -> list[Put]:
-        stop = at.changes_key(max(0, height - at.CHANGES_KEPT))
-        return list(islice(self._store.iterate(at.changes_key(0), stop), CLEARED_A_WRITE)) if height % 64 == 0 else []
+        """Return, now and then, the changes of old blocks; those before them are gone."""
+        if height % DROPPED_EVERY:
+            return []
+        low, high = (at.changes_key(max(0, height - at.CHANGES_KEPT - each)) for each in (DROPPED_EVERY, 0))
+        return list(self._store.iterate(low, high))
 
     def _finish(self, puts: list[Put], block: BlockHeader) -> None:
         # In one write: a reader never sees rows of a block that is not followed. What a crash takes is followed again.
         followed = Followed(at.FORMAT, Height(int(block.height)), block.hash())
         self._store.write([*puts, (at.FOLLOWED_KEY, encode(followed))], sync=False)
         self._height = followed.height
+        self._time_ms = int(block.time_ms)
 
 
 def _next_deadline(views: list[PaymentView]) -> int | None:
