@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from primitives.encoding import Record
 
 DAY_MS = 86_400_000
+DISCLOSURE_COLUMNS = ("until", "requester", "reporter", "fields", "payload", "answer", "id")
 FIELDS = tuple(name.value for name in PrivateFieldName)
 DOCUMENT_BYTES_MAX = 64 * 1024 * 1024
 
@@ -280,4 +281,21 @@ def _send(kind: int, body: Record, what: str, *, wait: str, timeout_s: float) ->
         return send_all(client, door, [event], out, wait=wait, timeout_s=timeout_s)
 
 
-COMMANDS = (request_disclosure, disclose, refuse_disclosure, open_)
+@click.command("disclosures")
+@click.option("--reporter", help="Those that this member is to answer. [default: of all]")
+@click.option("--requester", help="Those that this member made.")
+@click.option("--open", "is_open", is_flag=True, help="Those without an answer alone.")
+def disclosures(reporter: str | None, requester: str | None, is_open: bool) -> None:
+    """List requests for disclosure: who asked whom for what, until when, and whether it was answered."""
+    from chainnode.cli.output import show_rows
+
+    filters: dict[str, Any] = {"reporter": reporter, "requester": requester}
+    if is_open:
+        filters["answered"] = False
+    named = {name: value for name, value in filters.items() if value is not None}
+    rows = settings().client().pages("payment_disclosures", "requests", **named)
+    shown = [{**row, "fields": ", ".join(row["fields"])} for row in rows]
+    show_rows(rows if settings().machine else shown, columns=DISCLOSURE_COLUMNS, wrap="requests")
+
+
+COMMANDS = (disclosures, request_disclosure, disclose, refuse_disclosure, open_)

@@ -87,12 +87,15 @@ def test_an_auditor_is_shown_what_was_granted_and_opens_it_offline(net: Network,
     status, asked = command(*auditor, *token, "payment", "request-disclosure", event, *asking, *files)
     assert status == 0, asked
     request = asked["id"] if "id" in asked else asked[0]["id"]  # type: ignore[index]  # one result, or a list of it
+    listing = ("payment", "disclosures", "--reporter", "bank-a", "--open")
+    assert [row["id"] for row in at(net, "bank-a", *listing)[1]["requests"]] == [request]
     package = str(folder / "package")
     more = at(net, "bank-a", "payment", "disclose", "--request", request, "--field", "remittance", "-f", package)
     assert more[0] == Exit.USAGE
     words = ("--field", "amount", "--field", "debtor_name", "-f", package)
     assert at(net, "bank-b", "payment", "disclose", "--request", request, *words)[0] == Exit.USAGE
     assert at(net, "bank-a", "payment", "disclose", "--request", request, *words)[0] == 0
+    assert at(net, "bank-a", *listing)[1]["requests"] == []
     policy = str(folder / "policy")
     assert command("policy", "export", "--endpoint", net.node("bank-d").rpc, "-f", policy)[0] == 0
     opening = ("--key", str(folder / "auditor.secret"), "--policy", policy)

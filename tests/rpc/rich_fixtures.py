@@ -214,9 +214,7 @@ class RichNode(MemoryNode):
             self.tell(member, side, uetr, serial)
         self.member, self.key_use = "bank-a", "source"
         record(self, votes(self, serial))
-        key = bytes(PrivateKey(sha256(b"pairing %d" % serial).digest()).public_key).hex()
-        from_day = day_of(self.now + (30 + serial) * DAY_MS)
-        self.say("bank-a", "source", "payment.pairing_key", {"key": key, "from_day": from_day})
+        self.agree(serial)
         self.propose(BANKS[serial % len(BANKS)])
         self.checkpoint()
 
@@ -233,6 +231,21 @@ class RichNode(MemoryNode):
         if serial % 2:
             found = {"report": serial, "finding": "confirmed", "reason": "seen_by_us", "evidence": []}
             self.say("cb", "source", "mark.decide_misuse", found)
+
+    def agree(self, serial: int) -> None:
+        """Announce a pairing key of bank-a's, and have it ask bank-b for a disclosure, in one block."""
+        key = bytes(PrivateKey(sha256(b"pairing %d" % serial).digest()).public_key).hex()
+        announced = {"key": key, "from_day": day_of(self.now + (30 + serial) * DAY_MS)}
+        asked = {"reporter": "bank-b", "fields": ["amount", "debtor_name"], "payload": False, "basis": "dispute"}
+        about = {"events": [sha256(b"payment %d" % serial).hexdigest()], "document": "ab" * 32, "key": key}
+        until = {"until": time_text(self.now + DAY_MS)}
+        self.member, self.key_use = "bank-a", "source"
+        events = []
+        for kind, body in (("payment.pairing_key", announced), ("payment.request_disclosure", asked | about | until)):
+            self.references += 1
+            reference = sha256(b"rich %d" % self.references).digest()[:16]
+            events.append(encode(Event("bank-a", reference, self.now + 3_600_000, *body_from_json(kind, body, None))))
+        self.commit(self.batch(events))
 
     def say(self, member: str, use: str, kind: str, body: dict[str, Any]) -> None:
         """Commit an event of a member in a block of its own."""

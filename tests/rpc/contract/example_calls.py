@@ -82,6 +82,7 @@ def calls_of(node: RichNode, asked: Asked) -> dict[str, dict[str, Any]]:
         "payment_affectedBy": {"certificate": number_of(1), "limit": 1},
         "payment_get": {"uetr": OTHER_UETR, "limit": 1},
         "payment_list": {"limit": 1},
+        "payment_disclosures": {"reporter": "bank-b", "answered": False, "limit": 1},
         "payment_pairingKeys": {"limit": 2},
         "payment_listReconciliation": {"limit": 1},
         "payment_reconciliation": {"uetr": OTHER_UETR},

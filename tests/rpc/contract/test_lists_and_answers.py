@@ -78,6 +78,7 @@ LISTS = {
     "payment_affectedBy": List({"certificate": number_of(1)}, "payments", "event_id", {"certificate": number_of(2)}),
     "payment_get": List({"uetr": UETR}, "statements", "id", {"uetr": OTHER_UETR}),
     "payment_list": List({"member": "bank-a"}, "statements", "id", {"member": "bank-b"}),
+    "payment_disclosures": List({"reporter": "bank-b"}, "requests", "id", {"reporter": "bank-a"}),
     "payment_pairingKeys": List({"member": "bank-a"}, "keys", "key", {"member": "bank-b"}),
     "payment_listReconciliation": List({"member": "bank-a"}, "payments", "pair_key", {"member": "bank-b"}),
     "payment_trace": List({"uetr": UETR}, "steps", "event_id", {"uetr": OTHER_UETR}),
