@@ -11,7 +11,9 @@ from rpc.explorer.asking import ROWS_A_PAGE, Asked, Page, Redirect, ask, path_to
 from rpc.explorer.people import members_of
 from rpc.explorer.proofs import payment_steps
 from rpc.methods.events import EventResult
+from rpc.methods.payment_views import reconcile_payment
 from rpc.methods.payments import get_payment, list_payments
+from rpc.methods.reconciliation import ReconciledResult
 
 STATEMENTS_SHOWN = 50
 _UETR = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -70,6 +72,7 @@ def payment(asked: Asked) -> Page | Redirect:
     rows = [statement_row(event) for event in found.statements]
     known = [row for row in rows if row["known"] and row["event"].outcome.applied]
     fields = compared(known)
+    stands = ask(reconcile_payment, asked.services, **key).payments
     judged = [field["agree"] for field in fields if field["agree"] is not None]
     values = {
         "name": name,
@@ -81,6 +84,7 @@ def payment(asked: Asked) -> Page | Redirect:
         "differing": judged.count(False),
         "sides": sides(known),
         "names": other_names(known, name),
+        "stands": [standing_row(item) for item in stands],
         "above": found.above_height,
         "steps": payment_steps(),
         "command": "\n".join(f"chainnode prove {row['event'].id} -f {row['event'].id[:12]}.tlog-proof" for row in rows),
@@ -90,6 +94,16 @@ def payment(asked: Asked) -> Page | Redirect:
     }
     title = {"name": name if by_uetr else f"{name[:12]}…"}
     return Page("payment.html", "payment.title", values, title, as_of=found.as_of)
+
+
+def standing_row(item: ReconciledResult) -> Row:
+    """Return between whom a payment stands how, and in which fields its sides differ."""
+    return {
+        "members": item.members,
+        "state": item.state,
+        "fields": sorted({field for leg in item.legs for field in leg.fields}),
+        "pair_key": item.pair_key,
+    }
 
 
 def hops(rows: Sequence[Row]) -> list[Row]:

@@ -303,6 +303,7 @@ async def test_a_payment_puts_both_sides_beside_each_other(browse, everything) -
     assert hops[0].all("a")[0].attributes["href"] == f"/search?q={BIC}"
     assert len(page.one("ol", class_="timeline").all("li")) == 3
     assert f"/payment/{PAIR_KEY.hex()}" in [link.attributes["href"] for link in page.all("a")]
+    assert "Reconciled by this node’s index" in page.text
     by_key = await browse(f"/payment/{PAIR_KEY.hex()}")
     assert by_key.one("ol", class_="timeline").text == page.one("ol", class_="timeline").text
 

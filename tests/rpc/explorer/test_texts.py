@@ -41,6 +41,7 @@ from rpc.explorer.lives import BEFORE
 from rpc.explorer.proofs import COMMON, completeness_steps, history_steps
 from rpc.methods.deadlines import KindName
 from rpc.methods.misuse import MisuseState
+from rpc.methods.reconciliation import StandingName
 from rpc.methods.search import HitKind
 from rpc.ports import SubmitStatus
 
@@ -53,6 +54,7 @@ SEARCH = (FOLDER.parent / "methods" / "search.py").read_text("utf-8")
 PUT_TOGETHER = (
     *(
         "nav",
+        "reconciliation",
         "theme",
         "hit",
         "by",
@@ -184,6 +186,7 @@ SETS = [
     *closed("phase", values(Phase)),
     *closed("void", [NOT_REVEALED, TOO_FEW]),
     *closed("stage", values(Stage)),
+    *closed("reconciliation", list(get_args(StandingName))),
     *closed("accreditation", values(TermStatus)),
     *closed("mark_rule", values(MarkUse)),
     *closed("share", values(Share)),
