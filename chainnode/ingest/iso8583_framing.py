@@ -50,6 +50,8 @@ def split_messages(
     if len(data) > FILE_SIZE_MAX:
         raise FormatError("file too large", where=where, expected=f"at most {FILE_SIZE_MAX} bytes", got=len(data))
     framing = _first_framing(data[: MESSAGE_SIZE_MAX + 4]) or _framing_by_lengths(data)
+    if framing == "lines" and data.count(b"\n") > MESSAGES_MAX:  # before a list is made of them
+        raise FormatError("too many lines", where=where, expected=f"at most {MESSAGES_MAX}", got="more")
     frames = _with_lengths(data, framing) if framing.endswith("lengths") else _lines(data, framing)
     for count, frame in enumerate(frames, start=1):
         if count > MESSAGES_MAX:

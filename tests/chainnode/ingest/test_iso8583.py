@@ -401,7 +401,9 @@ def test_a_named_format_tells_what_is_wrong_with_the_first_message() -> None:
 def test_limits_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chainnode.ingest.iso8583_framing.MESSAGES_MAX", 2)
     with pytest.raises(FormatError, match="too many messages"):
-        list(split_messages((GOOD + b"\n") * 3, where="f"))
+        list(split_messages(with_lengths([GOOD] * 3), where="f"))
+    with pytest.raises(FormatError, match="too many lines"):
+        list(split_messages(GOOD + b"\n" * 3, where="f"))
     monkeypatch.setattr("chainnode.ingest.iso8583_framing.FILE_SIZE_MAX", 100)
     with pytest.raises(FormatError, match="file too large"):
         list(split_messages(GOOD, where="f"))
