@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from chainnode.cli.context import Settings
 from chainnode.cli.exits import Exit, exit_of
 from chainnode.cli.main import root
+from chainnode.localnet_pairing import announce_pairing_keys
 from primitives.errors import ChainError
 from tests.e2e.network_fixtures import Json, Network, network
 
@@ -76,6 +77,10 @@ def test_two_banks_agree_on_secrets_by_announced_keys_and_their_statements_meet(
     assert bodies[0]["tokens"] == bodies[1]["tokens"]
     assert stated(net, "bank-a", folder / "payment.jsonl") == ids[0], "the same message is the same event"
     (folder / "event").write_text(ids[0])
+    # As `localnet up` does for those that have none: the other two banks and the switch.
+    assert [announce_pairing_keys(net.net) for _ in range(2)] == [3, 0]
+    rows = at(net, "bank-a", "keys", "pairing", "list")[1]["keys"]
+    assert [row["member"] for row in rows if row["from"]] == ["bank-a", "bank-b", "bank-c", "bank-d", "switch"]
 
 
 def test_an_auditor_is_shown_what_was_granted_and_opens_it_offline(net: Network, folder: Path) -> None:
