@@ -43,6 +43,9 @@ TIMED_RULES: Final = frozenset(
         "suspension_too_long",
         "validity_empty",
         "validity_too_long",
+        "voucher_from_future",
+        "voucher_limit_age",
+        "wallet_expired",
     }
 )
 """The rules whose details name times."""

@@ -8,7 +8,8 @@ Numbers, of which none is ever given to another kind:
   31 and 104 imports (`ledger.registers.REGISTER_KINDS`)
 - 32-63 payments (`ledger.payment_events.PAYMENT_KINDS`); of these
   34 pairing keys (`ledger.pairing_keys.PAIRING_KINDS`),
-  35-37 disclosure and erasure (`ledger.disclosures.DISCLOSURE_KINDS`)
+  35-37 disclosure and erasure (`ledger.disclosures.DISCLOSURE_KINDS`),
+  38-41 wallets and offline vouchers (`ledger.wallets.WALLET_KINDS`)
 - 64-79 members (`ledger.log_keys.MEMBER_KINDS`)
 - 80-86 governance (`ledger.governance.GOVERNANCE_KINDS`); 87-95 are free
 - 96-103 evidence (`ledger.evidence.EVIDENCE_KINDS`)
@@ -33,6 +34,7 @@ from ledger.mark_events import MARK_KINDS
 from ledger.pairing_keys import PAIRING_KINDS
 from ledger.payment_events import PAYMENT_KINDS
 from ledger.registers import REGISTER_KINDS
+from ledger.wallets import WALLET_KINDS
 
 KINDS: dict[int, KindSpec] = assemble(
     CERTIFICATE_KINDS,
@@ -42,6 +44,7 @@ KINDS: dict[int, KindSpec] = assemble(
     PAYMENT_KINDS,
     PAIRING_KINDS,
     DISCLOSURE_KINDS,
+    WALLET_KINDS,
     MEMBER_KINDS,
     GOVERNANCE_KINDS,
     EVIDENCE_KINDS,

@@ -22,7 +22,8 @@ RULES_SUPPORTED: tuple[int, ...] = (RULES_FIRST, 2, 3, 4)
 
 2: roles, root CAs, the policy, the catalogue and thresholds change by governance (`ledger.amendment_rules`).
 3: certificates as the certification scheme runs them (`ledger.scheme_records`).
-4: payments in full: keys to agree on pair secrets, disclosure, erasure (`ledger.pairing_keys`).
+4: payments in full: keys to agree on pair secrets, disclosure, erasure (`ledger.pairing_keys`), offline vouchers
+(`ledger.wallets`).
 """
 RULES_NEWEST = RULES_SUPPORTED[-1]
 RULES_SCHEME = 3

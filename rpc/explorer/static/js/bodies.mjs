@@ -62,6 +62,7 @@ const GRANTED = ['application', 'number', 'valid_from_ms', 'valid_until_ms', 'va
 const REVOKED = ['number', 'reason', 'invalid_from_ms'];
 const APPROVALS = ['approvals', each(['officer', 'signature'])];
 
+const VOUCHER = ['key', 'counter', 'previous', 'payee_commitment', 'amount', 'currency', 'issued_at_ms', 'signature'];
 const SUSPENSION = ['suspension', maybe(['reason', 'until_ms'])];
 const ROW = ['number', 'holder', 'holder_name', 'holder_id', ['product', PRODUCT], 'category', 'catalogue', 'scope', 'granted_ms', 'valid_until_ms', SUSPENSION, EVIDENCE];
 
@@ -102,6 +103,10 @@ export const SHAPES = new Map([
   [35n, ['reporter', 'events', 'fields', 'payload', 'basis', 'document', 'until_ms', 'key']],
   [36n, ['request', 'fields', 'payload', 'package', 'refusal']],
   [37n, ['root', 'count', 'basis']],
+  [38n, ['key', 'currency', 'amount_max', 'count_max', 'age_max_s', 'valid_from_ms', 'valid_until_ms', 'holder_commitment', 'proof']],
+  [39n, ['wallet', 'decision', 'reason']],
+  [40n, [['vouchers', each(VOUCHER)]]],
+  [41n, [['first', VOUCHER], ['second', VOUCHER]]],
   [64n, ['name', 'key', 'proof']],
   [80n, [['action', PROPOSED], 'expires_ms']],
   [81n, ['proposal', 'approve', 'officer', 'signature']],
