@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from chainnode.ingest import iso20022_xml
+from chainnode.ingest import iso20022_xml, xml_text
 from chainnode.ingest.errors import XmlError
 from chainnode.ingest.iso20022 import parse_iso20022
 from chainnode.ingest.xml_text import to_utf8
@@ -132,3 +132,37 @@ CONTRADICTIONS = {
 def test_an_encoding_that_contradicts_itself_is_refused(name: str) -> None:
     with pytest.raises(XmlError, match="expected"):
         to_utf8(CONTRADICTIONS[name], where="f.xml")
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 7])
+@pytest.mark.parametrize("codec", ["utf-8", "utf-16-le", "gb18030"])
+def test_text_is_decoded_alike_in_pieces_of_any_size(monkeypatch: pytest.MonkeyPatch, codec: str, piece: int) -> None:
+    declared = "UTF-16" if codec == "utf-16-le" else codec
+    text = f'<?xml version="1.0" encoding="{declared}"?><a>王小明 𝄞 é</a>'
+    monkeypatch.setattr(xml_text, "PIECE_BYTES", piece)
+    assert to_utf8(text.encode(codec), where="f.xml") == text.encode()
+    for at in range(2):
+        broken = bytearray(text.encode(codec))
+        broken[-5 - at : -4 - at] = b"\xff\xdc" if codec == "utf-16-le" else b"\xff"
+        with pytest.raises(XmlError, match=r"f\.xml:1: text is not in its encoding.* at offset [0-9]+"):
+            to_utf8(bytes(broken), where="f.xml")
+
+
+def test_a_bad_byte_is_told_with_its_line_and_offset_in_any_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xml_text, "PIECE_BYTES", 4)
+    data = b"<a>\n" + "王王王".encode() + b"\n\xff</a>"
+    with pytest.raises(XmlError, match=r"f\.xml:3: .* got byte 0xff at offset 14"):
+        to_utf8(data, where="f.xml")
+
+
+@pytest.mark.parametrize(
+    "digits", ["9" * 19, "1" + "0" * 18, "1234567890123456.789", "0.001", "1.", "1,00", "+1.00", "１.00"]
+)
+def test_an_amount_beyond_18_digits_or_its_currency_s_decimals_is_refused_with_its_field(digits: str) -> None:
+    assert "1250.00</IntrBk" in PLAIN
+    text = PLAIN.replace("1250.00</IntrBk", f"{digits}</IntrBk")
+    if digits == "1.":  # XML Schema's decimals may end with their point
+        parse_iso20022(text.encode(), where="f.xml")
+        return
+    with pytest.raises(InputError, match=r"f\.xml: message 1: transaction 1: line [0-9]+ \(IntrBkSttlmAmt\): amount"):
+        parse_iso20022(text.encode(), where="f.xml")
