@@ -28,6 +28,7 @@ ATTRIBUTES_MAX = 16
 ATTRIBUTE_LENGTH_MAX = 1024
 NAME_LENGTH_MAX = 256
 TEXT_LENGTH_MAX = 32_768
+NAMES_MAX = 5_000  # different ones in a file; a message type has a few hundred
 NAMES_MEMORY = 2_048  # full names of elements whose parts are remembered, over all files
 TEXT_PIECES_MAX = 256  # comments and CDATA cut a text in pieces; joining very many would take quadratic time
 _SHOWN_MAX = 60
@@ -152,6 +153,7 @@ class _Reader:
         self._unit_path: tuple[str, ...] = ()
         self._namespace = ""
         self._document_namespace = ""
+        self._names: dict[str, tuple[str, str]] = {}
         expat.buffer_text = True
         expat.ordered_attributes = False
         expat.StartElementHandler = self._start
@@ -170,9 +172,10 @@ class _Reader:
             currency = attributes.get("Ccy")
         else:
             currency = None
-        namespace, tag = _split(name)
-        if len(tag) > NAME_LENGTH_MAX:
-            raise self._limit("element name", f"at most {NAME_LENGTH_MAX} characters", len(tag))
+        split = self._names.get(name)
+        if split is None:
+            split = self._new_name(name)
+        namespace, tag = split
         if self._root_depth:
             if namespace != self._namespace:
                 tag = name  # a foreign element: its full name is on no path that is ever looked for
@@ -188,6 +191,16 @@ class _Reader:
                 raise self._mixed(parent)
             parent.pieces = -1
         opened.append(node)
+
+    def _new_name(self, name: str) -> tuple[str, str]:
+        """Return the parts of a name that the file has not had before; the parser keeps each, so they are limited."""
+        split = _split(name)
+        if len(split[1]) > NAME_LENGTH_MAX:
+            raise self._limit("element name", f"at most {NAME_LENGTH_MAX} characters", len(split[1]))
+        if len(self._names) >= NAMES_MAX:
+            raise self._limit("file", f"at most {NAMES_MAX} different names of elements", "more")
+        self._names[name] = split
+        return split
 
     def _mixed(self, node: Node) -> XmlError:
         return XmlError(

@@ -34,6 +34,7 @@ ATTACKS = {
     "a long text": f"<a>{'x' * 40_000}</a>",
     "a long text in pieces": f"<a>{'x<!-- -->' * 40_000}</a>",
     "a long name": f"<{'x' * 300}/>",
+    "too many names": "<F>" + "".join(f"<a{number}/>" for number in range(5_001)) + "</F>",
     "two roots": "<a/><b/>",
     "text before the declaration": "x" + PLAIN,
     "nothing": " ",
@@ -90,6 +91,7 @@ def test_limits_hold_where_they_are_set(monkeypatch: pytest.MonkeyPatch) -> None
         ("ELEMENTS_MAX", 10),
         ("TRANSACTION_ELEMENTS_MAX", 10),
         ("DEPTH_MAX", 3),
+        ("NAMES_MAX", 10),
         ("TEXT_LENGTH_MAX", 10),
     ):
         with monkeypatch.context() as patch:
