@@ -30,6 +30,8 @@ NAME_LENGTH_MAX = 256
 TEXT_LENGTH_MAX = 32_768
 NAMES_MAX = 5_000  # different ones in a file; a message type has a few hundred
 NAMES_MEMORY = 2_048  # full names of elements whose parts are remembered, over all files
+PIECE_BYTES = 128 * 1024
+TOKEN_BYTES_MAX = 256 * 1024
 TEXT_PIECES_MAX = 256  # comments and CDATA cut a text in pieces; joining very many would take quadratic time
 _SHOWN_MAX = 60
 
@@ -106,7 +108,7 @@ def read_messages(data: bytes, roots: Mapping[str, tuple[str, ...]], sink: Messa
     expat: ExpatParser = guarded.parser
     reader = _Reader(expat, roots, sink, text, where)
     try:
-        expat.Parse(text, True)
+        _feed(expat, text, where)
     except ExpatError as error:
         what = ErrorString(error.code) or "syntax error"
         raise XmlError("not well-formed XML", where=f"{where}:{error.lineno}", expected="XML 1.0", got=what) from None
@@ -120,6 +122,21 @@ def read_messages(data: bytes, roots: Mapping[str, tuple[str, ...]], sink: Messa
         ) from None
     if reader.messages == 0:
         raise MessageError("no message found", where=where, expected=" or ".join(roots), got=reader.root_tag)
+
+
+def _feed(expat: ExpatParser, text: bytes, where: str) -> None:
+    """Give a file to the parser piece by piece; XmlError where it cannot get on, in a comment or tag without end.
+
+    A parser before expat 2.6 scans what has not ended from its beginning with each piece, in quadratic time.
+    """
+    view = memoryview(text)
+    for start in range(0, len(view), PIECE_BYTES):
+        expat.Parse(view[start : start + PIECE_BYTES], False)
+        if start - expat.CurrentByteIndex > TOKEN_BYTES_MAX:
+            expected = f"at most {TOKEN_BYTES_MAX} bytes of a comment, tag or instruction"
+            place = f"{where}:{expat.CurrentLineNumber}"
+            raise XmlError("markup beyond its limit", where=place, expected=expected, got="more")
+    expat.Parse(b"", True)
 
 
 @lru_cache(maxsize=NAMES_MEMORY)

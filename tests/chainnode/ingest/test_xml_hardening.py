@@ -35,6 +35,9 @@ ATTACKS = {
     "a long text in pieces": f"<a>{'x<!-- -->' * 40_000}</a>",
     "a long name": f"<{'x' * 300}/>",
     "too many names": "<F>" + "".join(f"<a{number}/>" for number in range(5_001)) + "</F>",
+    "a comment without end": "<F><!--" + "x" * 3_000_000,
+    "a tag without end": "<F " + "x" * 3_000_000,
+    "an instruction before everything": "<?x " + "x" * 3_000_000,
     "two roots": "<a/><b/>",
     "text before the declaration": "x" + PLAIN,
     "nothing": " ",
@@ -134,6 +137,13 @@ CONTRADICTIONS = {
 def test_an_encoding_that_contradicts_itself_is_refused(name: str) -> None:
     with pytest.raises(XmlError, match="expected"):
         to_utf8(CONTRADICTIONS[name], where="f.xml")
+
+
+@pytest.mark.parametrize("piece", [1, 7, 64, 1024])
+def test_a_file_is_read_alike_in_pieces_of_any_size(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = parse_iso20022(PLAIN.encode(), where="f.xml").payments
+    monkeypatch.setattr(iso20022_xml, "PIECE_BYTES", piece)
+    assert parse_iso20022(PLAIN.encode(), where="f.xml").payments == whole
 
 
 @pytest.mark.parametrize("piece", [1, 2, 3, 7])
