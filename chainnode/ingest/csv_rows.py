@@ -111,7 +111,7 @@ def _add_row(
         told = _with_column(error, mapping, where)
         if not skip_bad:
             raise told from None
-        ingested.refused.append(told)
+        ingested.refuse(told)
         return b""
 
 

@@ -80,7 +80,7 @@ def _parse_iso8583(data: bytes, context: IngestContext, where: str, options: Opt
     ingested, kept = Ingested("iso8583"), []
     for found in parse_iso8583(data, context, where=where, skip_bad=options.skip_bad):
         if isinstance(found, InputError):
-            ingested.refused.append(found)
+            ingested.refuse(found)
         else:
             _add_statement(ingested, found, context, options)
             kept.append(found.source)
@@ -94,7 +94,7 @@ def _add_statement(ingested: Ingested, payment: ParsedPayment, context: IngestCo
     except InputError as error:
         if not options.skip_bad:
             raise
-        ingested.refused.append(error)
+        ingested.refuse(error)
 
 
 def _parse_json_lines(data: bytes, context: IngestContext, where: str, options: Options) -> Ingested:

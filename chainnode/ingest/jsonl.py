@@ -47,7 +47,7 @@ def parse_jsonl(
         except InputError as error:
             if not skip_bad:
                 raise
-            ingested.refused.append(error)
+            ingested.refuse(error)
     return ingested
 
 
