@@ -45,12 +45,12 @@ class Ingested:
     format: str
     drafts: list[Draft] = field(default_factory=list)
     refused: list[InputError] = field(default_factory=list)
+    kept: bytes | None = field(default=None, repr=False)
 
     def refuse(self, error: InputError) -> None:
         """Take note of what was left out, without the frames that it came from: they hold what was read."""
         error.__traceback__ = error.__context__ = error.__cause__ = None
         self.refused.append(error)
-    kept: bytes | None = field(default=None, repr=False)
 
 
 def statement_draft(statement: StatementDraft, where: str) -> Draft:
