@@ -64,7 +64,8 @@ class Said(Record):
     """What counts of a statement here; `agents` and `tokens` are their canonical bytes.
 
     `other` is the member with whom the reporter had the payment, "" where its codes name none. `is_report` says that
-    the message went against the payment's direction, so that its agents are named the other way round.
+    the message went against the payment's direction, so that its agents are named the other way round, `is_reversal`
+    that it asks for a reversal or answers that: one that is declined rejects the reversal, and not the payment.
     """
 
     height: int
@@ -75,6 +76,7 @@ class Said(Record):
     side: Side
     status: Status
     is_report: bool
+    is_reversal: bool
     amount: int | None
     currency: str
     settlement_date: int
@@ -90,7 +92,7 @@ class Said(Record):
     @property
     def leg(self) -> Leg:
         """What it is about."""
-        return _LEGS.get(self.status, Leg.PAYMENT)
+        return Leg.REVERSAL if self.is_reversal else _LEGS.get(self.status, Leg.PAYMENT)
 
 
 class Equivocation(NamedTuple):
@@ -199,7 +201,7 @@ def _payment(
 ) -> PaymentView:
     by_leg: dict[Leg, list[Said]] = {}
     for one in said:
-        by_leg.setdefault(_LEGS.get(one.status, Leg.PAYMENT), []).append(one)
+        by_leg.setdefault(one.leg, []).append(one)
     legs = [_leg(leg, by_leg[leg], parties, now_ms, within_ms) for leg in sorted(by_leg)]
     if Leg.PAYMENT not in by_leg and (Leg.RETURN in by_leg or Leg.REVERSAL in by_leg):
         # Money went back of which nobody said that it came: both owe a statement about the payment.

@@ -17,11 +17,12 @@ from ledger.member_index import holder_of_agent
 from ledger.payments import PAYMENT_STATEMENT, AgentRecord, AgentRole, AgentScheme, PaymentStatement, Side, Status
 from ledger.reconciliation import Said
 from ledger.state import StateGetter
-from primitives.encoding import Record, decoder_of, encode
+from primitives.encoding import decoder_of, encode
 
 PARTNERS_KEPT: Final = 65_536
 SCHEMA: Final = 1
 REPORT: Final = "pacs.002"
+CARD_REVERSAL: Final = "iso8583.04"
 _INSTITUTION_SIZE: Final = 8
 _HEAD_OFFICE: Final = "XXX"
 _ENDS: Final = (
@@ -33,7 +34,7 @@ _ENDS: Final = (
 _PASSING: Final = frozenset({Side.SWITCH, Side.INTERMEDIARY})
 
 
-class _Brief(Record):
+class _Brief(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A statement, read no further than reconciliation needs; of the same fields as `PaymentStatement`."""
 
     salt: msgspec.Raw
@@ -84,6 +85,7 @@ def said_in(brief: _Brief, member: str, other: str, height: int, index: int, tim
         _SIDES[brief.side],
         _STATUSES[brief.status],
         brief.message_type.startswith(REPORT),
+        brief.message_type.startswith(CARD_REVERSAL),
         brief.amount,
         brief.currency,
         brief.settlement_date,

@@ -61,6 +61,18 @@ def test_fields_that_both_said_and_not_alike_are_named(differing: dict[str, Any]
     assert (view.state, view.legs[0].fields) == (Standing.MISMATCH, fields)
 
 
+def test_an_answer_that_declines_a_reversal_is_of_the_reversal_and_rejects_no_payment() -> None:
+    asked = said("bank-a", "bank-b", 3, status=Status.REVERSED, message_type="iso8583.0400")
+    declined = said("bank-b", "bank-a", 4, status=Status.REJECTED, message_type="iso8583.0410")
+    view = only([*both(), asked, declined])
+    assert [(leg.leg, leg.state) for leg in view.legs] == [
+        (Leg.PAYMENT, Standing.MATCHED),
+        (Leg.REVERSAL, Standing.MATCHED),
+    ]
+    refused = said("bank-b", "bank-a", 4, status=Status.REJECTED, message_type="iso8583.0210")
+    assert [leg.leg for leg in only([*both(), refused]).legs] == [Leg.PAYMENT, Leg.REJECTION]
+
+
 def test_clear_amounts_are_compared_where_both_say_them() -> None:
     clear = {"amount_commitment": b"", "tokens": []}
     told = [said("bank-a", "bank-b", 1, amount=1, **clear), said("bank-b", "bank-a", 2, amount=2, **clear)]
