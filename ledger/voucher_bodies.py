@@ -45,10 +45,10 @@ NO_VOUCHER: Final = bytes(32)
 Hash32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 WalletKey = Annotated[bytes, Meta(min_length=PUBLIC_KEY_BYTES, max_length=PUBLIC_KEY_BYTES)]
 Signature = Annotated[bytes, Meta(min_length=SIGNATURE_BYTES, max_length=SIGNATURE_BYTES)]
-Currency = Annotated[str, Meta(pattern=r"\A[A-Z]{3}\Z")]
+Currency = Annotated[str, Meta(pattern=r"\A[A-Z]{3}\Z", max_length=3)]
 Amount = Annotated[int, Meta(ge=1, le=AMOUNT_MAX)]
 Count = Annotated[int, Meta(ge=1, le=COUNT_MAX)]
-Counter = Annotated[int, Meta(ge=0, lt=COUNT_MAX)]
+Counter = Annotated[int, Meta(ge=0, le=COUNT_MAX - 1)]
 AgeSeconds = Annotated[int, Meta(ge=1, le=AGE_DAYS_MAX * DAY_S)]
 
 

@@ -17,6 +17,7 @@ from typing import Final
 from ledger.disclosure_bodies import AnswerDisclosure, Erase, RequestDisclosure
 from ledger.pairing_keys import AnnouncePairingKey
 from ledger.payments import AgentRecord, PaymentStatement, TokenRecord
+from ledger.voucher_bodies import DecideWallet, RedeemVouchers, RegisterWallet, ReportDoubleSpend, Voucher
 from primitives.encoding import Record
 
 
@@ -91,5 +92,17 @@ BODY_FIELDS: Final[Mapping[type[Record], Mapping[str, frozenset[FieldClass]]]] =
     ),
     AnswerDisclosure: dict.fromkeys(("request", "fields", "payload", "package", "refusal"), CLEAR),
     Erase: dict.fromkeys(("root", "count", "basis"), CLEAR),
+    RegisterWallet: {
+        **dict.fromkeys(("key", "currency", "amount_max", "count_max", "age_max_s"), CLEAR),
+        **dict.fromkeys(("valid_from_ms", "valid_until_ms", "proof"), CLEAR),
+        "holder_commitment": COMMITTED,
+    },
+    DecideWallet: dict.fromkeys(("wallet", "decision", "reason"), CLEAR),
+    Voucher: {
+        **dict.fromkeys(("key", "counter", "previous", "amount", "currency", "issued_at_ms", "signature"), CLEAR),
+        "payee_commitment": COMMITTED,
+    },
+    RedeemVouchers: {"vouchers": CLEAR},
+    ReportDoubleSpend: dict.fromkeys(("first", "second"), CLEAR),
 }
 """By body of the kinds 32 to 63, and by record in one."""

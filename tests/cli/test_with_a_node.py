@@ -287,8 +287,8 @@ def test_closed_output_ends_quietly_with_one_status(command: list[str]) -> None:
 
 
 def test_format_that_is_not_read_is_no_choice(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["submit", "--format", "iso8583", SAMPLE]) == Exit.USAGE
-    assert "'iso8583' is not one of" in capsys.readouterr().err
+    assert run(["submit", "--format", "iso9999", SAMPLE]) == Exit.USAGE
+    assert "'iso9999' is not one of" in capsys.readouterr().err
 
 
 def test_all_pages_of_evidence_are_listed_in_one_json_document(

@@ -29,6 +29,7 @@ from ledger.payments import AgentRole, AgentScheme
 from ledger.registry import KINDS
 from primitives.encoding import Record, encode
 from primitives.ids import Hash, TimeMs
+from primitives.keys import SIGNATURE_BYTES
 from tests.chainnode.ingest.ingest_fixtures import REPOSITORY, context_of
 
 KIND_NUMBERS = range(32, 64)
@@ -70,14 +71,16 @@ def leaves(form: Any, metas: tuple[msgspec.Meta, ...] = ()) -> Iterator[tuple[An
 
 def fault(form: Any, metas: tuple[msgspec.Meta, ...]) -> str | None:
     """Return why a type could hold something private in clear; None where it could not."""
-    names = ("pattern", "max_length", "ge", "le")
+    names = ("pattern", "min_length", "max_length", "ge", "le")
     said = {name: value for meta in metas for name in names if (value := getattr(meta, name)) is not None}
     if form in (bool, type(None)) or (isinstance(form, type) and issubclass(form, Enum | Record)):
         return None
     if form is int:
         return None if {"ge", "le"} <= said.keys() else "a number without a range"
     if form is bytes:
-        return None if said.get("max_length", BYTES_MAX + 1) <= BYTES_MAX else "bytes beyond a digest"
+        is_signature = said.get("min_length") == said.get("max_length") == SIGNATURE_BYTES
+        is_digest = said.get("max_length", BYTES_MAX + 1) <= BYTES_MAX
+        return None if is_digest or is_signature else "bytes beyond a digest"
     if form is str:
         pattern = said.get("pattern", "")
         is_anchored = pattern.startswith((r"\A", "^")) and pattern.endswith((r"\Z", "$"))
