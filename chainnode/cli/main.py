@@ -39,6 +39,8 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "submit": ("submit", "submit", "Submit events from files: payments, certificates.", "Events"),
     "cert": ("cert", "cert", "Certificates of fintech products.", "Events"),
     "payment": ("payment", "payment", "Payments and their audit trail.", "Events"),
+    "wallet": ("wallet", "wallet", "Wallets that pay without a connection.", "Events"),
+    "voucher": ("voucher", "voucher", "Vouchers of such wallets: redeem, prove double spending.", "Events"),
     "generate": ("generate", "generate", "Traffic to try a consortium with: a day's files of some banks.", "Events"),
     "get": ("read", "get", "Show an event.", "Reading"),
     "block": ("read", "block", "Show a block.", "Reading"),

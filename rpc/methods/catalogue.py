@@ -42,6 +42,7 @@ from rpc.methods import (
     submit,
     subscribe,
     tokens,
+    wallets,
 )
 from rpc.ports import Services
 from rpc.registry import AnyMethod, method, table
@@ -79,6 +80,7 @@ METHODS: dict[str, AnyMethod] = table(
     reconciliation.METHODS,
     payment_certificates.METHODS,
     payment_pairing.METHODS,
+    wallets.METHODS,
     payment_disclosures.METHODS,
     gov.METHODS,
     gov_accreditations.METHODS,

@@ -75,7 +75,7 @@ def _help_seconds() -> float:
 
 
 USAGE: dict[str, tuple[list[str], str]] = {
-    "unknown command": (["lcalnet"], "no such command: lcalnet; did you mean localnet?"),
+    "unknown command": (["lcalnet"], "no such command: lcalnet; did you mean localnet or wallet?"),
     "unknown subcommand": (["cert", "bless"], "No such command 'bless'"),
     "unknown option": (["status", "--loud"], "No such option"),
     "missing argument": (["get"], "Missing argument 'EVENT_ID'"),

@@ -49,6 +49,7 @@ from chainnode.inspections import FORMAT, read_draw_file, read_draw_secret
 from chainnode.interop.stapled import read_stapled_status
 from chainnode.payloads import Payload, PayloadField, read_payload
 from chainnode.source_outbox import parse_record
+from chainnode.vouchers import proof_document, read_double_spend, read_vouchers, read_wallet_request
 from chainnode.watching import parse_state
 from chainnode.witness_protocol import cosignature_of, parse_add_checkpoint, parse_size, request_body
 from ledger import receipts, status_proofs
@@ -78,7 +79,7 @@ from ledger.completeness import verify_completeness
 from ledger.completeness_reading import make_completeness
 from ledger.disclosure_bodies import PrivateFieldName
 from ledger.entry_proofs import verify_entry
-from ledger.event_json import event_from_json
+from ledger.event_json import event_from_json, record_to_json
 from ledger.events import Event
 from ledger.evidence_bodies import EVIDENCE_VOTES, SignedVote, VotesEvidence, accused_bytes
 from ledger.evidence_proofs import proof_from_json, verify_evidence_proof
@@ -111,6 +112,7 @@ from ledger.tile_paths import parse_bundle
 from ledger.times import parse_date, parse_time
 from ledger.tlog_proofs import parse_tlog_proof
 from ledger.trust_policy import parse_policy
+from ledger.voucher_bodies import ReportDoubleSpend, Voucher, verify_double_spend, voucher_statement
 from ledger.witnessed import checkpoint_for_proof, witnessed_rows
 from p2p.certificates import load_private_key
 from p2p.gossip import decode_ids
@@ -119,6 +121,7 @@ from p2p.tls import TrustAnchors
 from primitives.encoding import Record, decode, encode
 from primitives.errors import EncodingError, InputError, ProofError, StorageError, UsageError
 from primitives.ids import Hash, Height
+from primitives.keys import SigningKey
 from primitives.notes import (
     COSIGNATURE_V1,
     Checkpoint,
@@ -606,6 +609,15 @@ def mapping(data: bytes) -> None:
         ingest(rows, _context(), where="fuzz", options=options)
 
 
+def voucher(data: bytes) -> None:
+    """Files of vouchers, a wallet's request, a proof of double spending."""
+    for reader in (read_vouchers, read_wallet_request):
+        with suppress(InputError):
+            reader(data, where="file")
+    with suppress(InputError):
+        verify_double_spend(*read_double_spend(data, where="file"))
+
+
 def register(data: bytes) -> None:
     """A register's file: one byte chooses format and encoding, and whether a column is mapped."""
     first = data[0] if data else 0
@@ -686,6 +698,7 @@ READER_TARGETS: dict[str, Callable[[bytes], None]] = {
     "card": card,
     "cards": cards,
     "private": private,
+    "voucher": voucher,
     "mapping": mapping,
     "link": link,
     "witness": witness,
@@ -799,6 +812,16 @@ def reader_seeds(target: str) -> Iterator[bytes]:
         case "mapping":
             folder = SAMPLES.parent / "mapped"
             yield (folder / "bank-c.toml").read_bytes() + b"\0" + (folder / "bank-c.csv").read_bytes()
+        case "voucher":
+            key = SigningKey(bytes(range(32)))
+            vouchers = [Voucher(key.public, 0, bytes(32), bytes(32), amount, "CNY", 0, bytes(64)) for amount in (1, 2)]
+            signed = [
+                msgspec.structs.replace(each, signature=key.sign(voucher_statement(bytes(32), each)))
+                for each in vouchers
+            ]
+            yield b"\n".join(json.dumps(record_to_json(each)).encode() for each in signed)
+            yield json.dumps(proof_document(bytes(32), ReportDoubleSpend(signed[0], signed[1]))).encode()
+            yield json.dumps({"key": "00" * 32, "holder_commitment": "00" * 32, "proof": "00" * 64}).encode()
         case "link":
             yield encode(Hello(1, 1, bytes(32), "bank-1", bytes(8), "chainnode/0", b""))
             yield from (b"", b"banned", b"\x30\x03\x02\x01\x01")

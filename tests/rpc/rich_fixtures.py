@@ -31,9 +31,19 @@ from ledger.payments import AgentRecord, AgentRole, AgentScheme, Side, TokenFiel
 from ledger.policy import DAY_MS
 from ledger.rules import RULES_PAYMENTS
 from ledger.times import day_of
+from ledger.voucher_bodies import (
+    REDEEM_VOUCHERS,
+    REGISTER_WALLET,
+    RedeemVouchers,
+    RegisterWallet,
+    Voucher,
+    voucher_statement,
+    wallet_statement,
+)
 from primitives.encoding import decode, encode
 from primitives.errors import UsageError
 from primitives.ids import EventId
+from primitives.keys import SigningKey
 from rpc.dispatch import Answer, Caller, Dispatcher
 from rpc.methods.catalogue import METHODS
 from rpc.ports import ArchivedSegment, ArchiveStatus, Ending, NewToken, Services, SnapshotStatus, TokenRow
@@ -241,11 +251,25 @@ class RichNode(MemoryNode):
         until = {"until": time_text(self.now + DAY_MS)}
         self.member, self.key_use = "bank-a", "source"
         events = []
-        for kind, body in (("payment.pairing_key", announced), ("payment.request_disclosure", asked | about | until)):
+        said = (("payment.pairing_key", announced), ("payment.request_disclosure", asked | about | until))
+        for kind, schema, data in (*(body_from_json(kind, body) for kind, body in said), *self.wallet(serial)):
             self.references += 1
             reference = sha256(b"rich %d" % self.references).digest()[:16]
-            events.append(encode(Event("bank-a", reference, self.now + 3_600_000, *body_from_json(kind, body, None))))
+            events.append(encode(Event("bank-a", reference, self.now + 3_600_000, kind, schema, data)))
         self.commit(self.batch(events))
+
+    def wallet(self, serial: int) -> Iterator[tuple[int, int, bytes]]:
+        """Yield the events' bodies that register a wallet and redeem its first voucher."""
+        key, chain_id = SigningKey(sha256(b"wallet %d" % serial).digest()), bytes(self.chain.chain_id)
+        holder, proof = (
+            sha256(b"holder %d" % serial).digest(),
+            key.sign(wallet_statement(chain_id, "bank-a", key.public)),
+        )
+        limits = (50_000, 100, 604_800, self.now, self.now + 365 * DAY_MS)
+        yield REGISTER_WALLET, 1, encode(RegisterWallet(key.public, "CNY", *limits, holder, proof))
+        unsigned = Voucher(key.public, 0, bytes(32), sha256(b"payee").digest(), 1_250, "CNY", self.now, bytes(64))
+        signed = replace(unsigned, signature=key.sign(voucher_statement(chain_id, unsigned)))
+        yield REDEEM_VOUCHERS, 1, encode(RedeemVouchers((signed,)))
 
     def say(self, member: str, use: str, kind: str, body: dict[str, Any]) -> None:
         """Commit an event of a member in a block of its own."""

@@ -48,6 +48,7 @@ from rpc.methods import (
     submit,
     subscribe,
     tokens,
+    wallets,
 )
 from rpc.methods.catalogue import METHODS, document
 from rpc.registry import Method
@@ -89,6 +90,7 @@ MODULES = (
     submit,
     tokens,
     subscribe,
+    wallets,
 )
 NEEDED = {
     "ledger_submit",
@@ -114,6 +116,9 @@ NEEDED = {
     "payment_listReconciliation",
     "payment_affectedBy",
     "payment_pairingKeys",
+    "wallet_get",
+    "wallet_list",
+    "voucher_get",
     "payment_disclosures",
     "audit_completeness",
     "net_status",

@@ -81,6 +81,7 @@ LISTS = {
     "payment_disclosures": List({"reporter": "bank-b"}, "requests", "id", {"reporter": "bank-a"}),
     "payment_pairingKeys": List({"member": "bank-a"}, "keys", "key", {"member": "bank-b"}),
     "payment_listReconciliation": List({"member": "bank-a"}, "payments", "pair_key", {"member": "bank-b"}),
+    "wallet_list": List({"member": "bank-a"}, "wallets", "wallet", {"status": "closed"}),
     "payment_trace": List({"uetr": UETR}, "steps", "event_id", {"uetr": OTHER_UETR}),
 }
 

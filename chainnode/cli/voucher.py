@@ -1,0 +1,184 @@
+"""`chainnode voucher`: vouchers redeemed in bulk, and proofs of double spending."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from chainnode.cli.context import hash_of, settings
+from chainnode.cli.main import Group
+from chainnode.cli.output import Records, progress, records, say, show, show_verdict
+from chainnode.cli.submit import open_door, timeout_option
+from primitives.errors import ProofError
+
+if TYPE_CHECKING:
+    from chainnode.client import NodeClient
+    from chainnode.submission import Door
+    from ledger.voucher_bodies import RedeemVouchers, ReportDoubleSpend, Voucher
+
+INPUT_BYTES_MAX = 64 * 1024 * 1024
+REDEEMED, ALREADY, REFUSED, PENDING = "redeemed", "already redeemed", "refused", "pending"
+
+
+@click.group(cls=Group)
+def voucher() -> None:
+    """Vouchers that wallets signed without a connection: redeem them, prove double spending."""
+
+
+@voucher.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option("--proofs", type=click.Path(path_type=Path), metavar="FOLDER", help="Where proofs of double spending go.")
+@timeout_option
+def redeem(files: tuple[Path, ...], proofs: Path | None, timeout_s: float) -> int:
+    """Redeem the vouchers of FILEs, a JSON object a line, as the payees' bank; one line of result for each voucher.
+
+    What was redeemed before is told and not sent again, so the same files may be given again after whatever ended the
+    command. A voucher for which another one was redeemed is a double spending: both are submitted as its proof.
+    Status 1 if any was refused, else 5 if any was not committed within --timeout.
+    """
+    from chainnode.files import read_file
+    from chainnode.vouchers import read_vouchers, redemptions
+
+    vouchers = [
+        each for path in files for each in read_vouchers(read_file(path, size_max=INPUT_BYTES_MAX), where=str(path))
+    ]
+    client = settings().client(timeout_s=timeout_s, token=True)
+    with records("vouchers") as out, open_door(client) as door, progress("redeeming", len(vouchers)) as bar:
+        desk = _Desk(client, door, out, proofs, time.monotonic() + timeout_s)
+        for body in redemptions(vouchers):
+            desk.redeem(body)
+            bar.advance(len(body.vouchers))
+    if not settings().machine:
+        counted = ", ".join(f"{desk.told.count(word)} {word}" for word in dict.fromkeys(desk.told))
+        say(f"{len(desk.told)} vouchers: {counted or 'none'}")
+    return 1 if REFUSED in desk.told else 5 if PENDING in desk.told else 0
+
+
+class _Desk:
+    """Redeems vouchers one event after the other and tells what became of each of them."""
+
+    def __init__(self, client: NodeClient, door: Door, out: Records, proofs: Path | None, end_s: float) -> None:
+        self._client, self._door, self._out, self._proofs, self._end_s = client, door, out, proofs, end_s
+        self._chain_id = bytes.fromhex(client.call("ledger_getCapabilities")["chain_id"])
+        self._accused: set[bytes] = set()
+        self.told: list[str] = []
+
+    def redeem(self, body: RedeemVouchers) -> None:
+        """Redeem what is not redeemed yet; of vouchers that are refused together, each one is tried alone."""
+        from ledger.voucher_bodies import RedeemVouchers
+
+        left = [each for each in body.vouchers if not self._already(each)]
+        if not left:
+            return
+        row = self._send(RedeemVouchers(tuple(left)), f"{len(left)} vouchers")
+        if len(left) > 1 and (row.get("outcome") or {}).get("applied") is False:
+            for each in left:
+                if not self._already(each):
+                    self._tell(each, self._send(RedeemVouchers((each,)), f"voucher {each.counter}"))
+            return
+        for each in left:
+            self._tell(each, row)
+
+    def _already(self, voucher: Voucher) -> bool:
+        from chainnode.vouchers import redeemed_at
+
+        found = redeemed_at(self._client, self._chain_id, voucher)
+        if found is None or not self._same(voucher, found[0]):
+            return False
+        self._say(voucher, ALREADY, f"by {found[1]}", None)
+        return True
+
+    def _same(self, one: Voucher, other: Voucher) -> bool:
+        from ledger.voucher_bodies import voucher_hash
+
+        return voucher_hash(self._chain_id, one) == voucher_hash(self._chain_id, other)
+
+    def _tell(self, voucher: Voucher, row: dict[str, Any]) -> None:
+        from ledger.outcome_texts import why_text
+
+        outcome = row.get("outcome")
+        if outcome is None:
+            refused = row["status"] == "Refused"
+            self._say(voucher, REFUSED if refused else PENDING, str(row.get("message") or row["status"]), row.get("id"))
+        elif outcome["applied"]:
+            self._say(voucher, REDEEMED, "", row["id"])
+        else:
+            self._say(voucher, REFUSED, why_text(outcome["rule"], outcome["detail"] or ""), row["id"])
+            if outcome["rule"] == "double_spend":
+                self._prove(voucher)
+
+    def _prove(self, voucher: Voucher) -> None:
+        """Submit the proof of a double spending once for each wallet, and write it down."""
+        from chainnode.vouchers import found_double_spend, proof_document, redeemed_at
+
+        found = redeemed_at(self._client, self._chain_id, voucher)
+        report = None if found is None else found_double_spend(self._chain_id, voucher, found[0])
+        if report is None or voucher.key in self._accused:
+            return
+        self._accused.add(voucher.key)
+        if self._proofs is not None:
+            from chainnode.files import write_file
+
+            path = self._proofs / f"double-spend-{voucher.key.hex()[:16]}-{voucher.counter}.json"
+            document = json.dumps(proof_document(self._chain_id, report), indent=2).encode()
+            write_file(path, document + b"\n", mode=0o644)
+            say(f"proof of double spending written to {path}")
+        row = self._send(report, "proof")
+        outcome = row.get("outcome") or {}
+        what = (
+            "applied, the wallet redeems nothing more"
+            if outcome.get("applied")
+            else outcome.get("rule") or row["status"]
+        )
+        say(f"double spending by the wallet of {voucher.key.hex()[:16]}: proof {row.get('id')} {what}")
+
+    def _send(self, body: RedeemVouchers | ReportDoubleSpend, where: str) -> dict[str, Any]:
+        from secrets import token_bytes
+
+        from chainnode.submission import NewEvent, send_within
+        from ledger.voucher_bodies import REDEEM_VOUCHERS, REPORT_DOUBLE_SPEND, SCHEMA, RedeemVouchers
+        from primitives.encoding import encode
+
+        kind = REDEEM_VOUCHERS if isinstance(body, RedeemVouchers) else REPORT_DOUBLE_SPEND
+        event = NewEvent(kind, SCHEMA, encode(body), where, token_bytes(16))
+        left_s = max(self._end_s - time.monotonic(), 0.1)
+        return send_within(self._client, self._door, [event], timeout_s=left_s)[0]
+
+    def _say(self, voucher: Voucher, word: str, why: str, event: str | None) -> None:
+        self.told.append(word)
+        row = {"key": voucher.key.hex(), "counter": voucher.counter, "result": word, "why": why or None, "event": event}
+        self._out.add(row, f"{word:<16} {voucher.key.hex()[:16]} {voucher.counter} {why}".rstrip())
+
+
+@voucher.command("show")
+@click.argument("wallet", metavar="WALLET")
+@click.argument("counter", type=click.IntRange(0))
+def show_voucher(wallet: str, counter: int) -> None:
+    """Show the voucher number COUNTER of WALLET that was redeemed, and by whom."""
+    show(settings().client().call("voucher_get", wallet=hash_of(wallet, "a wallet"), counter=counter), title="voucher")
+
+
+@voucher.command("verify-double-spend")
+@click.argument("file", type=click.Path(path_type=Path))
+def verify_double_spending(file: Path) -> None:
+    """Verify FILE, a proof that a wallet spent twice, without a node. Status 3 where it does not hold."""
+    from chainnode.cli.exits import VerificationFailed
+    from chainnode.files import read_file
+    from chainnode.vouchers import PROOF_SIZE_MAX, read_double_spend
+    from ledger.voucher_bodies import verify_double_spend
+
+    chain_id, report = read_double_spend(read_file(file, size_max=PROOF_SIZE_MAX), where=str(file))
+    try:
+        wallet = verify_double_spend(chain_id, report).hex()
+    except ProofError as error:
+        raise VerificationFailed(error.what, where=str(file), expected=error.expected, got=error.got) from None
+    if settings().machine:
+        show({"wallet": wallet, "key": report.first.key.hex(), "chain_id": chain_id.hex()})
+    else:
+        show_verdict(
+            f"wallet {wallet} of chain {chain_id.hex()[:16]} signed two vouchers of which an honest one signs one"
+        )
