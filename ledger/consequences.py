@@ -38,6 +38,7 @@ from ledger.scheme_consequences import nobody_left, scheme_changes
 from ledger.state import StateReader, StateSource, StateView, Transaction
 from ledger.thresholds import THRESHOLDS_KEY, Thresholds, votes_needed
 from ledger.times import format_time
+from ledger.voucher_consequences import voucher_changes
 from primitives.ids import Hash
 from primitives.validators import ValidatorSet
 
@@ -116,6 +117,7 @@ def _changes(before: StateReader, after: Transaction, key: str) -> Iterator[Chan
         yield from _catalogue(before.get(catalogue_key(int(name) - 1), Catalogue), added)
     else:
         yield from (Change(*item) for item in scheme_changes(before, after, key))
+        yield from (Change(*item) for item in voucher_changes(before, after, key))
 
 
 def _member(name: str, before: Member | None, after: Member | None) -> Iterator[Change]:

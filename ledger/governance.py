@@ -1,6 +1,6 @@
 """Governance: how the members change the validators and the rules of their chain, by events on it.
 
-Here: the kinds 80 to 86 and what each writes. A member proposes; the members with a validator vote, one vote each,
+Here: the kinds 80 to 87 and what each writes. A member proposes; the members with a validator vote, one vote each,
 signed by an officer; what passes takes effect in that block or, where a node has to catch up first, with its ready
 event. What may be changed is judged in `ledger.governance_rules`. Source: architecture §5 (Epochs), decision record 10.
 
@@ -28,6 +28,7 @@ from ledger.governance_bodies import (
     ExcludeMember,
     Propose,
     Ready,
+    Regulate,
     RekeyValidator,
     RemoveSource,
     RemoveValidator,
@@ -39,7 +40,9 @@ from ledger.governance_bodies import (
     SetSourceRoles,
     SetStandards,
     SetThreshold,
+    SetVoucherPolicy,
     Steer,
+    SuspendWallet,
     Withdraw,
     ready_statement,
     retirement_statement,
@@ -75,20 +78,21 @@ from ledger.members import read_validators
 from ledger.nodes import put_set
 from ledger.policy import read_policy
 from ledger.recent_blocks import RECENT_BLOCKS, recent_hash
-from ledger.rules import RULES_SCHEME, read_rules, schedule_rules
+from ledger.rules import RULES_PAYMENTS, RULES_SCHEME, read_rules, schedule_rules
 from ledger.scheme_governance import check_scheme_time, enact_scheme_action
 from ledger.state import StateReader, StateSource, Transaction
+from ledger.voucher_governance import enact_payment_action
 from primitives.encoding import Record
 from primitives.ids import Epoch, EventId, Hash, Height, MemberId, SourceKey, TimeMs
 from primitives.keys import verify
 from primitives.validators import ValidatorSet
 
-PROPOSE, VOTE, READY, WITHDRAW, RETIRE_SOURCE, AMEND, STEER = 80, 81, 82, 83, 84, 85, 86
+PROPOSE, VOTE, READY, WITHDRAW, RETIRE_SOURCE, AMEND, STEER, REGULATE = 80, 81, 82, 83, 84, 85, 86, 87
 SCHEMA = 1
 assert READY_HEIGHTS_MAX <= RECENT_BLOCKS
 
 
-def _propose(context: ApplyContext, state: Transaction, body: Propose | Amend | Steer) -> None:
+def _propose(context: ApplyContext, state: Transaction, body: Propose | Amend | Steer | Regulate) -> None:
     members = voters(state)
     if context.member not in members and context.member not in parties(state, body.action):
         raise broken("not_a_party", context.member)
@@ -256,6 +260,9 @@ def _enact(context: ApplyContext, state: Transaction, proposal_id: bytes, action
         case Accredit() | EndAccreditation() | SetSchemePolicy() | SetStandards():
             enact_scheme_action(context, state, action)
             return
+        case SetVoucherPolicy() | SuspendWallet():
+            enact_payment_action(state, action)
+            return
     assert following is not None, "every other action changes the set"
     put_set(state, following, addresses)
     for other_id, other in under_way(state, context.time_ms):
@@ -313,6 +320,7 @@ KIND_OF: dict[type[Record], int] = {
     RetireSource: RETIRE_SOURCE,
     Amend: AMEND,
     Steer: STEER,
+    Regulate: REGULATE,
 }
 
 GOVERNANCE_KINDS: tuple[KindSpec, ...] = (
@@ -345,5 +353,14 @@ GOVERNANCE_KINDS: tuple[KindSpec, ...] = (
         apply=_propose,
         is_dear=True,
         rules_min=RULES_SCHEME,
+    ),
+    KindSpec(
+        REGULATE,
+        "governance.regulate",
+        {SCHEMA: Regulate},
+        changes_state=True,
+        apply=_propose,
+        is_dear=True,
+        rules_min=RULES_PAYMENTS,
     ),
 )

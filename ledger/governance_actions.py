@@ -7,11 +7,12 @@ Here: which kind of event proposes an action, and its sentence. Not here: what a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, get_args
 
 from ledger.event_json import record_from_json
-from ledger.governance_bodies import Action, Amend, Amendment, Propose, SchemeAction, Steer
+from ledger.governance_bodies import Action, Amend, Amendment, PaymentAction, Propose, Regulate, SchemeAction, Steer
 from ledger.times import format_time
 from primitives.encoding import Record
 from primitives.errors import InputError
@@ -27,17 +28,20 @@ AMENDMENTS: Final = _types(Amendment)
 """The types that came with the second rules, which an event of a kind of its own proposes."""
 SCHEME_ACTIONS: Final = _types(SchemeAction)
 """The types that came with the third rules, likewise."""
-ACTION_TYPES: Final = (*_types(Action), *AMENDMENTS, *SCHEME_ACTIONS)
+PAYMENT_ACTIONS: Final = _types(PaymentAction)
+"""The types that came with the fourth rules, likewise."""
+ACTION_TYPES: Final = (*_types(Action), *AMENDMENTS, *SCHEME_ACTIONS, *PAYMENT_ACTIONS)
 
 
-def proposing_body(action: Json, expires_ms: int, *, where: str) -> Propose | Amend | Steer:
+def proposing_body(action: Json, expires_ms: int, *, where: str) -> Propose | Amend | Steer | Regulate:
     """Return the body of the event that proposes an action. Raises InputError with the path of what is wrong."""
     found = action.get("type")
     if found not in ACTION_TYPES:
         raise InputError("unknown type", where=f"{where}.action.type", expected=" or ".join(ACTION_TYPES), got=found)
-    type_: type[Record] = Amend if found in AMENDMENTS else Steer if found in SCHEME_ACTIONS else Propose
+    bodies = ((AMENDMENTS, Amend), (SCHEME_ACTIONS, Steer), (PAYMENT_ACTIONS, Regulate))
+    type_: type[Record] = next((body for types, body in bodies if found in types), Propose)
     body = record_from_json(type_, {"action": action, "expires": format_time(expires_ms)}, where=where)
-    assert isinstance(body, Propose | Amend | Steer)
+    assert isinstance(body, Propose | Amend | Steer | Regulate)
     return body
 
 
@@ -96,6 +100,11 @@ def _scheme_action(action: Json) -> str:
             return f"policy of the scheme {', '.join(changed)}"
         case {"type": "set_standards", "version": version, "categories": categories}:
             return f"standards of catalogue {version}, {_categories([item['number'] for item in categories])}"
+        case {"type": "set_voucher_policy", **figures} if figures:
+            changed = [f"{name} = {json.dumps(value)}" for name, value in figures.items() if value is not None]
+            return f"limits of vouchers {', '.join(changed)}"
+        case {"type": "suspend_wallet", "wallet": wallet}:
+            return f"suspend wallet {wallet[:16]} for good"
         case _:
             return str(action.get("type"))
 

@@ -22,6 +22,8 @@ from ledger.rules import RULES_MAX
 from ledger.scheme_policy import CorrectionDays, InspectionWindow, MarkUse, RegisterImports, SurveillanceMonths
 from ledger.standards import CategoriesStandards
 from ledger.thresholds import Share
+from ledger.voucher_bodies import Amount, Count
+from ledger.voucher_policy import AgeDays, WalletCount
 from primitives.encoding import Record
 from primitives.hashing import statement
 from primitives.ids import HASH_BYTES, Hash
@@ -225,7 +227,27 @@ class SetStandards(Record, tag="set_standards"):
 
 SchemeAction: TypeAlias = Accredit | EndAccreditation | SetSchemePolicy | SetStandards
 """The actions that came with the third rules, and a kind of event of their own."""
-AnyAction: TypeAlias = Action | Amendment | SchemeAction
+
+
+class SetVoucherPolicy(Record, tag="set_voucher_policy"):
+    """Other limits of offline vouchers from the decision on; what is None stays."""
+
+    enabled: bool | None
+    amount_max: Amount | None
+    count_max: Count | None
+    age_max_days: AgeDays | None
+    wallets_per_bank_max: WalletCount | None
+
+
+class SuspendWallet(Record, tag="suspend_wallet"):
+    """A wallet that was proved to spend twice is suspended for good, given by its id, whatever its bank does."""
+
+    wallet: Hash32
+
+
+PaymentAction: TypeAlias = SetVoucherPolicy | SuspendWallet
+"""The actions that came with the fourth rules, and a kind of event of their own."""
+AnyAction: TypeAlias = Action | Amendment | SchemeAction | PaymentAction
 
 
 class Propose(Record):
@@ -246,6 +268,13 @@ class Steer(Record):
     """As `Propose`, for the actions that came with the third rules."""
 
     action: SchemeAction
+    expires_ms: EventTimeMs
+
+
+class Regulate(Record):
+    """As `Propose`, for the actions that came with the fourth rules."""
+
+    action: PaymentAction
     expires_ms: EventTimeMs
 
 

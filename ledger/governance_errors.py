@@ -1,7 +1,7 @@
 """The rules that an event of governance can break, by name, with the sentence that people read.
 
 Here: words. What each rule asks is in `ledger.governance_rules`, `ledger.member_rules`, `ledger.amendment_rules`,
-`ledger.scheme_governance` and `ledger.governance`.
+`ledger.scheme_governance`, `ledger.voucher_governance` and `ledger.governance`.
 """
 
 from __future__ import annotations
@@ -67,6 +67,8 @@ RULES = {
     "not_accredited": "The member has no accreditation in this role that could be ended then.",
     "scheme_policy_unchanged": "The scheme's policy has these figures already.",
     "standards_category": "Standards name a category that the version of the catalogue lacks, or one twice.",
+    "voucher_policy_unchanged": "The limits of vouchers are these already.",
+    "wallet_not_accused": "The wallet was not proved to spend twice, or is decided on already.",
     "superseded": "Another proposal that took effect changed the same.",
 }
 """Every rule that an event of governance can break, and why an approved proposal can fail, with what it says."""
@@ -131,6 +133,8 @@ NUMBERS = {
     "not_accredited": 57,
     "scheme_policy_unchanged": 58,
     "standards_category": 59,
+    "voucher_policy_unchanged": 60,
+    "wallet_not_accused": 61,
 }
 """The number by which the state says why a proposal failed. It is part of the chain, so none is ever given anew."""
 

@@ -32,6 +32,8 @@ from ledger.governance_bodies import (
     SetSourceRoles,
     SetStandards,
     SetThreshold,
+    SetVoucherPolicy,
+    SuspendWallet,
     type_of,
 )
 from ledger.members import MemberName, read_validators
@@ -224,6 +226,10 @@ def subject_of(action: AnyAction) -> str:
             return "policy of the scheme"
         case SetStandards(version=version):
             return f"standards of catalogue {version}"
+        case SetVoucherPolicy():
+            return "limits of vouchers"
+        case SuspendWallet(wallet=wallet):
+            return f"wallet {wallet.hex()}"
         case _:
             assert_never(action)
 

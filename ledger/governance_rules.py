@@ -32,6 +32,8 @@ from ledger.governance_bodies import (
     SetSourceRoles,
     SetStandards,
     SetThreshold,
+    SetVoucherPolicy,
+    SuspendWallet,
     ValidatorKeys,
     key_statement,
 )
@@ -42,6 +44,8 @@ from ledger.nodes import USES, name_at, read_node
 from ledger.rules import read_rules
 from ledger.scheme_governance import check_scheme_action
 from ledger.state import StateReader
+from ledger.voucher_governance import check_payment_action
+from ledger.wallet_records import read_wallet
 from primitives.ids import Epoch, Hash, MemberId
 from primitives.keys import verify
 from primitives.validators import VALIDATORS_MAX, Validator, ValidatorSet
@@ -79,6 +83,9 @@ def check_action(state: StateReader, chain_id: Hash, action: AnyAction, height: 
         case Accredit() | EndAccreditation() | SetSchemePolicy() | SetStandards():
             check_scheme_action(state, action, height)
             return None
+        case SetVoucherPolicy() | SuspendWallet():
+            check_payment_action(state, action, height)
+            return None
         case _:
             assert_never(action)
 
@@ -103,8 +110,11 @@ def parties(state: StateReader, action: AnyAction) -> frozenset[str]:
             return frozenset() if source is None else frozenset({source.member})
         case ActivateRules() | AddMember() | ChangePolicy() | AddCatalogue() | SetThreshold():
             return frozenset()
-        case SetSchemePolicy() | SetStandards():
+        case SetSchemePolicy() | SetStandards() | SetVoucherPolicy():
             return frozenset()
+        case SuspendWallet(wallet=identity):
+            wallet = read_wallet(state, identity)
+            return frozenset() if wallet is None else frozenset({wallet.issuer})
         case _:
             assert_never(action)
 

@@ -11,7 +11,7 @@ Numbers, of which none is ever given to another kind:
   35-37 disclosure and erasure (`ledger.disclosures.DISCLOSURE_KINDS`),
   38-41 wallets and offline vouchers (`ledger.wallets.WALLET_KINDS`)
 - 64-79 members (`ledger.log_keys.MEMBER_KINDS`)
-- 80-86 governance (`ledger.governance.GOVERNANCE_KINDS`); 87-95 are free
+- 80-87 governance (`ledger.governance.GOVERNANCE_KINDS`); 88-95 are free
 - 96-103 evidence (`ledger.evidence.EVIDENCE_KINDS`)
 
 Besides its kinds, execution asks of the members and the policy in the state:

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from ledger.state import StateGetter
+from ledger.state import StateGetter, Transaction
 from ledger.voucher_bodies import AGE_DAYS_MAX, Amount, Count
 from primitives.encoding import Record
 
@@ -39,3 +39,8 @@ class VoucherPolicy(Record):
 def read_voucher_policy(state: StateGetter) -> VoucherPolicy:
     """Return the limits in force: the defaults where the members never decided otherwise."""
     return state.get(VOUCHER_POLICY_KEY, VoucherPolicy) or VoucherPolicy()
+
+
+def put_voucher_policy(state: Transaction, policy: VoucherPolicy) -> None:
+    """Write the limits."""
+    state.put(VOUCHER_POLICY_KEY, policy)

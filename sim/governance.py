@@ -13,14 +13,16 @@ from typing import Final
 
 from chainnode.readiness import Readiness, Submission
 from ledger.events import Event, event_id
-from ledger.governance import AMEND, PROPOSE, RETIRE_SOURCE, SCHEMA, STEER, VOTE
+from ledger.governance import AMEND, PROPOSE, REGULATE, RETIRE_SOURCE, SCHEMA, STEER, VOTE
 from ledger.governance_bodies import (
     AddValidator,
     Amend,
     Amendment,
     AnyAction,
     CastVote,
+    PaymentAction,
     Propose,
+    Regulate,
     RekeyValidator,
     RemoveValidator,
     RetireSource,
@@ -78,6 +80,8 @@ def proposal(member: str, action: AnyAction, now_ms: TimeMs) -> tuple[EventId, b
         return _event(member, AMEND, encode(Amend(action, now_ms + TERM_MS)), now_ms)
     if isinstance(action, SchemeAction):
         return _event(member, STEER, encode(Steer(action, now_ms + TERM_MS)), now_ms)
+    if isinstance(action, PaymentAction):
+        return _event(member, REGULATE, encode(Regulate(action, now_ms + TERM_MS)), now_ms)
     return _event(member, PROPOSE, encode(Propose(action, now_ms + TERM_MS)), now_ms)
 
 

@@ -42,6 +42,7 @@ from ledger.governance_bodies import (
     SetSchemePolicy,
     SetStandards,
     SetThreshold,
+    SetVoucherPolicy,
     Withdraw,
     type_of,
 )
@@ -53,6 +54,7 @@ from ledger.scheme_policy import SCHEME_POLICY_KEY
 from ledger.state import MemoryState, StateReader, StateView
 from ledger.store import MemoryStore
 from ledger.thresholds import THRESHOLDS_KEY, Share, read_thresholds
+from ledger.voucher_policy import VOUCHER_POLICY_KEY
 from primitives.encoding import decode
 from primitives.ids import Height, View
 from primitives.votes import COMMIT, QuorumCertificate
@@ -329,6 +331,7 @@ class _Block:
             (b"accreditation/", (Accredit, EndAccreditation)),
             (b"catalogue-standards/", (SetStandards,)),
             (SCHEME_POLICY_KEY.encode(), (SetSchemePolicy,)),
+            (VOUCHER_POLICY_KEY.encode(), (SetVoucherPolicy,)),
             (b"old-ca/", (ReplaceCa, ExcludeMember)),
             (b"member/", (AddMember, ExcludeMember, SetRoles, SetOfficers, ReplaceCa)),
         )

@@ -36,6 +36,7 @@ from chainnode.cli.validator import (
 )
 from chainnode.cli.validator import rekey as rekey_validator
 from chainnode.cli.validator import remove as remove_validator
+from chainnode.cli.voucher_proposals import propose_suspend_wallet, propose_voucher_policy
 
 COLUMNS = ("id", "name", "roles", "agents", "sources", "officers", "validators", "excluded")
 
@@ -62,6 +63,8 @@ for command in (accredit, end_accreditation):
     propose.add_command(command)
 member.add_command(accreditations)
 propose.add_command(propose_scheme_policy, "scheme-policy")
+propose.add_command(propose_voucher_policy)
+propose.add_command(propose_suspend_wallet)
 propose.add_command(propose_standards, "standards")
 
 

@@ -19,6 +19,7 @@ from chainnode.cli.context import Settings
 from chainnode.cli.exits import Exit, exit_of
 from chainnode.cli.main import root
 from primitives.errors import ChainError
+from tests.e2e.governance_fixtures import pass_it
 from tests.e2e.network_fixtures import Json, Network, network
 
 pytestmark = pytest.mark.e2e
@@ -131,7 +132,12 @@ def test_two_banks_with_two_spends_stop_the_wallet_and_anybody_verifies_why(net:
     identity = (desk / "id").read_text()
     assert at(net, "bank-b", "wallet", "decide", identity, "close", "--reason", "double_spend")[0] == 1
     assert at(net, "bank-a", "wallet", "decide", identity, "restore", "--reason", "resolved")[0] == 1
+    pass_it(net, "member", "propose", "suspend-wallet", identity)
+    assert at(net, "bank-d", "wallet", "show", identity)[1]["status"] == "suspended"
     assert at(net, "bank-a", "wallet", "decide", identity, "close", "--reason", "double_spend")[0] == 0
     assert at(net, "bank-a", "wallet", "list", "--status", "closed")[1]["wallets"][0]["wallet"] == identity
+    pass_it(net, "member", "propose", "voucher-policy", "amount_max=10000", "enabled=true")
+    assert at(net, "bank-b", "wallet", "register", str(desk / "payee.json"))[0] == 1, "500.00 is above the limit now"
+    assert at(net, "bank-b", "wallet", "register", str(desk / "payee.json"), "--amount-max", "100.00")[0] == 0
     shown = at(net, "bank-a", "voucher", "show", identity, "0")[1]
     assert (shown["member"], shown["voucher"]["amount"]) == ("bank-b", 1_250)

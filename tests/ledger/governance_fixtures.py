@@ -19,8 +19,10 @@ from ledger.governance_bodies import (
     Amendment,
     AnyAction,
     CastVote,
+    PaymentAction,
     Propose,
     Ready,
+    Regulate,
     RekeyValidator,
     SchemeAction,
     Steer,
@@ -53,10 +55,12 @@ def key_of(name: str, use: str) -> SigningKey:
     return SigningKey(sha256(f"{use} {name}".encode()).digest())
 
 
-def proposing(action: AnyAction, expires_ms: int) -> Propose | Amend | Steer:
+def proposing(action: AnyAction, expires_ms: int) -> Propose | Amend | Steer | Regulate:
     """Return the event's body by which an action is proposed."""
     if isinstance(action, SchemeAction):
         return Steer(action, expires_ms)
+    if isinstance(action, PaymentAction):
+        return Regulate(action, expires_ms)
     return Amend(action, expires_ms) if isinstance(action, Amendment) else Propose(action, expires_ms)
 
 

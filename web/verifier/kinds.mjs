@@ -49,6 +49,7 @@ const NAMES = new Map([
   [84n, 'governance.retire_source'],
   [85n, 'governance.amend'],
   [86n, 'governance.steer'],
+  [87n, 'governance.regulate'],
   [96n, 'evidence.votes'],
   [97n, 'evidence.cosignatures'],
   [98n, 'evidence.batches'],

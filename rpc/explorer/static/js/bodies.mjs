@@ -52,6 +52,10 @@ const STEERED = oneOf({
   set_scheme_policy: ['surveillance_interval_months', 'mark_use', 'correction_days_max', 'register_imports', 'inspection_window_s_min'],
   set_standards: ['version', ['categories', each(['number', 'standards'])]],
 });
+const REGULATED = oneOf({
+  set_voucher_policy: ['enabled', 'amount_max', 'count_max', 'age_max_days', 'wallets_per_bank_max'],
+  suspend_wallet: ['wallet'],
+});
 const VOTE = ['block_hash', 'signature'];
 const COSIGNED = ['size', 'root', 'time_s', 'signature'];
 const BATCH = ['suite', 'chain_id', 'member', 'source', 'number', 'previous', 'count', 'root', 'time_ms'];
@@ -115,6 +119,7 @@ export const SHAPES = new Map([
   [84n, ['source', 'officer', 'signature']],
   [85n, [['action', AMENDED], 'expires_ms']],
   [86n, [['action', STEERED], 'expires_ms']],
+  [87n, [['action', REGULATED], 'expires_ms']],
   [96n, ['epoch', 'view', 'height', 'phase', 'validator', ['first', VOTE], ['second', VOTE]]],
   [97n, ['epoch', 'validator', 'origin', ['first', COSIGNED], ['second', COSIGNED]]],
   [98n, [['first', SIGNED], ['second', SIGNED]]],
