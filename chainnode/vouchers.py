@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from chainnode.client import NOT_FOUND, CallRefused, NodeClient
@@ -95,6 +96,12 @@ def redemptions(vouchers: Sequence[Voucher]) -> Iterator[RedeemVouchers]:
                 (taken if fits else left).append(voucher)
             yield RedeemVouchers(tuple(taken))
             rest = left
+
+
+def batched(bodies: Iterator[RedeemVouchers], size: int) -> Iterator[tuple[RedeemVouchers, ...]]:
+    """Yield events' bodies in groups of at most `size`: as many as one block applies."""
+    while group := tuple(islice(bodies, size)):
+        yield group
 
 
 def redeemed_at(client: NodeClient, chain_id: bytes, voucher: Voucher) -> tuple[Voucher, str] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,8 @@ def redeem(files: tuple[Path, ...], proofs: Path | None, timeout_s: float) -> in
     Status 1 if any was refused, else 5 if any was not committed within --timeout.
     """
     from chainnode.files import read_file
-    from chainnode.vouchers import read_vouchers, redemptions
+    from chainnode.vouchers import batched, read_vouchers, redemptions
+    from ledger.wallets import REDEMPTIONS_A_MEMBER_MAX
 
     vouchers = [
         each for path in files for each in read_vouchers(read_file(path, size_max=INPUT_BYTES_MAX), where=str(path))
@@ -49,9 +51,9 @@ def redeem(files: tuple[Path, ...], proofs: Path | None, timeout_s: float) -> in
     client = settings().client(timeout_s=timeout_s, token=True)
     with records("vouchers") as out, open_door(client) as door, progress("redeeming", len(vouchers)) as bar:
         desk = _Desk(client, door, out, proofs, time.monotonic() + timeout_s)
-        for body in redemptions(vouchers):
-            desk.redeem(body)
-            bar.advance(len(body.vouchers))
+        for bodies in batched(redemptions(vouchers), REDEMPTIONS_A_MEMBER_MAX):
+            desk.redeem(bodies)
+            bar.advance(sum(len(body.vouchers) for body in bodies))
     if not settings().machine:
         counted = ", ".join(f"{desk.told.count(word)} {word}" for word in dict.fromkeys(desk.told))
         say(f"{len(desk.told)} vouchers: {counted or 'none'}")
@@ -67,21 +69,26 @@ class _Desk:
         self._accused: set[bytes] = set()
         self.told: list[str] = []
 
-    def redeem(self, body: RedeemVouchers) -> None:
+    def redeem(self, bodies: Sequence[RedeemVouchers]) -> None:
         """Redeem what is not redeemed yet; of vouchers that are refused together, each one is tried alone."""
         from ledger.voucher_bodies import RedeemVouchers
 
-        left = [each for each in body.vouchers if not self._already(each)]
-        if not left:
+        groups = [left for left in map(self._left, bodies) if left]
+        if not groups:
             return
-        row = self._send(RedeemVouchers(tuple(left)), f"{len(left)} vouchers")
-        if len(left) > 1 and (row.get("outcome") or {}).get("applied") is False:
+        for left, row in zip(groups, self._send([RedeemVouchers(left) for left in groups]), strict=True):
+            if len(left) > 1 and (row.get("outcome") or {}).get("applied") is False:
+                for each in left:
+                    if not self._already(each):
+                        self._tell(each, self._send([RedeemVouchers((each,))])[0])
+                continue
             for each in left:
-                if not self._already(each):
-                    self._tell(each, self._send(RedeemVouchers((each,)), f"voucher {each.counter}"))
-            return
-        for each in left:
-            self._tell(each, row)
+                self._tell(each, row)
+
+    def _left(self, body: RedeemVouchers) -> tuple[Voucher, ...]:
+        """Return which vouchers of an event are to be sent: where its last one is redeemed, each is asked for."""
+        *others, last = body.vouchers
+        return tuple(each for each in others if not self._already(each)) if self._already(last) else body.vouchers
 
     def _already(self, voucher: Voucher) -> bool:
         from chainnode.vouchers import redeemed_at
@@ -123,11 +130,12 @@ class _Desk:
         if self._proofs is not None:
             from chainnode.files import write_file
 
+            self._proofs.mkdir(parents=True, exist_ok=True)
             path = self._proofs / f"double-spend-{voucher.key.hex()[:16]}-{voucher.counter}.json"
             document = json.dumps(proof_document(self._chain_id, report), indent=2).encode()
             write_file(path, document + b"\n", mode=0o644)
             say(f"proof of double spending written to {path}")
-        row = self._send(report, "proof")
+        row = self._send([report])[0]
         outcome = row.get("outcome") or {}
         what = (
             "applied, the wallet redeems nothing more"
@@ -136,17 +144,20 @@ class _Desk:
         )
         say(f"double spending by the wallet of {voucher.key.hex()[:16]}: proof {row.get('id')} {what}")
 
-    def _send(self, body: RedeemVouchers | ReportDoubleSpend, where: str) -> dict[str, Any]:
+    def _send(self, bodies: Sequence[RedeemVouchers | ReportDoubleSpend]) -> list[dict[str, Any]]:
         from secrets import token_bytes
 
         from chainnode.submission import NewEvent, send_within
         from ledger.voucher_bodies import REDEEM_VOUCHERS, REPORT_DOUBLE_SPEND, SCHEMA, RedeemVouchers
         from primitives.encoding import encode
 
-        kind = REDEEM_VOUCHERS if isinstance(body, RedeemVouchers) else REPORT_DOUBLE_SPEND
-        event = NewEvent(kind, SCHEMA, encode(body), where, token_bytes(16))
+        kinds = [REDEEM_VOUCHERS if isinstance(body, RedeemVouchers) else REPORT_DOUBLE_SPEND for body in bodies]
+        events = [
+            NewEvent(kind, SCHEMA, encode(body), "vouchers", token_bytes(16))
+            for kind, body in zip(kinds, bodies, strict=True)
+        ]
         left_s = max(self._end_s - time.monotonic(), 0.1)
-        return send_within(self._client, self._door, [event], timeout_s=left_s)[0]
+        return send_within(self._client, self._door, events, timeout_s=left_s)
 
     def _say(self, voucher: Voucher, word: str, why: str, event: str | None) -> None:
         self.told.append(word)

@@ -9,7 +9,9 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,13 +20,24 @@ from click.testing import CliRunner
 from chainnode.cli.context import Settings
 from chainnode.cli.exits import Exit, exit_of
 from chainnode.cli.main import root
+from ledger.event_json import record_to_json
 from primitives.errors import ChainError
 from tests.e2e.governance_fixtures import pass_it
 from tests.e2e.network_fixtures import Json, Network, network
+from tests.ledger.voucher_fixtures import Device
 
 pytestmark = pytest.mark.e2e
 
+WALLETS = 6
 WALLET = Path(__file__).resolve().parents[2] / "samples" / "wallet" / "wallet.py"
+
+
+@dataclass
+class Elsewhere:
+    """What a wallet knows of the chain: its id, and a time of its own."""
+
+    chain_id: bytes
+    now_ms: int = 0
 
 
 @pytest.fixture(scope="module")
@@ -116,10 +129,10 @@ def test_the_payees_bank_redeems_in_bulk_and_again_without_harm(net: Network, de
 
 def test_two_banks_with_two_spends_stop_the_wallet_and_anybody_verifies_why(net: Network, desk: Path) -> None:
     (desk / "other.jsonl").write_text(told("vouchers", desk / "other"))
-    assert redeemed(net, "bank-c", str(desk / "other.jsonl"), "--proofs", str(desk)) == (1, ["refused"])
+    assert redeemed(net, "bank-c", str(desk / "other.jsonl"), "--proofs", str(desk / "proofs")) == (1, ["refused"])
     found = at(net, "bank-d", "wallet", "show", (desk / "id").read_text())[1]
     assert found["status"] == "accused"
-    (proof,) = desk.glob("double-spend-*.json")
+    (proof,) = (desk / "proofs").glob("double-spend-*.json")
     status, verdict = at(net, "bank-d", "voucher", "verify-double-spend", str(proof))
     assert (status, verdict["wallet"]) == (0, (desk / "id").read_text())
     bent = json.loads(proof.read_text())
@@ -141,3 +154,22 @@ def test_two_banks_with_two_spends_stop_the_wallet_and_anybody_verifies_why(net:
     assert at(net, "bank-b", "wallet", "register", str(desk / "payee.json"), "--amount-max", "100.00")[0] == 0
     shown = at(net, "bank-a", "voucher", "show", identity, "0")[1]
     assert (shown["member"], shown["voucher"]["amount"]) == ("bank-b", 1_250)
+
+
+def test_many_vouchers_of_many_wallets_are_redeemed_at_once_and_a_broken_run_goes_on(net: Network, desk: Path) -> None:
+    chain = Elsewhere(bytes.fromhex(net.call("bank-a", "ledger_getCapabilities")["chain_id"]))
+    lines: list[str] = []
+    for number in range(WALLETS):
+        device = Device(chain, f"many {number}")  # type: ignore[arg-type]  # a chain's id and a time are all it needs
+        body = record_to_json(device.registration("bank-a"))
+        asked = {name: body[name] for name in ("key", "holder_commitment", "proof")}
+        (desk / "many.json").write_text(json.dumps(asked))
+        assert at(net, "bank-a", "wallet", "register", str(desk / "many.json"), "--amount-max", "100.00")[0] == 0
+        chain.now_ms = time.time_ns() // 1_000_000
+        lines += [json.dumps(record_to_json(voucher)) for voucher in device.chain(100)]
+    (desk / "some.jsonl").write_text("\n".join(lines[: len(lines) // 3]))
+    (desk / "all.jsonl").write_text("\n".join(lines))
+    some = WALLETS * 100 // 3
+    assert redeemed(net, "bank-b", str(desk / "some.jsonl")) == (0, ["redeemed"] * some)
+    status, results = redeemed(net, "bank-b", str(desk / "all.jsonl"))
+    assert (status, results.count("already redeemed"), results.count("redeemed")) == (0, some, WALLETS * 100 - some)
