@@ -245,5 +245,5 @@ def _check_payload(opened: OpenedEvent, verdict: Verdict, values: Mapping[Privat
     said = {PrivateFieldName(name.name.lower()): value for name, value in payload.values.items()}
     if payload.event != bytes(verdict.event_id) or said != {n: v for n, v in values.items() if v is not None}:
         raise ProofError("the payload says otherwise than the event committed to", where=identity)
-    if opened.message and sha256(opened.message).digest() != values[PrivateFieldName.SOURCE]:
+    if opened.message and sha256(opened.message).digest() != values.get(PrivateFieldName.SOURCE):
         raise ProofError("the message is not the one that the event commits to", where=identity)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -79,10 +79,13 @@ class Keeper:
             self._drawn[reference] = found or os.urandom(SECRET_SIZE)
         return self._drawn[reference]
 
-    def keep(self, member: str, drafts: Iterable[Draft], data: bytes) -> int:
-        """Keep what is private of the statements of a file; returns how many are new. On disk when it returns."""
+    def keep(self, member: str, drafts: Iterable[Draft], data: bytes, partial: Set[bytes] = frozenset()) -> int:
+        """Keep what is private of the statements of a file; returns how many are new. On disk when it returns.
+
+        `partial` holds the digests of messages that tell of more than the drafts: of those the values alone are kept.
+        """
         stated = [draft for draft in drafts if draft.statement is not None]
-        return 0 if self._dry or not stated else keep_drafts(self._opened(), member, stated, data)
+        return 0 if self._dry or not stated else keep_drafts(self._opened(), member, stated, data, partial)
 
     def _opened(self) -> PrivateStore:
         if self._store is None:
@@ -102,10 +105,13 @@ class Keeper:
         self.close()
 
 
-def keep_drafts(store: PrivateStore, member: str, stated: Sequence[Draft], data: bytes) -> int:
+def keep_drafts(
+    store: PrivateStore, member: str, stated: Sequence[Draft], data: bytes, partial: Set[bytes] = frozenset()
+) -> int:
     """Keep what is private of the statements of a file; returns how many are new."""
     digests = [draft.statement.values[PrivateField.SOURCE] for draft in stated if draft.statement is not None]
-    messages, place_of = source_messages(data, digests)
+    # Nobody could erase by name what a message tells of a payment that was left out, and a package would show it.
+    messages, place_of = source_messages(data, [digest for digest in digests if digest not in partial])
     kept = []
     for draft, digest in zip(stated, digests, strict=True):
         assert draft.statement is not None, "only statements are kept"

@@ -168,6 +168,7 @@ class PrivateStore:
 
     def _keep(self, statements: Sequence[Kept], messages: Sequence[bytes]) -> int:
         fresh: dict[bytes, Kept] = {}
+        partly: set[int | None] = set()
         for kept in statements:
             if len(kept.payload) > PAYLOAD_BYTES_MAX:
                 raise UsageError("payload too large to keep", expected=f"at most {PAYLOAD_BYTES_MAX} bytes")
@@ -177,9 +178,11 @@ class PrivateStore:
                 raise UsageError("stated with another event key meanwhile", hint="submit it again")
             if known is None:
                 fresh[kept.reference] = kept
+            else:
+                partly.add(kept.message)  # kept a second time it would outlive the erasure of these
         if not fresh:
             return 0
-        needed = sorted({kept.message for kept in fresh.values() if kept.message is not None})
+        needed = sorted({kept.message for kept in fresh.values() if kept.message is not None} - partly)
         self._check_room(fresh.values(), [messages[place] for place in needed])
         first = self._next_slot()
         slots = bytearray()
@@ -201,7 +204,7 @@ class PrivateStore:
             rows = []
             for kept in fresh.values():
                 slot, address = seal(kept.payload, kept.event_key)
-                message = None if kept.message is None else places[kept.message]
+                message = None if kept.message is None else places.get(kept.message)
                 rows.append((kept.reference, kept.event_id, slot, address, message, None))
             # Keys first: a row must never name a key that is not on the disk.
             self._write_slots(first, slots)
@@ -320,7 +323,11 @@ class PrivateStore:
     def _slot(self, slot: int) -> bytes:
         data = os.pread(self._keys, SLOT_BYTES, _offset(slot))
         if len(data) != SLOT_BYTES or data == NO_KEYS:
-            raise PrivateStoreDamaged("a key is not where it was written", where=str(self._directory / "keys.bin"))
+            raise PrivateStoreDamaged(
+                "a key is not where it was written",
+                where=str(self._directory / "keys.bin"),
+                hint="where an erasure was cut off, run it again: `chainnode payment erase`",
+            )
         return data
 
     def _next_slot(self) -> int:

@@ -171,7 +171,8 @@ def _read(name: str, form: str, context: IngestContext, keeper: Keeper, options:
             "payments need the member's secrets",
             hint="submit them with --home, or keep MEMBER-reporter.secret and MEMBER-pairs.json beside the key",
         )
-    keeper.keep(context.reporter.member, found.drafts, data if found.kept is None else found.kept)
+    kept = data if found.kept is None else found.kept
+    keeper.keep(context.reporter.member, found.drafts, kept, found.partial)
     return found
 
 

@@ -39,13 +39,15 @@ class Ingested:
     """What a file gave: drafts in order, and what was left out of it and why (only where that was asked for).
 
     `kept` stands for the file wherever its messages are kept: a line for each, without what must not be stored. None
-    where the file may be kept as it is.
+    where the file may be kept as it is. `partial` holds the digests of messages of which something was left out: they
+    tell of more than the drafts, so they are not kept.
     """
 
     format: str
     drafts: list[Draft] = field(default_factory=list)
     refused: list[InputError] = field(default_factory=list)
     kept: bytes | None = field(default=None, repr=False)
+    partial: set[bytes] = field(default_factory=set, repr=False)
 
     def refuse(self, error: InputError) -> None:
         """Take note of what was left out, without the frames that it came from: they hold what was read."""

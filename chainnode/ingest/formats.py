@@ -69,7 +69,7 @@ def _is_csv(head: bytes) -> bool:
 
 def _parse_iso20022(data: bytes, context: IngestContext, where: str, options: Options) -> Ingested:
     parsed = parse_iso20022(data, where=where, skip_bad=options.skip_bad, offset_minutes=context.utc_offset_minutes)
-    ingested = Ingested("iso20022", refused=parsed.refused)
+    ingested = Ingested("iso20022", refused=parsed.refused, partial=parsed.partial)
     parsed.payments.reverse()
     while parsed.payments:  # each is let go as its statement is made: a large file holds one of the two
         _add_statement(ingested, parsed.payments.pop(), context, options)
@@ -94,6 +94,7 @@ def _add_statement(ingested: Ingested, payment: ParsedPayment, context: IngestCo
     except InputError as error:
         if not options.skip_bad:
             raise
+        ingested.partial.add(bytes(payment.message_digest))
         ingested.refuse(error)
 
 

@@ -97,10 +97,14 @@ _IDENTIFIER = re.compile(r"(?:.*[:/$])?([a-z]{4}\.[0-9]{3})\.([0-9]{3})\.([0-9]{
 
 @dataclass(slots=True)
 class Parsed:
-    """What a file gave: its payments in order, and what was left out of it and why (only with `skip_bad`)."""
+    """What a file gave: its payments in order, and what was left out of it and why (only with `skip_bad`).
+
+    `partial` holds the digests of messages of which a transaction was left out.
+    """
 
     payments: list[ParsedPayment] = field(default_factory=list)
     refused: list[InputError] = field(default_factory=list)
+    partial: set[bytes] = field(default_factory=set)
 
 
 def parse_iso20022(data: bytes, *, where: str, skip_bad: bool = False, offset_minutes: int = 0) -> Parsed:
@@ -128,6 +132,7 @@ class _Message:
     groups: dict[int, Tally] = field(default_factory=dict)
     payments: list[ParsedPayment] = field(default_factory=list)
     error: InputError | None = None
+    partial: bool = False
 
 
 class _Collector:
@@ -176,6 +181,7 @@ class _Collector:
         except InputError as error:
             for tally in tallies:
                 tally.complete = False
+            message.partial = True
             self._refuse(located(error, f"transaction {message.tally.count}"), None)
             return
         try:
@@ -224,6 +230,8 @@ class _Collector:
             return
         self._taken[message.key] = self._number
         digest = message_digest_of(source)
+        if message.partial:
+            self.parsed.partial.add(bytes(digest))
         self.parsed.payments += [
             payment.placed(digest, index, f"{self._where}: {payment.where}")
             for index, payment in enumerate(message.payments)

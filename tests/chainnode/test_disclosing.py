@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 from nacl.public import PrivateKey, PublicKey, SealedBox
+from nacl.secret import SecretBox
 
 from chainnode.disclosing import (
     FIELD_OF,
+    OpenedEvent,
     Package,
     SealedPackage,
     open_package,
@@ -133,6 +135,21 @@ def test_a_payload_of_another_payment_is_refused(bank_a: Disclosing) -> None:
 
     with pytest.raises(ProofError, match="says otherwise"):
         open_package(resealed(data, exchanged), SECRET_KEY, bank_a.council.policy())
+
+
+def test_a_message_is_refused_where_its_digest_is_not_opened(bank_a: Disclosing) -> None:
+    request = bank_a.ask(fields=ALL, payload=True)
+    receipt = bank_a.receipt(request)
+    data = seal_package(bank_a.granted(), ALL, KEY, payload=True, request=request, request_receipt=receipt)
+
+    def without_digest(event: OpenedEvent) -> OpenedEvent:
+        payload = read_payload(SecretBox(event.payload_key).decrypt(event.payload))
+        fields = tuple(each for each in payload.fields if each.field is not PrivateField.SOURCE)
+        sealed = bytes(SecretBox(event.payload_key).encrypt(encode(replace(payload, fields=fields))))
+        return replace(event, fields=event.fields[:-1], payload=sealed)
+
+    with pytest.raises(ProofError, match="the message is not the one"):
+        open_package(resealed(data, of_first(without_digest)), SECRET_KEY, bank_a.council.policy())
 
 
 def test_a_message_of_several_payments_is_not_given_away(bank_a: Disclosing) -> None:

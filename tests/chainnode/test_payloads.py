@@ -31,11 +31,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "private"
 
 
-def stated(folder: Path, data: bytes, member: str = "bank-a", *, dry: bool = False) -> Ingested:
+def stated(folder: Path, data: bytes, member: str = "bank-a", *, dry: bool = False, skip_bad: bool = False) -> Ingested:
     """Return what `submit` would send of a file, after it has kept what is private."""
     with Keeper(folder, dry=dry) as keeper:
-        found = ingest(data, context_of(member, event_key_of=keeper.event_key_of), where="file")
-        keeper.keep(member, found.drafts, data if found.kept is None else found.kept)
+        context = context_of(member, event_key_of=keeper.event_key_of)
+        found = ingest(data, context, where="file", options=Options(skip_bad=skip_bad))
+        keeper.keep(member, found.drafts, data if found.kept is None else found.kept, found.partial)
     return found
 
 
@@ -168,3 +169,26 @@ def test_a_payload_reads_as_it_was_written_and_nothing_else_does() -> None:
     for data in (b"", encode(payload)[:-1], encode(Payload(2, bytes(32), ())), encode(payload) + b"\0"):
         with pytest.raises(InputError):
             read_payload(data)
+
+
+def test_a_message_of_which_a_payment_was_left_out_is_not_kept(folder: Path) -> None:
+    data = (SAMPLES.parent / "bad" / "pacs008-one-of-five-bad.xml").read_bytes()
+    found = stated(folder, data, skip_bad=True)
+    assert (len(found.drafts), len(found.refused)) == (4, 1)
+    with PrivateStore(folder) as store:
+        assert {store.content(each).message for each in ids_of(found)} == {None}
+    whole = stated(folder, sample("13"), skip_bad=True)
+    with PrivateStore(folder) as store:
+        assert None not in {store.content(each).message for each in ids_of(whole)}
+
+
+def test_a_message_of_which_a_payment_was_erased_is_not_kept_again(folder: Path) -> None:
+    data = sample("13")
+    found = stated(folder, data)
+    with PrivateStore(folder) as store:
+        store.erase(ids_of(found)[:1], NOW_MS)
+    again = stated(folder, data, skip_bad=True)
+    assert [error.reason for error in again.refused] == ["payment_erased"]
+    assert len(again.partial) == 1
+    with PrivateStore(folder) as store:
+        assert {store.content(each).message for each in ids_of(again)} == {None}

@@ -78,6 +78,16 @@ def test_the_same_statement_is_kept_once(folder: Path) -> None:
             store.keep([kept(1, event_key=digest("other"))], [b"m"])
 
 
+def test_a_message_is_kept_with_all_of_its_statements_or_not_at_all(folder: Path) -> None:
+    with PrivateStore(folder) as store:
+        assert store.keep([kept(1)], [b"a message of both"]) == 1
+        assert store.keep([kept(1), kept(2)], [b"a message of both"]) == 1
+        assert store.content(event(2)).message is None
+        store.erase([event(1)], NOW_MS)
+        assert store.content(event(2)).payload == kept(2).payload
+        assert store._one("SELECT count(*) FROM contents") == (1,)
+
+
 def test_nothing_is_known_of_what_was_not_kept(folder: Path) -> None:
     with PrivateStore(folder) as store:
         assert store.event_key(bytes(16)) is None
@@ -180,6 +190,9 @@ def test_a_killed_process_leaves_no_row_without_its_key(folder: Path, call: str,
             assert [store.content(each).payload for each in rows] == [kept(1).payload]
             assert store.keep([kept(2), kept(3)], [b"second"]) == 2
         else:
+            if call == "fsync":
+                with pytest.raises(PrivateStoreDamaged, match="erasure was cut off"):
+                    store.content(event(1))
             # Erasing goes on where it was cut off, whether or not the key was overwritten already.
             assert store.erase(rows, NOW_MS) == 1
             with pytest.raises(Erased):

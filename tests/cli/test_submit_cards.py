@@ -18,7 +18,7 @@ class Kept:
     def __init__(self) -> None:
         self.data = b""
 
-    def keep(self, member: str, drafts: Iterable[Draft], data: bytes) -> int:
+    def keep(self, member: str, drafts: Iterable[Draft], data: bytes, partial: set[bytes]) -> int:
         self.data = data
         return len(list(drafts))
 
