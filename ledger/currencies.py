@@ -48,7 +48,6 @@ for _exponent, _entries in _TABLE.items():
         CODES[_entry[3:]] = _entry[:3]
 
 _DECIMAL = re.compile(r"(0*[0-9]{1,18})(?:\.([0-9]{0,18}))?", re.ASCII)
-_SHOWN_MAX = 40
 
 
 def exponent_of(currency: str, *, where: str | None = None) -> int:
@@ -60,7 +59,10 @@ def exponent_of(currency: str, *, where: str | None = None) -> int:
 
 
 def minor_units(text: str, currency: str, *, where: str | None = None) -> int:
-    """Return a decimal amount (`23.72`) in minor units (2372); InputError for bad digits or too many decimals."""
+    """Return a decimal amount (`23.72`) in minor units (2372); InputError for bad digits or too many decimals.
+
+    Errors never show the amount: it may be one that is only committed to.
+    """
     exponent = exponent_of(currency, where=where)
     match = _DECIMAL.fullmatch(text)
     if match is None:
@@ -68,15 +70,19 @@ def minor_units(text: str, currency: str, *, where: str | None = None) -> int:
             "amount is not a decimal number",
             where=where,
             expected=f"digits and one point, at most {AMOUNT_DIGITS_MAX} digits, such as 23.72",
-            got=repr(text[:_SHOWN_MAX]),
+            got=f"{len(text)} characters",
         )
     whole, fraction = match.group(1).lstrip("0"), match.group(2) or ""
     if len(fraction) > exponent:
         raise InputError(
-            "amount has too many decimals", where=where, expected=f"at most {exponent} for {currency}", got=text
+            "amount has too many decimals",
+            where=where,
+            expected=f"at most {exponent} for {currency}",
+            got=len(fraction),
         )
     if len(whole) + exponent > AMOUNT_DIGITS_MAX:  # in minor units, so that every amount fits 64 bits
-        raise InputError("amount too large", where=where, expected=f"at most {AMOUNT_DIGITS_MAX} digits", got=text)
+        digits = len(whole) + exponent
+        raise InputError("amount too large", where=where, expected=f"at most {AMOUNT_DIGITS_MAX} digits", got=digits)
     return int(whole + fraction.ljust(exponent, "0") or "0")
 
 

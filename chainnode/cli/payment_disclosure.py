@@ -239,6 +239,12 @@ def _asked(request_id: str) -> dict[str, Any]:
     body: dict[str, Any] = event["body"]
     if body["reporter"] != member_of_settings():
         raise UsageError("another member is asked", expected=body["reporter"], got=member_of_settings())
+    rows = settings().client(token=True).pages("payment_disclosures", "requests", reporter=body["reporter"])
+    row = next((each for each in rows if each["id"] == request_id), None)
+    # A package whose answer the chain rejects would be a disclosure that nothing records.
+    if row is None or row["answer"] is not None:
+        got = "none" if row is None else f"answer {row['answer']}"
+        raise UsageError("this request is not open", expected="a request without an answer", got=got)
     return body
 
 

@@ -230,7 +230,7 @@ def _amount(fields: dict[str, str]) -> Amount:
     currency = CODES.get(number) or (number if number in EXPONENTS else None)
     if currency is None:
         expected = "an ISO 4217 number such as 156"
-        raise MessageError("unknown currency", where="field 49", expected=expected, got=repr(number))
+        raise MessageError("unknown currency", where="field 49", expected=expected, got="another")
     minor, kept = int(_required(fields, "4")), fields.get("95", "")[:12]
     if kept.strip("0 "):
         if not kept.isdecimal() or int(kept) > minor:

@@ -88,7 +88,9 @@ def _amount(code: QrCode, value: Mapping[str, Any], where: str) -> Amount:
         raise JsonError("amount missing", where=where, expected="amount, as the code has none", got="none")
     minor = minor_units(given, code.currency, where=f"{where}: amount") if given else code.amount_minor
     if minor is None or (code.amount_minor is not None and code.amount_minor != minor):
-        raise JsonError("amount is not the code's", where=f"{where}: amount", expected=code.amount_text, got=given)
+        raise JsonError(
+            "amount is not the code's", where=f"{where}: amount", expected="the amount of the payload", got="another"
+        )
     if minor == 0:
         raise JsonError("amount is zero", where=f"{where}: amount", expected="an amount above zero", got=given)
     return Amount(minor, code.currency)

@@ -101,6 +101,10 @@ def test_an_auditor_is_shown_what_was_granted_and_opens_it_offline(net: Network,
     assert at(net, "bank-b", "payment", "disclose", "--request", request, *words)[0] == Exit.USAGE
     assert at(net, "bank-a", "payment", "disclose", "--request", request, *words)[0] == 0
     assert at(net, "bank-a", *listing)[1]["requests"] == []
+    twice = at(net, "bank-a", "payment", "disclose", "--request", request, *words[:-1], f"{package}-again")
+    assert twice[0] == Exit.USAGE
+    assert "not open" in str(twice[1]["message"])
+    assert not Path(f"{package}-again").exists(), "what no answer records is not handed out"
     policy = str(folder / "policy")
     assert command("policy", "export", "--endpoint", net.node("bank-d").rpc, "-f", policy)[0] == 0
     opening = ("--key", str(folder / "auditor.secret"), "--policy", policy)

@@ -58,6 +58,13 @@ def test_anything_else_is_refused(text: str, currency: str) -> None:
         minor_units(text, currency)
 
 
+@pytest.mark.parametrize("text", ["7654321.987", "76543219876543219876", "7654321,98"])
+def test_an_error_never_shows_the_amount(text: str) -> None:
+    with pytest.raises(InputError, match="got") as caught:
+        minor_units(text, "CNY")
+    assert "7654321" not in str(caught.value)
+
+
 @given(st.integers(0, 10**18 - 1), st.sampled_from(sorted(EXPONENTS)))
 def test_minor_units_survive_their_text(minor: int, currency: str) -> None:
     assert minor_units(decimal_text(minor, currency), currency) == minor

@@ -26,6 +26,7 @@ from chainnode.ingest.statements import statement_for
 from chainnode.ingest.xml_text import to_utf8
 from ledger.payments import BIC_PATTERN, CERTIFICATE_NUMBER_PATTERN, CNAPS_PATTERN, LEI_PATTERN, MESSAGE_TYPE_PATTERN
 from primitives.encoding import encode
+from primitives.errors import InputError
 from tests.chainnode.ingest.ingest_fixtures import MEMBERS, REPOSITORY, SAMPLES, context_of
 
 FILES = sorted(path for path in SAMPLES.iterdir() if path.suffix in (".xml", ".jsonl", ".csv", ".iso8583"))
@@ -115,3 +116,13 @@ def test_nothing_private_of_a_published_message_stands_in_its_events() -> None:
                 continue  # it names no institution, so nobody can state it
             body = encode(statement_for(payment, context_for_anybody(codes)).body)
             assert leaks(path, [body]) == set(), path.name
+
+
+@pytest.mark.parametrize("name", ["wrong-control-sum", "wrong-total"])
+def test_an_error_about_totals_shows_none(name: str) -> None:
+    data = (SAMPLES.parent / "bad" / f"pacs008-{name}.xml").read_bytes()
+    with pytest.raises(InputError, match="does not agree") as caught:
+        ingest(data, context_of("bank-a"), where="file")
+    totals = re.findall(rb"<(?:CtrlSum|TtlIntrBkSttlmAmt)[^>]*>([^<]+)", data)
+    assert totals
+    assert [total for total in totals if total.decode() in str(caught.value)] == []
