@@ -14,7 +14,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup web demo test browser check lint types layers docs mutate model sim twins fuzz bench bench-floor profile guard e2e \
+.PHONY: help setup web demo test long browser check lint types layers docs mutate model sim twins fuzz bench bench-floor profile guard e2e \
 	format lock
 
 help: ## list the targets
@@ -31,6 +31,9 @@ demo: setup ## run four banks on this machine, prove an answer offline, lose a b
 
 test: setup web ## run the tests (ARGS="tests/ledger -k name" for some of them)
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
+
+long: setup web ## run the tests that take longest: torments, the guide to certifying, the guard's own
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m long $(ARGS)
 
 browser: setup web ## click through the pages in Chromium, against a real network and one that lies (installs Chromium as root)
 	@bash scripts/setup_browser.sh "$(VENV)"

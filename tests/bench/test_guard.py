@@ -41,6 +41,7 @@ def test_four_validators_commit_the_same_blocks(tmp_path: Path) -> None:
     assert quorum.synced_writes >= VALIDATORS * quorum.blocks
 
 
+@pytest.mark.long
 def test_a_node_that_verifies_more_often_is_found_out(tmp_path: Path) -> None:
     (tmp_path / "recorded").mkdir()
     recorded = _measured(tmp_path / "recorded")
@@ -77,6 +78,7 @@ def test_the_bound_is_fifteen_per_cent() -> None:
     assert allowed({"ratio": 2.0}) == pytest.approx(2.3)
 
 
+@pytest.mark.long
 def test_the_guard_records_and_then_compares(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.guide_fixtures import PAGE, SAMPLES, alike, parts, played, scripts, shown
 from tests.e2e.network_fixtures import Network, network
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 TEXT = PAGE.read_text("utf-8")
 

@@ -9,13 +9,11 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from chainnode import localnet
 from chainnode.cli.context import Settings
 from chainnode.cli.main import root
 from tests.e2e.governance_fixtures import pass_it, run
@@ -31,10 +29,8 @@ FILLING = 60
 
 @pytest.fixture(scope="module")
 def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(localnet, "assemble_genesis", partial(localnet.assemble_genesis, rules=1))
-        with network(tmp_path_factory.mktemp("governance")) as running:
-            yield running
+    with network(tmp_path_factory.mktemp("governance"), rules=1) as running:
+        yield running
 
 
 def figures(net: Network, name: str) -> dict[str, int]:

@@ -19,7 +19,7 @@ from torment.__main__ import NOT_DONE
 from torment.generate import generate
 from torment.manifest import Join, Links, Readmit
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = {18: 2, 20: 4}
