@@ -283,21 +283,27 @@ def prove_inputs(client: NodeClient, policy: str, draw: Inspection, params: dict
     return len(expected) + 2, differences + prove_closing(client, policy, draw, params)
 
 
+class NotCovered(ProofError):
+    """No stable checkpoint covers a draw's selection yet: a moment later one does, or the node holds it back."""
+
+    reason = "checkpoint_pending"
+
+
 def prove_record(client: NodeClient, policy: str, draw: Inspection, params: dict[str, Any]) -> list[str]:
     """Return differences of a node's draw and the row of the state that is proved: nothing is left out of it.
 
     Receipts prove each commitment that a node tells of, and cannot show that there is no other: with one less, another
-    seed would be as right. Raises ProofError where the proof does not hold.
+    seed would be as right. Raises ProofError where the proof does not hold, NotCovered where there is none yet.
     """
     proof = client.call("cert_getInspection", draw=draw.id, prove=True, **params)["proof"]
     if proof is None:
-        raise ProofError("no stable checkpoint covers the draw yet", where=draw.id)
+        raise NotCovered("no stable checkpoint covers the draw yet", where=draw.id)
     verdict = verify_status(proof, policy)
     if verdict.key != inspection_key(draw.id).encode():
         raise ProofError("status proof of another row", where=draw.id, got=verdict.key.decode(errors="replace"))
     found = None if verdict.value is None else decode(Inspection, verdict.value, size_max=len(verdict.value))
     if found is None or found.phase is not Phase.DRAWN:
-        raise ProofError("no stable checkpoint covers the selection yet", where=f"{draw.id}, block {verdict.height}")
+        raise NotCovered("no stable checkpoint covers the selection yet", where=f"{draw.id}, block {verdict.height}")
     return [
         f"{name} of the draw is another in the state than the node says"
         for name in found.__struct_fields__

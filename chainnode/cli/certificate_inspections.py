@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chainnode.cli.certificate_events import client_of, evidence_of, evidence_option, finding, send, sending, time_of
+from chainnode.cli.certificate_proofs import PROVED_WITHIN_S
 from chainnode.cli.context import settings
 from chainnode.cli.main import Group
 from chainnode.cli.output import progress, say, show, show_page, show_rows
@@ -274,6 +275,14 @@ def list_(phase: str | None, order: str, limit: int, cursor: str | None) -> None
 @click.option("--prove", is_flag=True, help="Prove the seed's inputs and the selected certificates under the policy.")
 @click.option("--policy", "policy_file", type=click.Path(path_type=Path), help="With --prove: the trusted policy.")
 @click.option("--from-epoch", type=click.IntRange(0), default=0, help="The epoch of the policy.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(0, 3600),
+    default=PROVED_WITHIN_S,
+    show_default=True,
+    help="With --prove: seconds to wait for a checkpoint that covers the draw.",
+)
 @witness_option
 def replay(
     draw: str | None,
@@ -282,6 +291,7 @@ def replay(
     prove: bool,
     policy_file: Path | None,
     from_epoch: int,
+    timeout_s: float,
     witnesses: tuple[str, ...],
 ) -> int:
     """Compute DRAW anew from its announcement, commitments, closing, reveals, and the certificates of that height.
@@ -309,26 +319,45 @@ def replay(
             say(f"draw written to {target}; `chainnode cert inspection replay --file {quote(str(target))}` replays it")
     result = replayed(bytes.fromhex(found.chain_id), found.draw, found.eligible())
     if policy_file is not None:
-        proved, differences = _proved(client, found, policy_text(policy_file), from_epoch, witnesses)
+        params = {"from_epoch": from_epoch} | demanded(witnesses)
+        proved, differences = _proved(client, found, policy_text(policy_file), params, timeout_s)
     return _verdict(found, result, [*result.differences, *differences], proved)
 
 
 def _proved(
-    client: NodeClient, found: DrawFile, policy: str, from_epoch: int, witnesses: tuple[str, ...]
+    client: NodeClient, found: DrawFile, policy: str, params: dict[str, Any], timeout_s: float
 ) -> tuple[int, list[str]]:
     """Return how many proofs hold, and the differences that they show; status 3 where one does not hold."""
     from chainnode.cli.exits import VerificationFailed
-    from chainnode.inspections import prove_inputs, prove_record, prove_selected
+    from chainnode.inspections import prove_inputs, prove_selected
     from primitives.errors import ProofError
 
-    params = {"from_epoch": from_epoch} | demanded(witnesses)
     try:
+        # First: a checkpoint that covers the selection covers what led to it.
+        recorded = _proved_record(client, found, policy, params, timeout_s)
         count, differences = prove_inputs(client, policy, found.draw, params)
-        differences += prove_record(client, policy, found.draw, params)
+        differences += recorded
         differences += prove_selected(client, policy, found.draw, params)
     except ProofError as error:
         raise VerificationFailed(error.what, where=error.where, expected=error.expected, got=error.got) from None
     return count + 1 + len(found.draw.selection), differences
+
+
+def _proved_record(
+    client: NodeClient, found: DrawFile, policy: str, params: dict[str, Any], timeout_s: float
+) -> list[str]:
+    """Return what the proved row of the draw shows otherwise, once a checkpoint covers it; TimedOut where none does."""
+    from chainnode.client import TimedOut
+    from chainnode.inspections import NotCovered, prove_record
+
+    end = time.monotonic() + timeout_s
+    while True:
+        try:
+            return prove_record(client, policy, found.draw, params)
+        except NotCovered as error:
+            if time.monotonic() >= end:
+                raise TimedOut(error.what, where=error.where, hint="ask again, or another node") from None
+        time.sleep(AGAIN_S)
 
 
 def _verdict(found: DrawFile, result: Replay, differences: list[str], proved: int | None) -> int:

@@ -16,6 +16,7 @@ import pytest
 from chainnode.cli import certificate_inspections
 from chainnode.cli.exits import Exit
 from chainnode.cli.main import run
+from chainnode.client import TimedOut
 from chainnode.files import UnsafeFile
 from chainnode.inspections import (
     BadDrawAnswer,
@@ -262,6 +263,25 @@ def test_a_proof_from_before_the_selection_does_not_hold(
     client.change = lambda _, answer: {**answer, "proof": proof}
     with pytest.raises(ProofError, match="covers the selection"):
         prove_record(client, policy, found.draw, {})
+
+
+def test_a_proof_is_waited_for_as_long_as_told(
+    client: Any, policy: str, found: DrawFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(certificate_inspections, "AGAIN_S", 0.0)
+    left = 3
+
+    def late(_: Any, answer: dict[str, Any]) -> dict[str, Any]:
+        nonlocal left
+        left -= 1
+        return {**answer, "proof": None} if left > 0 else answer
+
+    client.change = late
+    assert certificate_inspections._proved_record(client, found, policy, {}, 60.0) == []
+    assert left == 0
+    left = 3
+    with pytest.raises(TimedOut, match="no stable checkpoint covers the draw yet"):
+        certificate_inspections._proved_record(client, found, policy, {}, 0.0)
 
 
 LIES: list[Callable[[InspectionRecord], dict[str, Any]]] = [

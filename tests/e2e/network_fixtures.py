@@ -41,6 +41,7 @@ NAMES = ("bank-a", "bank-b", "bank-c", "bank-d")
 CALLS_A_REQUEST = 100
 STUCK_S = 60.0
 """Nothing of a test takes as long, on a machine that does much else: whoever waits longer is told what stands still."""
+_GIVEN: set[int] = set()
 PORTS_FROM, PORTS_TO = 20_000, 30_000  # below the system's ephemeral ports, above those of localnets by hand
 QUICK = {
     "consensus.view_timeout_ms": 600,
@@ -284,11 +285,19 @@ def _certificate(found: Json) -> QuorumCertificate:
 
 
 def free_ports(count: int = len(NAMES)) -> int:
-    """Return a base port whose whole range nobody listens on."""
+    """Return a base port whose whole range nobody listens on, and nobody else is given: a node may be down for a while.
+
+    Processes that test beside each other draw from parts of their own.
+    """
     draw = random.Random(os.urandom(8))
+    of, place = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")), os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+    width = (PORTS_TO - PORTS_FROM) // of // PORTS_A_NODE
+    first = PORTS_FROM + int(place.removeprefix("gw")) * width * PORTS_A_NODE
     for _ in range(200):
-        base = draw.randrange(PORTS_FROM, PORTS_TO, PORTS_A_NODE)
-        if first_taken(count, base) is None:
+        base = draw.randrange(first, first + (width - count) * PORTS_A_NODE, PORTS_A_NODE)
+        bases = set(range(base, base + count * PORTS_A_NODE, PORTS_A_NODE))
+        if not bases & _GIVEN and first_taken(count, base) is None:
+            _GIVEN.update(bases)
             return base
     raise AssertionError("no free ports")
 
