@@ -29,8 +29,8 @@ from ledger.scheme_records import certificate_scheme_key
 from ledger.state_at import StateAt
 from ledger.status_proofs import make_status_proof
 from rpc.errors import Code, not_found
-from rpc.methods.certificates import CertificateNumber
-from rpc.methods.events import EventResult, events_at
+from rpc.methods.certificates import CertificateNumber, HistoryEventsResult
+from rpc.methods.events import events_at
 from rpc.methods.heights import height_of, index_of, tip_of
 from rpc.paging import page_of
 from rpc.ports import Services
@@ -44,7 +44,6 @@ from rpc.types import (
     EpochNumber,
     HeightParam,
     Limit,
-    NextCursor,
     Offset,
     Params,
     Result,
@@ -192,27 +191,14 @@ class MarkEvents(Params, frozen=True):
     cursor: AskedCursor = None
 
 
-class MarkEventsResult(Result, frozen=True):
-    """The events in their order; `cursor` asks for the next.
-
-    They are those of the blocks above `above_height`, where the history that this node holds begins (0: all of them).
-    """
-
-    number: str
-    events: list[EventResult]
-    cursor: NextCursor
-    above_height: int
-    as_of: AsOf
-
-
 @method(
     "cert_markEvents",
     params=MarkEvents,
-    result=MarkEventsResult,
+    result=HistoryEventsResult,
     errors=(Code.NOT_FOUND, Code.UNAVAILABLE),
     in_thread=True,
 )
-def mark_events(services: Services, params: MarkEvents) -> MarkEventsResult:
+def mark_events(services: Services, params: MarkEvents) -> HistoryEventsResult:
     """All events about the mark of a certificate, rejected ones too: licences, uses, reports of misuse and findings.
 
     The first first, unless `order` says otherwise.
@@ -223,7 +209,7 @@ def mark_events(services: Services, params: MarkEvents) -> MarkEventsResult:
     places = index.mark_events(params.number, count=params.limit, after=page.after, descending=page.descending)
     cursor = page.cursor(places[-1].height, places[-1].index) if len(places) == params.limit else None
     above = int(services.reads.base())
-    return MarkEventsResult(params.number, events_at(services, places), cursor, above, as_of)
+    return HistoryEventsResult(params.number, events_at(services, places), cursor, above, as_of)
 
 
 def is_licensed(result: MarkResult) -> bool:
