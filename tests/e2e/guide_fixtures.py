@@ -25,6 +25,7 @@ OTHERWISE = (
     (re.compile(r"(?<=by block )\d+|(?<=in the )\d+s(?= since)|(?<=got \()\d+, \d+(?=\))"), "N"),
     (re.compile(r"(?m)^(height|bytes|age_s|as_of)( +)\d+$"), r"\1\2N"),
     (re.compile(r"(?m)^(TIME +\S+ +\S+ +(?:yes|no)) +\d+"), r"\1 N"),
+    (re.compile(r"(?m)^(fits_qr +)(?:yes|no)$"), r"\1EITHER"),  # paths are longer or shorter by chance
     (re.compile(r"(?m)^(cosigners +)\[.*\]$"), r"\1BANKS"),
     (re.compile(r"(?m)(  +|-{3,})"), "  "),
 )
