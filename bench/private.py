@@ -1,7 +1,7 @@
 """What it costs a bank to keep what is private of its statements, by the statement and in batches.
 
 Told: processor and wall time a statement for keeping it (1,000 bytes of message each), finding its key again, reading
-and erasing it, and the bytes on the disk. Run `python -m bench.private`.
+and erasing it, looking into it without its message, and the bytes on the disk. Run `python -m bench.private`.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ def measured(folder: Path, count: int, batch: int) -> Figures:
         keeping = _timed(lambda part: store.keep(part, [os.urandom(batch * 1_000)]), parts)
         finding = _timed(lambda part: [store.event_key(each.reference) for each in part], parts[:TURNS])
         reading = _timed(lambda part: [store.content(each.event_id) for each in part[:100]], parts[:TURNS])
+        looking = _timed(lambda part: [store.payload(each.event_id) for each in part], parts[:TURNS])
         erasing = _timed(lambda part: store.erase([each.event_id for each in part], 1), parts[:TURNS])
     size = sum(path.stat().st_size for path in (folder / "private").iterdir())
     return {
@@ -57,6 +58,7 @@ def measured(folder: Path, count: int, batch: int) -> Figures:
         "keep_wall_us": keeping[1] / batch,
         "find_key_cpu_us": finding[0] / batch,
         "read_cpu_us": reading[0] / 100,
+        "look_cpu_us": looking[0] / batch,
         "erase_cpu_us": erasing[0] / batch,
         "erase_wall_us": erasing[1] / batch,
         "bytes_a_statement": size / count,

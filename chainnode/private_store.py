@@ -35,6 +35,7 @@ BYTES_MAX: Final = 256 * 1024**3
 PAYLOAD_BYTES_MAX: Final = 64 * 1024
 MESSAGE_BYTES_MAX: Final = 256 * 1024**2
 SCHEMA_VERSION: Final = 1
+IDS_AT_ONCE: Final = 1_000
 BUSY_S: Final = 60.0
 _HEADER: Final = b"chainnode private store keys 1\n".ljust(SLOT_BYTES, b"\0")
 _TABLES: Final = """
@@ -233,14 +234,33 @@ class PrivateStore:
     def content(self, event_id: bytes) -> Content:
         """Return what was kept of an event. Raises `NotKept`, `Erased`, `PrivateStoreDamaged`."""
         with _stored(self._directory):
-            row = self._row(event_id)
-            slot, address, message = row
+            slot, address, message = self._row(event_id)
             keys = self._slot(slot)
             event_key, payload_key = keys[:KEY_BYTES], keys[KEY_BYTES:]
             sealed = self._data(address)
             payload = self._opened_box(sealed, payload_key)
             kept, count = (None, 0) if message is None else self._message(message)
             return Content(event_key, payload, payload_key, sealed, kept, count)
+
+    def payload(self, event_id: bytes) -> bytes:
+        """Return what was kept of an event without its message. Raises as `content` does."""
+        with _stored(self._directory):
+            slot, address, _ = self._row(event_id)
+            return self._opened_box(self._data(address), self._slot(slot)[KEY_BYTES:])
+
+    def event_ids(self) -> Iterator[bytes]:
+        """Yield the ids of what is kept and was not erased, ascending; what comes while this goes on may be missed."""
+        after = b""
+        while True:
+            with _stored(self._directory):
+                rows = self._database.execute(
+                    "SELECT event_id FROM statements WHERE event_id > ? AND erased_ms IS NULL ORDER BY 1 LIMIT ?",
+                    (after, IDS_AT_ONCE),
+                ).fetchall()
+            yield from (bytes(row[0]) for row in rows)
+            if len(rows) < IDS_AT_ONCE:
+                return
+            after = rows[-1][0]
 
     def holds(self, event_id: bytes) -> bool:
         """Say whether something is kept of an event that was not erased."""

@@ -6,12 +6,14 @@ from typing import Any
 
 import click
 
-from chainnode.cli.context import hash_of, settings
+from chainnode.cli.context import settings
 from chainnode.cli.main import Group
 from chainnode.cli.output import show_page
 from chainnode.cli.payment_affected import affected_by
 from chainnode.cli.payment_disclosure import COMMANDS as DISCLOSURE
 from chainnode.cli.payment_erasure import erase
+from chainnode.cli.payment_kept import kept
+from chainnode.cli.payment_names import payment_name
 from chainnode.cli.payment_qr import payment_qr
 from chainnode.cli.payment_reconciliation import reconcile, trace
 from chainnode.client import NOT_FOUND, CallRefused
@@ -26,6 +28,7 @@ def payment() -> None:
 
 payment.add_command(affected_by)
 payment.add_command(erase)
+payment.add_command(kept)
 for command in DISCLOSURE:
     payment.add_command(command)
 payment.add_command(reconcile)
@@ -38,16 +41,13 @@ payment.add_command(payment_qr)
 def show_payment(payment_id: str) -> None:
     """Show every statement about PAYMENT: its UETR, the pair key of its two banks, or one statement's event id."""
     client = settings().client()
-    name = payment_id.lower() if "-" in payment_id else hash_of(payment_id, "a payment's UETR, pair key or event id")
-    if "-" in name:
-        found = client.call("payment_get", uetr=name)
-    else:
-        try:
-            found = client.call("payment_get", pair_key=name)
-        except CallRefused as refused:
-            if refused.code != NOT_FOUND:
-                raise
-            found = {"statements": [client.call("ledger_getEvent", event_id=name)["event"]]}
+    name = payment_name(payment_id)
+    try:
+        found = client.call("payment_get", **name)
+    except CallRefused as refused:
+        if refused.code != NOT_FOUND or "uetr" in name:
+            raise
+        found = {"statements": [client.call("ledger_getEvent", event_id=name["pair_key"])["event"]]}
     show_page(found, [_row(item) for item in found["statements"]], COLUMNS)
 
 

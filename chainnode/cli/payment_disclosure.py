@@ -13,6 +13,7 @@ import click
 
 from chainnode.cli.context import event_id_of, settings
 from chainnode.cli.output import printable, records, say, show, show_verdict
+from chainnode.cli.payment_names import statement_ids
 from chainnode.cli.proofs import COVERED_WITHIN_S, fetch_receipt, policy_text
 from chainnode.cli.reporting import reporter_files
 from chainnode.cli.submit import member_of_settings, open_door, send_all, timeout_option, wait_option
@@ -37,6 +38,7 @@ events_argument = click.argument("events", nargs=-1, metavar="EVENT...")
 
 @click.command("request-disclosure")
 @events_argument
+@click.option("--reporter", help="The member asked; EVENTs may then be payments too, by UETR or pair key.")
 @fields_option
 @payload_option
 @click.option("--basis", required=True, type=click.Choice([each.value for each in LegalBasis]), help="On what you ask.")
@@ -56,6 +58,7 @@ events_argument = click.argument("events", nargs=-1, metavar="EVENT...")
 @timeout_option
 def request_disclosure(
     events: tuple[str, ...],
+    reporter: str | None,
     fields: tuple[str, ...],
     payload: bool,
     basis: str,
@@ -73,10 +76,13 @@ def request_disclosure(
     from ledger.disclosure_bodies import REQUEST_DISCLOSURE, RequestDisclosure, check_request
 
     client = settings().client(timeout_s=timeout_s, token=True)
-    ids = sorted({event_id_of(event) for event in events})
+    ids = sorted(
+        {event_id_of(event) for event in events} if reporter is None else statement_ids(client, events, reporter)
+    )
     reporters = {client.call("ledger_getEvent", event_id=event)["event"]["member"] for event in ids}
-    if len(reporters) != 1:
-        raise UsageError("events of one member", expected="one", got=", ".join(sorted(reporters)) or "no event")
+    if len(reporters) != 1 or reporter not in (None, *reporters):
+        expected = "one" if reporter is None else reporter
+        raise UsageError("events of one member", expected=expected, got=", ".join(sorted(reporters)) or "no event")
     body = RequestDisclosure(
         reporter=reporters.pop(),
         events=tuple(bytes.fromhex(event) for event in ids),

@@ -10,13 +10,16 @@ import click
 
 from chainnode.cli.context import event_id_of, settings
 from chainnode.cli.output import records, say
+from chainnode.cli.payment_kept import found_in, sought, sought_options
 from chainnode.cli.reporting import reporter_files
 from chainnode.cli.submit import open_door, send_all, timeout_option, wait_option
 from ledger.disclosure_bodies import ErasureBasis
+from primitives.errors import UsageError
 
 
 @click.command()
-@click.argument("events", nargs=-1, required=True, metavar="EVENT...")
+@click.argument("events", nargs=-1, metavar="EVENT...")
+@sought_options
 @click.option(
     "--basis", required=True, type=click.Choice([each.value for each in ErasureBasis]), help="Why it is erased."
 )
@@ -24,8 +27,18 @@ from ledger.disclosure_bodies import ErasureBasis
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @wait_option
 @timeout_option
-def erase(events: tuple[str, ...], basis: str, target: Path | None, yes: bool, wait: str, timeout_s: float) -> int:
-    """Destroy what is kept of EVENTs: keys, salts and values, and the messages that told of them.
+def erase(
+    events: tuple[str, ...],
+    account: str | None,
+    name: str | None,
+    reference: str | None,
+    basis: str,
+    target: Path | None,
+    yes: bool,
+    wait: str,
+    timeout_s: float,
+) -> int:
+    """Destroy what is kept of EVENTs, or of those that an option names: keys, salts, values, and their messages.
 
     Nobody can bring it back. The statements and every proof of them stay as they are; that it was erased is recorded.
     """
@@ -36,11 +49,24 @@ def erase(events: tuple[str, ...], basis: str, target: Path | None, yes: bool, w
     from ledger.disclosure_bodies import ERASE, SCHEMA
     from primitives.encoding import encode
 
+    wanted = sought(account, name, reference)
     ids = [bytes.fromhex(event_id_of(event)) for event in events]
+    if bool(wanted) is bool(ids):
+        got = "both" if ids else "neither"
+        raise UsageError(
+            "what is to be erased is not clear", expected="EVENTs, or --account, --name, --reference", got=got
+        )
+    private = reporter_files().private
+    if wanted:
+        with PrivateStore(private) as store:
+            ids = [each.event_id for each in found_in(store, wanted)]
+        if not ids:
+            say("nothing of that is kept here; what was erased before is not found again")
+            return 1
     client = settings().client(timeout_s=timeout_s, token=True)
     if not yes:
         click.confirm(f"What is kept of {len(set(ids))} payments is then gone for good. Erase?", abort=True, err=True)
-    with PrivateStore(reporter_files().private) as store:
+    with PrivateStore(private) as store:
         erasure = erase_payments(store, ids, ErasureBasis(basis), time.time_ns() // 1_000_000)
     say(f"{erasure.erased} of {len(erasure.event_ids)} erased now; the others were before")
     say("keys and tokens stay open to guesses while a bank holds the pairing key of their day: erase that too")

@@ -11,6 +11,7 @@ import click
 
 from chainnode.cli.context import hash_of, settings
 from chainnode.cli.output import join, say, show_page
+from chainnode.cli.reporting import reporter_files
 
 STATES = ("matched", "one_sided", "orphan", "mismatch", "equivocation")
 """The states that `payment_listReconciliation` takes; a test holds them to the API's."""
@@ -29,19 +30,37 @@ STEPS = ("stated", "member", "side", "status", "message_type", "time", "height",
 )
 @click.option("--limit", type=click.IntRange(1, 100), default=30, show_default=True, help="At most so many.")
 @click.option("--cursor", help="Go on where an earlier answer ended.")
-def reconcile(order: str, limit: int, **filters: str | None) -> None:
+@click.option("--kept", is_flag=True, help="Show beside it what this bank keeps: its reference and amount, in clear.")
+def reconcile(order: str, limit: int, kept: bool, **filters: str | None) -> None:
     """List payments by how both sides' statements stand to each other, and count them by state."""
     asked = {name: value for name, value in filters.items() if value is not None}
     answer = settings().client().call("payment_listReconciliation", order=order, limit=limit, **asked)
     rows = answer["payments"]
+    if kept:
+        put_kept_beside(rows)
     if settings().machine:
         show_page(answer, rows, COLUMNS)
         return
-    show_page(answer, [row_of(row) for row in rows], COLUMNS)
+    shown = [row_of(row) | (row.get("kept") or {}) for row in rows]
+    show_page(answer, shown, (*COLUMNS[:-1], "reference", "amount", "pair_key") if kept else COLUMNS)
     counts = answer["counts"]
     hours = answer["answer_within_ms"] / 3_600_000
     say(", ".join(f"{counts[state]} {state}" for state in STATES) + f"; {counts['unpaired']} without a pair key")
     say(f"as of block {answer['as_of']} ({answer['time']}); the other side may take {hours:g} hours")
+
+
+def put_kept_beside(rows: list[dict[str, Any]]) -> None:  # Any: JSON
+    """Put into each payment, as `kept`, reference and amount as this bank stated them; None where it keeps nothing."""
+    from chainnode.kept_payments import kept_payment
+    from chainnode.private_store import PrivateStore
+
+    files = reporter_files()
+    with PrivateStore(files.private) as store:
+        for row in rows:
+            told = [one for leg in row["legs"] for one in leg["statements"] if one["member"] == files.member]
+            here = [each for one in told if store.holds(each := bytes.fromhex(one["event_id"]))]
+            values = kept_payment(store, here[0]).row() if here else None
+            row["kept"] = None if values is None else {name: values[name] for name in ("reference", "amount")}
 
 
 def row_of(item: dict[str, Any]) -> dict[str, Any]:  # Any: JSON
