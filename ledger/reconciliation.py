@@ -8,13 +8,14 @@ Here: the pure engine. Not here: following the log (`ledger.reconciliation_index
 Whose word counts. A pair key stands on the chain for everybody to read, so that anybody can state it. A statement says
 with whom its reporter had the payment: by the codes of its agents, which the chain's members answer for. Two members
 that a key is stated between are a payment of their own, and nothing that a third member says under the same key is
-counted in it. Only where statements name nobody (no codes, or none of a member) the first two members under the key are
-taken for the two sides, which `by_codes` tells: there a third one that is faster takes the other's place.
+counted in it. A statement that names nobody (no codes, or none of a member) counts with whom its member named under the
+key, else with whoever named its member. Only where nobody did before, the first two such members are taken for the two
+sides, which `by_codes` tells: there a third one that is faster takes the other's place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from enum import IntEnum
 from typing import Final, NamedTuple
 
@@ -56,6 +57,9 @@ _TURNED: Final = {
     AgentRole.INSTRUCTING_AGENT: AgentRole.INSTRUCTED_AGENT,
     AgentRole.INSTRUCTED_AGENT: AgentRole.INSTRUCTING_AGENT,
 }
+_SEVERAL: Final = frozenset({Leg.RETURN, Leg.REVERSAL})
+"""What may come of a payment more than once, such as a purchase that is refunded in parts."""
+
 _BIC_INSTITUTION: Final = 8
 """Characters of a BIC that name the institution; the others name its branch, which one side may leave out."""
 
@@ -126,8 +130,9 @@ class PaymentView(NamedTuple):
     """A payment between two members, as their statements under one pair key give it.
 
     `parties` ascend; the first is "" where nobody but the second said anything and it named nobody. `intruders` said
-    something under the same key and are none of the two; `is_intruder` marks a payment of which one side alone spoke
-    while two other members, or one of these with another, both speak under its key.
+    something under the same key and are none of the two. `is_intruder` marks a payment of which one side alone spoke
+    where the other one spoke of another payment under the key, and that one's other side too; or where two sides had
+    spoken of one before. So two members that use a key together after another's first word do not make that one theirs.
     """
 
     parties: tuple[str, str]
@@ -150,16 +155,23 @@ def reconcile(said: Sequence[Said], now_ms: int, within_ms: int = ANSWER_WITHIN_
     """
     groups = _between(said)
     spoken = [{one.member for one in group} for _, _, group in groups]
-    two_sided = [len(members) > 1 for members in spoken]
     speakers = set().union(*spoken)
     return [
         _payment(
             *(parties, by_codes, group, now_ms, within_ms),
             intruders=tuple(sorted(speakers.difference(parties))) if len(speakers) > 2 else (),
-            is_intruder=len(groups) > 1 and not two_sided[number] and any(two_sided),
+            is_intruder=len(spoken[number]) == 1 and _is_intruder(parties, number, spoken),
         )
         for number, (parties, by_codes, group) in enumerate(groups)
     ]
+
+
+def _is_intruder(parties: tuple[str, str], number: int, spoken: Sequence[set[str]]) -> bool:
+    """Say whether a payment of which one alone spoke stands beside that of two who had the key; in their order."""
+    silent = next((member for member in parties if member not in spoken[number]), "")
+    return any(
+        len(members) > 1 and (not silent or silent in members or place < number) for place, members in enumerate(spoken)
+    )
 
 
 Group = tuple[tuple[str, str], bool, Sequence[Said]]
@@ -176,17 +188,57 @@ def _between(said: Sequence[Said]) -> list[Group]:
     for it in said:
         if it.other:
             pairs[min(it.member, it.other), max(it.member, it.other)] = None
-    named = {member for pair in pairs for member in pair}
+    named: dict[str, set[str]] = {}
+    """By each member that named others: these."""
+    for it in said:
+        if it.other:
+            named.setdefault(it.member, set()).add(it.other)
+    couples = _couples(said, named.keys())
+    coupled = {member for couple in couples for member in couple}
     groups: list[Group] = [
-        (pair, True, [it for it in said if it.member in pair and (not it.other or it.other in pair)]) for pair in pairs
+        (
+            (one, other),
+            True,
+            [
+                it
+                for it in said
+                if (it.member == one and _is_with(it, other, named, coupled))
+                or (it.member == other and _is_with(it, one, named, coupled))
+            ],
+        )
+        for one, other in pairs
     ]
-    nameless = [it for it in said if not it.other and it.member not in named]
-    members = list(dict.fromkeys(it.member for it in nameless))
-    for place in range(0, len(members), 2):
-        two = sorted(members[place : place + 2])
-        parties = ("", two[0]) if len(two) == 1 else (two[0], two[1])
-        groups.append((parties, False, [it for it in nameless if it.member in two]))
+    groups += [((a, b) if a < b else (b, a), False, [it for it in said if it.member in (a, b)]) for a, b in couples]
     return sorted(groups, key=lambda group: (group[2][0].place, group[0]))
+
+
+def _is_with(said: Said, other: str, named: Mapping[str, Set[str]], coupled: Set[str]) -> bool:
+    """Say whether a statement is about a payment with another member, one of the two having named the other."""
+    if said.other:
+        return said.other == other
+    if said.member in named:
+        return other in named[said.member]
+    return said.member not in coupled
+
+
+def _couples(said: Sequence[Said], naming: Set[str]) -> list[tuple[str, str]]:
+    """Return the members that name nobody, two by two as they come; those that somebody named before are left out.
+
+    The last one stands with "" where nobody else came and nobody named it at all.
+    """
+    named: set[str] = set()
+    couples: list[tuple[str, str]] = []
+    waiting = ""
+    for it in said:
+        if it.other:
+            named.add(it.other)
+        elif it.member not in naming and it.member != waiting and all(it.member not in couple for couple in couples):
+            if waiting and waiting not in named and it.member not in named:
+                couples.append((waiting, it.member))
+                waiting = ""
+            elif it.member not in named:
+                waiting = it.member
+    return [*couples, ("", waiting)] if waiting and waiting not in named else couples
 
 
 def _payment(
@@ -228,15 +280,16 @@ def _leg(leg: Leg, said: list[Said], parties: tuple[str, str], now_ms: int, with
         sides.setdefault(one.member, []).append(one)
     fields: tuple[str, ...] = ()
     tolerated: tuple[str, ...] = ()
-    late = False
+    late = several = False
     if len(sides) == 1:
         compared = Standing.ORPHAN if now_ms >= deadline_ms else Standing.ONE_SIDED
     else:
         left, right = sides.values()
         late = right[0].time_ms >= deadline_ms
-        fields, tolerated = _compared(left, right)
+        several = leg in _SEVERAL and len(said) > len(sides) and _say_the_same_several(left, right)
+        fields, tolerated = ((), ()) if several else _compared(left, right)
         compared = Standing.MISMATCH if fields else Standing.MATCHED
-    twice = () if len(sides) == len(said) else tuple(_equivocations(said))
+    twice = () if several or len(sides) == len(said) else tuple(_equivocations(said))
     return LegView(
         leg,
         Standing.EQUIVOCATION if twice else compared,
@@ -275,18 +328,40 @@ def _say_the_same(one: Said, other: Said) -> bool:
     )
 
 
+def _say_the_same_several(left: Sequence[Said], right: Sequence[Said]) -> bool:
+    """Say whether two sides tell of the same several returns or reversals, in any order and each ever so often."""
+    one, other = _distinct(left), _distinct(right)
+    for terms in one:
+        same = next((each for each in other if not _differing(terms, each)), None)
+        if same is None:
+            return False
+        other.remove(same)
+    return not other
+
+
+def _distinct(said: Sequence[Said]) -> list[Terms]:
+    """Return what statements say, without what one before said too."""
+    found: list[Terms] = []
+    for terms in map(_terms, said):
+        if all(_differing(terms, each) for each in found):
+            found.append(terms)
+    return found
+
+
 def _equivocations(said: Sequence[Said]) -> list[Equivocation]:
     """Return where a member says of one leg, side and status first one thing and then another."""
-    before: dict[tuple[str, Side, Status], list[Said]] = {}
+    before: dict[tuple[str, Side, Status], list[tuple[Said, Terms]]] = {}
     found: list[Equivocation] = []
     for one in said:
-        same = before.setdefault((one.member, one.side, one.status), [])
-        for earlier in same:
-            fields = () if _say_the_same(earlier, one) else _differing(_terms(earlier), _terms(one))
-            if fields and len(found) < EQUIVOCATIONS_MAX:
+        same, terms = before.setdefault((one.member, one.side, one.status), []), _terms(one)
+        for earlier, other in same:
+            fields = () if _say_the_same(earlier, one) else _differing(other, terms)
+            if fields:
                 found.append(Equivocation(earlier.place, one.place, fields))
                 break
-        same.append(one)
+        if len(found) == EQUIVOCATIONS_MAX:  # more would be held against each other for nothing
+            break
+        same.append((one, terms))
     return found
 
 

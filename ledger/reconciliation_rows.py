@@ -28,7 +28,7 @@ from primitives.encoding import Record, decode
 from primitives.errors import EncodingError, StorageError
 from primitives.ids import Hash, Height
 
-FORMAT: Final = "2"
+FORMAT: Final = "3"
 FOLLOWED_KEY: Final = b"m/reconciliation"
 BUILD_AGAIN: Final = "stop the node and remove the index: it is made anew from the ledger"
 ALL: Final = b"p"

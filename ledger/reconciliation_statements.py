@@ -124,7 +124,8 @@ class Partners:
             for own, other in ((left, right), (right, left)):
                 if by_role.get(own) == member and other in by_role and by_role[other] != member:
                     return by_role[other]
-        return by_role.get(AgentRole.DEBTOR_AGENT, "") if is_passing else ""
+        debtor = by_role.get(AgentRole.DEBTOR_AGENT, "") if is_passing else ""
+        return "" if debtor == member else debtor
 
     def _member(self, agent: AgentRecord) -> str:
         found = self._members.get(agent.code)

@@ -8,6 +8,7 @@ reports what it received and what it sent, each in its own pair; the UETR links 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from chainnode.ingest.context import IngestContext, Reporter
@@ -87,7 +88,7 @@ def statement_for(payment: ParsedPayment, context: IngestContext) -> StatementDr
         currency=payment.amount.currency if payment.amount else "",
         amount_commitment=_amount_commitment(payment, context, tree),
         settlement_date=payment.settlement_date,
-        agents=[AgentRecord(agent.role, agent.scheme, agent.code) for agent in payment.agents],
+        agents=[AgentRecord(agent.role, agent.scheme, agent.code) for agent in _agents_stated(payment)],
         channel=context.channel if context.channel is not None else payment.channel,
         uetr=payment.uetr,
         reference_commitment=tree.commitments[PrivateField.REFERENCE],
@@ -147,6 +148,19 @@ def _hop(payment: ParsedPayment) -> tuple[Agent | None, Agent | None]:
     if instructing is None and instructed is None:
         return payment.sender, payment.receiver
     return instructing, instructed
+
+
+def _agents_stated(payment: ParsedPayment) -> Sequence[Agent]:
+    """Return the institutions of a payment by role, and the ends of its hop where its header alone names these.
+
+    Without them the chain would not say between whom the message went. An account report went between a bank and its
+    customer's, which are no ends of a hop of the payment.
+    """
+    ends = payment.sender, payment.receiver
+    named = any(agent.role in (AgentRole.INSTRUCTING_AGENT, AgentRole.INSTRUCTED_AGENT) for agent in payment.agents)
+    if named or not payment.message_type.startswith("pacs."):
+        return payment.agents
+    return sorted([*payment.agents, *filter(None, ends)], key=lambda agent: agent.role)
 
 
 def _codes_of(payment: ParsedPayment) -> set[str]:

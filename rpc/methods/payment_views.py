@@ -7,7 +7,7 @@ member from stating another's. Not here: finding single statements (`rpc.methods
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -213,7 +213,7 @@ class SaidResult(Result, frozen=True):
 
 
 class FieldResult(Result, frozen=True):
-    """A field that more than one may state; `agree` is null where fewer than two did."""
+    """A field that more than one may state; `agree` is null where fewer than two did whose words are compared."""
 
     field: str
     in_clear: bool
@@ -225,9 +225,11 @@ class ReconciliationResult(Result, frozen=True):
     """What both sides say of the same payment, field by field.
 
     `verdict` is `matched` where at least one field is compared and all agree, `mismatched` where one does not,
-    `uncompared` where no field was stated by two. `complete` is false where the payment has more than 500 statements.
-    `payments` say how it stands between each two members that share a pair key for it, as of `reconciled_as_of`, which
-    may lie behind `as_of`; `state` is the gravest of them, null where no statement bears a pair key.
+    `uncompared` where no field was stated by two. Compared is what stands under one pair key, or under none, and
+    nothing that an `intruder` says, so that nobody else decides on what two banks said. `complete` is false where the
+    payment has more than 500 statements. `payments` say how it stands between each two members that share a pair key
+    for it, as of `reconciled_as_of`, which may lie behind `as_of`; `state` is the gravest of them but of those of an
+    `intruder`, null where no statement bears a pair key.
     """
 
     verdict: Verdict
@@ -266,7 +268,7 @@ def reconcile_payment(services: Services, params: ReconcilePayment) -> Reconcili
     keys = dict.fromkeys(name for event in events for kind, name in _names_in(event) if kind is NameKind.PAIR_KEY)
     payments, reconciled_as_of = _payments(index, list(keys)[:NAMES_MAX])
     gravest = max((item.view.state for item in payments if not item.view.is_intruder), default=None)
-    fields = _compared(newest)
+    fields = _compared(newest, _intruders(payments))
     agreed = [field.agree for field in fields if field.agree is not None]
     verdict = Verdict.UNCOMPARED if not agreed else Verdict.MATCHED if all(agreed) else Verdict.MISMATCHED
     return ReconciliationResult(
@@ -378,24 +380,47 @@ def _side(event: EventResult) -> SideResult:
     return SideResult(event.body["side"], event.member, event.body["status"], event.id, event.height, event.time)
 
 
-def _compared(newest: Sequence[EventResult]) -> list[FieldResult]:
+def _intruders(payments: Sequence[Found]) -> set[tuple[str, str]]:
+    """Return the pair keys under which a member only intrudes, and these members."""
+    spoken: dict[bool, set[tuple[str, str]]] = {True: set(), False: set()}
+    for item in payments:
+        view = item.view
+        spoken[view.is_intruder].update((item.pair_key.hex(), one.member) for leg in view.legs for one in leg.said)
+    return spoken[True] - spoken[False]
+
+
+def _compared(newest: Sequence[EventResult], intruders: Set[tuple[str, str]]) -> list[FieldResult]:
     """Return the fields that at least one side stated."""
+    keys = [
+        None if (key := event.body["pair_key"]) and (key, event.member) in intruders else key or "" for event in newest
+    ]
     tokens = sorted({name for event in newest for name in event.body["tokens"]})
-    clear = [_field(newest, name, [event.body[name] for event in newest], in_clear=True) for name in COMPARED]
+    clear = [_field(newest, keys, name, [event.body[name] for event in newest], in_clear=True) for name in COMPARED]
     keyed = [
-        _field(newest, name, [event.body["tokens"].get(name) for event in newest], in_clear=False) for name in tokens
+        _field(newest, keys, name, [event.body["tokens"].get(name) for event in newest], in_clear=False)
+        for name in tokens
     ]
     return [field for field in clear + keyed if field.said]
 
 
-def _field(newest: Sequence[EventResult], name: str, values: Sequence[str | None], *, in_clear: bool) -> FieldResult:
-    said = [
-        SaidResult(event.body["side"], event.member, value)
-        for event, value in zip(newest, values, strict=True)
-        if value is not None
-    ]
-    agree = None if len(said) < 2 else len({item.value for item in said}) == 1
-    return FieldResult(name, in_clear, agree, said)
+def _field(
+    newest: Sequence[EventResult],
+    keys: Sequence[str | None],
+    name: str,
+    values: Sequence[str | None],
+    *,
+    in_clear: bool,
+) -> FieldResult:
+    """Return what is said of a field; `keys` are those under which each is compared, None for one that is not."""
+    said: list[SaidResult] = []
+    under: dict[str, list[str]] = {}
+    for event, key, value in zip(newest, keys, values, strict=True):
+        if value is not None:
+            said.append(SaidResult(event.body["side"], event.member, value))
+            if key is not None:
+                under.setdefault(key, []).append(value)
+    several = [each for each in under.values() if len(each) > 1]
+    return FieldResult(name, in_clear, all(len(set(each)) == 1 for each in several) if several else None, said)
 
 
 METHODS = (trace_payment, reconcile_payment)

@@ -213,6 +213,66 @@ def test_where_nobody_is_named_the_first_two_are_the_sides() -> None:
     assert (third.parties, third.state, third.is_intruder) == (("", "bank-c"), Standing.ONE_SIDED, True)
 
 
+def parties_of(told: list[Said]) -> dict[tuple[str, str], PaymentView]:
+    return {view.parties: view for view in reconcile(told, NOW)}
+
+
+def test_what_a_member_leaves_unnamed_is_about_whom_it_named_before_and_not_about_whom_a_third_names() -> None:
+    report = said("bank-a", "", 3, status=Status.REJECTED, agents=[])
+    views = parties_of([*both(), report, said("bank-c", "bank-a", 4, agents=agents("bank-c", "bank-a"))])
+    assert [leg.leg for leg in views["bank-a", "bank-b"].legs] == [Leg.PAYMENT, Leg.REJECTION]
+    assert (views["bank-a", "bank-c"].state, views["bank-a", "bank-c"].is_intruder) == (Standing.ONE_SIDED, True)
+    assert [leg.leg for leg in views["bank-a", "bank-c"].legs] == [Leg.PAYMENT]
+
+
+def test_two_that_name_nobody_stay_two_sides_when_a_third_names_one_of_them_afterwards() -> None:
+    told = [said("bank-a", "", 1), said("bank-b", "", 2), said("bank-c", "bank-a", 3, tokens=tokens(amount="a guess"))]
+    views = parties_of(told)
+    assert set(views) == {("bank-a", "bank-b"), ("bank-a", "bank-c")}
+    assert views["bank-a", "bank-b"].state is Standing.MATCHED
+    assert (views["bank-a", "bank-c"].state, views["bank-a", "bank-c"].is_intruder) == (Standing.ONE_SIDED, True)
+
+
+def test_who_spoke_first_of_a_payment_is_no_intruder_in_what_two_others_tell_under_its_key_afterwards() -> None:
+    after = [said("bank-c", "bank-d", 2), said("bank-d", "bank-c", 3)]
+    first, third = said("bank-a", "bank-b", 1), said("bank-a", "bank-b", 4)
+    assert not parties_of([first, *after])["bank-a", "bank-b"].is_intruder
+    assert parties_of([*after, third])["bank-a", "bank-b"].is_intruder
+
+
+RETURNS = [Status.RETURNED, Status.REVERSED]
+
+
+def parts(member: str, other: str, at: int, status: Status, *amounts: str) -> list[Said]:
+    return [
+        said(member, other, at + place, status=status, tokens=tokens(amount=amount))
+        for place, amount in enumerate(amounts)
+    ]
+
+
+@pytest.mark.parametrize("status", RETURNS)
+def test_money_that_goes_back_in_parts_matches_where_both_sides_say_the_same_parts(status: Status) -> None:
+    ours = [*both(), *parts("bank-b", "bank-a", 3, status, "40", "60", "40")]
+    assert only(ours).legs[1].state is Standing.EQUIVOCATION
+    leg = only([*ours, *parts("bank-a", "bank-b", 6, status, "60", "40")]).legs[1]
+    assert (leg.state, leg.compared, leg.fields, leg.equivocations) == (Standing.MATCHED, Standing.MATCHED, (), ())
+
+
+@pytest.mark.parametrize("theirs", [("40",), ("40", "61"), ("40", "60", "1")])
+def test_parts_that_both_sides_do_not_say_alike_are_held_against_who_said_them(theirs: tuple[str, ...]) -> None:
+    told = [*both(), *parts("bank-b", "bank-a", 3, Status.RETURNED, "40", "60")]
+    told += parts("bank-a", "bank-b", 6, Status.RETURNED, *theirs)
+    assert only(told).legs[1].state is Standing.EQUIVOCATION
+
+
+def test_a_payment_that_both_sides_tell_in_two_ways_is_still_held_against_them() -> None:
+    told = [
+        *parts("bank-a", "bank-b", 1, Status.ACCEPTED, "1", "2"),
+        *parts("bank-b", "bank-a", 3, Status.ACCEPTED, "1", "2"),
+    ]
+    assert only(told).state is Standing.EQUIVOCATION
+
+
 AMOUNTS = st.sampled_from(["1", "2"])
 STATUSES = st.sampled_from(list(Status))
 PAIRS = st.sampled_from([("bank-a", "bank-b"), ("bank-b", "bank-a"), ("bank-c", "bank-a"), ("bank-b", "")])

@@ -83,6 +83,11 @@ def agrees(books: Books) -> None:
                 counted = astuple(reader.counts(asked))
                 if state is not None:
                     assert counted[state - 1] == len(fitting), asked
+    agrees_anew(books)
+
+
+def agrees_anew(books: Books) -> None:
+    """An index that is made anew holds the same rows."""
     fresh = MemoryStore()
     again = ReconciliationFollower(fresh, books.node.reader)
     while again.follow(books.height, 1):
@@ -220,6 +225,27 @@ def test_a_member_that_repeats_itself_without_end_is_left_out_and_said_so(monkey
     assert (len(found["bank-a", "bank-c"].view.legs[0].said), found["bank-a", "bank-c"].left_out) == (3, 2)
 
 
+def test_what_a_member_says_beyond_its_number_is_counted_and_not_reconciled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciliation_index, "STATEMENTS_A_MEMBER_MAX", 2)
+    books = Books()
+    for _ in range(2):
+        books.tell("bank-a")
+    books.follow()
+    monkeypatch.setattr(reconciliation_index, "reconcile", lambda *_: pytest.fail("reconciled again"))
+    books.tell("bank-a")
+    books.follow()
+    monkeypatch.undo()
+    (found,) = books.reader.find(KEY, books.height)
+    assert (found.left_out, len(found.view.legs[0].said)) == (1, 2)
+    monkeypatch.setattr(reconciliation_index, "STATEMENTS_A_MEMBER_MAX", 2)
+    books.node.now += DAY
+    books.tell("bank-a")
+    books.follow()
+    (found,) = everything(books.reader, books.height, Asked(Standing.ORPHAN))
+    assert found.left_out == 2
+    agrees_anew(books)
+
+
 def test_a_page_looks_at_a_bounded_number_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconciliation_reading, "LOOKED_AT_MAX", 2)
     books = Books()
@@ -280,6 +306,7 @@ def test_the_other_side_is_at_the_other_end_of_the_hop() -> None:
     assert partners.other("bank-d", Side.CREDITOR, passed) == ""
     assert partners.other("bank-d", Side.SWITCH, passed) == "bank-a"
     assert partners.other("bank-a", Side.DEBTOR, hop((AgentRole.DEBTOR_AGENT, "BKAACNBJ"))) == ""
+    assert partners.other("bank-a", Side.SWITCH, hop((AgentRole.DEBTOR_AGENT, "BKAACNBJ"))) == ""
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -107,6 +107,19 @@ async def test_a_third_member_under_the_key_shows_as_an_intruder(client, books) 
     }
 
 
+async def test_nobody_else_decides_whether_two_banks_agree(client, books) -> None:
+    uetr = bytes.fromhex("eb6305c91f7f49deaed016487c27b42d")
+    for bank in ("bank-a", "bank-b"):
+        books.tell(bank, uetr=uetr)
+    books.tell("bank-c", uetr=uetr, agents=agents("bank-c", "bank-a"), tokens=OTHER)
+    books.tell("bank-c", uetr=uetr, agents=agents("bank-c", "bank-a"), tokens=OTHER, pair_key=key(7))
+    for name in ({"pair_key": KEY.hex()}, {"uetr": "eb6305c9-1f7f-49de-aed0-16487c27b42d"}):
+        found = await client.call("payment_reconciliation", name)
+        assert found["verdict"] == "matched"
+        (amount,) = [field for field in found["fields"] if field["field"] == "amount" and not field["in_clear"]]
+        assert (amount["agree"], {said["member"] for said in amount["said"]}) == (True, {"bank-a", "bank-b", "bank-c"})
+
+
 async def test_trace_and_reconciliation_say_how_each_hop_stands(client, books) -> None:
     uetr = bytes.fromhex("eb6305c91f7f49deaed016487c27b42d")
     name = {"uetr": "eb6305c9-1f7f-49de-aed0-16487c27b42d"}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
 
 from chainnode.ingest.errors import NotAPartyError
@@ -9,10 +12,12 @@ from chainnode.ingest.formats import ingest
 from chainnode.ingest.iso20022 import parse_iso20022
 from chainnode.ingest.privacy import PrivateField, disclose, verify_disclosure
 from chainnode.ingest.statements import StatementDraft, pairing_reference, statement_for
-from ledger.payments import Side, Status, TokenField, check_statement
+from ledger.payments import AgentRole, Side, Status, TokenField, check_statement
+from ledger.reconciliation_statements import Partners
 from primitives.encoding import encode
 from primitives.errors import ProofError, UsageError
-from tests.chainnode.ingest.ingest_fixtures import context_of, sample
+from tests.chainnode.ingest.ingest_fixtures import CODES, context_of, sample
+from tests.chainnode.ingest.message_fixtures import application_header, pacs008
 
 
 def statement(
@@ -49,6 +54,26 @@ def test_side_and_status_follow_from_the_agents(name: str, member: str, side: Si
 def test_a_bank_between_debtor_and_creditor_is_an_intermediary() -> None:
     text = sample("17").replace(b"SWTCCNBJXXX", b"BKADCNBJXXX")
     assert statement("17", "bank-d", text=text).body.side is Side.INTERMEDIARY
+
+
+@pytest.mark.parametrize(("member", "other"), [("bank-a", "switch"), ("switch", "bank-a")])
+def test_a_hop_that_the_header_alone_names_stands_in_the_statement(member: str, other: str) -> None:
+    header = application_header("pacs.008.001.08", 2, "BKAACNBJXXX", "SWTCCNBJXXX")
+    bare = re.sub(r"<InstgAgt>.*?</InstdAgt>", "", pacs008(), flags=re.DOTALL)
+    text = f"<E>{header}{bare}</E>".encode()
+    body = statement("01", member, text=text).body
+    roles = {agent.role: agent.code for agent in body.agents}
+    assert (roles[AgentRole.INSTRUCTING_AGENT], roles[AgentRole.INSTRUCTED_AGENT]) == ("BKAACNBJXXX", "SWTCCNBJXXX")
+    assert Partners(Codes()).other(member, body.side, encode(body.agents)) == other
+    assert len({statement("01", each, text=text).body.pair_key for each in (member, other)} - {b""}) == 1
+
+
+class Codes:
+    """A state in which the samples' codes are members'."""
+
+    def get(self, key: str, type_: type[Any]) -> Any:
+        member = CODES.get(key.removeprefix("agent/"))
+        return None if member is None else type_(member)
 
 
 def test_a_branch_speaks_for_its_bank() -> None:
