@@ -68,7 +68,8 @@ def erase(
         click.confirm(f"What is kept of {len(set(ids))} payments is then gone for good. Erase?", abort=True, err=True)
     with PrivateStore(private) as store:
         erasure = erase_payments(store, ids, ErasureBasis(basis), time.time_ns() // 1_000_000)
-    say(f"{erasure.erased} of {len(erasure.event_ids)} erased now; the others were before")
+    before = len(erasure.event_ids) - erasure.erased
+    say(f"erased now: {erasure.erased}" + (f"; before: {before}" if before else ""))
     say("keys and tokens stay open to guesses while a bank holds the pairing key of their day: erase that too")
     if target is not None:
         write_file(target, json.dumps(erasure.receipt(), indent=2).encode() + b"\n", mode=0o600)

@@ -120,7 +120,7 @@ def test_a_customers_payments_are_erased_by_account_and_nothing_else(
     run([*erase, "--account", ACCOUNT])
     with PrivateStore(Home(keeping).private) as store:
         assert [store.holds(bytes.fromhex(each)) for each in (FIRST, SECOND, THIRD, FOURTH)] == [False] * 2 + [True] * 2
-    assert "2 of 2 erased now" in capsys.readouterr().err
+    assert "erased now: 2\n" in capsys.readouterr().err
 
 
 def test_a_reconciliation_shows_beside_it_what_this_bank_keeps(

@@ -6,15 +6,12 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "certifying.md"
-SAMPLES = ROOT / "samples" / "certification"
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SCRIPTS = {"The mark": "mark.sh", "A recall": "recall.sh", "A random inspection": "inspection.sh"}
 PATIENCE_S = 400
 # What is another on every network: hashes and keys, moments, heights and sizes that follow from them.
 OTHERWISE = (
@@ -23,10 +20,11 @@ OTHERWISE = (
     (re.compile(r"\bFTP-2026-07-00020[123]\b"), "DRAWN"),
     (re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?Z"), "TIME"),
     (re.compile(r"(?<=by block )\d+|(?<=in the )\d+s(?= since)|(?<=got \()\d+, \d+(?=\))"), "N"),
-    (re.compile(r"(?m)^(height|bytes|age_s|as_of)( +)\d+$"), r"\1\2N"),
+    (re.compile(r"(?m)^(height|bytes|age_s|as_of|leaf|index|log_size)( +)\d+$"), r"\1\2N"),
     (re.compile(r"(?m)^(TIME +\S+ +\S+ +(?:yes|no)) +\d+"), r"\1 N"),
     (re.compile(r"(?m)^(fits_qr +)(?:yes|no)$"), r"\1EITHER"),  # paths are longer or shorter by chance
-    (re.compile(r"(?m)^(cosigners +)\[.*\]$"), r"\1BANKS"),
+    (re.compile(r"(?m)^(cosigners +)\[.*\]$|^cosigned by \d of 4: .*$"), r"\1BANKS"),
+    (re.compile(r"\b\d+(?= +HASH$)|(?<=as of block )\d+|(?<=in block )\d+(?= of )", re.MULTILINE), "N"),
     (re.compile(r"(?m)(  +|-{3,})"), "  "),
 )
 
@@ -47,19 +45,20 @@ def shown(page: str) -> Iterator[Shown]:
             yield Shown(command, printed)
 
 
-def environment(directory: Path) -> dict[str, str]:
+def environment(directory: Path, samples: Path) -> dict[str, str]:
     """Return the environment of a reader whose localnet is in a directory."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CHAINNODE_")}
     return kept | {
         "CHAINNODE_LOCALNET": str(directory),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "K": str(directory / "keys"),
-        "D": str(SAMPLES),
+        "N": str(directory / "nodes"),
+        "D": str(samples),
         "NO_COLOR": "1",
     }
 
 
-def run(command: Sequence[str], directory: Path, work: Path) -> str:
+def run(command: Sequence[str], directory: Path, work: Path, samples: Path) -> str:
     """Return what a program prints, on both outputs; it must end well."""
     done = subprocess.run(
         command,
@@ -67,7 +66,7 @@ def run(command: Sequence[str], directory: Path, work: Path) -> str:
         stderr=subprocess.STDOUT,
         text=True,
         timeout=PATIENCE_S,
-        env=environment(directory),
+        env=environment(directory, samples),
         cwd=work,
         check=False,
     )
@@ -75,10 +74,17 @@ def run(command: Sequence[str], directory: Path, work: Path) -> str:
     return done.stdout
 
 
-def played(name: str, directory: Path, work: Path) -> list[Shown]:
+def alike(printed: str) -> str:
+    """Return what was printed with what is another on every network left out."""
+    for pattern, word in OTHERWISE:
+        printed = pattern.sub(word, printed)
+    return "\n".join(line.rstrip() for line in printed.strip().splitlines())
+
+
+def played(script: Path, directory: Path, work: Path) -> list[Shown]:
     """Return the commands of a sample script with what each printed."""
-    commands = (SAMPLES / name).read_text("utf-8").partition("\nset -v\n")[2].strip().splitlines()
-    printed = run(["bash", str(SAMPLES / name)], directory, work)
+    commands = script.read_text("utf-8").partition("\nset -v\n")[2].strip().splitlines()
+    printed = run(["bash", str(script)], directory, work, script.parent)
     found = []
     for command, following in zip(commands, [*commands[1:], None], strict=True):
         before, said, printed = printed.partition(f"{command}\n")
@@ -89,25 +95,42 @@ def played(name: str, directory: Path, work: Path) -> list[Shown]:
     return found
 
 
-def alike(printed: str) -> str:
-    """Return what was printed with what is another on every network left out."""
-    for pattern, word in OTHERWISE:
-        printed = pattern.sub(word, printed)
-    return "\n".join(line.rstrip() for line in printed.strip().splitlines())
+@dataclass(frozen=True)
+class Guide:
+    """A page, where its sample scripts lie, and which part of it each script plays.
+
+    `first` plays what stands before the first of the headings; without it nothing does.
+    """
+
+    page: Path
+    samples: Path
+    headings: Mapping[str, str]
+    first: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The page."""
+        return self.page.read_text("utf-8")
+
+    def parts(self) -> dict[str, str]:
+        """Return what of the page each sample script plays, by the script's name."""
+        first, *others = re.split(rf"(?m)^## ({'|'.join(self.headings)})$", self.text)
+        named = {self.headings[heading]: text for heading, text in zip(others[::2], others[1::2], strict=True)}
+        return named if self.first is None else {self.first: first} | named
+
+    def scripts(self) -> dict[str, str]:
+        """Return the sample scripts that the page makes, by name: head.sh, and the commands of the script's part."""
+        head = (self.samples / "head.sh").read_text("utf-8")
+        return {
+            name: "\n".join([head.rstrip(), *(each.command for each in shown(part)), ""])
+            for name, part in self.parts().items()
+        }
 
 
-def parts(page: str) -> dict[str, str]:
-    """Return what of a page each sample script plays, by the script's name."""
-    first, *others = re.split(r"(?m)^## (The mark|A recall|A random inspection)$", page)
-    return {"life.sh": first} | {
-        SCRIPTS[heading]: text for heading, text in zip(others[::2], others[1::2], strict=True)
-    }
-
-
-def scripts(page: str) -> dict[str, str]:
-    """Return the sample scripts that a page makes, by name: head.sh, and the commands of the script's part."""
-    head = (SAMPLES / "head.sh").read_text("utf-8")
-    return {
-        name: "\n".join([head.rstrip(), *(each.command for each in shown(part)), ""])
-        for name, part in parts(page).items()
-    }
+CERTIFYING = Guide(
+    ROOT / "docs" / "certifying.md",
+    ROOT / "samples" / "certification",
+    {"The mark": "mark.sh", "A recall": "recall.sh", "A random inspection": "inspection.sh"},
+    first="life.sh",
+)
+FIRST_DAY = Guide(ROOT / "docs" / "payments.md", ROOT / "samples" / "first-day", {"A bank's first day": "first-day.sh"})
