@@ -16,6 +16,7 @@ from typing import Any, Final
 from chainnode.client import NOT_FOUND, CallRefused, NodeClient
 from ledger.event_json import record_from_json, record_to_json
 from ledger.voucher_bodies import (
+    COUNT_MAX,
     VOUCHERS_MAX,
     RedeemVouchers,
     ReportDoubleSpend,
@@ -23,6 +24,7 @@ from ledger.voucher_bodies import (
     agreement,
     check_voucher,
     report_of,
+    signed_by_its_wallet,
     voucher_hash,
     wallet_id,
 )
@@ -46,12 +48,24 @@ class WalletRequest:
     proof: bytes
 
 
-def read_vouchers(data: bytes, *, where: str) -> list[Voucher]:
-    """Return the vouchers of JSON lines. Raises InputError with the line and field that is wrong."""
+def read_vouchers(data: bytes, *, where: str, refused: list[InputError] | None = None) -> list[Voucher]:
+    """Return the vouchers of JSON lines. Raises InputError with the line and field that is wrong.
+
+    With a list for what is `refused` the bad lines are left out and their errors put into it.
+    """
     lines = [(number, line) for number, line in enumerate(data.split(b"\n"), start=1) if line.strip()]
     if len(lines) > VOUCHER_LINES_MAX:
         raise InputError("too many vouchers in a file", where=where, expected=f"at most {VOUCHER_LINES_MAX}")
-    return [_voucher(_object(line, f"{where}, line {number}"), f"{where}, line {number}") for number, line in lines]
+    vouchers = []
+    for number, line in lines:
+        place = f"{where}, line {number}"
+        try:
+            vouchers.append(_voucher(_object(line, place), place))
+        except InputError as error:
+            if refused is None:
+                raise
+            refused.append(error)
+    return vouchers
 
 
 def read_double_spend(data: bytes, *, where: str) -> tuple[bytes, ReportDoubleSpend]:
@@ -104,25 +118,43 @@ def batched(bodies: Iterator[RedeemVouchers], size: int) -> Iterator[tuple[Redee
         yield group
 
 
-def redeemed_at(client: NodeClient, chain_id: bytes, voucher: Voucher) -> tuple[Voucher, str] | None:
-    """Return the redeemed voucher at a voucher's place and the bank that redeemed it; None where there is none."""
-    wallet = wallet_id(chain_id, voucher.key).hex()
-    for place in ({"counter": voucher.counter}, {"previous": voucher.previous.hex()}):
-        try:
-            found = client.call("voucher_get", wallet=wallet, **place)
-        except CallRefused as refused:
-            if refused.code != NOT_FOUND:
-                raise
-            continue
-        return _voucher(found["voucher"], "voucher_get"), str(found["member"])
+def redeemed_by(client: NodeClient, chain_id: bytes, voucher: Voucher) -> str | None:
+    """Return the bank that redeemed a voucher; None where nobody did, or where another one of its counter was."""
+    found = _redeemed_at(client, chain_id, voucher, {"counter": voucher.counter})
+    if found is None or voucher_hash(chain_id, found[0]) != voucher_hash(chain_id, voucher):
+        return None
+    return found[1]
+
+
+def found_double_spend(client: NodeClient, chain_id: bytes, voucher: Voucher) -> ReportDoubleSpend | None:
+    """Return the proof that a voucher makes with one that was redeemed; None where it contradicts none of them."""
+    places = (voucher.counter, voucher.counter - 1, voucher.counter + 1)
+    asked: list[Json] = [{"counter": counter} for counter in places if 0 <= counter < COUNT_MAX]
+    for place in (*asked, {"previous": voucher.previous.hex()}):
+        found = _redeemed_at(client, chain_id, voucher, place)
+        report = None if found is None else double_spend_of(chain_id, voucher, found[0])
+        if report is not None:
+            return report
     return None
 
 
-def found_double_spend(chain_id: bytes, voucher: Voucher, other: Voucher) -> ReportDoubleSpend | None:
-    """Return the proof that two vouchers make; None where they are one voucher, or an honest wallet signs both."""
-    if voucher_hash(chain_id, voucher) == voucher_hash(chain_id, other) or agreement(voucher, other):
+def double_spend_of(chain_id: bytes, voucher: Voucher, other: Voucher) -> ReportDoubleSpend | None:
+    """Return the proof that two vouchers make; None where they are not both signed, or an honest wallet signs both."""
+    if agreement(chain_id, voucher, other):
         return None
-    return report_of(voucher, other)
+    signed = all(signed_by_its_wallet(chain_id, each) for each in (voucher, other))
+    return report_of(voucher, other) if signed else None
+
+
+def _redeemed_at(client: NodeClient, chain_id: bytes, voucher: Voucher, place: Json) -> tuple[Voucher, str] | None:
+    """Return the redeemed voucher at a place of a voucher's wallet, and the bank that redeemed it; None where none."""
+    try:
+        found = client.call("voucher_get", wallet=wallet_id(chain_id, voucher.key).hex(), **place)
+    except CallRefused as refused:
+        if refused.code != NOT_FOUND:
+            raise
+        return None
+    return _voucher(found["voucher"], "voucher_get"), str(found["member"])
 
 
 def _voucher(value: object, where: str) -> Voucher:

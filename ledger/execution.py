@@ -34,9 +34,10 @@ from ledger.outcomes import (
 from ledger.policy import POLICY_KEY, Policy, read_policy, turn_policy
 from ledger.recent_blocks import note_block
 from ledger.references import forget_expired, remember
-from ledger.rules import RULES_KEY, RULES_SCHEME, RULES_SUPPORTED, Rules, missing_rules, read_rules
+from ledger.rules import RULES_KEY, RULES_PAYMENTS, RULES_SCHEME, RULES_SUPPORTED, Rules, missing_rules, read_rules
 from ledger.smt import MapUpdate, ReadNode
 from ledger.state import DERIVED_PREFIX, StateSource, StateView, Transaction
+from ledger.voucher_forgetting import forget_vouchers
 from primitives.block import Block, BlockHeader, batches_root
 from primitives.errors import InputError
 from primitives.hashing import SUITE
@@ -138,6 +139,8 @@ def execute(
         turn_policy(view, height)
     if rules >= RULES_SCHEME:
         close_commitments(view, height, time_ms, parent.hash)
+    if rules >= RULES_PAYMENTS:
+        forget_vouchers(view, time_ms)
     outcomes: list[Outcome] = []
     leaves: list[EventId] = []
     dear: Counter[str] = Counter()

@@ -50,7 +50,6 @@ from ledger.governance_bodies import (
 )
 from ledger.governance_errors import NUMBERS, broken
 from ledger.governance_records import (
-    PROPOSALS_A_MEMBER_MAX,
     Electorate,
     Proposal,
     Stage,
@@ -61,6 +60,7 @@ from ledger.governance_records import (
     read_proposal,
     subject_of,
     under_way,
+    under_way_max,
     under_way_of,
     verdict_of,
     voters,
@@ -81,7 +81,7 @@ from ledger.recent_blocks import RECENT_BLOCKS, recent_hash
 from ledger.rules import RULES_PAYMENTS, RULES_SCHEME, read_rules, schedule_rules
 from ledger.scheme_governance import check_scheme_time, enact_scheme_action
 from ledger.state import StateReader, StateSource, Transaction
-from ledger.voucher_governance import enact_payment_action
+from ledger.voucher_governance import enact_payment_action, opened_by_proof
 from primitives.encoding import Record
 from primitives.ids import Epoch, EventId, Hash, Height, MemberId, SourceKey, TimeMs
 from primitives.keys import verify
@@ -98,9 +98,9 @@ def _propose(context: ApplyContext, state: Transaction, body: Propose | Amend | 
         raise broken("not_a_party", context.member)
     if not context.time_ms < body.expires_ms <= context.time_ms + PROPOSAL_TERM_MS_MAX:
         raise broken("proposal_term", f"after {context.time_ms}, at most {context.time_ms + PROPOSAL_TERM_MS_MAX}")
-    own = under_way_of(state, context.member, context.time_ms)
-    if len(own) >= PROPOSALS_A_MEMBER_MAX:
-        raise broken("proposals_under_way", f"at most {PROPOSALS_A_MEMBER_MAX} of {context.member}")
+    own, most = under_way_of(state, context.member, body.action, context.time_ms), under_way_max(body.action)
+    if len(own) >= most:
+        raise broken("proposals_under_way", f"at most {most} of {context.member}")
     for proposal_id, proposal in own:  # of its own alone: else whom others would remove would propose first, for ever
         if subject_of(proposal.action) == subject_of(body.action):
             raise broken("pending_change", f"proposal {proposal_id.hex()}")
@@ -217,6 +217,8 @@ def _withdraw(context: ApplyContext, state: Transaction, body: Withdraw) -> None
     proposal = _waiting(context, state, body.proposal)
     if context.member != proposal.member:
         raise broken("not_the_proposer", f"it is {proposal.member}'s")
+    if opened_by_proof(state, body.proposal, proposal):
+        raise broken("not_the_proposer", "a proof of double spending opened it")
     _close(context, state, body.proposal, proposal, Stage.WITHDRAWN)
 
 

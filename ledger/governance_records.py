@@ -44,12 +44,15 @@ from primitives.ids import Hash
 
 PROPOSALS_A_MEMBER_MAX = 4
 """Under way at a time of each member, so that all of them are bounded."""
+SUSPENSIONS_A_MEMBER_MAX = 16
+"""Proposals to suspend wallets under way at a time of each member, besides its others: proofs open them."""
 ENDED_KEPT = 128
 """Ended proposals of each member whose rows stay: years of what it proposes, and a bound on what it could pile up.
 
 Of each, since a member that proposes and withdraws all day must not make the others' leave.
 """
 _UNDER_WAY_PREFIX = "under-way/"
+_WALLETS = "/wallets"
 _ENDED_PREFIX = "ended/"
 
 
@@ -91,7 +94,7 @@ class Proposal(Record):
 class UnderWay(Record):
     """Ids of a member's proposals that wait for votes or readiness, at `under-way/<member>`, oldest first.
 
-    Expired ones leave it with the member's next proposal.
+    Expired ones leave it with the member's next proposal. Those to suspend wallets are at `under-way/<member>/wallets`.
     """
 
     ids: tuple[bytes, ...]
@@ -125,9 +128,17 @@ def under_way(state: StateReader, time_ms: int) -> list[tuple[Hash, Proposal]]:
     return sorted(_waiting(state, ids, time_ms), key=lambda item: (item[1].height, item[0]))
 
 
-def under_way_of(state: StateReader, member: str, time_ms: int) -> list[tuple[Hash, Proposal]]:
-    """Return a member's proposals that wait for votes or readiness at a block time, oldest first."""
-    return _waiting(state, _listed(state, member), time_ms)
+def under_way_of(state: StateReader, member: str, action: AnyAction, time_ms: int) -> list[tuple[Hash, Proposal]]:
+    """Return a member's proposals that wait for votes or readiness at a block time, oldest first.
+
+    Those alone that are counted with `action`: see `under_way_max`.
+    """
+    return _waiting(state, _listed(state, _under_way_key(member, action)), time_ms)
+
+
+def under_way_max(action: AnyAction) -> int:
+    """Return how many proposals of a member that are counted with an action may be under way."""
+    return SUSPENSIONS_A_MEMBER_MAX if isinstance(action, SuspendWallet) else PROPOSALS_A_MEMBER_MAX
 
 
 def ended_of(state: StateReader, member: str, time_ms: int, count: int) -> list[tuple[Hash, Proposal]]:
@@ -135,7 +146,8 @@ def ended_of(state: StateReader, member: str, time_ms: int, count: int) -> list[
     counter = state.get(f"{_ENDED_PREFIX}{member}", Ended) or Ended(0)
     places = range(max(0, counter.count - min(count, ENDED_KEPT)), counter.count)
     rows = (state.get(_ended_key(member, place), EndedProposal) for place in places)
-    ids = [row.id for row in rows if row is not None] + list(_listed(state, member))
+    listed = (_listed(state, _under_way_key(member) + lane) for lane in ("", _WALLETS))
+    ids = [row.id for row in rows if row is not None] + [item for ids in listed for item in ids]
     found = ((Hash(item), read_proposal(state, item)) for item in ids)
     waits = (Stage.OPEN, Stage.APPROVED)
     return [(item, held) for item, held in found if held is not None and held.stage_at(time_ms) not in waits]
@@ -143,22 +155,24 @@ def ended_of(state: StateReader, member: str, time_ms: int, count: int) -> list[
 
 def put_open(state: Transaction, proposal_id: Hash, proposal: Proposal, time_ms: int) -> None:
     """Write a new proposal and list it as under way; its member's expired ones leave the list."""
-    listed = _listed(state, proposal.member)
+    place = _under_way_key(proposal.member, proposal.action)
+    listed = _listed(state, place)
     waiting = [bytes(item) for item, _ in _waiting(state, listed, time_ms)]
     for expired in sorted(set(listed) - set(waiting)):
         _note_ended(state, proposal.member, expired)
     state.put(proposal_key(proposal_id), proposal)
-    state.put(_under_way_key(proposal.member), UnderWay((*waiting, bytes(proposal_id))))
+    state.put(place, UnderWay((*waiting, bytes(proposal_id))))
 
 
 def put_closed(state: Transaction, proposal_id: bytes, closed: Proposal) -> None:
     """Write a proposal that ended, take it off its member's list, and let the oldest ended one go."""
     state.put(proposal_key(proposal_id), closed)
-    left = tuple(item for item in _listed(state, closed.member) if item != proposal_id)
+    place = _under_way_key(closed.member, closed.action)
+    left = tuple(item for item in _listed(state, place) if item != proposal_id)
     if left:
-        state.put(_under_way_key(closed.member), UnderWay(left))
+        state.put(place, UnderWay(left))
     else:
-        state.delete(_under_way_key(closed.member))
+        state.delete(place)
     _note_ended(state, closed.member, proposal_id)
 
 
@@ -178,8 +192,8 @@ def _ended_key(member: str, place: int) -> str:
     return f"{_ENDED_PREFIX}{member}/{place % ENDED_KEPT:04d}"
 
 
-def _listed(state: StateReader, member: str) -> tuple[bytes, ...]:
-    row = state.get(_under_way_key(member), UnderWay)
+def _listed(state: StateReader, place: str) -> tuple[bytes, ...]:
+    row = state.get(place, UnderWay)
     return () if row is None else row.ids
 
 
@@ -189,8 +203,8 @@ def _waiting(state: StateReader, ids: Iterable[bytes], time_ms: int) -> list[tup
     return [(item, held) for item, held in found if held is not None and held.stage_at(time_ms) in waits]
 
 
-def _under_way_key(member: str) -> str:
-    return f"{_UNDER_WAY_PREFIX}{member}"
+def _under_way_key(member: str, action: AnyAction | None = None) -> str:
+    return f"{_UNDER_WAY_PREFIX}{member}{_WALLETS if isinstance(action, SuspendWallet) else ''}"
 
 
 def subject_of(action: AnyAction) -> str:

@@ -29,6 +29,7 @@ from ledger.snapshots_state import MapBuilder
 from ledger.state import STATE_VALUE_SIZE_MAX
 from ledger.store import Put
 from ledger.trust_policy import cosigner_key
+from ledger.voucher_forgetting import ends_of
 from primitives import merkle
 from primitives.block import CommittedBlock, batches_root
 from primitives.encoding import decode, encode
@@ -178,6 +179,7 @@ class Rebuilding:
             (rows.state_row_key(row.key), row.value),
             *((rows.node_key(node), data) for node, data in nodes),
             *((rows.state_row_key(key), value) for key, value in derived_rows(row.key, row.value).items()),
+            *((rows.state_row_key(key), value) for key, value in ends_of(row.key, row.value).items()),
         ]
 
 

@@ -122,7 +122,7 @@ class RedeemVouchers(Record):
 
 
 class ReportDoubleSpend(Record):
-    """Two vouchers of one wallet that no honest wallet signs both; `first` has the lower bytes."""
+    """Two vouchers of one wallet that no honest wallet signs both; `first` is the lower one, by counter and so on."""
 
     first: Voucher
     second: Voucher
@@ -185,10 +185,13 @@ def check_redemption(body: RedeemVouchers) -> None:
 
 
 def check_report(body: ReportDoubleSpend) -> None:
-    """Raise InputError unless two vouchers contradict each other and stand in the one order that they have."""
+    """Raise InputError unless two vouchers may contradict each other and stand in the one order that they have.
+
+    Whether one of consecutive counters follows the other depends on the chain, and is judged by `agreement`.
+    """
     for voucher in (body.first, body.second):
         check_voucher(voucher)
-    why = agreement(body.first, body.second)
+    why = _apart(body.first, body.second)
     if why:
         raise InputError("no double spending", expected="vouchers that contradict each other", got=why)
     if _content(body.first) > _content(body.second):
@@ -201,14 +204,27 @@ def report_of(one: Voucher, other: Voucher) -> ReportDoubleSpend:
     return ReportDoubleSpend(first, second)
 
 
-def agreement(first: Voucher, second: Voucher) -> str:
-    """Return why an honest wallet may sign both vouchers; empty where it never does."""
-    if first.key != second.key:
+def agreement(chain_id: bytes, one: Voucher, other: Voucher) -> str:
+    """Return why an honest wallet may sign both vouchers; empty where it never does.
+
+    It never signs two of one counter, or two that follow the same one, or one that does not follow what it signed with
+    the counter before: then it signed for that counter twice, though only one of these vouchers is here.
+    """
+    first, second = sorted((one, other), key=_content)
+    why = _apart(first, second)
+    if not why and second.counter == first.counter + 1 and second.previous == voucher_hash(chain_id, first):
+        return "one follows the other"
+    return why
+
+
+def _apart(one: Voucher, other: Voucher) -> str:
+    """Return why two vouchers contradict each other on no chain; empty where they may."""
+    if one.key != other.key:
         return "they are of two wallets"
-    if _content(first) == _content(second):
+    if _content(one) == _content(other):
         return "they are one voucher"
-    if first.counter != second.counter and first.previous != second.previous:
-        return "neither their counter nor the one before is the same"
+    if abs(one.counter - other.counter) > 1 and one.previous != other.previous:
+        return "they are not of one place, and of no places beside each other"
     return ""
 
 
@@ -221,6 +237,9 @@ def verify_double_spend(chain_id: bytes, report: ReportDoubleSpend) -> Hash:
         check_report(report)
     except InputError as error:
         raise ProofError("not a proof of double spending", expected=error.expected, got=error.got or error) from None
+    why = agreement(chain_id, report.first, report.second)
+    if why:
+        raise ProofError("not a proof of double spending", expected="vouchers that contradict each other", got=why)
     for name, voucher in (("first", report.first), ("second", report.second)):
         if not signed_by_its_wallet(chain_id, voucher):
             raise ProofError("signature does not hold", where=name, expected=f"by {voucher.key.hex()}")

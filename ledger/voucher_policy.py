@@ -26,7 +26,8 @@ class VoucherPolicy(Record):
     """The figures in force.
 
     `enabled`: whether banks may register wallets; what is registered goes on. `amount_max` is in minor units of a
-    wallet's currency, `age_max_days` in days of 86,400,000 ms. `wallets_per_bank_max` counts those that are not closed.
+    wallet's currency, `age_max_days` in days of 86,400,000 ms. `wallets_per_bank_max` counts those that are neither
+    closed nor ended.
     """
 
     enabled: bool = True

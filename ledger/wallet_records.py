@@ -1,8 +1,8 @@
 """Wallets and redeemed vouchers in the state: their rows and how they are read.
 
-`wallet/ID` is a wallet, `wallets/MEMBER` how many of a bank's are not closed, `voucher/ID/COUNTER` a redeemed voucher,
-whole, so that whoever meets another one of the same place holds a proof; `voucher-after/ID/HASH` says which counter
-follows a voucher. Not here: what changes them (`ledger.wallets`).
+`wallet/ID` is a wallet, `wallets/MEMBER` how many of a bank's are neither closed nor ended, `voucher/ID/COUNTER` a
+redeemed voucher, whole, so that whoever meets another one of the same place holds a proof; `voucher-after/ID/HASH` says
+which counter follows a voucher. Not here: what changes them (`ledger.wallets`, `ledger.voucher_forgetting`).
 """
 
 from __future__ import annotations
@@ -20,12 +20,17 @@ VOUCHER_PREFIX: Final = "voucher/"
 
 
 class WalletStatus(enum.StrEnum):
-    """What a wallet may do. ACCUSED: it spent twice, and nobody has decided on it yet; CLOSED is for good."""
+    """What a wallet may do.
+
+    ACCUSED: it spent twice, and nobody has decided on it yet. CLOSED is for good. ENDED: its time is over, nothing of
+    it can be redeemed any more, and its vouchers leave the state (`ledger.voucher_forgetting`).
+    """
 
     ACTIVE = "active"
     SUSPENDED = "suspended"
     ACCUSED = "accused"
     CLOSED = "closed"
+    ENDED = "ended"
 
 
 class Wallet(Record):
@@ -51,18 +56,22 @@ class Wallet(Record):
 
 
 class WalletCount(Record):
-    """How many wallets of a bank are not closed, at `wallets/<member>`."""
+    """How many wallets of a bank are neither closed nor ended, at `wallets/<member>`."""
 
     count: int
 
 
 class RedeemedVoucher(Record):
-    """A redeemed voucher, at `voucher/<wallet id>/<counter>`: by whom, in which event, at which block time."""
+    """A redeemed voucher, at `voucher/<wallet id>/<counter>`: by whom, in which event, at which block time.
+
+    `over_ms` is the last block time before the row leaves the state.
+    """
 
     voucher: Voucher
     member: Member
     event: Hash32
     time_ms: EventTimeMs
+    over_ms: int
 
 
 class VoucherPlace(Record):
@@ -102,6 +111,6 @@ def read_voucher(state: StateGetter, wallet: bytes, counter: int) -> RedeemedVou
 
 
 def count_wallets(state: StateGetter, member: str) -> int:
-    """Return how many wallets of a bank are not closed."""
+    """Return how many wallets of a bank are neither closed nor ended."""
     row = state.get(wallets_key(member), WalletCount)
     return 0 if row is None else row.count

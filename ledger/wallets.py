@@ -2,13 +2,14 @@
 
 A redemption holds as a whole or breaks the rule that its first bad voucher breaks. Vouchers come out of order and by
 several banks; what was redeemed is kept whole, so whoever brings a second voucher for one place of a wallet's chain
-finds the first one and has a proof (kind 41), which stops the wallet. Here: kinds 38 to 41. Not here: bodies
-(`ledger.voucher_bodies`), rows (`ledger.wallet_records`), the members' limits (`ledger.voucher_policy`). Source: domain
-§4.
+finds the first one and has a proof (kind 41), which stops the wallet and opens a proposal to suspend it for good.
+Here: kinds 38 to 41. Not here: bodies (`ledger.voucher_bodies`), rows (`ledger.wallet_records`), when they leave
+(`ledger.voucher_forgetting`), the members' limits (`ledger.voucher_policy`). Source: domain §4.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from msgspec.structs import replace
@@ -18,18 +19,21 @@ from ledger.members import Role
 from ledger.rules import RULES_PAYMENTS
 from ledger.state import StateReader, Transaction
 from ledger.voucher_bodies import (
+    DAY_MS,
     DAY_S,
     DECIDE_WALLET,
     REDEEM_VOUCHERS,
     REGISTER_WALLET,
     REPORT_DOUBLE_SPEND,
     SCHEMA,
+    VALID_DAYS_MAX,
     DecideWallet,
     RedeemVouchers,
     RegisterWallet,
     ReportDoubleSpend,
     Voucher,
     WalletDecision,
+    agreement,
     check_redemption,
     check_report,
     check_wallet,
@@ -38,6 +42,8 @@ from ledger.voucher_bodies import (
     wallet_id,
     wallet_statement,
 )
+from ledger.voucher_forgetting import note_end, over_after_ms
+from ledger.voucher_governance import open_suspension, settle_suspension
 from ledger.voucher_policy import read_voucher_policy
 from ledger.wallet_records import (
     RedeemedVoucher,
@@ -60,6 +66,7 @@ CLOCK_AHEAD_MS_MAX: Final = 300_000
 REDEMPTIONS_A_MEMBER_MAX: Final = 16
 """In a block, of at most 64 signatures each; not among the dear kinds, so that a bank that redeems can still vote."""
 REPORTS_A_MEMBER_MAX: Final = 64
+_FOR_GOOD: Final = frozenset({WalletStatus.CLOSED, WalletStatus.ENDED})
 
 
 def _register(context: ApplyContext, state: Transaction, body: RegisterWallet) -> None:
@@ -77,38 +84,39 @@ def _register(context: ApplyContext, state: Transaction, body: RegisterWallet) -
             raise RuleBroken("wallet_limits", f"{name} at most {most}, got {got}")
     if body.valid_until_ms <= context.time_ms:
         raise RuleBroken("wallet_expired", f"valid until {body.valid_until_ms}")
+    if body.valid_until_ms > context.time_ms + VALID_DAYS_MAX * DAY_MS:  # what it leaves in the state goes some day
+        raise RuleBroken("wallet_limits", f"valid until at most {VALID_DAYS_MAX} days after the block")
     count = count_wallets(state, context.member)
     if count >= policy.wallets_per_bank_max:
-        raise RuleBroken("too_many_wallets", f"at most {policy.wallets_per_bank_max} that are not closed")
+        raise RuleBroken("too_many_wallets", f"at most {policy.wallets_per_bank_max} neither closed nor ended")
     if not verify(body.key, wallet_statement(context.chain_id, context.member, body.key), body.proof):
         raise RuleBroken("bad_signature", "the wallet key's")
     state.put(wallets_key(context.member), WalletCount(count + 1))
-    state.put(
-        wallet_key(identity),
-        Wallet(
-            issuer=context.member,
-            key=body.key,
-            currency=body.currency,
-            amount_max=body.amount_max,
-            count_max=body.count_max,
-            age_max_s=body.age_max_s,
-            valid_from_ms=body.valid_from_ms,
-            valid_until_ms=body.valid_until_ms,
-            holder_commitment=body.holder_commitment,
-            status=WalletStatus.ACTIVE,
-            proof=None,
-            redeemed=0,
-            amount=0,
-        ),
+    wallet = Wallet(
+        issuer=context.member,
+        key=body.key,
+        currency=body.currency,
+        amount_max=body.amount_max,
+        count_max=body.count_max,
+        age_max_s=body.age_max_s,
+        valid_from_ms=body.valid_from_ms,
+        valid_until_ms=body.valid_until_ms,
+        holder_commitment=body.holder_commitment,
+        status=WalletStatus.ACTIVE,
+        proof=None,
+        redeemed=0,
+        amount=0,
     )
+    state.put(wallet_key(identity), wallet)
+    note_end(state, wallet_key(identity), over_after_ms(wallet))
 
 
 def _decide(context: ApplyContext, state: Transaction, body: DecideWallet) -> None:
     wallet = _known(state, body.wallet)
     if wallet.issuer != context.member:
         raise RuleBroken("not_the_issuer", wallet.issuer)
-    if wallet.status is WalletStatus.CLOSED:
-        raise RuleBroken("wallet_closed", body.wallet.hex()[:16])
+    if wallet.status in _FOR_GOOD:
+        raise RuleBroken(f"wallet_{wallet.status}", body.wallet.hex()[:16])
     match body.decision:
         case WalletDecision.SUSPEND:
             if wallet.status is WalletStatus.SUSPENDED:
@@ -124,6 +132,8 @@ def _decide(context: ApplyContext, state: Transaction, body: DecideWallet) -> No
             after = WalletStatus.CLOSED
             state.put(wallets_key(wallet.issuer), WalletCount(count_wallets(state, wallet.issuer) - 1))
     state.put(wallet_key(body.wallet), replace(wallet, status=after))
+    if wallet.status is WalletStatus.ACCUSED:
+        settle_suspension(context, state, wallet)
 
 
 def _redeem(context: ApplyContext, state: Transaction, body: RedeemVouchers) -> None:
@@ -131,13 +141,15 @@ def _redeem(context: ApplyContext, state: Transaction, body: RedeemVouchers) -> 
     wallet = _known(state, identity)
     if wallet.status is not WalletStatus.ACTIVE:
         raise RuleBroken(f"wallet_{wallet.status}", identity.hex()[:16])
+    over_ms = over_after_ms(wallet)
     for voucher in body.vouchers:
         _check_limits(context, wallet, voucher)
         if not signed_by_its_wallet(context.chain_id, voucher):
             raise _broken("voucher_signature", voucher, "not the wallet's, for this chain")
         _check_chain(context, state, identity, voucher)
-        row = RedeemedVoucher(voucher, context.member, bytes(context.event_id), context.time_ms)
+        row = RedeemedVoucher(voucher, context.member, bytes(context.event_id), context.time_ms, over_ms)
         state.put(voucher_key(identity, voucher.counter), row)
+        note_end(state, voucher_key(identity, voucher.counter), over_ms)
         state.put(voucher_after_key(identity, voucher.previous), VoucherPlace(voucher.counter))
     total = sum(voucher.amount for voucher in body.vouchers)
     counted = replace(wallet, redeemed=wallet.redeemed + len(body.vouchers), amount=wallet.amount + total)
@@ -161,28 +173,27 @@ def _check_limits(context: ApplyContext, wallet: Wallet, voucher: Voucher) -> No
 
 
 def _check_chain(context: ApplyContext, state: StateReader, identity: bytes, voucher: Voucher) -> None:
-    """Raise RuleBroken where a voucher was redeemed, contradicts one that was, or does not follow it."""
-    found = contradicting(state, identity, voucher)
+    """Raise RuleBroken where a voucher was redeemed or contradicts one that was."""
     mine = voucher_hash(context.chain_id, voucher)
-    if found is not None and voucher_hash(context.chain_id, found.voucher) == mine:
-        raise _broken("voucher_redeemed", voucher, f"by {found.member}")
-    if found is not None:
-        raise _broken("double_spend", voucher, f"against counter {found.voucher.counter}, redeemed by {found.member}")
-    before = read_voucher(state, identity, voucher.counter - 1) if voucher.counter else None
-    if before is not None and voucher_hash(context.chain_id, before.voucher) != voucher.previous:
-        raise _broken("voucher_chain", voucher, "does not follow the one before it")
-    after = read_voucher(state, identity, voucher.counter + 1)
-    if after is not None and after.voucher.previous != mine:
-        raise _broken("voucher_chain", voucher, "the one after it follows another")
+    for found in redeemed_beside(state, identity, voucher):
+        if voucher_hash(context.chain_id, found.voucher) == mine:
+            raise _broken("voucher_redeemed", voucher, f"by {found.member}")
+        if not agreement(context.chain_id, found.voucher, voucher):
+            detail = f"against counter {found.voucher.counter}, redeemed by {found.member}"
+            raise _broken("double_spend", voucher, detail)
 
 
-def contradicting(state: StateReader, identity: bytes, voucher: Voucher) -> RedeemedVoucher | None:
-    """Return the redeemed voucher that has a voucher's counter, or follows the same one; None where none does."""
-    found = read_voucher(state, identity, voucher.counter)
-    if found is not None:
-        return found
+def redeemed_beside(state: StateReader, identity: bytes, voucher: Voucher) -> Iterator[RedeemedVoucher]:
+    """Yield the redeemed vouchers that a voucher can contradict.
+
+    Those of its counter, of the one after the same voucher, and of the counters before and after.
+    """
     place = state.get(voucher_after_key(identity, voucher.previous), VoucherPlace)
-    return None if place is None else read_voucher(state, identity, place.counter)
+    follower = () if place is None else (place.counter,)
+    for counter in (voucher.counter, *follower, voucher.counter - 1, voucher.counter + 1):
+        found = read_voucher(state, identity, counter) if counter >= 0 else None
+        if found is not None:
+            yield found
 
 
 def _report(context: ApplyContext, state: Transaction, body: ReportDoubleSpend) -> None:
@@ -193,8 +204,14 @@ def _report(context: ApplyContext, state: Transaction, body: ReportDoubleSpend) 
     for voucher in (body.first, body.second):
         if not signed_by_its_wallet(context.chain_id, voucher):
             raise _broken("voucher_signature", voucher, "not the wallet's, for this chain")
-    status = WalletStatus.ACCUSED if wallet.status is WalletStatus.ACTIVE else wallet.status
+    why = agreement(context.chain_id, body.first, body.second)
+    if why:
+        raise RuleBroken("no_double_spend", why)
+    stops = wallet.status is WalletStatus.ACTIVE
+    status = WalletStatus.ACCUSED if stops else wallet.status
     state.put(wallet_key(identity), replace(wallet, status=status, proof=bytes(context.event_id)))
+    if stops:
+        open_suspension(context, state, identity)
 
 
 def _known(state: StateReader, identity: bytes) -> Wallet:

@@ -14,7 +14,7 @@ from chainnode.cli.context import hash_of, settings
 from chainnode.cli.main import Group
 from chainnode.cli.output import Records, progress, records, say, show, show_verdict
 from chainnode.cli.submit import open_door, timeout_option
-from primitives.errors import ProofError
+from primitives.errors import InputError, ProofError
 
 if TYPE_CHECKING:
     from chainnode.client import NodeClient
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 INPUT_BYTES_MAX = 64 * 1024 * 1024
 REDEEMED, ALREADY, REFUSED, PENDING = "redeemed", "already redeemed", "refused", "pending"
+NOT_SENT = "not sent, the time was over; give the same files again"
+NO_PROOF = frozenset({"voucher_signature", "wallet_unknown", "wallet_accused", "not_permitted"})
+"""Rules by which a voucher is refused that no redeemed one contradicts, or that is proved already."""
+
+Row = dict[str, Any]  # Any: JSON of a node
 
 
 @click.group(cls=Group)
@@ -33,24 +38,31 @@ def voucher() -> None:
 @voucher.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @click.option("--proofs", type=click.Path(path_type=Path), metavar="FOLDER", help="Where proofs of double spending go.")
+@click.option("--skip-bad", is_flag=True, help="Take files without their bad lines, and report them.")
 @timeout_option
-def redeem(files: tuple[Path, ...], proofs: Path | None, timeout_s: float) -> int:
+def redeem(files: tuple[Path, ...], proofs: Path | None, skip_bad: bool, timeout_s: float) -> int:
     """Redeem the vouchers of FILEs, a JSON object a line, as the payees' bank; one line of result for each voucher.
 
-    What was redeemed before is told and not sent again, so the same files may be given again after whatever ended the
-    command. A voucher for which another one was redeemed is a double spending: both are submitted as its proof.
-    Status 1 if any was refused, else 5 if any was not committed within --timeout.
+    What this bank redeemed before is told and not sent again, so the same files may be given again after whatever ended
+    the command. A voucher that contradicts one that was redeemed is a double spending: both are submitted as its proof,
+    which opens a proposal to suspend the wallet. Status 1 if any was refused, else 5 if any was not committed within
+    --timeout.
     """
     from chainnode.files import read_file
     from chainnode.vouchers import batched, read_vouchers, redemptions
     from ledger.wallets import REDEMPTIONS_A_MEMBER_MAX
 
+    bad: list[InputError] | None = [] if skip_bad else None
     vouchers = [
-        each for path in files for each in read_vouchers(read_file(path, size_max=INPUT_BYTES_MAX), where=str(path))
+        each
+        for path in files
+        for each in read_vouchers(read_file(path, size_max=INPUT_BYTES_MAX), where=str(path), refused=bad)
     ]
     client = settings().client(timeout_s=timeout_s, token=True)
     with records("vouchers") as out, open_door(client) as door, progress("redeeming", len(vouchers)) as bar:
         desk = _Desk(client, door, out, proofs, time.monotonic() + timeout_s)
+        for error in bad or ():
+            desk.say_bad(error)
         for bodies in batched(redemptions(vouchers), REDEMPTIONS_A_MEMBER_MAX):
             desk.redeem(bodies)
             bar.advance(sum(len(body.vouchers) for body in bodies))
@@ -66,45 +78,51 @@ class _Desk:
     def __init__(self, client: NodeClient, door: Door, out: Records, proofs: Path | None, end_s: float) -> None:
         self._client, self._door, self._out, self._proofs, self._end_s = client, door, out, proofs, end_s
         self._chain_id = bytes.fromhex(client.call("ledger_getCapabilities")["chain_id"])
-        self._accused: set[bytes] = set()
+        self._proved: set[bytes] = set()
         self.told: list[str] = []
 
     def redeem(self, bodies: Sequence[RedeemVouchers]) -> None:
         """Redeem what is not redeemed yet; of vouchers that are refused together, each one is tried alone."""
-        from ledger.voucher_bodies import RedeemVouchers
-
         groups = [left for left in map(self._left, bodies) if left]
-        if not groups:
-            return
-        for left, row in zip(groups, self._send([RedeemVouchers(left) for left in groups]), strict=True):
-            if len(left) > 1 and (row.get("outcome") or {}).get("applied") is False:
-                for each in left:
-                    if not self._already(each):
-                        self._tell(each, self._send([RedeemVouchers((each,))])[0])
+        alone: list[Voucher] = []
+        for left, row in zip(groups, self._redeemed(groups), strict=True):
+            if len(left) > 1 and _of_one(row):
+                alone += left
                 continue
             for each in left:
                 self._tell(each, row)
+        for start in range(0, len(alone), len(bodies)):
+            each_left = [each for each in alone[start : start + len(bodies)] if not self._before(each)]
+            for each, row in zip(each_left, self._redeemed([(each,) for each in each_left]), strict=True):
+                self._tell(each, row)
+
+    def _redeemed(self, groups: Sequence[tuple[Voucher, ...]]) -> list[Row]:
+        """Send redemptions of each group; what a block had no room for once more, while there is time."""
+        from ledger.outcomes import TOO_MANY_IN_BLOCK
+        from ledger.voucher_bodies import RedeemVouchers
+
+        rows = self._send([RedeemVouchers(group) for group in groups])
+        while late := [place for place, row in enumerate(rows) if _rule(row) == TOO_MANY_IN_BLOCK and self._in_time()]:
+            for place, row in zip(late, self._send([RedeemVouchers(groups[place]) for place in late]), strict=True):
+                rows[place] = row
+        return rows
 
     def _left(self, body: RedeemVouchers) -> tuple[Voucher, ...]:
         """Return which vouchers of an event are to be sent: where its last one is redeemed, each is asked for."""
         *others, last = body.vouchers
-        return tuple(each for each in others if not self._already(each)) if self._already(last) else body.vouchers
+        return tuple(each for each in others if not self._before(each)) if self._before(last) else body.vouchers
 
-    def _already(self, voucher: Voucher) -> bool:
-        from chainnode.vouchers import redeemed_at
+    def _before(self, voucher: Voucher) -> bool:
+        """Say whether a voucher was redeemed before, and tell of it: by another bank is no payment to this one."""
+        from chainnode.vouchers import redeemed_by
 
-        found = redeemed_at(self._client, self._chain_id, voucher)
-        if found is None or not self._same(voucher, found[0]):
-            return False
-        self._say(voucher, ALREADY, f"by {found[1]}", None)
-        return True
+        member = redeemed_by(self._client, self._chain_id, voucher)
+        if member is not None:
+            own = member == self._door.member
+            self._say(voucher, ALREADY if own else REFUSED, f"{'' if own else 'voucher_redeemed: '}by {member}", None)
+        return member is not None
 
-    def _same(self, one: Voucher, other: Voucher) -> bool:
-        from ledger.voucher_bodies import voucher_hash
-
-        return voucher_hash(self._chain_id, one) == voucher_hash(self._chain_id, other)
-
-    def _tell(self, voucher: Voucher, row: dict[str, Any]) -> None:
+    def _tell(self, voucher: Voucher, row: Row) -> None:
         from ledger.outcome_texts import why_text
 
         outcome = row.get("outcome")
@@ -113,20 +131,22 @@ class _Desk:
             self._say(voucher, REFUSED if refused else PENDING, str(row.get("message") or row["status"]), row.get("id"))
         elif outcome["applied"]:
             self._say(voucher, REDEEMED, "", row["id"])
-        else:
+        elif outcome["rule"] != "voucher_redeemed" or not self._before(voucher):
             self._say(voucher, REFUSED, why_text(outcome["rule"], outcome["detail"] or ""), row["id"])
-            if outcome["rule"] == "double_spend":
+            if outcome["rule"] not in NO_PROOF and voucher.key not in self._proved:
                 self._prove(voucher)
 
     def _prove(self, voucher: Voucher) -> None:
-        """Submit the proof of a double spending once for each wallet, and write it down."""
-        from chainnode.vouchers import found_double_spend, proof_document, redeemed_at
+        """Where a refused voucher contradicts a redeemed one, submit the proof once for each wallet; write it down.
 
-        found = redeemed_at(self._client, self._chain_id, voucher)
-        report = None if found is None else found_double_spend(self._chain_id, voucher, found[0])
-        if report is None or voucher.key in self._accused:
+        Also one that came too late, or of a wallet that is stopped: else whoever brings it would not learn why.
+        """
+        from chainnode.vouchers import found_double_spend, proof_document
+
+        report = found_double_spend(self._client, self._chain_id, voucher)
+        if report is None:
             return
-        self._accused.add(voucher.key)
+        self._proved.add(voucher.key)
         if self._proofs is not None:
             from chainnode.files import write_file
 
@@ -136,21 +156,37 @@ class _Desk:
             write_file(path, document + b"\n", mode=0o644)
             say(f"proof of double spending written to {path}")
         row = self._send([report])[0]
-        outcome = row.get("outcome") or {}
-        what = (
-            "applied, the wallet redeems nothing more"
-            if outcome.get("applied")
-            else outcome.get("rule") or row["status"]
-        )
+        applied = (row.get("outcome") or {}).get("applied")
+        what = "applied, the wallet redeems nothing more" if applied else _rule(row) or row["status"]
         say(f"double spending by the wallet of {voucher.key.hex()[:16]}: proof {row.get('id')} {what}")
+        if applied and self._is_open(str(row["id"])):
+            say(f"proposal {row['id']} to suspend it for good is open: `chainnode member approve`")
 
-    def _send(self, bodies: Sequence[RedeemVouchers | ReportDoubleSpend]) -> list[dict[str, Any]]:
+    def _is_open(self, proposal: str) -> bool:
+        """Say whether a proof opened a proposal: it does unless the wallet was stopped, or too many are open."""
+        from chainnode.client import NOT_FOUND, CallRefused
+
+        try:
+            return bool(self._client.call("gov_getProposal", id=proposal)["proposal"]["stage"] == "open")
+        except CallRefused as refused:
+            if refused.code != NOT_FOUND:
+                raise
+            return False
+
+    def _in_time(self) -> bool:
+        return time.monotonic() < self._end_s
+
+    def _send(self, bodies: Sequence[RedeemVouchers | ReportDoubleSpend]) -> list[Row]:
         from secrets import token_bytes
 
         from chainnode.submission import NewEvent, send_within
         from ledger.voucher_bodies import REDEEM_VOUCHERS, REPORT_DOUBLE_SPEND, SCHEMA, RedeemVouchers
         from primitives.encoding import encode
 
+        if not bodies:
+            return []
+        if not self._in_time():
+            return [{"id": None, "status": "Unknown", "message": NOT_SENT} for _ in bodies]
         kinds = [REDEEM_VOUCHERS if isinstance(body, RedeemVouchers) else REPORT_DOUBLE_SPEND for body in bodies]
         events = [
             NewEvent(kind, SCHEMA, encode(body), "vouchers", token_bytes(16))
@@ -159,10 +195,26 @@ class _Desk:
         left_s = max(self._end_s - time.monotonic(), 0.1)
         return send_within(self._client, self._door, events, timeout_s=left_s)
 
+    def say_bad(self, error: InputError) -> None:
+        """Tell of a line that is no voucher."""
+        self.told.append(REFUSED)
+        row = {"key": None, "counter": None, "result": REFUSED, "why": str(error), "event": None}
+        self._out.add(row, f"{REFUSED:<16} {error}")
+
     def _say(self, voucher: Voucher, word: str, why: str, event: str | None) -> None:
         self.told.append(word)
         row = {"key": voucher.key.hex(), "counter": voucher.counter, "result": word, "why": why or None, "event": event}
         self._out.add(row, f"{word:<16} {voucher.key.hex()[:16]} {voucher.counter} {why}".rstrip())
+
+
+def _rule(row: Row) -> str:
+    return str((row.get("outcome") or {}).get("rule") or "")
+
+
+def _of_one(row: Row) -> bool:
+    """Say whether an event was rejected for one of its vouchers, so that others of it may be good."""
+    rule = _rule(row)
+    return rule.startswith("voucher_") or rule in ("double_spend", "wallet_expired")
 
 
 @voucher.command("show")

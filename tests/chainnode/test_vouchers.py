@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from chainnode.cli.exits import Exit
 from chainnode.cli.main import run
 from chainnode.vouchers import (
-    found_double_spend,
+    double_spend_of,
     proof_document,
     read_double_spend,
     read_vouchers,
@@ -56,6 +56,16 @@ def test_a_bad_voucher_is_refused_with_its_line_and_field(change: dict[str, Any]
         read_vouchers(lines(first) + bad, where="file")
 
 
+def test_bad_lines_are_left_out_and_told_of_where_that_is_asked_for() -> None:
+    first, second = Device(Paying()).chain(2)
+    data = b"\n".join((lines(first).strip(), b"{", b"[]", lines(second).strip(), b"\xff\xfe", b'{"key": 1}'))
+    refused: list[InputError] = []
+    assert read_vouchers(data, where="file", refused=refused) == [first, second]
+    assert [str(error.where).partition(".")[0] for error in refused] == [f"file, line {n}" for n in (2, 3, 5, 6)]
+    with pytest.raises(InputError, match="line 2"):
+        read_vouchers(data, where="file")
+
+
 def test_vouchers_become_events_by_wallet_in_order_each_once() -> None:
     council = Paying()
     one, other = Device(council), Device(council, "other")
@@ -73,9 +83,11 @@ def test_a_proof_is_found_in_two_spends_alone() -> None:
     first, second = device.chain(2)
     chain_id = device.council.chain_id
     again = device.voucher(0, amount=7)
-    assert found_double_spend(chain_id, first, again) == report_of(again, first)
-    assert found_double_spend(chain_id, first, second) is None
-    assert found_double_spend(chain_id, first, replace(first, signature=bytes(64))) is None
+    assert double_spend_of(chain_id, first, again) == report_of(again, first)
+    assert double_spend_of(chain_id, again, second) == report_of(again, second)
+    assert double_spend_of(chain_id, first, second) is None
+    assert double_spend_of(chain_id, first, replace(first, signature=bytes(64))) is None
+    assert double_spend_of(chain_id, first, replace(again, signature=bytes(64))) is None
 
 
 def test_a_proof_is_verified_without_a_node(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,7 @@ from chainnode.cli.main import root
 from ledger.event_json import record_to_json
 from primitives.errors import ChainError
 from tests.e2e.governance_fixtures import pass_it
-from tests.e2e.network_fixtures import Json, Network, network
+from tests.e2e.network_fixtures import NAMES, Json, Network, network
 from tests.ledger.voucher_fixtures import Device
 
 pytestmark = pytest.mark.e2e
@@ -145,7 +145,12 @@ def test_two_banks_with_two_spends_stop_the_wallet_and_anybody_verifies_why(net:
     identity = (desk / "id").read_text()
     assert at(net, "bank-b", "wallet", "decide", identity, "close", "--reason", "double_spend")[0] == 1
     assert at(net, "bank-a", "wallet", "decide", identity, "restore", "--reason", "resolved")[0] == 1
-    pass_it(net, "member", "propose", "suspend-wallet", identity)
+    (opened,) = at(net, "bank-a", "member", "status")[1]["proposals"]
+    assert (opened["id"], opened["member"], opened["action"]["wallet"]) == (found["proof"], "bank-c", identity)
+    assert at(net, "bank-c", "member", "withdraw", opened["id"])[0] == 1
+    for name in NAMES[:3]:
+        officer = str(net.net.keys / f"{name}-governance.key")
+        assert at(net, name, "member", "approve", opened["id"], "--officer", officer)[0] == 0
     assert at(net, "bank-d", "wallet", "show", identity)[1]["status"] == "suspended"
     assert at(net, "bank-a", "wallet", "decide", identity, "close", "--reason", "double_spend")[0] == 0
     assert at(net, "bank-a", "wallet", "list", "--status", "closed")[1]["wallets"][0]["wallet"] == identity

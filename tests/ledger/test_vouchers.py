@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from ledger.event_json import body_from_json, body_to_json
+from ledger.events import TIME_MS_MAX
 from ledger.execution import BlockRefused
 from ledger.kinds import RuleBroken
 from ledger.outcome_texts import TIMED_RULES
@@ -31,6 +32,7 @@ from ledger.voucher_bodies import (
     voucher_statement,
     wallet_statement,
 )
+from ledger.voucher_forgetting import over_after_ms
 from ledger.voucher_policy import VOUCHER_POLICY_KEY, VoucherPolicy, read_voucher_policy
 from ledger.wallet_records import WalletStatus, count_wallets, read_voucher
 from ledger.wallets import CLOCK_AHEAD_MS_MAX, REDEMPTIONS_A_MEMBER_MAX, _register
@@ -41,6 +43,8 @@ from tests.ledger.payment_council import AUDITOR, REGULATOR, SWITCH, Paying
 from tests.ledger.voucher_fixtures import Device, redeeming
 
 SUSPEND, RESTORE, CLOSE = WalletDecision
+LATEST_MS = START_MS + 10 + VALID_DAYS_MAX * DAY_MS
+"""The latest end of a wallet that the first block registers."""
 
 
 def deciding(device: Device, decision: WalletDecision) -> DecideWallet:
@@ -68,6 +72,9 @@ def test_a_bank_registers_a_wallet_and_nobody_else_does() -> None:
         ({"age_max_s": 30 * 86_400 + 1}, "wallet_limits"),
         ({"valid_from_ms": START_MS - DAY_MS, "valid_until_ms": START_MS - 1}, "wallet_expired"),
         ({"proof": bytes(64)}, "bad_signature"),
+        ({"valid_from_ms": LATEST_MS - DAY_MS, "valid_until_ms": LATEST_MS}, ""),
+        ({"valid_from_ms": LATEST_MS - DAY_MS, "valid_until_ms": LATEST_MS + 1}, "wallet_limits"),
+        ({"valid_from_ms": TIME_MS_MAX - 1, "valid_until_ms": TIME_MS_MAX}, "wallet_limits"),
         ({"amount_max": 100_000, "count_max": 1_000, "age_max_s": 30 * 86_400}, ""),
     ],
 )
@@ -143,6 +150,7 @@ STEPS: dict[WalletStatus, dict[WalletDecision, tuple[str, WalletStatus | None]]]
         CLOSE: ("", WalletStatus.CLOSED),
     },
     WalletStatus.CLOSED: dict.fromkeys(WalletDecision, ("wallet_closed", None)),
+    WalletStatus.ENDED: dict.fromkeys(WalletDecision, ("wallet_ended", None)),
 }
 
 
@@ -151,6 +159,9 @@ def brought_to(status: WalletStatus) -> Device:
     device = Device(Paying()).registered()
     if status is WalletStatus.ACCUSED:
         assert device.council.rule(bank(1), spent_twice(device)) == ""
+    elif status is WalletStatus.ENDED:
+        device.council.now_ms = over_after_ms(device.row())
+        device.council.block()
     elif status is not WalletStatus.ACTIVE:
         decision = SUSPEND if status is WalletStatus.SUSPENDED else CLOSE
         assert device.council.rule(bank(0), deciding(device, decision)) == ""
@@ -173,8 +184,8 @@ def test_the_issuer_decides_as_the_table_says_and_no_other_bank_does(
     rule, after = STEPS[status][decision]
     assert device.council.rule(bank(0), deciding(device, decision)) == rule
     assert device.row().status is (after or status)
-    closed = device.row().status is WalletStatus.CLOSED
-    assert count_wallets(device.council.state, bank(0)) == (0 if closed else 1)
+    gone = device.row().status in (WalletStatus.CLOSED, WalletStatus.ENDED)
+    assert count_wallets(device.council.state, bank(0)) == (0 if gone else 1)
 
 
 @pytest.mark.parametrize("status", WalletStatus)
@@ -280,14 +291,17 @@ def test_a_voucher_that_is_signed_twice_is_one_voucher() -> None:
         check_report(report_of(voucher, replace(voucher, signature=bytes(64))))
 
 
-def test_vouchers_follow_those_beside_them_whichever_comes_first() -> None:
+def test_a_voucher_that_does_not_follow_the_one_beside_it_is_a_double_spend_whichever_comes_first() -> None:
     council = Paying()
     for turn, order in enumerate(((0, 1), (1, 0))):
         device = Device(council, f"wallet {turn}").registered()
-        other = device.voucher(0, amount=1)
+        other = device.voucher(0, amount=1)  # nobody brings it, but the wallet signed that it comes before
         pair = device.voucher(0), device.voucher(1, other)
         assert council.rule(bank(0), redeeming(pair[order[0]])) == ""
-        assert council.rule(bank(1), redeeming(pair[order[1]])) == "voucher_chain"
+        assert council.rule(bank(1), redeeming(pair[order[1]])) == "double_spend"
+        assert verify_double_spend(council.chain_id, report_of(*pair)) == device.id
+        assert council.rule(bank(1), report_of(*pair)) == ""
+        assert device.row().status is WalletStatus.ACCUSED
 
 
 def test_a_block_holds_a_bounded_number_of_a_banks_redemptions() -> None:
@@ -352,9 +366,18 @@ def test_vouchers_that_the_wallet_did_not_sign_prove_nothing() -> None:
 def test_vouchers_that_an_honest_wallet_signs_prove_nothing() -> None:
     device, other = Device(Paying()), Device(Paying(), "other")
     first, second = device.chain(2)
-    for report in (report_of(first, second), report_of(first, first), report_of(first, other.voucher(0))):
+    third = device.voucher(2, second)
+    for report in (
+        report_of(first, second),
+        report_of(first, third),
+        report_of(first, first),
+        report_of(first, other.voucher(0)),
+    ):
         with pytest.raises(ProofError, match="not a proof of double spending"):
             verify_double_spend(device.council.chain_id, report)
+    device.registered()
+    assert device.council.rule(bank(1), report_of(first, second)) == "no_double_spend"
+    assert device.row().proof is None
 
 
 # --- shape
@@ -450,7 +473,7 @@ def test_a_chain_of_the_fourth_rules_leaves_the_same_blocks_again() -> None:
 
 GOLDEN_STATEMENTS = "2ffc49f3390ab0d101bb67f09d5134c944b5c9deeb9664b360ceb43f9a07ce57"
 GOLDEN_HASHES = "02a2453cc737bd83442314584d8078adf05ed33a76d72dc40e90b4eac2f330e3"
-GOLDEN_BLOCKS = "4dca2bdb0d2afa61c69ad9d3908a4ab93de5f0673da90478e6d0b6fcbf8c9fbd"
+GOLDEN_BLOCKS = "e7ab4f930331d077355455ce5ee42b571ac6a37f61b53b54577c5f63a924c5c9"
 
 
 def test_times_in_their_outcomes_are_shown_as_times() -> None:
