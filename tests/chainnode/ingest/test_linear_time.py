@@ -15,6 +15,7 @@ from chainnode.ingest.formats import Options, ingest
 from chainnode.ingest.iso20022 import parse_iso20022
 from chainnode.ingest.xml_text import to_utf8, without_blocks
 from primitives.errors import InputError
+from tests.chainnode.ingest.card_fixtures import PURCHASE, message
 from tests.chainnode.ingest.ingest_fixtures import context_of
 from tests.chainnode.ingest.message_fixtures import details, document, entry, pacs008
 
@@ -57,6 +58,17 @@ def chinese(text: str) -> None:
     to_utf8(text.encode("gb18030"), where="f")
 
 
+def keys(count: int) -> str:
+    return "{" + ",".join(f'"{at}":1' for at in [*range(count), count - 1]) + "}"
+
+
+def cards(text: str) -> None:
+    try:
+        ingest(text.encode("latin-1"), CONTEXT, where="f", options=Options(skip_bad=True))
+    except InputError:
+        return
+
+
 def transactions(count: int) -> str:
     whole = pacs008()
     first, last = whole.index("<CdtTrfTxInf>"), whole.rindex("</FIToFICstmrCdtTrf>")
@@ -73,6 +85,7 @@ def notification(count: int) -> str:
 
 
 HEADER = "t,a,r,m\n"
+PACKED = (b"\x02\x07" + message(PURCHASE)).decode("latin-1")
 INPUTS: dict[str, tuple[int, Callable[[int], str], Callable[[str], None]]] = {
     "transactions": (400, transactions, xml),
     "bad transactions": (400, lambda n: transactions(n).replace("<ChrgBr>SHAR", "<ChrgBr>NONE"), xml),
@@ -95,6 +108,8 @@ INPUTS: dict[str, tuple[int, Callable[[int], str], Callable[[str], None]]] = {
     "a quote without end": (100_000, lambda n: HEADER + '"' + "x,\n" * n, table),
     "columns": (20_000, lambda n: "a," * n + "\n", table),
     "JSON lines": (2_000, lambda n: '{"payment": {"amount": "1"}}\n' * n, lines),
+    "keys in JSON, the last twice": (2_500, keys, lines),
+    "card messages by lengths of packed digits": (400, lambda n: n * PACKED, cards),
     "brackets in JSON": (100_000, lambda n: '{"payment": ' + "[" * n, lines),
 }
 
