@@ -20,7 +20,7 @@ from tests.chainnode.ingest.ingest_fixtures import context_of
 from tests.chainnode.ingest.message_fixtures import details, document, entry, pacs008
 
 FACTOR_MAX = 9
-TIMES = 3
+TURNS, TURNS_MAX = 3, 10
 CONTEXT = context_of("bank-a")
 MAPPING = CsvMapping(
     {"time": ("t",), "amount": ("a",), "reference": ("r",), "remittance": ("m",)},
@@ -115,12 +115,9 @@ INPUTS: dict[str, tuple[int, Callable[[int], str], Callable[[str], None]]] = {
 
 
 def seconds(take: Callable[[str], None], text: str) -> float:
-    taken = []
-    for _ in range(TIMES):
-        began = time.process_time()
-        take(text)
-        taken.append(time.process_time() - began)
-    return min(taken)
+    began = time.process_time()
+    take(text)
+    return time.process_time() - began
 
 
 @pytest.mark.parametrize("name", INPUTS)
@@ -128,4 +125,10 @@ def test_input_that_was_doubled_twice_takes_about_four_times_the_time(name: str)
     size, make, take = INPUTS[name]
     once, doubled_twice = make(size), make(4 * size)
     take(once)
-    assert seconds(take, doubled_twice) < FACTOR_MAX * max(seconds(take, once), 0.002)
+    # By turns, and more often where other work was in the way: the least that each took is what counts.
+    least, least_doubled = 60.0, 60.0
+    for turn in range(TURNS_MAX):
+        least, least_doubled = min(least, seconds(take, once)), min(least_doubled, seconds(take, doubled_twice))
+        if turn + 1 >= TURNS and least_doubled < FACTOR_MAX * max(least, 0.002):
+            return
+    assert least_doubled < FACTOR_MAX * max(least, 0.002)
