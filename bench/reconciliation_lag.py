@@ -1,4 +1,4 @@
-"""`python -m bench.reconciliation_lag`: how far the index of reconciliation falls behind under full load, and for how long.
+"""`python -m bench.reconciliation_lag`: how far the index of reconciliation falls behind under full load.
 
 Batches of statements with pair keys and tokens, each payment told by both of its banks, go to a network's nodes as fast
 as they take them. Meanwhile one node is asked every second how far its index of reconciliation is, and afterwards until

@@ -28,7 +28,7 @@ from primitives.encoding import Record, decode
 from primitives.errors import EncodingError, StorageError
 from primitives.ids import Hash, Height
 
-FORMAT: Final = "3"
+FORMAT: Final = "4"
 FOLLOWED_KEY: Final = b"m/reconciliation"
 BUILD_AGAIN: Final = "stop the node and remove the index: it is made anew from the ledger"
 ALL: Final = b"p"
@@ -82,7 +82,7 @@ class PaymentRow(Record):
 
 
 class Counts(Record):
-    """How many payments stand how, and how many statements bear no pair key; those of one member."""
+    """How many payments stand how, and how many statements stand alone; those of one member."""
 
     matched: Annotated[int, Meta(ge=0)] = 0
     one_sided: Annotated[int, Meta(ge=0)] = 0
