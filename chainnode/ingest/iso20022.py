@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from chainnode.ingest.errors import MessageError, located, shape_of
 from chainnode.ingest.iso20022_entries import account_entries, entry_amounts
 from chainnode.ingest.iso20022_fields import line_of, read_institution, required
+from chainnode.ingest.iso20022_keys import MessageKeys
 from chainnode.ingest.iso20022_totals import Tally, check_tally, payment_amounts
 from chainnode.ingest.iso20022_types import (
     GroupHeader,
@@ -132,6 +133,7 @@ class _Message:
     groups: dict[int, Tally] = field(default_factory=dict)
     payments: list[ParsedPayment] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
+    keys: MessageKeys = field(default_factory=MessageKeys)
     error: InputError | None = None
     partial: bool = False
 
@@ -161,7 +163,7 @@ class _Collector:
         self._number += 1
         self._refuse(error, None)
 
-    def transaction_ended(self, transaction: Node, ancestors: list[Node]) -> None:
+    def transaction_ended(self, transaction: Node, ancestors: list[Node], source: memoryview) -> None:
         message = self._message
         assert message is not None, "a transaction outside of a message"
         if message.error is not None:
@@ -191,7 +193,8 @@ class _Collector:
         except MessageError as error:
             self._refuse(located(error, f"transaction {message.tally.count}"), message)
             return
-        message.payments += payments
+        key = message.keys.key_of(message.message_type, ancestors, source)
+        message.payments += [payment.keyed(key, message.keys.next_index(key)) for payment in payments]
         message.numbers += [message.tally.count] * len(payments)
         if len(self.parsed.payments) + len(message.payments) > TRANSACTIONS_MAX:
             raise MessageError("too many transactions", where=self._where, expected=f"at most {TRANSACTIONS_MAX}")
@@ -236,8 +239,8 @@ class _Collector:
             self.parsed.partial.add(bytes(digest))
         place = f"{self._where}: message {self._number}"
         self.parsed.payments += [
-            payment.placed(digest, index, f"{place}: transaction {number}: {payment.where}")
-            for index, (payment, number) in enumerate(zip(message.payments, message.numbers, strict=True))
+            payment.placed(digest, f"{place}: transaction {number}: {payment.where}")
+            for payment, number in zip(message.payments, message.numbers, strict=True)
         ]
 
     def _refuse(self, error: InputError, message: _Message | None) -> None:
