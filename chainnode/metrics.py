@@ -185,6 +185,11 @@ class NodeMetrics:
             "Payments by how both sides' statements stand; `unpaired` counts statements without a pair key.",
             "state",
         )
+        self.totals = self._gauge(
+            "chainnode_payments_totals",
+            "End-of-day totals of two banks, a day and a currency, by how both sides' stand.",
+            "state",
+        )
         self.reconciled_height = self._gauge(
             "chainnode_reconciliation_height", "The block up to which the index of reconciliation has followed."
         )

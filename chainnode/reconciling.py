@@ -70,4 +70,7 @@ def count_payments(index: NodeIndex, metrics: NodeMetrics) -> None:
     counts = index.answers.reconciliation.counts(Asked())
     for state in counts.__struct_fields__:
         metrics.payments.labels(state).set(getattr(counts, state))
+    totals = index.answers.reconciliation.totals.counts()
+    for state in totals.__struct_fields__:
+        metrics.totals.labels(state).set(getattr(totals, state))
     metrics.reconciled_height.set(index.reconciliation.height or 0)

@@ -69,7 +69,9 @@ class Said(Record):
 
     `other` is the member with whom the reporter had the payment, "" where its codes name none. `is_report` says that
     the message went against the payment's direction, so that its agents are named the other way round, `is_reversal`
-    that it asks for a reversal or answers that: one that is declined rejects the reversal, and not the payment.
+    that it asks for a reversal or answers that: one that is declined rejects the reversal, and not the payment. `day`
+    is the settlement date, or the message's own day in UTC (YYYYMMDD), `is_sent` says that money left the reporter:
+    totals are by both.
     """
 
     height: int
@@ -87,6 +89,8 @@ class Said(Record):
     uetr: bytes
     agents: bytes
     tokens: bytes
+    day: int
+    is_sent: bool
 
     @property
     def place(self) -> Place:

@@ -19,10 +19,12 @@ from ledger import reconciliation_rows as at
 from ledger.reader import LedgerReader
 from ledger.reconciliation import PaymentView, Said, Standing, reconcile
 from ledger.reconciliation_rows import Change, Counts, Followed, Parties, PaymentRow, Stood
-from ledger.reconciliation_statements import Partners, is_between_banks, said_in, statement_in
+from ledger.reconciliation_statements import Partners, said_in, statement_in, totals_in
 from ledger.rows import all_of, position_bytes
 from ledger.state_after import KnownNodes, StateAfter, header_at
 from ledger.store import Put, Store
+from ledger.totals_index import TotalsFollower
+from ledger.totals_rows import changes_key as totals_changes_key
 from primitives.block import BlockHeader
 from primitives.encoding import decoder_of, encode
 from primitives.errors import ChainError, StorageError
@@ -75,6 +77,7 @@ class ReconciliationFollower:
         self._taking: Iterator[int] | None = None
         self._counts: dict[tuple[int, Parties], list[int]] = {}
         self._counted: set[tuple[int, Parties]] = set()
+        self._totals = TotalsFollower(store)
         followed = at.followed_of(store)
         if followed is not None and not self._is_ours(followed):
             self.clear()
@@ -112,8 +115,7 @@ class ReconciliationFollower:
                 taken = next(self._taking, None)
             except ChainError:  # such as a body that is in the archive: the block is begun anew the next time
                 self._taking = None
-                self._counts.clear()
-                self._counted.clear()
+                self._forget()
                 raise
             if taken is None:
                 self._taking = None
@@ -125,11 +127,15 @@ class ReconciliationFollower:
         """Remove all rows, to make the index anew."""
         self._store.write([(at.FOLLOWED_KEY, None)], sync=True)
         self._height = self._taking = self._time_ms = None
-        self._counts.clear()
-        self._counted.clear()
+        self._forget()
         start, stop = all_of(at.ALL)
         while old := [key for key, _ in islice(self._store.iterate(start, stop), CLEARED_A_WRITE)]:
             self._store.write([(key, None) for key in old], sync=False)
+
+    def _forget(self) -> None:
+        self._counts.clear()
+        self._counted.clear()
+        self._totals.forget()
 
     def _take(self, block: BlockHeader) -> Iterator[int]:
         """Take a block in pieces; written at the end, so that a reader never sees half of it."""
@@ -157,7 +163,7 @@ class ReconciliationFollower:
         if changes:
             puts.append((at.changes_key(height), encode(tuple(changes))))
         puts += [(key, None) for key, _ in self._changes_too_old(height)]
-        self._finish([*puts, *self._counts_changed()], block)
+        self._finish([*puts, *self._counts_changed(), *self._totals.puts(height)], block)
 
     def _load_due(self, touched: dict[bytes, _Touched], time_ms: int) -> None:
         """Take up the payments of which a side is due by a block's time; none was due by the block before, any more."""
@@ -181,9 +187,10 @@ class ReconciliationFollower:
     ) -> None:
         found = statement_in(raw)
         if found is None:
+            self._add_totals(raw, height, index, time_ms)
             return
         member, brief = found
-        if not is_between_banks(brief):
+        if not brief.pair_key:
             self._count(at.day_of(time_ms), ("", member), _UNPAIRED, 1)
             return
         payment = touched.get(brief.pair_key)
@@ -197,8 +204,14 @@ class ReconciliationFollower:
         ):
             payment.left_out += 1
             return
-        other = partners.other(member, brief.side, bytes(brief.agents))
-        payment.said.append(said_in(brief, member, other, height, index, time_ms))
+        partner = partners.other(member, brief.side, bytes(brief.agents))
+        payment.said.append(said_in(brief, member, partner, height, index, time_ms))
+
+    def _add_totals(self, raw: bytes, height: int, index: int, time_ms: int) -> None:
+        found = totals_in(raw)
+        if found is not None:
+            assert self._state is not None, "the state is read before the events of its block"
+            self._totals.state(*found, height, index, time_ms, self._state)
 
     def _row(self, place: bytes) -> PaymentRow:
         data = self._store.get(at.PAYMENTS + place)
@@ -216,6 +229,9 @@ class ReconciliationFollower:
         deadline_ms = _next_deadline(views)
         stood = tuple([Stood(view.parties, view.state) for view in views])
         before = () if row is None else row.stood
+        told = () if row is None else row.said
+        if len(told) != len(said):
+            puts += self._totals.count(payment.pair_key, place, told, said)
         day = at.day_of(said[0].time_ms)
         if row is None:
             puts.append((at.PAIR_KEYS + payment.pair_key, place))
@@ -280,8 +296,9 @@ class ReconciliationFollower:
         """Return, now and then, the changes of old blocks; those before them are gone."""
         if height % DROPPED_EVERY:
             return []
-        low, high = (at.changes_key(max(0, height - at.CHANGES_KEPT - each)) for each in (DROPPED_EVERY, 0))
-        return list(self._store.iterate(low, high))
+        low, high = (max(0, height - at.CHANGES_KEPT - each) for each in (DROPPED_EVERY, 0))
+        keys = at.changes_key, totals_changes_key
+        return [row for key_of in keys for row in self._store.iterate(key_of(low), key_of(high))]
 
     def _finish(self, puts: list[Put], block: BlockHeader) -> None:
         # In one write: a reader never sees rows of a block that is not followed. What a crash takes is followed again.

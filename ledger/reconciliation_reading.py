@@ -20,6 +20,7 @@ from ledger.reconciliation import PaymentView, Place, Standing, reconcile
 from ledger.reconciliation_rows import Change, Counts, Parties, PaymentRow, read_row
 from ledger.rows import HEIGHT_MAX, POSITION_SIZE
 from ledger.store import Store, prefix_stop
+from ledger.totals_reading import TotalsReader
 from primitives.errors import StorageError
 from primitives.ids import EventId, Height
 
@@ -54,6 +55,7 @@ class ReconciliationReader:
     def __init__(self, store: Store, reader: LedgerReader) -> None:
         self._store = store
         self._reader = reader
+        self.totals = TotalsReader(store)
 
     def height(self) -> Height | None:
         """Return the height that the index has reached; None before it began."""

@@ -12,6 +12,8 @@ and lists go in the order of the log. Two members are written ascending; one alo
     pc  day, members                         how many payments began on a day (0: ever) and how they stand
     ph  height                               what a block changed
     m   reconciliation                       format, height and hash of the last block that was followed
+
+Those of end-of-day totals are in `ledger.totals_rows`.
 """
 
 from __future__ import annotations
@@ -82,7 +84,7 @@ class PaymentRow(Record):
 
 
 class Counts(Record):
-    """How many payments stand how, and how many statements stand alone; those of one member."""
+    """How many payments stand how, and how many statements bear no pair key; those of one member."""
 
     matched: Annotated[int, Meta(ge=0)] = 0
     one_sided: Annotated[int, Meta(ge=0)] = 0

@@ -7,6 +7,7 @@ Numbers, of which none is ever given to another kind:
   27-30 and 105 the mark (`ledger.mark_events.MARK_KINDS`),
   31 and 104 imports (`ledger.registers.REGISTER_KINDS`)
 - 32-63 payments (`ledger.payment_events.PAYMENT_KINDS`); of these
+  33 end-of-day totals (`ledger.totals_bodies.TOTALS_KINDS`),
   34 pairing keys (`ledger.pairing_keys.PAIRING_KINDS`),
   35-37 disclosure and erasure (`ledger.disclosures.DISCLOSURE_KINDS`),
   38-41 wallets and offline vouchers (`ledger.wallets.WALLET_KINDS`)
@@ -34,6 +35,7 @@ from ledger.mark_events import MARK_KINDS
 from ledger.pairing_keys import PAIRING_KINDS
 from ledger.payment_events import PAYMENT_KINDS
 from ledger.registers import REGISTER_KINDS
+from ledger.totals_bodies import TOTALS_KINDS
 from ledger.wallets import WALLET_KINDS
 
 KINDS: dict[int, KindSpec] = assemble(
@@ -42,6 +44,7 @@ KINDS: dict[int, KindSpec] = assemble(
     MARK_KINDS,
     REGISTER_KINDS,
     PAYMENT_KINDS,
+    TOTALS_KINDS,
     PAIRING_KINDS,
     DISCLOSURE_KINDS,
     WALLET_KINDS,

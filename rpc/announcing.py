@@ -38,6 +38,7 @@ from rpc.methods.events import event_result
 from rpc.methods.evidence import recorded_evidence
 from rpc.methods.heights import index_of
 from rpc.methods.reconciliation import StandingName, standing_name
+from rpc.methods.totals import totals_notice
 from rpc.ports import Services
 from rpc.streams import Place, Stream, cursor_of, pruned
 from rpc.types import Result, Time, time_text
@@ -239,7 +240,8 @@ class Announcer:
             return self._checkpoints(stream, place)
         if stream.topic == "deadlines" and place.height > self._newest():
             return self._early(stream, place)
-        aligned = place.nth - place.nth % EVENTS_A_PIECE if stream.topic in ("events", "reconciliation") else 0
+        in_pieces = stream.topic == "events" or stream.lags
+        aligned = place.nth - place.nth % EVENTS_A_PIECE if in_pieces else 0
         start = Place(place.height, aligned)
         kept = self._find(stream, start)
         if isinstance(kept, Piece):
@@ -258,6 +260,8 @@ class Announcer:
                 items = self._deadlines(start.height)
             case "reconciliation":
                 return self._reconciliation(stream, start)
+            case "totals":
+                return self._totals(stream, start)
             case _:
                 return self._events(stream, start)
         end = Place(start.height + 1)
@@ -309,19 +313,32 @@ class Announcer:
         if start.height < reader.first_changes():
             raise pruned(reader.first_changes(), start)
         changes = reader.changes(start.height)
-        count, piece = len(changes), changes[start.nth : start.nth + EVENTS_A_PIECE]
+        piece = changes[start.nth : start.nth + EVENTS_A_PIECE]
         told = [
-            (start.nth + place, change, pair_key)
+            (start.nth + place, encode(_standing(change, pair_key, start.height)))
             for place, (change, pair_key) in enumerate(zip(piece, map(reader.pair_key, piece), strict=True))
             if stream.member in (None, *change.parties) and stream.payment in (None, pair_key)
         ]
-        ends = [
-            Place(start.height + 1) if index + 1 == count else Place(start.height, index + 1) for index, _, _ in told
+        return self._changed(stream, start, len(changes), told)
+
+    def _totals(self, stream: Stream, start: Place) -> Piece:
+        reader = index_of(self._services).reconciliation
+        if start.height < reader.first_changes():
+            raise pruned(reader.first_changes(), start)
+        changes = reader.totals.changes(start.height)
+        told = [
+            (start.nth + place, encode(totals_notice(change, start.height)))
+            for place, change in enumerate(changes[start.nth : start.nth + EVENTS_A_PIECE])
+            if stream.member in (None, *change.parties)
         ]
+        return self._changed(stream, start, len(changes), told)
+
+    def _changed(self, stream: Stream, start: Place, count: int, told: Sequence[tuple[int, bytes]]) -> Piece:
+        """Return the piece of some of a block's changes, each with its index among all of them."""
+        ends = [Place(start.height + 1) if index + 1 == count else Place(start.height, index + 1) for index, _ in told]
         end = Place(start.height, start.nth + EVENTS_A_PIECE)
-        items = [encode(_standing(change, pair_key, start.height)) for _, change, pair_key in told]
         following = end if end.nth < count else Place(start.height + 1)
-        return self._made(stream, start, following, [index for index, _, _ in told], items, ends)
+        return self._made(stream, start, following, [index for index, _ in told], [item for _, item in told], ends)
 
     def _events_of(self, start: Place) -> _Events:
         kept = self._find(None, start)

@@ -15,15 +15,23 @@ import msgspec
 from rpc.errors import Code, RpcError
 from rpc.types import HEIGHT_MAX, Offset, make_cursor, read_cursor
 
-Topic = Literal["blocks", "events", "checkpoints", "evidence", "deadlines", "reconciliation"]
-TOPICS: Final[tuple[Topic, ...]] = ("blocks", "events", "checkpoints", "evidence", "deadlines", "reconciliation")
+Topic = Literal["blocks", "events", "checkpoints", "evidence", "deadlines", "reconciliation", "totals"]
+TOPICS: Final[tuple[Topic, ...]] = (
+    "blocks",
+    "events",
+    "checkpoints",
+    "evidence",
+    "deadlines",
+    "reconciliation",
+    "totals",
+)
 METHOD: Final = "ledger_subscribe"
 CHAIN_DIGITS: Final = 16
 """How much of the chain's id a cursor holds: enough that one of another chain is known as such."""
 
 
 class Stream(msgspec.Struct, frozen=True):
-    """A topic, and of `events` and `reconciliation` those that fit all that is given."""
+    """A topic, and of `events`, `reconciliation` and `totals` those that fit all that is given."""
 
     topic: Topic
     member: str | None = None
@@ -44,7 +52,7 @@ class Stream(msgspec.Struct, frozen=True):
     @property
     def lags(self) -> bool:
         """Whether it comes out of an index that follows at its own pace, and so may be behind the chain."""
-        return self.topic == "reconciliation"
+        return self.topic in ("reconciliation", "totals")
 
     @property
     def filtered(self) -> bool:

@@ -17,6 +17,7 @@ from typing import Final
 from ledger.disclosure_bodies import AnswerDisclosure, Erase, RequestDisclosure
 from ledger.pairing_keys import AnnouncePairingKey
 from ledger.payments import AgentRecord, PaymentStatement, TokenRecord
+from ledger.totals_bodies import PaymentTotals, TotalsLine
 from ledger.voucher_bodies import DecideWallet, RedeemVouchers, RegisterWallet, ReportDoubleSpend, Voucher
 from primitives.encoding import Record
 
@@ -42,7 +43,6 @@ PAYMENT_FIELDS: Final[Mapping[str, frozenset[FieldClass]]] = {
     "message_type": CLEAR,
     "where": NOWHERE,
     "message_digest": PRIVATE,
-    "key": NOWHERE,
     "index": NOWHERE,
     "created_ms": CLEAR,
     "amount.minor": COMPARED,
@@ -87,6 +87,8 @@ BODY_FIELDS: Final[Mapping[type[Record], Mapping[str, frozenset[FieldClass]]]] =
     },
     AgentRecord: dict.fromkeys(("role", "scheme", "code"), CLEAR),
     TokenRecord: {"field": CLEAR, "token": KEYED},
+    PaymentTotals: {**dict.fromkeys(("counterparty", "day", "currency"), CLEAR), "lines": CLEAR | KEYED},
+    TotalsLine: {**dict.fromkeys(("flow", "leg", "count", "amount"), CLEAR), "token": KEYED, "payments_root": KEYED},
     AnnouncePairingKey: dict.fromkeys(("key", "from_day"), CLEAR),
     RequestDisclosure: dict.fromkeys(
         ("reporter", "events", "fields", "payload", "basis", "document", "until_ms", "key"), CLEAR

@@ -19,13 +19,14 @@ Every HMAC covers a domain tag, so no value made for one purpose stands for anot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from hashlib import sha256
 from hmac import digest as hmac_digest
 
 from ledger.payments import COMMITMENT_SIZE, SALT_SIZE, TOKEN_SIZE, TokenField
+from primitives.encoding import encode
 from primitives.errors import ProofError, UsageError
 from primitives.hashing import DOMAIN, leaf_hash
 from primitives.ids import Hash
@@ -90,6 +91,19 @@ def token(payment_key: bytes, token_field: TokenField, value: str) -> bytes:
     return keyed(payment_key, "token", _TOKEN_PREFIX[token_field] + value.encode())[:TOKEN_SIZE]
 
 
+def totals_key(pair_secret: bytes, members: Sequence[str], day: int, currency: str) -> bytes:
+    """Return the key (32 bytes) of two members' end-of-day totals of a day (YYYYMMDD) in a currency.
+
+    It opens the sums of these totals and nothing else, so that either bank can hand it to an auditor.
+    """
+    return keyed(pair_secret, "totals-key", encode([sorted(members), day, currency]))
+
+
+def sum_token(key: bytes, sender: str, leg: str, amount: str) -> bytes:
+    """Return the token (16 bytes) of the sum that a member sent on a leg, `amount` as in `CNY 23.72`."""
+    return keyed(key, "totals-sum", encode([sender, leg, amount]))[:TOKEN_SIZE]
+
+
 @dataclass(frozen=True, slots=True)
 class EventSecrets:
     """What is drawn for one event: its salt and reference (both public) and its key (held by the reporter)."""
@@ -100,14 +114,14 @@ class EventSecrets:
 
 
 def event_secrets(
-    reporter_secret: bytes, known_by: bytes, index: int, event_key_of: EventKeyOf | None = None
+    reporter_secret: bytes, message_digest: bytes, index: int, event_key_of: EventKeyOf | None = None
 ) -> EventSecrets:
-    """Return what belongs to payment number `index` of what it is known by (`ParsedPayment.key`), the same each time.
+    """Return what belongs to payment number `index` of a message, the same each time that it is asked for.
 
     `event_key_of` draws the event key at random and keeps it. Without it the key is derived, so that nothing has to be
     kept, and then nothing can be erased while the secret and the message are there.
     """
-    message_key = known_by + index.to_bytes(4, "big")
+    message_key = message_digest + index.to_bytes(4, "big")
     reference = keyed(reporter_secret, "event-reference", message_key)[:REFERENCE_SIZE]
     if event_key_of is None:
         event_key = keyed(reporter_secret, "event-key", message_key)

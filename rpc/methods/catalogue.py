@@ -42,6 +42,7 @@ from rpc.methods import (
     submit,
     subscribe,
     tokens,
+    totals,
     wallets,
 )
 from rpc.ports import Services
@@ -78,6 +79,7 @@ METHODS: dict[str, AnyMethod] = table(
     payments.METHODS,
     payment_views.METHODS,
     reconciliation.METHODS,
+    totals.METHODS,
     payment_certificates.METHODS,
     payment_pairing.METHODS,
     wallets.METHODS,

@@ -16,7 +16,7 @@ from rpc.methods.blocks import BlockResult
 from rpc.methods.events import EventResult
 from rpc.methods.evidence import EvidenceResult
 from rpc.methods.heights import index_of
-from rpc.methods.known_members import check_member
+from rpc.methods.totals import TotalsNotice
 from rpc.ports import Services
 from rpc.registry import Notifies, connection_method
 from rpc.streams import Place, Stream, Topic, ahead, parse_place, pruned
@@ -36,7 +36,7 @@ SubscriptionId = Annotated[
 class Subscribe(Params, frozen=True):
     """What to tell of, and from where on. The four in the middle are for `events`; all that are given must fit.
 
-    `member` and `payment` (a pair key) are for `reconciliation` too.
+    `member` and `payment` (a pair key) are for `reconciliation` too, `member` for `totals`.
     """
 
     topic: Annotated[Topic, msgspec.Meta(description="What to tell of.")]
@@ -75,9 +75,9 @@ class UnsubscribeResult(Result, frozen=True):
 class Notification(Result, frozen=True):
     """The `params` of `ledger_subscription`, which is sent without being asked for and is not answered.
 
-    `result` is a BlockResult, EventResult, CheckpointNotice, EvidenceResult, DeadlineResult or ReconciliationNotice, as
-    the topic is; or in its place `error` says why the subscription has ended. To go on after it, subscribe again from
-    `cursor`.
+    `result` is a BlockResult, EventResult, CheckpointNotice, EvidenceResult, DeadlineResult, ReconciliationNotice or
+    TotalsNotice, as the topic is; or in its place `error` says why the subscription has ended. To go on after it,
+    subscribe again from `cursor`.
     """
 
     subscription: str
@@ -94,7 +94,15 @@ class Notification(Result, frozen=True):
     notifies=Notifies(
         "ledger_subscription",
         Notification,
-        (BlockResult, EventResult, CheckpointNotice, EvidenceResult, DeadlineResult, ReconciliationNotice),
+        (
+            BlockResult,
+            EventResult,
+            CheckpointNotice,
+            EvidenceResult,
+            DeadlineResult,
+            ReconciliationNotice,
+            TotalsNotice,
+        ),
     ),
 )
 def subscribe(services: Services, params: Subscribe) -> SubscribeResult:
@@ -106,7 +114,6 @@ def subscribe(services: Services, params: Subscribe) -> SubscribeResult:
     """
     connection = _connection(services)
     stream = _stream(params)
-    check_member(services, stream.member)
     if stream.lags:
         index_of(services)
     place = _start(services, connection, params, stream)
@@ -136,9 +143,10 @@ def _connection(services: Services) -> MessageSubscriber:
 
 def _stream(params: Subscribe) -> Stream:
     stream = Stream(params.topic, params.member, params.kind, params.certificate, params.payment)
-    by_reconciliation = stream.lags and stream.kind is None and stream.certificate is None
-    if stream.filtered and stream.topic != "events" and not by_reconciliation:
-        expected = "events; reconciliation by member and payment"
+    by_index = stream.lags and stream.kind is None and stream.certificate is None
+    by_index = by_index and (stream.topic == "reconciliation" or stream.payment is None)
+    if stream.filtered and stream.topic != "events" and not by_index:
+        expected = "events; reconciliation by member and payment; totals by member"
         raise invalid_params("only events can be filtered", where="$.topic", expected=expected, got=stream.topic)
     if stream.kind is not None and stream.kind not in {spec.name for spec in KINDS.values()}:
         raise invalid_params(

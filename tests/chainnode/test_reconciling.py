@@ -35,8 +35,12 @@ class Counting:
 
 
 class NoCounts:
-    def counts(self, asked: Any) -> Any:
+    def counts(self, asked: Any = None) -> Any:
         return SimpleNamespace(__struct_fields__=())
+
+    @property
+    def totals(self) -> NoCounts:
+        return self
 
 
 def metrics() -> NodeMetrics:
@@ -94,4 +98,5 @@ def test_payments_are_counted_by_how_they_stand() -> None:
     count_payments(index, found)  # type: ignore[arg-type]  # as above
     text = found.render().decode()
     assert 'chainnode_payments_reconciliation{state="one_sided"} 1.0' in text
+    assert 'chainnode_payments_totals{state="agreed"} 0.0' in text
     assert "chainnode_reconciliation_height 1.0" in text

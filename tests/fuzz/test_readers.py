@@ -144,6 +144,7 @@ INSIDE = {
     "ledger.scheme_records.read_certificate_scheme": "a row of the state, which execution wrote",
     "ledger.certificate_versions.read_versions": "rows of the state, which execution wrote",
     "ledger.reconciliation_rows.parse_parties": "a key of the index, which its follower wrote",
+    "ledger.totals_rows.parse_key": "a key of the index, which its follower wrote",
     "ledger.reconciliation_rows.read_row": "a row of the index, which its follower wrote",
     "ledger.disclosures.read_disclosure": "a row of the state, which execution wrote",
     "ledger.disclosures.read_disclosures": "a row of the state, which execution wrote",

@@ -15,6 +15,7 @@ from ledger.reconciliation_reading import ReconciliationReader
 from ledger.reconciliation_statements import said_of
 from ledger.store import MemoryStore
 from primitives.encoding import encode
+from primitives.hashing import RULES_FIRST
 from tests.rpc.conftest import BANKS, START_MS, MemoryNode, genesis_of_four_banks, statement
 
 CODES = {bank: f"BKA{bank[-1].upper()}CNBJ" for bank in BANKS}
@@ -61,12 +62,12 @@ def said(member: str, other: str, at: int, time_ms: int = START_MS, **fields: An
 class Books:
     """A chain of four banks with a code each, and the index of reconciliation beside it."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: int = RULES_FIRST) -> None:
         genesis = genesis_of_four_banks()
         members = tuple(
             replace(member, agents=(CODES[member.id],)) if member.id in CODES else member for member in genesis.members
         )
-        self.node = MemoryNode(genesis=replace(genesis, members=members))
+        self.node = MemoryNode(genesis=replace(genesis, members=members, rules=rules))
         self.store = MemoryStore()
         self.follower = ReconciliationFollower(self.store, self.node.reader)
         self.reader = ReconciliationReader(self.store, self.node.reader)

@@ -27,10 +27,12 @@ from ledger.index_reader import IndexReader
 from ledger.inspection_records import read_inspection
 from ledger.inspection_selection import commitment_of
 from ledger.members import Officer
-from ledger.payments import AgentRecord, AgentRole, AgentScheme, Side, TokenField, TokenRecord
+from ledger.payments import PAYMENT_STATEMENT, AgentRecord, AgentRole, AgentScheme, Side, TokenField, TokenRecord
 from ledger.policy import DAY_MS
 from ledger.rules import RULES_PAYMENTS
 from ledger.times import day_of
+from ledger.totals import payments_root
+from ledger.totals_bodies import PAYMENT_TOTALS, Flow, PaymentTotals, TotalsLeg, TotalsLine
 from ledger.voucher_bodies import (
     REDEEM_VOUCHERS,
     REGISTER_WALLET,
@@ -62,13 +64,19 @@ SNAPSHOT = "height-7.chainsnap"
 
 
 OFFICERS = ("officer", "other officer")
+AGENT_CODES = {"bank-a": ("RCHACNBJ",), "bank-b": ("RCHBCNBJ",)}
+TOTALS_DAY = 2026_01_03
+"""The settlement date of the payments that bank-a counts in its totals with bank-b."""
 
 
 def genesis_of_the_scheme() -> Genesis:
     """Return the genesis of four banks by the newest rules, with the body's two officers."""
     genesis = genesis_of_four_banks()
     officers = tuple(Officer(key_of("cb", use).public, "certification") for use in OFFICERS)
-    members = tuple(replace(member, officers=officers) if member.id == "cb" else member for member in genesis.members)
+    members = tuple(
+        replace(member, officers=officers if member.id == "cb" else (), agents=AGENT_CODES.get(member.id, ()))
+        for member in genesis.members
+    )
     accreditations = tuple(
         GenesisAccreditation(member, role, tuple(range(1, 15)), 0, until_ms, USUAL_STANDARD[role])
         for member, role, until_ms in (
@@ -252,11 +260,23 @@ class RichNode(MemoryNode):
         self.member, self.key_use = "bank-a", "source"
         events = []
         said = (("payment.pairing_key", announced), ("payment.request_disclosure", asked | about | until))
-        for kind, schema, data in (*(body_from_json(kind, body) for kind, body in said), *self.wallet(serial)):
+        told = (*(body_from_json(kind, body) for kind, body in said), *self.wallet(serial), *self.totals(serial))
+        for kind, schema, data in told:
             self.references += 1
             reference = sha256(b"rich %d" % self.references).digest()[:16]
             events.append(encode(Event("bank-a", reference, self.now + 3_600_000, kind, schema, data)))
         self.commit(self.batch(events))
+
+    def totals(self, serial: int) -> Iterator[tuple[int, int, bytes]]:
+        """Yield the bodies of bank-a's statement of a payment to bank-b, and of its totals of a day of its own."""
+        ends = ((AgentRole.DEBTOR_AGENT, "bank-a"), (AgentRole.CREDITOR_AGENT, "bank-b"))
+        agents = [AgentRecord(role, AgentScheme.BIC, AGENT_CODES[bank][0]) for role, bank in ends]
+        pair_key = sha256(b"totalled %d" % serial).digest()
+        body = statement(7 * serial + 2, pair_key=pair_key)
+        yield PAYMENT_STATEMENT, 1, encode(replace(body, agents=agents, settlement_date=TOTALS_DAY))
+        root = bytes(payments_root([pair_key]))
+        line = TotalsLine(Flow.SENT, TotalsLeg.PAYMENT, 1, 12_345, bytes([serial]) * 16, root)
+        yield PAYMENT_TOTALS, 1, encode(PaymentTotals("bank-b", TOTALS_DAY + serial, "CNY", (line,)))
 
     def wallet(self, serial: int) -> Iterator[tuple[int, int, bytes]]:
         """Yield the events' bodies that register a wallet and redeem its first voucher."""

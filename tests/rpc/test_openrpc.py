@@ -48,6 +48,7 @@ from rpc.methods import (
     submit,
     subscribe,
     tokens,
+    totals,
     wallets,
 )
 from rpc.methods.catalogue import METHODS, document
@@ -90,6 +91,7 @@ MODULES = (
     submit,
     tokens,
     subscribe,
+    totals,
     wallets,
 )
 NEEDED = {
@@ -114,6 +116,8 @@ NEEDED = {
     "payment_trace",
     "payment_reconciliation",
     "payment_listReconciliation",
+    "payment_totals",
+    "payment_listTotals",
     "payment_affectedBy",
     "payment_pairingKeys",
     "wallet_get",

@@ -33,6 +33,7 @@ const NAMES = new Map([
   [30n, 'mark.withdraw'],
   [31n, 'certificate.open_register'],
   [32n, 'payment.statement'],
+  [33n, 'payment.totals'],
   [34n, 'payment.pairing_key'],
   [35n, 'payment.request_disclosure'],
   [36n, 'payment.answer_disclosure'],

@@ -56,6 +56,7 @@ class List:
     others: dict[str, Any] | None = None
 
 
+TOTALS = {"member": "bank-a", "counterparty": "bank-b", "day": "2026-01-03", "currency": "CNY"}
 LISTS = {
     "cert_deadlines": List(
         {"kind": "certificate_expired", "within_days": 36_500}, "deadlines", "subject", {"within_days": 30}
@@ -81,6 +82,8 @@ LISTS = {
     "payment_disclosures": List({"reporter": "bank-b"}, "requests", "id", {"reporter": "bank-a"}),
     "payment_pairingKeys": List({"member": "bank-a"}, "keys", "key", {"member": "bank-b"}),
     "payment_listReconciliation": List({"member": "bank-a"}, "payments", "pair_key", {"member": "bank-b"}),
+    "payment_listTotals": List({"member": "bank-a"}, "totals", "day", {"member": "bank-b"}),
+    "payment_totals": List(TOTALS | {"payments": "all"}, "payments", "pair_key", {"payments": "differences"}),
     "wallet_list": List({"member": "bank-a"}, "wallets", "wallet", {"status": "closed"}),
     "payment_trace": List({"uetr": UETR}, "steps", "event_id", {"uetr": OTHER_UETR}),
 }

@@ -66,6 +66,7 @@ const GRANTED = ['application', 'number', 'valid_from_ms', 'valid_until_ms', 'va
 const REVOKED = ['number', 'reason', 'invalid_from_ms'];
 const APPROVALS = ['approvals', each(['officer', 'signature'])];
 
+const TOTALS_LINE = ['flow', 'leg', 'count', 'amount', 'token', 'payments_root'];
 const VOUCHER = ['key', 'counter', 'previous', 'payee_commitment', 'amount', 'currency', 'issued_at_ms', 'signature'];
 const SUSPENSION = ['suspension', maybe(['reason', 'until_ms'])];
 const ROW = ['number', 'holder', 'holder_name', 'holder_id', ['product', PRODUCT], 'category', 'catalogue', 'scope', 'granted_ms', 'valid_until_ms', SUSPENSION, EVIDENCE];
@@ -103,6 +104,7 @@ export const SHAPES = new Map([
   [29n, ['number', 'holder', 'product', 'medium', 'misuse', ['evidence', each(DOCUMENT)]]],
   [30n, ['number', 'reason', 'report']],
   [31n, ['register', 'root', 'count', ['source', DOCUMENT], APPROVALS]],
+  [33n, ['counterparty', 'day', 'currency', ['lines', each(TOTALS_LINE)]]],
   [34n, ['key', 'from_day']],
   [35n, ['reporter', 'events', 'fields', 'payload', 'basis', 'document', 'until_ms', 'key']],
   [36n, ['request', 'fields', 'payload', 'package', 'refusal']],
