@@ -14,7 +14,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup web demo test long browser check lint types layers docs mutate model sim twins fuzz bench bench-floor profile guard e2e \
+.PHONY: help setup web demo test long browser spark check lint types layers docs mutate model sim twins fuzz bench bench-floor profile guard e2e \
 	format lock
 
 help: ## list the targets
@@ -38,6 +38,9 @@ long: setup web ## run the tests that take longest: torments, the guide to certi
 browser: setup web ## click through the pages in Chromium, against a real network and one that lies (installs Chromium as root)
 	@bash scripts/setup_browser.sh "$(VENV)"
 	@$(BIN)/python -m pytest -q -m browser $(or $(ARGS),tests/browser)
+
+spark: setup ## read an export by PySpark (installs it, 450 MB; Java has to be there)
+	@bash scripts/spark.sh "$(VENV)"
 
 check: COUNT ?= 5
 check: SEEDS ?= 500

@@ -30,9 +30,11 @@ from msgspec.structs import replace
 from bench.measure import machine
 from chainnode.generating import Answer, Plan, Seeded, Told, Traffic, codes_of
 from chainnode.ingest import statements
+from chainnode.ingest.card_network import parse_card_network
 from chainnode.ingest.context import IngestContext, make_context
 from chainnode.ingest.privacy import FIELD_COUNT, FieldTree, payment_keys
 from chainnode.localnet import bank_agents
+from chainnode.localnet_cards import card_network_file
 from chainnode.node_index import INDEX_WRITE_BUFFER_BYTES
 from ledger.chain import Chain
 from ledger.events import Event
@@ -46,7 +48,7 @@ from ledger.reconciliation_rows import PAYMENTS, PaymentRow, read_row
 from ledger.store import MemoryStore, prefix_stop
 from ledger.store_leveldb import LevelDBStore
 from primitives.encoding import encode
-from primitives.ids import ZERO_HASH, Hash
+from primitives.ids import ZERO_HASH, Hash, TimeMs
 from sim.arguments import Parser, whole
 from sim.workload import genesis_of
 
@@ -67,9 +69,13 @@ class Statements:
 
     def __init__(self, plan: Plan) -> None:
         codes, names = codes_of(plan), plan.names
+        cards = card_network_file([bank_agents(index)[0] for index in range(plan.banks)])
+        network, received_ms = parse_card_network(cards, where="cards.json"), TimeMs(plan.start_ms + 4 * DAY_MS)
         self.contexts: dict[str, IngestContext] = {
             name: make_context(
-                name, codes, secret_of(name), {other: secret_of(name, other) for other in names if other != name}
+                *(name, codes, secret_of(name), {other: secret_of(name, other) for other in names if other != name}),
+                card_network=network,
+                received_ms=received_ms,
             )
             for name in names
         }

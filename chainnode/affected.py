@@ -2,8 +2,9 @@
 
 A node's list of them is its word. A mirror holds the log's entries, each hashed to the root that the validators
 cosigned; whoever reads them all has all that was ever stated, up to that checkpoint, and needs nobody's index. What the
-certificate was worth comes from status proofs: of its newest record, and, from each to the one before it, of the moment
-before it changed. Here: reading and judging. Not here: copying the log (`chainnode.mirror`), options and messages
+certificate was worth comes from status proofs: of its newest record, which must be no older than the mirror's last
+block, since a revocation may reach back to any time, and, from each to the one before it, of the moment before it
+changed. Here: reading and judging. Not here: copying the log (`chainnode.mirror`), options and messages
 (`chainnode.cli.payment_affected`).
 """
 
@@ -17,13 +18,14 @@ from chainnode.mirror_files import MirrorFiles
 from chainnode.monitoring import Seen
 from ledger.certificate_records import Certificate, CertificateStatus
 from ledger.certificate_versions import VERSIONS_MAX, TooManyVersions, Versions
-from ledger.events import EVENT_SIZE_MAX, Event, event_id
+from ledger.events import EVENT_SIZE_MAX, HEADER_KIND, LEAF_SIZE_MAX, Event, event_id
 from ledger.log_tiles import TILE_WIDTH
 from ledger.payments import PAYMENT_STATEMENT, PaymentStatement
 from ledger.signed_trees import SignedTree, TileSource
 from ledger.state import STATE_VALUE_SIZE_MAX
 from ledger.status_proofs import certificate_status, verify_status
 from ledger.tile_paths import check_bundle, parse_bundle
+from primitives.block import BlockHeader
 from primitives.encoding import decode
 from primitives.errors import InputError, ProofError
 from primitives.ids import HASH_BYTES
@@ -60,22 +62,42 @@ def statements_naming(
         advance()
 
 
+def last_block(files: MirrorFiles, seen: Seen) -> BlockHeader:
+    """Return the header with which the log of a mirror's checkpoint ends. Raises TileMissing, ProofError."""
+    tree = SignedTree(seen.checkpoint, [TileSource(_OWN, files.tile)], _damaged)
+    hashes, data = tree.bundle(bundles_of(seen) - 1, check_bundle)
+    entry = parse_bundle(data, len(hashes) // HASH_BYTES)[-1]
+    if entry[0] != HEADER_KIND:
+        raise ProofError("log does not end with a block", where=f"entry {seen.checkpoint.size - 1} of the log")
+    return decode(BlockHeader, entry[1:], size_max=LEAF_SIZE_MAX)
+
+
 def bundles_of(seen: Seen) -> int:
     """Return how many bundles of entries the log of a checkpoint has."""
     return -(-seen.checkpoint.size // TILE_WIDTH)
 
 
-def proved_versions(number: str, policy: str, newest: str, proof_at: Callable[[int], str] | None) -> list[Certificate]:
+def proved_versions(
+    number: str, policy: str, newest: str, proof_at: Callable[[int], str] | None, *, height: int
+) -> list[Certificate]:
     """Return a certificate's records as status proofs under a policy prove them, the newest first; none where absent.
 
-    `newest` is the proof of the present, `proof_at` gives one of a time; without it the newest stands alone. Raises
-    ProofError where one does not hold, or is of another key or time, and TooManyVersions.
+    `newest` is the proof of the present, of the block at `height` or a later one; `proof_at` gives one of a time;
+    without it the newest stands alone. Raises ProofError where one does not hold, or is older, or of another key or
+    time, and TooManyVersions.
     """
     found: list[Certificate] = []
     text, time_ms = newest, None
     while True:
         verdict = verify_status(text, policy)
         certificate_status(verdict, number, time_ms)  # of this certificate and of that time
+        if time_ms is None and verdict.height < height:
+            raise ProofError(
+                "status proof is older than the mirror, and tells nothing of what came since",
+                expected=f"of block {height} or a later one",
+                got=f"of block {verdict.height}",
+                hint="take one that was made after the mirror, or ask another node",
+            )
         if verdict.value is None:
             return found
         found.append(decode(Certificate, verdict.value, size_max=STATE_VALUE_SIZE_MAX))

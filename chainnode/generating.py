@@ -21,10 +21,12 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from chainnode.generating_profiles import CHANNELS, CURRENCIES, Profile
-from chainnode.ingest.parsed import Agent, Amount, ParsedPayment, Party
+from chainnode.generating_cards import CARD, card_outcome, card_payment
+from chainnode.generating_profiles import CHANNELS, CURRENCIES, Medium, Profile
+from chainnode.ingest.parsed import Agent, Amount, Direction, ParsedPayment, Party
 from chainnode.localnet import bank_agents, bank_name
-from ledger.payments import AgentRole, AgentScheme, Side, Status
+from chainnode.localnet_cards import SWITCH, card_prefix, institution_code
+from ledger.payments import AgentRole, AgentScheme, Channel, Side, Status
 from ledger.policy import DAY_MS
 from primitives.errors import UsageError
 from primitives.ids import ZERO_HASH, TimeMs
@@ -39,6 +41,8 @@ LATE_MS_MIN: Final = 120 * MINUTE_MS
 """So that a side is late too where files are handed in by the hour."""
 DISCREPANCIES: Final = 0.001
 TRANSFER, REPORT, RETURN, LINE = "pacs.008.001.08", "pacs.002.001.10", "pacs.004.001.09", "json"
+INSTITUTIONS, ORDER, NOTICE, QR = "pacs.009.001.08", "pain.001.001.09", "camt.054.001.08", "emv.qr"
+_WITHOUT_CHANNEL: Final = frozenset({REPORT, ORDER, NOTICE})
 _REJECTED: Final = ("AC04", "AM04", "AC06", "FF01")
 _RETURNED: Final = ("AC03", "AC04", "CUST")
 
@@ -75,12 +79,17 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Told:
-    """A statement that a bank makes at a time, out of a message that it sends (`is_sent`) or gets."""
+    """A statement that a bank makes at a time, out of a message that it sends (`is_sent`) or gets.
+
+    The payment is what an adapter reads of that message, but for its digest; `channel` is the payment's own, of which
+    some messages say nothing.
+    """
 
     time_ms: int
     number: int
     bank: str = field(compare=False)
     is_sent: bool = field(compare=False)
+    channel: Channel = field(compare=False)
     payment: ParsedPayment = field(compare=False)
     answer: Answer | None = field(compare=False, default=None)
 
@@ -178,19 +187,28 @@ class Traffic:
             between = chance.randrange(self._plan.banks)
             if between not in path:
                 path.insert(1, between)
-        payment = self._first(profile, time_ms, path)
         kind = self._seed()
         if kind is not None:
-            return self._wrong(kind, profile, payment, path[:2], time_ms)
+            path = path[:2]
+        payment = self._first(profile, time_ms, path)
+        if profile.medium is Medium.CARDS:
+            path.reverse()  # the payee's bank sends
+        if kind is not None:
+            return self._wrong(kind, profile, payment, path, time_ms)
         draw = chance.random()
         told: list[Told] = []
+        if chance.random() < profile.initiated:
+            told.append(self._order(payment, path, time_ms))
         for hop, (sender, receiver) in enumerate(pairwise(path)):
             sent = self._hop(payment, profile, path, hop)
             at_ms = time_ms + hop * chance.randrange(200, 3_000)
-            told += self._both(
+            both = self._both(
                 sent, sender, receiver, at_ms, shared=not hop and chance.random() < profile.shared_charges
             )
+            told += both
             told += self._outcome(sent, profile, sender, receiver, at_ms, draw)
+        if draw >= profile.failing and payment.message_type == TRANSFER and chance.random() < profile.notified:
+            told.append(self._notice(both[1].payment, path[-1], at_ms + chance.randrange(10_000, 600_000)))
         return told
 
     def _seed(self) -> Seeded | None:
@@ -208,8 +226,12 @@ class Traffic:
         currency = chance.choices(profile.currencies, profile.currency_weights)[0]
         number = chance.getrandbits(128)
         uetr = (number & ~(0xF << 76) & ~(0x3 << 62) | 4 << 76 | 2 << 62).to_bytes(16, "big")
-        return ParsedPayment(
-            message_type=LINE if profile.is_retail else TRANSFER,
+        kind = {Medium.LINES: LINE, Medium.QR: QR}.get(profile.medium, TRANSFER)
+        if chance.random() < profile.institutional:
+            kind = INSTITUTIONS
+        debtor, creditor = self._parties(profile, path, named=kind != INSTITUTIONS)
+        payment = ParsedPayment(
+            message_type=kind,
             where="",
             message_digest=ZERO_HASH,
             index=0,
@@ -217,21 +239,56 @@ class Traffic:
             amount=Amount(profile.amount(chance, CURRENCIES[currency], currency), currency),
             agents=(),
             end_to_end_id=f"{profile.channel.name}{self._date}{self._made:09d}",
-            uetr=b"" if profile.is_retail else uetr,
+            uetr=uetr if profile.medium is Medium.TRANSFERS else b"",
             settlement_date=self._date,
-            debtor=self._party(path[0]),
-            creditor=self._party(path[-1]),
+            debtor=debtor,
+            creditor=creditor,
             channel=profile.channel,
         )
+        return (
+            card_payment(payment, institution_code(path[-1]), self._made) if profile.medium is Medium.CARDS else payment
+        )
 
-    def _party(self, bank: int) -> Party:
-        number = self._random.randrange(ACCOUNTS_A_BANK)
-        return Party(f"Customer {number} of {self._names[bank]}", f"62{bank:03d}{number:011d}")
+    def _parties(self, profile: Profile, path: list[int], *, named: bool) -> tuple[Party, Party]:
+        """Return payer and payee, as far as messages of a medium tell of them."""
+        one, other = (self._random.randrange(ACCOUNTS_A_BANK) for _ in range(2))
+        payer, payee = path[0], path[-1]
+        shop = f"Shop {other} of {self._names[payee]}"
+        match profile.medium:
+            case Medium.CARDS:
+                return Party(account=f"{card_prefix(payer)}{one:09d}"), Party(shop, f"10{payee:04d}{other:09d}")
+            case Medium.QR:
+                merchant = f"15:{institution_code(payee)}{SWITCH[0]}{other:015d}"
+                return Party(account=f"62{payer:03d}{one:011d}"), Party(shop, merchant)
+        debtor, creditor = (
+            Party(f"Customer {number} of {self._names[bank]}" if named else "", f"62{bank:03d}{number:011d}")
+            for bank, number in ((payer, one), (payee, other))
+        )
+        return debtor, creditor
+
+    def _order(self, payment: ParsedPayment, path: list[int], time_ms: int) -> Told:
+        """Return the customer's order to the payer's bank."""
+        agents = self._agents({AgentRole.DEBTOR_AGENT: path[0], AgentRole.CREDITOR_AGENT: path[-1]})
+        order = replace(payment, message_type=ORDER, agents=agents, status=Status.RECEIVED)
+        return self._told(order, path[0], time_ms, is_sent=False)
+
+    def _notice(self, payment: ParsedPayment, bank: int, time_ms: int) -> Told:
+        """Return what the payee's bank tells its customer of a payment that arrived."""
+        notice = replace(
+            payment,
+            message_type=NOTICE,
+            status=Status.SETTLED,
+            direction=Direction.CREDIT,
+            instructed_amount=None,
+        )
+        return self._told(notice, bank, time_ms, is_sent=True)
 
     def _hop(self, payment: ParsedPayment, profile: Profile, path: list[int], hop: int) -> ParsedPayment:
         """Return the message of a hop: the customers' banks, and between which two it goes."""
+        if profile.medium is Medium.CARDS:
+            return replace(payment, agents=self._agents({AgentRole.ACQUIRER: path[0], AgentRole.ISSUER: path[1]}))
         roles = {AgentRole.DEBTOR_AGENT: path[0], AgentRole.CREDITOR_AGENT: path[-1]}
-        if not profile.is_retail:
+        if profile.medium is Medium.TRANSFERS:
             roles |= {AgentRole.INSTRUCTING_AGENT: path[hop], AgentRole.INSTRUCTED_AGENT: path[hop + 1]}
         return replace(payment, agents=self._agents(roles))
 
@@ -257,13 +314,20 @@ class Traffic:
         self, payment: ParsedPayment, bank: int, time_ms: int, *, is_sent: bool, answer: Answer | None = None
     ) -> Told:
         self._numbered += 1
-        facts: dict[str, Any] = {"created_ms": TimeMs(time_ms)}  # Any: keyword arguments of several types
-        if payment.message_type == LINE:
-            pays = payment.agents[0].code == self._bics[bank]
-            facts["side"] = Side.DEBTOR if pays else Side.CREDITOR
-            if payment.status is None:
-                facts["status"] = Status.ACCEPTED if is_sent else Status.RECEIVED
-        return Told(time_ms, self._numbered, self._names[bank], is_sent, replace(payment, **facts), answer)
+        facts: dict[str, Any] = {}  # Any: keyword arguments of several types
+        is_card, is_first = payment.message_type.startswith(CARD), payment.agents[0].code == self._bics[bank]
+        if not is_card:  # a card message bears its time, whoever tells of it
+            facts["created_ms"] = TimeMs(time_ms)
+        if is_card:
+            facts["side"] = Side.ACQUIRER if is_first else Side.ISSUER
+        elif payment.message_type in (LINE, QR):
+            facts["side"] = Side.DEBTOR if is_first else Side.CREDITOR
+        if "side" in facts and payment.status is None:
+            facts["status"] = Status.ACCEPTED if is_sent else Status.RECEIVED
+        if payment.message_type in _WITHOUT_CHANNEL:
+            facts["channel"] = Channel.NONE
+        told = replace(payment, **facts)
+        return Told(time_ms, self._numbered, self._names[bank], is_sent, payment.channel, told, answer)
 
     def _outcome(
         self, payment: ParsedPayment, profile: Profile, sender: int, receiver: int, time_ms: int, draw: float
@@ -291,8 +355,10 @@ class Traffic:
         self, payment: ParsedPayment, sender: int, receiver: int, time_ms: int, status: Status, reason: str
     ) -> list[Told]:
         """Return the message that goes back: a report, a return, or for lines the same with another status."""
-        if payment.message_type == LINE:
-            back = replace(payment, status=status, reason=reason)
+        if payment.message_type.startswith(CARD):
+            back = card_outcome(payment, status, time_ms, self._made)
+        elif payment.message_type in (LINE, QR):  # with a QR payment goes no reason
+            back = replace(payment, status=status, reason=reason if payment.message_type == LINE else "")
         else:
             turned = {AgentRole.INSTRUCTING_AGENT: receiver, AgentRole.INSTRUCTED_AGENT: sender}
             back = replace(
@@ -317,7 +383,6 @@ class Traffic:
         """Return what is told of a payment of one hop with a discrepancy of a kind."""
         chance = self._random
         sender, receiver = path
-        payment = replace(payment, creditor=self._party(receiver))
         sent = self._hop(payment, profile, path, 0)
         between = tuple(sorted((self._names[sender], self._names[receiver])))
         answer = _answer(kind, payment.end_to_end_id, between)  # type: ignore[arg-type]  # two of them
@@ -356,7 +421,8 @@ class Traffic:
                 return replace(payment, settlement_date=self._next_date)
             case Seeded.ACCOUNT:
                 account = payment.creditor.account
-                return replace(payment, creditor=replace(payment.creditor, account=account[::-1] + "9"))
+                other = f"{account[:-1]}{(int(account[-1]) + 1) % 10}"
+                return replace(payment, creditor=replace(payment.creditor, account=other))
             case _:
                 return payment
 

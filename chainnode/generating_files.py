@@ -1,31 +1,38 @@
-"""The files that banks would have of a day of traffic: ISO 20022 messages and JSON lines, a directory for each bank.
+"""The files that banks would have of a day of traffic: each channel's own messages, a directory for each bank.
 
     DIR/bank-a/20261123T08-hvps-cny-pacs008-sent-1.xml   what went out in that hour, or came in (`received`)
-    DIR/bank-a/20261123T08-retail.jsonl                  payments by QR, app, card and at machines
+    DIR/bank-a/20261123T08-cards.iso8583                 card payments and cash machines
+    DIR/bank-a/20261123T08-qr.jsonl                      payments by QR, with the code that was scanned
+    DIR/bank-a/20261123T08-app.jsonl                     payments by app, as plain values
     DIR/answers.jsonl                                    the seeded discrepancies, one a line
     DIR/summary.json                                     what was made
 
 Names ascend with time; what is told on a later day stands in files of that day. Held at once is an hour of messages, of
-each file some thousand. Not here: the traffic (`chainnode.generating`).
+each file some thousand. Not here: the traffic (`chainnode.generating`), messages (`chainnode.generating_xml`,
+`chainnode.generating_cards`).
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
-from xml.sax.saxutils import escape
 
 from msgspec import to_builtins
 
-from chainnode.generating import LINE, REPORT, RETURN, TRANSFER, Answer, Plan, Told, Traffic
-from chainnode.ingest.parsed import Amount, ParsedPayment, Party
+from chainnode.generating import LINE, QR, Answer, Plan, Told, Traffic
+from chainnode.generating_cards import CARD, card_frame
+from chainnode.generating_xml import message_of
+from chainnode.ingest.emvqr import build_qr
+from chainnode.ingest.parsed import ParsedPayment
+from chainnode.localnet import bank_agents
+from chainnode.localnet_cards import institution_code
 from ledger.currencies import decimal_text
-from ledger.payments import AgentRole, Status, date_text, uetr_text
+from ledger.payments import AgentRole, date_text, uetr_text
 from ledger.payments_json import word
 from ledger.times import format_time
 from primitives.errors import UsageError
@@ -35,12 +42,11 @@ LINES_HELD_MAX: Final = 5_000
 HOUR_MS: Final = 3_600_000
 ANSWERS: Final = "answers.jsonl"
 SUMMARY: Final = "summary.json"
-_KINDS: Final = {TRANSFER: "pacs008", REPORT: "pacs002", RETURN: "pacs004"}
-_ROOTS: Final = {TRANSFER: "FIToFICstmrCdtTrf", REPORT: "FIToFIPmtStsRpt", RETURN: "PmtRtr"}
-_REPORTED: Final = {Status.SETTLED: "ACSC", Status.REJECTED: "RJCT"}
+_APPENDED: Final = {LINE: "app.jsonl", QR: "qr.jsonl", CARD: "cards.iso8583"}
+"""What is written message after message, into a file for each hour."""
 
 Name = tuple[str, str, str, str]
-"""Bank, kind of message, channel and currency, sent or received; of lines the bank alone."""
+"""Bank, kind of message, channel and currency, sent or received; of what is appended bank and kind alone."""
 
 
 @dataclass
@@ -63,7 +69,7 @@ def write_day(plan: Plan, directory: Path, advance: Callable[[int], None] = lamb
         raise UsageError("directory in use", expected="a new or empty directory", got=str(directory))
     for bank in plan.names:
         (directory / bank).mkdir(parents=True, exist_ok=True)
-    writer, made = _Writer(directory), Made()
+    writer, made = _Writer(directory, plan), Made()
     with (directory / ANSWERS).open("w") as answers:
         for told in traffic.statements():
             made.statements += 1
@@ -89,12 +95,13 @@ def answer_to_json(answer: Answer) -> dict[str, Any]:  # Any: JSON
 class _Writer:
     """Gathers messages by file, and writes each hour's when it is over."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, plan: Plan) -> None:
         self._directory = directory
+        self._institutions = {bank_agents(index)[0]: institution_code(index) for index in range(plan.banks)}
         self._hour = 0
         self._held: dict[Name, list[Told]] = defaultdict(list)
         self._parts: dict[Name, int] = defaultdict(int)
-        self._lines: set[Path] = set()
+        self._appended: set[Path] = set()
         self.files = 0
 
     def add(self, told: Told) -> None:
@@ -103,12 +110,12 @@ class _Writer:
         if hour != self._hour:
             self.flush()
             self._hour = hour
-        kind = told.payment.message_type
+        kind = CARD if told.payment.message_type.startswith(CARD) else told.payment.message_type
         way = "sent" if told.is_sent else "received"
-        name = (told.bank, kind, *(("", "") if kind == LINE else (_system(told.payment), way)))
+        name = (told.bank, kind, *(("", "") if kind in _APPENDED else (_system(told), way)))
         held = self._held[name]
         held.append(told)
-        if len(held) >= (LINES_HELD_MAX if kind == LINE else TRANSACTIONS_A_FILE_MAX):
+        if len(held) >= (LINES_HELD_MAX if kind in _APPENDED else TRANSACTIONS_A_FILE_MAX):
             self._write(name, self._held.pop(name))
 
     def flush(self) -> None:
@@ -117,28 +124,68 @@ class _Writer:
             self._write(name, self._held[name])
         self._held.clear()
         self._parts.clear()
-        self._lines.clear()
+        self._appended.clear()
 
     def _write(self, name: Name, told: list[Told]) -> None:
         bank, kind, channel, way = name
         at = datetime.fromtimestamp(self._hour * HOUR_MS // 1_000, UTC).strftime("%Y%m%dT%H")
-        if kind == LINE:
-            path = self._directory / bank / f"{at}-retail.jsonl"
-            self.files += path not in self._lines
-            self._lines.add(path)
-            with path.open("a") as file:
-                file.writelines(json.dumps(line_of(one.payment)) + "\n" for one in told)
+        if kind in _APPENDED:
+            path = self._directory / bank / f"{at}-{_APPENDED[kind]}"
+            self.files += path not in self._appended
+            self._appended.add(path)
+            with path.open("ab") as file:
+                file.writelines(self._written(kind, one) for one in told)
             return
         self._parts[name] += 1
         self.files += 1
-        path = self._directory / bank / f"{at}-{channel.lower()}-{_KINDS[kind]}-{way}-{self._parts[name]}.xml"
-        message_id = f"{bank}-{at}-{channel}{_KINDS[kind][-3:]}{way[0]}{self._parts[name]}"
+        short = kind[:8].replace(".", "")
+        path = self._directory / bank / f"{at}-{channel.lower()}-{short}-{way}-{self._parts[name]}.xml"
+        message_id = f"{bank}-{at}-{channel}{short[-3:]}{way[0]}{self._parts[name]}"
         path.write_text("".join(message_of(kind, message_id, channel, [one.payment for one in told])))
 
+    def _written(self, kind: str, told: Told) -> bytes:
+        if kind == CARD:
+            return card_frame(told.payment, self._institutions)
+        line = qr_line_of(told.payment, told.bank) if kind == QR else line_of(told.payment)
+        return json.dumps(line).encode() + b"\n"
 
-def _system(payment: ParsedPayment) -> str:
+
+def _system(told: Told) -> str:
     """Return what has messages of its own: a channel, and a currency where there are amounts."""
-    return payment.channel.name + (f"-{payment.amount.currency}" if payment.amount is not None else "")
+    amount = told.payment.amount
+    return told.channel.name + (f"-{amount.currency}" if amount is not None else "")
+
+
+def qr_line_of(payment: ParsedPayment, reporter: str) -> dict[str, str]:
+    """Return a QR payment as a JSON line has it, with the code that was scanned."""
+    assert payment.amount is not None, "QR payments have amounts"
+    assert payment.side is not None, "the generator says who stands where"
+    assert payment.status is not None, "and how far it is"
+    system, _, merchant = payment.creditor.account.partition(":")
+    payload = build_qr(
+        accounts={system: merchant},
+        category="5411",
+        currency=payment.amount.currency,
+        country="CN",
+        name=payment.creditor.name,
+        city="BEIJING",
+        amount_minor=payment.amount.minor,
+    )
+    debtor, creditor = payment.agent(AgentRole.DEBTOR_AGENT), payment.agent(AgentRole.CREDITOR_AGENT)
+    assert debtor is not None, "QR payments name the payer's bank"
+    assert creditor is not None, "and the payee's"
+    return {
+        "payload": payload,
+        "reporter": reporter,
+        "side": word(payment.side),
+        "debtor_agent": debtor.code,
+        "creditor_agent": creditor.code,
+        "time": format_time(payment.created_ms),
+        "reference": payment.end_to_end_id,
+        "settlement_date": date_text(payment.settlement_date),
+        "status": word(payment.status),
+        "debtor_account": payment.debtor.account,
+    }
 
 
 def line_of(payment: ParsedPayment) -> dict[str, Any]:  # Any: JSON
@@ -152,6 +199,7 @@ def line_of(payment: ParsedPayment) -> dict[str, Any]:  # Any: JSON
         "amount": decimal_text(payment.amount.minor, payment.amount.currency),
         "currency": payment.amount.currency,
         "reference": payment.end_to_end_id,
+        "uetr": uetr_text(payment.uetr) if payment.uetr else "",
         "time": format_time(payment.created_ms),
         "settlement_date": date_text(payment.settlement_date),
         "channel": word(payment.channel),
@@ -162,76 +210,3 @@ def line_of(payment: ParsedPayment) -> dict[str, Any]:  # Any: JSON
         "creditor_account": payment.creditor.account,
     }
     return {"payment": {name: value for name, value in values.items() if value}}
-
-
-def message_of(kind: str, message_id: str, channel: str, payments: list[ParsedPayment]) -> Iterator[str]:
-    """Yield the parts of a message of these transactions, which a clearing system settles."""
-    yield '<?xml version="1.0" encoding="UTF-8"?>\n'
-    yield f'<Document xmlns="urn:iso:std:iso:20022:tech:xsd:{kind}"><{_ROOTS[kind]}><GrpHdr>'
-    yield f"<MsgId>{message_id}</MsgId><CreDtTm>{format_time(payments[-1].created_ms)}</CreDtTm>"
-    if kind != REPORT:
-        system = f"<ClrSys><Prtry>{channel.partition('-')[0]}</Prtry></ClrSys>"
-        yield f"<NbOfTxs>{len(payments)}</NbOfTxs><SttlmInf><SttlmMtd>CLRG</SttlmMtd>{system}</SttlmInf>"
-    yield "</GrpHdr>\n"
-    render = {TRANSFER: _transfer, REPORT: _report, RETURN: _return}[kind]
-    for payment in payments:
-        yield render(payment)
-    yield f"</{_ROOTS[kind]}></Document>\n"
-
-
-def _transfer(payment: ParsedPayment) -> str:
-    assert payment.amount is not None, "transfers have amounts"
-    instructed = payment.instructed_amount
-    return (
-        f"<CdtTrfTxInf><PmtId><EndToEndId>{payment.end_to_end_id}</EndToEndId>"
-        f"<TxId>{payment.end_to_end_id}</TxId><UETR>{uetr_text(payment.uetr)}</UETR></PmtId>"
-        f"{_amount('IntrBkSttlmAmt', payment.amount)}"
-        f"<IntrBkSttlmDt>{date_text(payment.settlement_date)}</IntrBkSttlmDt>"
-        f"{_amount('InstdAmt', instructed) if instructed is not None else ''}"
-        f"<ChrgBr>{'SHAR' if instructed is not None else 'SLEV'}</ChrgBr>"
-        f"{_agent(payment, 'InstgAgt', AgentRole.INSTRUCTING_AGENT)}"
-        f"{_agent(payment, 'InstdAgt', AgentRole.INSTRUCTED_AGENT)}"
-        f"{_party('Dbtr', payment.debtor)}{_agent(payment, 'DbtrAgt', AgentRole.DEBTOR_AGENT)}"
-        f"{_agent(payment, 'CdtrAgt', AgentRole.CREDITOR_AGENT)}{_party('Cdtr', payment.creditor)}</CdtTrfTxInf>\n"
-    )
-
-
-def _report(payment: ParsedPayment) -> str:
-    assert payment.status is not None, "reports say how far a payment is"
-    return (
-        f"<TxInfAndSts><OrgnlEndToEndId>{payment.end_to_end_id}</OrgnlEndToEndId>"
-        f"<OrgnlUETR>{uetr_text(payment.uetr)}</OrgnlUETR><TxSts>{_REPORTED[payment.status]}</TxSts>"
-        f"{_reason('StsRsnInf', payment)}{_agent(payment, 'InstgAgt', AgentRole.INSTRUCTING_AGENT)}"
-        f"{_agent(payment, 'InstdAgt', AgentRole.INSTRUCTED_AGENT)}</TxInfAndSts>\n"
-    )
-
-
-def _return(payment: ParsedPayment) -> str:
-    assert payment.amount is not None, "returns have amounts"
-    return (
-        f"<TxInf><OrgnlEndToEndId>{payment.end_to_end_id}</OrgnlEndToEndId>"
-        f"<OrgnlUETR>{uetr_text(payment.uetr)}</OrgnlUETR>{_amount('RtrdIntrBkSttlmAmt', payment.amount)}"
-        f"<IntrBkSttlmDt>{date_text(payment.settlement_date)}</IntrBkSttlmDt>"
-        f"{_agent(payment, 'InstgAgt', AgentRole.INSTRUCTING_AGENT)}"
-        f"{_agent(payment, 'InstdAgt', AgentRole.INSTRUCTED_AGENT)}{_reason('RtrRsnInf', payment)}</TxInf>\n"
-    )
-
-
-def _amount(name: str, amount: Amount) -> str:
-    return f'<{name} Ccy="{amount.currency}">{decimal_text(amount.minor, amount.currency)}</{name}>'
-
-
-def _agent(payment: ParsedPayment, name: str, role: AgentRole) -> str:
-    agent = payment.agent(role)
-    if agent is None:
-        return ""
-    return f"<{name}><FinInstnId><BICFI>{agent.code}</BICFI></FinInstnId></{name}>"
-
-
-def _party(name: str, party: Party) -> str:
-    account = f"<{name}Acct><Id><Othr><Id>{party.account}</Id></Othr></Id></{name}Acct>"
-    return f"<{name}><Nm>{escape(party.name)}</Nm></{name}>{account}"
-
-
-def _reason(name: str, payment: ParsedPayment) -> str:
-    return f"<{name}><Rsn><Cd>{payment.reason}</Cd></Rsn></{name}>" if payment.reason else ""

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import suppress
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Final
@@ -22,7 +23,8 @@ from chainnode.ingest.jsonl import object_text
 from chainnode.ingest.privacy import FIELD_COUNT, SECRET_SIZE, PrivateField
 from chainnode.ingest.xml_text import to_utf8
 from chainnode.private_store import PAYLOAD_BYTES_MAX, Kept, PrivateStore
-from ledger.events import TIME_MS_MAX, Event, event_id
+from ledger.events import EVENT_SIZE_MAX, TIME_MS_MAX, Event, event_id
+from ledger.payments import PaymentStatement
 from primitives.encoding import Record, decode, encode
 from primitives.errors import InputError
 
@@ -60,8 +62,16 @@ def read_payload(data: bytes) -> Payload:
     return payload
 
 
+class StatedOtherwise(InputError):
+    """The message was stated before in other words, which are not kept."""
+
+    reason = "stated_otherwise"
+
+
 class Keeper:
     """Draws the key of each event at random, finds again what was drawn, and keeps what is private before it is sent.
+
+    The first fate of a message counts: one that was kept before is given as it was stated then (decision record 20).
 
     The store is opened at the first statement and held, against other processes, until `close`. `dry` keeps nothing.
     """
@@ -71,21 +81,46 @@ class Keeper:
         self._dry = dry
         self._store: PrivateStore | None = None
         self._drawn: dict[bytes, bytes] = {}
+        self._found: set[bytes] = set()
 
     def event_key_of(self, reference: bytes) -> bytes:
         """Return the event key (32 bytes) of a reference. Raises `private_store.Erased`."""
         if reference not in self._drawn:
             found = None if self._dry and not self._directory.is_dir() else self._opened().event_key(reference)
+            if found is not None:
+                self._found.add(reference)
             self._drawn[reference] = found or os.urandom(SECRET_SIZE)
         return self._drawn[reference]
 
-    def keep(self, member: str, drafts: Iterable[Draft], data: bytes, partial: Set[bytes] = frozenset()) -> int:
-        """Keep what is private of the statements of a file; returns how many are new. On disk when it returns.
+    def keep(self, member: str, drafts: Iterable[Draft], data: bytes, partial: Set[bytes] = frozenset()) -> list[Draft]:
+        """Keep what is private of the statements of a file; returns what is to be sent. On disk when it returns.
 
-        `partial` holds the digests of messages that tell of more than the drafts: of those the values alone are kept.
+        Of a message that was kept before that is its first event, byte for byte. `partial` holds the digests of
+        messages that tell of more than the drafts: of those the values alone are kept. Raises `StatedOtherwise`.
         """
+        drafts = list(drafts)
+        sent = [self._as_first(member, draft) if draft.reference in self._found else draft for draft in drafts]
         stated = [draft for draft in drafts if draft.statement is not None]
-        return 0 if self._dry or not stated else keep_drafts(self._opened(), member, stated, data, partial)
+        if stated and not self._dry:
+            keep_drafts(self._opened(), member, stated, data, partial)
+        return sent
+
+    def _as_first(self, member: str, draft: Draft) -> Draft:
+        assert draft.reference is not None, "it was found by it"
+        first = self._opened().first(draft.reference)
+        if first is None or first.event_id == _event_id(member, draft):
+            return draft
+        if first.body is None:
+            raise StatedOtherwise(
+                "stated before in other words, which an earlier release did not keep",
+                where=draft.where,
+                expected="the options with which it was submitted first",
+                got=f"event {first.event_id.hex()}",
+                hint="submit it with those options, or leave it out",
+            )
+        before, now = (decode(PaymentStatement, body, size_max=EVENT_SIZE_MAX) for body in (first.body, draft.body))
+        differs = tuple(name for name in now.__struct_fields__ if getattr(before, name) != getattr(now, name))
+        return replace(draft, schema=first.schema, body=first.body, differs=differs)
 
     def _opened(self) -> PrivateStore:
         if self._store is None:
@@ -116,12 +151,18 @@ def keep_drafts(
     for draft, digest in zip(stated, digests, strict=True):
         assert draft.statement is not None, "only statements are kept"
         secrets = draft.statement.secrets
-        # A record never expires, so its id is known before it is sent.
-        event = Event(member, secrets.reference, TIME_MS_MAX, draft.kind, draft.schema, draft.body)
-        identity = event_id(encode(event), draft.kind)
+        identity = _event_id(member, draft)
         payload = encode(payload_of(identity, draft.statement.values))
-        kept.append(Kept(secrets.reference, identity, secrets.event_key, payload, place_of(digest)))
+        place = place_of(digest)
+        kept.append(Kept(secrets.reference, identity, secrets.event_key, payload, place, draft.schema, draft.body))
     return store.keep(kept, messages)
+
+
+def _event_id(member: str, draft: Draft) -> bytes:
+    """Return the id of a statement's event: a record never expires, so it is known before it is sent."""
+    assert draft.reference is not None, "a statement has one"
+    event = Event(member, draft.reference, TIME_MS_MAX, draft.kind, draft.schema, draft.body)
+    return event_id(encode(event), draft.kind)
 
 
 def payload_of(identity: bytes, values: dict[PrivateField, bytes]) -> Payload:

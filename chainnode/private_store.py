@@ -34,7 +34,7 @@ STATEMENTS_MAX: Final = 50_000_000
 BYTES_MAX: Final = 256 * 1024**3
 PAYLOAD_BYTES_MAX: Final = 64 * 1024
 MESSAGE_BYTES_MAX: Final = 256 * 1024**2
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 IDS_AT_ONCE: Final = 1_000
 BUSY_S: Final = 60.0
 _HEADER: Final = b"chainnode private store keys 1\n".ljust(SLOT_BYTES, b"\0")
@@ -45,6 +45,8 @@ CREATE TABLE IF NOT EXISTS statements (
   reference BLOB PRIMARY KEY, event_id BLOB NOT NULL UNIQUE, slot INTEGER NOT NULL, address BLOB, message INTEGER,
   erased_ms INTEGER) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS statements_by_message ON statements (message);
+CREATE TABLE IF NOT EXISTS bodies (
+  reference BLOB PRIMARY KEY, schema INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
 """
 
 
@@ -70,7 +72,8 @@ class NotKept(UsageError):
 class Kept:
     """What is kept of one statement: `payload` is encrypted under a key of its own, `message` once for its statements.
 
-    `message` is a place in the messages handed over with it, or None.
+    `message` is a place in the messages handed over with it, or None. `body` is the event's, in the form `schema`: it
+    holds what the chain says anyway.
     """
 
     reference: bytes
@@ -78,6 +81,17 @@ class Kept:
     event_key: bytes = field(repr=False)
     payload: bytes = field(repr=False)
     message: int | None = None
+    schema: int = 1
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """The event that a reference first stood for; `body` None where a release kept it that kept no bodies."""
+
+    event_id: bytes
+    schema: int
+    body: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +145,9 @@ class PrivateStore:
             "PRAGMA temp_store = MEMORY;"
         )
         version = database.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, SCHEMA_VERSION):
+        if not 0 <= version <= SCHEMA_VERSION:
             raise PrivateStoreDamaged("private store of another release", expected=SCHEMA_VERSION, got=version)
-        if not version:
+        if version < SCHEMA_VERSION:
             database.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         return database
 
@@ -157,6 +171,15 @@ class PrivateStore:
         if row[1] is not None:
             raise _erased(reference)
         return self._slot(row[0])[:KEY_BYTES]
+
+    def first(self, reference: bytes) -> First | None:
+        """Return the event that was kept under a reference, whether it was sent or not; None where none was."""
+        with _stored(self._directory):
+            row = self._one(
+                "SELECT event_id, schema, body FROM statements LEFT JOIN bodies USING (reference) WHERE reference = ?",
+                reference,
+            )
+            return None if row is None else First(row[0], row[1] or 0, row[2])
 
     def keep(self, statements: Sequence[Kept], messages: Sequence[bytes] = ()) -> int:
         """Keep statements that are new, and the messages of those; returns how many. On disk when it returns.
@@ -202,8 +225,9 @@ class PrivateStore:
                 slot, address = seal(messages[place], bytes(KEY_BYTES))
                 made = self._database.execute("INSERT INTO messages (slot, address) VALUES (?, ?)", (slot, address))
                 places[place] = made.lastrowid
-            rows = []
+            rows, bodies = [], []
             for kept in fresh.values():
+                bodies.append((kept.reference, kept.schema, kept.body))
                 slot, address = seal(kept.payload, kept.event_key)
                 message = None if kept.message is None else places.get(kept.message)
                 rows.append((kept.reference, kept.event_id, slot, address, message, None))
@@ -211,6 +235,7 @@ class PrivateStore:
             self._write_slots(first, slots)
             self._database.executemany("INSERT INTO contents VALUES (?, ?)", contents)
             self._database.executemany("INSERT INTO statements VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._database.executemany("INSERT OR REPLACE INTO bodies VALUES (?, ?, ?)", bodies)
         return len(fresh)
 
     def _check_room(self, fresh: Iterable[Kept], messages: Sequence[bytes]) -> None:
@@ -218,7 +243,7 @@ class PrivateStore:
         if any(len(message) > MESSAGE_BYTES_MAX for message in messages):
             raise UsageError("message too large to keep", expected=f"at most {MESSAGE_BYTES_MAX} bytes")
         (pages,), (size,) = (self._one(f"PRAGMA {name}") or (0,) for name in ("page_count", "page_size"))
-        size_after = pages * size + sum(len(kept.payload) for kept in fresh) + sum(map(len, messages))
+        size_after = pages * size + sum(len(kept.payload) + len(kept.body) for kept in fresh) + sum(map(len, messages))
         slots_after = self._next_slot() + len(fresh) + len(messages)
         if size_after > self._bytes_max or slots_after > self._statements_max:
             raise StorageError(
@@ -294,6 +319,10 @@ class PrivateStore:
             with self._transaction():
                 for event_id, _, address, _ in rows:
                     self._database.execute("DELETE FROM contents WHERE address = ?", (address,))
+                    self._database.execute(
+                        "DELETE FROM bodies WHERE reference = (SELECT reference FROM statements WHERE event_id = ?)",
+                        (event_id,),
+                    )
                     self._database.execute(
                         "UPDATE statements SET address = NULL, erased_ms = ? WHERE event_id = ?", (now_ms, event_id)
                     )

@@ -44,7 +44,10 @@ Json = dict[str, Any]  # Any: JSON of a node
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """An event to send: kind, schema, canonical body; `where` says what it came from."""
+    """An event to send: kind, schema, canonical body; `where` says what it came from.
+
+    `differs` names what would be otherwise now in a statement that is sent as it was first stated.
+    """
 
     kind: int
     schema: int
@@ -52,6 +55,7 @@ class NewEvent:
     where: str
     reference: bytes | None = None
     expires_ms: int | None = None
+    differs: tuple[str, ...] = ()
 
 
 def event_row(event: NewEvent) -> Json:

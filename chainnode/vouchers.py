@@ -126,6 +126,23 @@ def redeemed_by(client: NodeClient, chain_id: bytes, voucher: Voucher) -> str | 
     return found[1]
 
 
+def redeemed_together(client: NodeClient, chain_id: bytes, vouchers: Sequence[Voucher]) -> list[str] | None:
+    """Return the banks that redeemed vouchers, in order, by few calls; None where one of them was not redeemed."""
+    asked = [{"wallet": wallet_id(chain_id, each.key).hex(), "counter": each.counter} for each in vouchers]
+    try:
+        rows = client.call_many("voucher_get", asked)
+    except CallRefused as refused:
+        if refused.code != NOT_FOUND:
+            raise
+        return None
+    found = [_voucher(row["voucher"], "voucher_get") for row in rows]
+    if any(
+        voucher_hash(chain_id, one) != voucher_hash(chain_id, other) for one, other in zip(vouchers, found, strict=True)
+    ):
+        return None
+    return [str(row["member"]) for row in rows]
+
+
 def found_double_spend(client: NodeClient, chain_id: bytes, voucher: Voucher) -> ReportDoubleSpend | None:
     """Return the proof that a voucher makes with one that was redeemed; None where it contradicts none of them."""
     places = (voucher.counter, voucher.counter - 1, voucher.counter + 1)

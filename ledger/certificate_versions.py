@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from ledger.base import NotHere
 from ledger.certificate_reading import CertificatesAsOf
 from ledger.certificate_records import Certificate, CertificateStatus, Status, status_at
 from ledger.reader import LedgerReader
@@ -44,7 +45,7 @@ class Versions:
 
         The newest speaks first, since a revocation may name an earlier time from which the certificate counts as
         invalid; of every other time, the version that was the newest then. Before the grant there is no certificate,
-        unless its term had yet to begin.
+        unless its term had yet to begin. None too where the version of that time is not here.
         """
         if not self.records:
             return None
@@ -67,6 +68,7 @@ NO_VERSIONS: Final = Versions((), ())
 def read_versions(reader: LedgerReader, number: str, height: int) -> Versions:
     """Return the versions of a certificate up to the block at a height, which must exist; none where there is none.
 
+    The oldest is the one that stood at the store's base, as if it had begun there, where its block is before that.
     Raises TooManyVersions, and StorageError where a row is damaged.
     """
     heights: list[int] = []
@@ -76,7 +78,10 @@ def read_versions(reader: LedgerReader, number: str, height: int) -> Versions:
         record = None if header is None else CertificatesAsOf(reader, header).record(number)
         if record is None:
             break
-        block = reader.height_at_time(record.history.changed_ms)
+        try:
+            block = reader.height_at_time(record.history.changed_ms)
+        except NotHere:
+            block = reader.base()
         assert block is not None, "a record changes with a block"
         changed = int(block)
         heights.append(changed)

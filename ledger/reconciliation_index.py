@@ -19,7 +19,7 @@ from ledger import reconciliation_rows as at
 from ledger.reader import LedgerReader
 from ledger.reconciliation import PaymentView, Said, Standing, reconcile
 from ledger.reconciliation_rows import Change, Counts, Followed, Parties, PaymentRow, Stood
-from ledger.reconciliation_statements import Partners, said_in, statement_in, totals_in
+from ledger.reconciliation_statements import Partners, is_between_banks, said_in, statement_in, totals_in
 from ledger.rows import all_of, position_bytes
 from ledger.state_after import KnownNodes, StateAfter, header_at
 from ledger.store import Put, Store
@@ -190,7 +190,7 @@ class ReconciliationFollower:
             self._add_totals(raw, height, index, time_ms)
             return
         member, brief = found
-        if not brief.pair_key:
+        if not is_between_banks(brief):
             self._count(at.day_of(time_ms), ("", member), _UNPAIRED, 1)
             return
         payment = touched.get(brief.pair_key)

@@ -84,7 +84,7 @@ class PaymentRow(Record):
 
 
 class Counts(Record):
-    """How many payments stand how, and how many statements bear no pair key; those of one member."""
+    """How many payments stand how, and how many statements stand alone; those of one member."""
 
     matched: Annotated[int, Meta(ge=0)] = 0
     one_sided: Annotated[int, Meta(ge=0)] = 0

@@ -25,6 +25,9 @@ from primitives.encoding import decoder_of, encode
 PARTNERS_KEPT: Final = 65_536
 SCHEMA: Final = 1
 REPORT: Final = "pacs.002"
+ORDER: Final = "pain.001"
+"""What a customer asked of its bank: nothing that another bank could confirm, whether it is carried out or not."""
+
 CARD_REVERSAL: Final = "iso8583.04"
 _INSTITUTION_SIZE: Final = 8
 _HEAD_OFFICE: Final = "XXX"
@@ -77,6 +80,11 @@ def statement_in(raw: bytes) -> tuple[str, _Brief] | None:
     if event.kind != PAYMENT_STATEMENT or event.schema != SCHEMA:
         return None
     return event.member, _decode_brief(event.body)
+
+
+def is_between_banks(brief: _Brief) -> bool:
+    """Say whether a statement is about a payment that another bank knows by the same key."""
+    return bool(brief.pair_key) and not brief.message_type.startswith(ORDER)
 
 
 def said_in(brief: _Brief, member: str, partner: Partner, height: int, index: int, time_ms: int) -> Said:

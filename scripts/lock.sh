@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Renews requirements.lock, requirements-fuzz.lock for `make fuzz` alone, requirements-web.lock for JavaScript and
-# requirements-browser.lock for `make browser`: with hashes for every Python admitted.
+# Renews requirements.lock, requirements-fuzz.lock for `make fuzz` alone, requirements-web.lock for JavaScript,
+# requirements-browser.lock for `make browser` and requirements-spark.lock for `make spark`: with hashes for every Python admitted.
 # Usage: lock.sh UV [--upgrade]. Versions already locked stay unless --upgrade is given.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 options=(--quiet --universal --python-version 3.11 --generate-hashes
     --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" "${@:2}")
 "$1" pip compile pyproject.toml --extra dev --extra scan --extra analysis --output-file requirements.lock "${options[@]}"
-for group in fuzz web browser; do
+for group in fuzz web browser spark; do
     "$1" pip compile --group "$group" --output-file "requirements-$group.lock" "${options[@]}"
 done
 

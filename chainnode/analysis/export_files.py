@@ -143,9 +143,19 @@ class ExportFiles:
         write_file(self.directory / MANIFEST_NAME, manifest_bytes(manifest))
 
     def check(self, manifest: Manifest, *, hashes: bool = False) -> None:
-        """Raise ManifestDamaged for a file that is not there as it was written; its bytes are read where `hashes`."""
+        """Raise ManifestDamaged for a file that is not there as it was written.
+
+        Where `hashes`, the files' bytes are read, and one more than the manifest names is an error too.
+        """
         for entry in manifest.files:
             self._check(entry, hashes)
+        if hashes:  # whoever reads the directory as a whole reads these too
+            for path in self._leftovers():
+                raise ManifestDamaged(
+                    "file that the manifest does not name",
+                    where=str(path),
+                    hint="an export that runs or was killed leaves such: let it end, or run it again, which removes it",
+                )
 
     def _check(self, entry: FileEntry, hashes: bool) -> None:
         path = self.directory / entry.path

@@ -32,7 +32,11 @@ from ledger.payments import (
 from primitives.errors import ProofError
 
 LAYOUTS_KEPT: Final = 4_096
-"""Forms remembered; a chain of fifty banks has some hundreds. Beyond it all are learnt anew."""
+"""Forms remembered; a chain of fifty banks has some hundreds. Beyond it all are learnt anew.
+
+Within one call, entries of further forms are walked one by one: a member that never states two of one form would else
+have each entry held against all before it.
+"""
 
 PROBES: Final = 6
 BODY_FIELDS: Final = 19
@@ -264,10 +268,15 @@ class Layouts:
             except ProofError as error:
                 where = f"entry {int(rows[0])}"
                 raise ProofError(error.what, where=where, expected=error.expected, got=error.got) from None
-            known.append(len(self._all))
+            number = len(self._all)
             self._all.append(layout)
             self._met.append(0)
-            rows = self._settle(known[-1], data, starts, rows, form)
+            if number < LAYOUTS_KEPT:
+                known.append(number)
+                rows = self._settle(number, data, starts, rows, form)
+            else:
+                form[rows[0]] = number
+                rows = rows[1:]
 
     def _settle(self, number: int, data: Bytes, starts: Places, rows: Places, form: Places) -> Places:
         """Note the form of those entries that have it; return the others."""

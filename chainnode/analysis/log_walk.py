@@ -26,7 +26,10 @@ from primitives.errors import ProofError
 from primitives.ids import HASH_BYTES, Hash
 
 CHUNK_ENTRIES: Final = 1 << 17
-"""A chunk ends with the first block that reaches this number: some 60 MB of entries."""
+"""A chunk ends with the first block that reaches this number: some 60 MB of payment statements."""
+
+CHUNK_BYTES: Final = 1 << 27
+"""Or with the first that reaches this size, since an event may have 64 KiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ def walk(tree: SignedTree, chain_id: Hash, start: int, height: int, *, entries: 
         hashes, data, places = read_bundle(tree, bundle)
         skip = max(0, start - bundle * TILE_WIDTH)
         gathered.add(data, places[skip:], hashes[skip * HASH_BYTES :])
-        if len(gathered.starts) >= entries:
+        if len(gathered.starts) >= entries or gathered.size >= CHUNK_BYTES:
             chunk, gathered = _cut(gathered, chain_id, height)
             if chunk is not None:
                 height += len(chunk.headers)

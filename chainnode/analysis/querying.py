@@ -7,6 +7,7 @@ extensions, or a change of these settings.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import date, datetime
 from decimal import Decimal
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
 QUERY_CHARACTERS_MAX: Final = 100_000
 FETCHED_AT_ONCE: Final = 1_024
 WHOLE_MAX: Final = (1 << 53) - 1
-"""What every reader of JSON takes as it is; larger decimals are text."""
+"""What every reader of JSON takes as it is; whole numbers beyond it are text."""
+
+_WRITTEN: Final = frozenset({"interval", "bit", "bignum", "union", "timestamp_ns", "time_ns"})
+"""Types of DuckDB's that Arrow has no plain value for: DuckDB itself writes them as text."""
 
 _SETTINGS: Final = (
     "temp_directory = ''",
@@ -69,17 +73,18 @@ class Answer:
     """The rows of a query, as they come."""
 
     def __init__(self, found: DuckDBPyRelation) -> None:
-        self._found = found
         self.columns = list(found.columns)
         twice = sorted({name for name in self.columns if self.columns.count(name) > 1})
         if twice:
             raise BadQuery("two columns of one name", got=twice[0], hint="name them apart with AS")
+        odd = {name for name, type_ in zip(self.columns, found.types, strict=True) if type_.id in _WRITTEN}
+        self._found = found.project(", ".join(_column(name, name in odd) for name in self.columns)) if odd else found
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield each row as JSON has it: bytes in hex, times and dates as text, decimals as whole numbers or text."""
         try:
             for batch in self._found.to_arrow_reader(FETCHED_AT_ONCE):
-                for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                for row in zip(*map(_values, batch.columns, self.columns), strict=True):
                     yield dict(zip(self.columns, map(shown, row), strict=True))
         except (duckdb.Error, pyarrow.ArrowException) as error:
             raise _refused(error) from None
@@ -95,7 +100,8 @@ class Queries:
         paths: dict[str, list[str]] = {name: [] for name in TABLES}
         for entry in manifest.files:
             paths[entry.path.partition("/")[0]].append(str((files.directory / entry.path).absolute()))
-        self._set(f"allowed_paths = {_listed([path for found in paths.values() for path in found])}")
+        opened = [path for found in paths.values() for path in found]
+        self._set(f"allowed_paths = {_listed([*opened, *map(_literal, opened)])}")
         for setting in _SETTINGS[:-1]:
             self._set(setting)
         for name, found in paths.items():
@@ -106,6 +112,8 @@ class Queries:
 
     def ask(self, query: str) -> Answer:
         """Return what a query finds. Raises BadQuery for anything but one SELECT."""
+        if not is_text(query):
+            raise BadQuery("query is not text", expected="UTF-8")
         if len(query) > QUERY_CHARACTERS_MAX:
             raise BadQuery("query too long", expected=f"at most {QUERY_CHARACTERS_MAX} characters", got=len(query))
         try:
@@ -129,7 +137,11 @@ class Queries:
 def _view(name: str, paths: list[str]) -> str:
     """Return the view of a table: of its files, or of none with the columns that it would have."""
     if paths:
-        return f"CREATE VIEW {name} AS SELECT * FROM read_parquet({_listed(paths)}, hive_partitioning = true)"  # noqa: S608 - paths are quoted
+        # DuckDB takes each KEY=VALUE of a path for a column, which replaces the file's own: only `day` may be one.
+        is_ours = all(path.count("=") == 1 for path in paths)
+        chosen = "*" if is_ours else '*, CAST("time" AS DATE) AS "day"'
+        files = f"read_parquet({_listed([_literal(path) for path in paths])}, hive_partitioning = {is_ours})"
+        return f"CREATE VIEW {name} AS SELECT {chosen} FROM {files}"  # noqa: S608 - paths are quoted
     types = {"decimal128(38, 0)": "DECIMAL(38, 0)", "timestamp[ms, tz=UTC]": "TIMESTAMPTZ", "date32[day]": "DATE"}
     types |= {"binary": "BLOB", "string": "VARCHAR", "int64": "BIGINT", "int32": "INTEGER", "bool": "BOOLEAN"}
     columns = [f'NULL::{types[str(field.type)]} AS "{field.name}"' for field in TABLES[name]]
@@ -139,6 +151,30 @@ def _view(name: str, paths: list[str]) -> str:
 def _listed(paths: list[str]) -> str:
     """Return paths as a list in SQL."""
     return "[" + ", ".join("'" + path.replace("'", "''") + "'" for path in paths) + "]"
+
+
+def _literal(path: str) -> str:
+    """Return the pattern of DuckDB's that only this path matches."""
+    return re.sub(r"[*?\[]", r"[\g<0>]", path)
+
+
+def is_text(query: str) -> bool:
+    """Say whether a query was text: bytes that are not arrive as lone surrogates."""
+    return not any("\ud800" <= each <= "\udfff" for each in query)
+
+
+def _column(name: str, is_odd: bool) -> str:
+    """Return a column of an answer as it is asked for, as text where it is odd."""
+    quoted = '"' + name.replace('"', '""') + '"'
+    return f"CAST({quoted} AS VARCHAR) AS {quoted}" if is_odd else quoted
+
+
+def _values(column: pyarrow.Array, name: str) -> list[Any]:
+    try:
+        return list(column.to_pylist())
+    except (OverflowError, ValueError) as error:  # such as a time that Python's calendar does not reach
+        hint = f'write `CAST("{name}" AS VARCHAR)`'
+        raise BadQuery("a value has no form in JSON", where=name, got=error, hint=hint) from None
 
 
 def _refused(error: Exception) -> BadQuery:
@@ -151,6 +187,8 @@ def shown(value: object) -> object:
     match value:
         case bytes():
             return value.hex()
+        case datetime() if value.tzinfo is None:
+            return value.isoformat(timespec="milliseconds")  # of no zone, as DuckDB has it
         case datetime():
             return format_time(TimeMs(round(value.timestamp() * 1_000)))
         case date():
@@ -164,6 +202,8 @@ def shown(value: object) -> object:
             return [shown(item) for item in value]
         case dict():
             return {str(name): shown(item) for name, item in value.items()}
+        case int() if abs(value) > WHOLE_MAX:
+            return str(value)
         case None | bool() | int() | float() | str():
             return value
         case _:

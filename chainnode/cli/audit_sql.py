@@ -48,9 +48,17 @@ def sql(directory: Path, query: str | None, limit: int) -> None:
         elif sys.stdin.isatty():
             _prompt(queries, limit)
         else:
-            _answer(queries, sys.stdin.read(STDIN_CHARACTERS_MAX), limit)
+            _answer(queries, _typed(), limit)
     finally:
         queries.close()
+
+
+def _typed() -> str:
+    """Return what standard input holds."""
+    try:
+        return sys.stdin.read(STDIN_CHARACTERS_MAX)
+    except UnicodeDecodeError:
+        raise UsageError("query is not text", where="standard input", expected="UTF-8") from None
 
 
 def _answer(queries: Queries, query: str, limit: int) -> None:

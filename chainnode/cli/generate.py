@@ -42,7 +42,8 @@ def generate_payments(
 ) -> None:
     """Write a day of payments among banks: each bank's files, and the seeded discrepancies as answers.jsonl.
 
-    The banks have the names and codes of a localnet's. ISO 20022 (pacs.008, pacs.002, pacs.004) and JSON lines.
+    The banks have the names and codes of a localnet's. ISO 20022 (pacs.008, pacs.009, pacs.002, pacs.004, pain.001,
+    camt.054), card messages of ISO 8583, QR payments with their codes and plain payments as JSON lines.
     """
     from chainnode.generating import Plan
     from chainnode.generating_files import write_day

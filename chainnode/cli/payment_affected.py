@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chainnode.cli.context import settings
-from chainnode.cli.output import progress, records, say, short, show_page
+from chainnode.cli.output import line, progress, say, short, show, show_page
 from primitives.errors import ProofError, UsageError
 
 if TYPE_CHECKING:
     from chainnode.affected import Statement, Worth
-    from chainnode.cli.output import Records
 
 COLUMNS = ("payment_time", "member", "side", "status", "now_known", "then_known", "uetr", "height", "event_id")
 PROOF_WAIT_S = 10.0
@@ -85,7 +84,7 @@ def affected_by(
 def _from_mirror(
     number: str, directory: Path, status_file: Path | None, everything: bool, span: tuple[str | None, str | None]
 ) -> None:
-    from chainnode.affected import bundles_of, statements_naming
+    from chainnode.affected import bundles_of, last_block, statements_naming
     from chainnode.cli.exits import Missing
     from chainnode.cli.mirror import judged
     from chainnode.mirror import Mirror
@@ -97,12 +96,16 @@ def _from_mirror(
     policy = files.policy()
     if policy is None or files.checkpoint() is None:
         raise Missing("no mirror is here", where=str(directory), expected="one that `chainnode audit mirror` made")
-    first, last = (None if text is None else int(parse_time(text, where="time")) for text in span)
+    names = ("--from", "--to")
+    first, last = (
+        None if text is None else int(parse_time(text, where=name)) for name, text in zip(names, span, strict=True)
+    )
+    if first is not None and last is not None and last <= first:
+        raise UsageError("a span that ends before it begins", where="--to", expected="after --from", got=span[1])
     with files.reading(), judged():
         trust = Trust(policy)
         seen = Mirror(files, trust, []).seen
         assert seen is not None, "there is a checkpoint"
-        worth = _worth(number, policy, status_file)
         if files.entries_size() < seen.checkpoint.size:
             raise ProofError(
                 "the mirror lacks entries",
@@ -111,8 +114,11 @@ def _from_mirror(
                 got=files.entries_size(),
                 hint="run `chainnode audit mirror` over it without --no-entries",
             )
+        block = last_block(files, seen)
+        worth = _worth(number, policy, status_file, int(block.height))
         counts = {True: 0, False: 0, None: 0}
-        with records("payments") as out, progress("reading", bundles_of(seen)) as bar:
+        rows: list[dict[str, Any]] = []
+        with progress("reading", bundles_of(seen)) as bar:
             for found in statements_naming(files, seen, number, lambda: bar.advance(1)):
                 time_ms = int(found.body.time_ms)
                 if (first is not None and time_ms < first) or (last is not None and time_ms >= last):
@@ -121,7 +127,25 @@ def _from_mirror(
                 doubtful = None if not worth.judged(time_ms) else status is None or not status.valid
                 counts[doubtful] += 1
                 if everything or doubtful is not False:
-                    _print(found, None if status is None else status.status.value, doubtful, out)
+                    row = _row(found, None if status is None else status.status.value, doubtful)
+                    if settings().output == "json":
+                        rows.append(row)
+                    else:
+                        _print(row)
+    if settings().output == "json":
+        show(
+            {
+                "certificate": number,
+                "payments": rows,
+                "looked_at": sum(counts.values()),
+                "in_question": counts[True],
+                "not_judged": counts[None],
+                "height": int(block.height),
+                "log_size": seen.checkpoint.size,
+                "root": seen.checkpoint.root.hex(),
+                "cosigners": list(seen.checked.cosigners),
+            }
+        )
     lacking = f", {counts[None]} not judged by this proof alone" if counts[None] else ""
     say(
         f"{counts[True]} of {sum(counts.values())} statements in question{lacking}; complete: all "
@@ -130,11 +154,11 @@ def _from_mirror(
     )
 
 
-def _print(found: Statement, worth: str | None, doubtful: bool | None, out: Records) -> None:
+def _row(found: Statement, worth: str | None, doubtful: bool | None) -> dict[str, Any]:
     from ledger.payments_json import statement_to_json
 
     told = statement_to_json(found.body)
-    row: dict[str, Any] = {
+    return {
         "event_id": found.event_id,
         "log_index": found.log_index,
         "member": found.member,
@@ -143,10 +167,14 @@ def _print(found: Statement, worth: str | None, doubtful: bool | None, out: Reco
         "now_known": worth,
         "in_question": doubtful,
     }
-    out.add(row, f"{row['payment_time']}  {found.member:<12} {row['side']:<12} {worth or 'none':<14} {found.event_id}")
 
 
-def _worth(number: str, policy: str, status_file: Path | None) -> Worth:
+def _print(row: dict[str, Any]) -> None:
+    told = f"{row['member']:<12} {row['side']:<12} {row['now_known'] or 'none':<14} {row['event_id']}"
+    line(row, f"{row['payment_time']}  {told}")
+
+
+def _worth(number: str, policy: str, status_file: Path | None, height: int) -> Worth:
     """Return what the certificate was worth, proved under the mirror's policy by a node, or by one file alone."""
     from chainnode.affected import Worth, proved_versions
     from chainnode.cli.certificate_proofs import proved_status
@@ -154,10 +182,10 @@ def _worth(number: str, policy: str, status_file: Path | None) -> Worth:
     from ledger.times import format_time
 
     if status_file is not None:
-        return Worth(proved_versions(number, policy, file_text(status_file), None), complete=False)
+        return Worth(proved_versions(number, policy, file_text(status_file), None, height=height), complete=False)
 
     def proof_at(time_ms: int) -> str:
         return str(proved_status({"number": number, "at": format_time(time_ms)}, PROOF_WAIT_S)["proof"])
 
     newest = str(proved_status({"number": number}, PROOF_WAIT_S)["proof"])
-    return Worth(proved_versions(number, policy, newest, proof_at), complete=True)
+    return Worth(proved_versions(number, policy, newest, proof_at, height=height), complete=True)

@@ -45,7 +45,7 @@ def reconcile(order: str, limit: int, kept: bool, **filters: str | None) -> None
     show_page(answer, shown, (*COLUMNS[:-1], "reference", "amount", "pair_key") if kept else COLUMNS)
     counts = answer["counts"]
     hours = answer["answer_within_ms"] / 3_600_000
-    say(", ".join(f"{counts[state]} {state}" for state in STATES) + f"; {counts['unpaired']} without a pair key")
+    say(", ".join(f"{counts[state]} {state}" for state in STATES) + f"; {counts['unpaired']} that stand alone")
     say(f"as of block {answer['as_of']} ({answer['time']}); the other side may take {hours:g} hours")
 
 

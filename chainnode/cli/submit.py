@@ -172,7 +172,7 @@ def _read(name: str, form: str, context: IngestContext, keeper: Keeper, options:
             hint="submit them with --home, or keep MEMBER-reporter.secret and MEMBER-pairs.json beside the key",
         )
     kept = data if found.kept is None else found.kept
-    keeper.keep(context.reporter.member, found.drafts, kept, found.partial)
+    found.drafts = keeper.keep(context.reporter.member, found.drafts, kept, found.partial)
     return found
 
 
@@ -215,7 +215,7 @@ def _new_events(found: Ingested) -> list[NewEvent]:
     from chainnode.submission import NewEvent
 
     return [
-        NewEvent(draft.kind, draft.schema, draft.body, draft.where, draft.reference, draft.expires_ms)
+        NewEvent(draft.kind, draft.schema, draft.body, draft.where, draft.reference, draft.expires_ms, draft.differs)
         for draft in found.drafts
     ]
 
@@ -230,6 +230,7 @@ def _preview(event: NewEvent, member: str, out: Records) -> None:
     from chainnode.submission import event_row
 
     row = {"where": event.where, "member": member, **event_row(event)}
+    row |= {"differs": list(event.differs)} if event.differs else {}
     out.add(row, f"{row['kind']}  {event.where}  {len(event.body)} bytes")
 
 
@@ -291,7 +292,9 @@ def _print_result(event: NewEvent, row: dict[str, Any], wait: str, out: Records)
     word = "applied" if applied else "rejected" if outcome else str(row["status"]).lower()
     why = f" {why_text(outcome['rule'], outcome['detail'] or '')}" if outcome and not applied else ""
     why = why or (f" {row['message']}" if row.get("message") else "")
-    out.add({**result, "where": event.where}, f"{word:<10} {row['id'] or '-'}  {event.where}{why}")
+    said = {**result, "where": event.where, **({"differs": list(event.differs)} if event.differs else {})}
+    first = f"  as it was first stated; it would differ now: {', '.join(event.differs)}" if event.differs else ""
+    out.add(said, f"{word:<10} {row['id'] or '-'}  {event.where}{why}{first}")
     if good:
         return GOOD
     return LATE if row["status"] in ("Pending", "Unknown") else BAD

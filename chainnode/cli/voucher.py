@@ -108,19 +108,31 @@ class _Desk:
         return rows
 
     def _left(self, body: RedeemVouchers) -> tuple[Voucher, ...]:
-        """Return which vouchers of an event are to be sent: where its last one is redeemed, each is asked for."""
+        """Return which vouchers of an event are to be sent: those of which the last one is redeemed are asked for."""
+        from chainnode.vouchers import redeemed_together
+
         *others, last = body.vouchers
-        return tuple(each for each in others if not self._before(each)) if self._before(last) else body.vouchers
+        if not self._before(last):
+            return body.vouchers
+        members = redeemed_together(self._client, self._chain_id, others)
+        if members is None:
+            return tuple(each for each in others if not self._before(each))
+        for voucher, member in zip(others, members, strict=True):
+            self._say_before(voucher, member)
+        return ()
 
     def _before(self, voucher: Voucher) -> bool:
-        """Say whether a voucher was redeemed before, and tell of it: by another bank is no payment to this one."""
+        """Say whether a voucher was redeemed before, and tell by whom: by another bank is no payment to this one."""
         from chainnode.vouchers import redeemed_by
 
         member = redeemed_by(self._client, self._chain_id, voucher)
         if member is not None:
-            own = member == self._door.member
-            self._say(voucher, ALREADY if own else REFUSED, f"{'' if own else 'voucher_redeemed: '}by {member}", None)
+            self._say_before(voucher, member)
         return member is not None
+
+    def _say_before(self, voucher: Voucher, member: str) -> None:
+        own = member == self._door.member
+        self._say(voucher, ALREADY if own else REFUSED, f"{'' if own else 'voucher_redeemed: '}by {member}", None)
 
     def _tell(self, voucher: Voucher, row: Row) -> None:
         from ledger.outcome_texts import why_text

@@ -31,9 +31,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chainnode.ingest.errors import FormatError
+from chainnode.ingest.errors import FormatError, shape_of
 from chainnode.ingest.json_text import parse_object
-from chainnode.ingest.payment_lines import COLUMNS, REQUIRED, shape_of
+from chainnode.ingest.payment_lines import COLUMNS, REQUIRED
 from ledger.currencies import decimal_text, exponent_of
 from primitives.errors import InputError
 

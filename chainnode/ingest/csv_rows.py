@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from chainnode.ingest.context import IngestContext
 from chainnode.ingest.csv_mapping import CsvMapping
 from chainnode.ingest.drafts import Ingested, statement_draft
-from chainnode.ingest.errors import FormatError
+from chainnode.ingest.errors import FormatError, shown_names
 from chainnode.ingest.jsonl import FILE_SIZE_MAX, LINES_MAX, object_digest, object_text
 from chainnode.ingest.payment_lines import COLUMNS, REQUIRED, plain_payment
 from chainnode.ingest.statements import statement_for
@@ -123,7 +123,7 @@ def _plain_places(names: list[str], where: str) -> dict[str, list[int]]:
             "columns " + ", ".join(sorted(REQUIRED)) + " and no others than " + ", ".join(sorted(COLUMNS - REQUIRED))
         )
         # Where names are missing this may be no header but a row, and a row is private.
-        got = f"{len(names)} others" if missing else ", ".join(names)
+        got = f"{len(names)} others" if missing else shown_names(unknown or names)
         hint = "or say with --mapping what its columns mean"
         raise FormatError("wrong columns", where=f"{where}:1", expected=expected, got=got, hint=hint)
     return {name: [at] for at, name in enumerate(names)}

@@ -1,9 +1,9 @@
 """What every adapter gives: events that are ready but for what the gateway adds when it sends them.
 
-The member is the gateway's own. A statement's reference follows from the message and the reporter's secret, so the
-same file submitted again gives the same (member, reference); the gateway keeps an index of the references that it
-sent and answers with the event's id and status instead of sending it a second time. That is why an adapter sets no
-expiry: `expires_ms` None means that the gateway sets it, once, when the reference is new.
+The member is the gateway's own. A statement's reference follows from the message and the reporter's secret, and its
+body from the message and how it is stated. The reporter's private store keeps the first event of each reference, and
+`chainnode.payloads.Keeper` gives that one whenever the message comes again; the gateway knows events by their ids and
+sends none twice. A statement never expires; of other events `expires_ms` None means that the gateway sets it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ class Draft:
     """An event to be: kind, schema and canonical body; `where` tells which part of the file it came from.
 
     `statement` holds what the reporter keeps of a payment (event key, private values), for its store of payloads.
+    `differs` names the fields in which the message would be stated otherwise now than it was first: the first counts.
     """
 
     kind: int
@@ -32,6 +33,7 @@ class Draft:
     expires_ms: int | None
     where: str
     statement: StatementDraft | None = field(default=None, repr=False)
+    differs: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

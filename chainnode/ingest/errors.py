@@ -6,6 +6,8 @@ fields (names, accounts, references, texts) are never repeated in a message.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import ClassVar
 
 from primitives.errors import InputError
@@ -45,6 +47,35 @@ class NotAPartyError(InputError):
     """The reporter has no part in the payment."""
 
     reason: ClassVar[str] = "not_a_party"
+
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
+_NAMES_SHOWN = 12
+
+
+def shape_of(value: object) -> str:
+    """Return what may be told of a value that was read: how long a text is, and whether it is a number; else its type.
+
+    Where a value stands in another's place, it is an account, a card or a name.
+    """
+    if not isinstance(value, str):
+        return type(value).__name__
+    return f"{len(value)} {'digits' if value.isascii() and value.isdigit() else 'characters'}"
+
+
+def without_value(error: InputError, value: object) -> InputError:
+    """Return the same error with nothing but the shape of what was read."""
+    return type(error)(error.what, where=error.where, expected=error.expected, got=shape_of(value), hint=error.hint)
+
+
+def shown_names(names: Iterable[str]) -> str:
+    """Return keys or columns as an error may tell them: those that look like names, and how many others there are."""
+    found = sorted(names)
+    plain = [name for name in found if _NAME.fullmatch(name)][:_NAMES_SHOWN]
+    rest = len(found) - len(plain)
+    if not found:
+        return "nothing"
+    return ", ".join([*plain, *([f"{rest} {'more' if plain else 'that look like no name'}"] if rest else [])])
 
 
 def located(error: InputError, where: str) -> InputError:

@@ -43,6 +43,7 @@ PAYMENT_FIELDS: Final[Mapping[str, frozenset[FieldClass]]] = {
     "message_type": CLEAR,
     "where": NOWHERE,
     "message_digest": PRIVATE,
+    "key": NOWHERE,
     "index": NOWHERE,
     "created_ms": CLEAR,
     "amount.minor": COMPARED,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from chainnode.ingest.errors import JsonError, located
+from chainnode.ingest.errors import JsonError, located, shown_names
 from chainnode.ingest.parsed import Agent
 from chainnode.ingest.references import agent_code
 from ledger.payments import AgentRole
@@ -24,10 +24,10 @@ def only_keys(value: Mapping[str, Any], required: frozenset[str], optional: froz
         return
     missing, unknown = required - keys, keys - required - optional
     if missing:
-        raise JsonError("key missing", where=where, expected=", ".join(sorted(missing)), got=", ".join(sorted(value)))
+        raise JsonError("key missing", where=where, expected=", ".join(sorted(missing)), got=shown_names(value))
     if unknown:
         expected = ", ".join(sorted(required | optional))
-        raise JsonError("unknown key", where=where, expected=expected, got=", ".join(sorted(unknown)))
+        raise JsonError("unknown key", where=where, expected=expected, got=shown_names(unknown))
 
 
 @lru_cache(maxsize=16)

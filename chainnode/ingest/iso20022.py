@@ -13,9 +13,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from chainnode.ingest.errors import MessageError, located
+from chainnode.ingest.errors import MessageError, located, shape_of
 from chainnode.ingest.iso20022_entries import account_entries, entry_amounts
 from chainnode.ingest.iso20022_fields import line_of, read_institution, required
+from chainnode.ingest.iso20022_keys import MessageKeys
 from chainnode.ingest.iso20022_totals import Tally, check_tally, payment_amounts
 from chainnode.ingest.iso20022_types import (
     GroupHeader,
@@ -121,7 +122,7 @@ def parse_iso20022(data: bytes, *, where: str, skip_bad: bool = False, offset_mi
 
 @dataclass(slots=True)
 class _Message:
-    """A message that is being read; `error` once all of it is refused."""
+    """A message that is being read; `error` once all of it is refused, `numbers` the transaction of each payment."""
 
     kind: MessageType
     message_type: str
@@ -131,6 +132,8 @@ class _Message:
     key: tuple[str, ...] = ()
     groups: dict[int, Tally] = field(default_factory=dict)
     payments: list[ParsedPayment] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    keys: MessageKeys = field(default_factory=MessageKeys)
     error: InputError | None = None
     partial: bool = False
 
@@ -160,7 +163,7 @@ class _Collector:
         self._number += 1
         self._refuse(error, None)
 
-    def transaction_ended(self, transaction: Node, ancestors: list[Node]) -> None:
+    def transaction_ended(self, transaction: Node, ancestors: list[Node], source: memoryview) -> None:
         message = self._message
         assert message is not None, "a transaction outside of a message"
         if message.error is not None:
@@ -190,7 +193,9 @@ class _Collector:
         except MessageError as error:
             self._refuse(located(error, f"transaction {message.tally.count}"), message)
             return
-        message.payments += payments
+        key = message.keys.key_of(message.message_type, ancestors, source)
+        message.payments += [payment.keyed(key, message.keys.next_index(key)) for payment in payments]
+        message.numbers += [message.tally.count] * len(payments)
         if len(self.parsed.payments) + len(message.payments) > TRANSACTIONS_MAX:
             raise MessageError("too many transactions", where=self._where, expected=f"at most {TRANSACTIONS_MAX}")
 
@@ -232,9 +237,10 @@ class _Collector:
         digest = message_digest_of(source)
         if message.partial:
             self.parsed.partial.add(bytes(digest))
+        place = f"{self._where}: message {self._number}"
         self.parsed.payments += [
-            payment.placed(digest, index, f"{self._where}: {payment.where}")
-            for index, payment in enumerate(message.payments)
+            payment.placed(digest, f"{place}: transaction {number}: {payment.where}")
+            for payment, number in zip(message.payments, message.numbers, strict=True)
         ]
 
     def _refuse(self, error: InputError, message: _Message | None) -> None:
@@ -272,7 +278,7 @@ def _message_type(kind: MessageType, root: Node, namespace: str, header: Node | 
             "namespace is no payment message's",
             where=line_of(root),
             expected=f"urn:iso:std:iso:20022:tech:xsd:{kind.name}...",
-            got=repr(namespace[:_SHOWN_MAX]),
+            got=repr(namespace[:_SHOWN_MAX]) if ":" in namespace else shape_of(namespace),
         )
     declared = "" if header is None else header.text_at("MsgDefIdr")
     for source, identifier in (("namespace", namespace), ("MsgDefIdr", declared)):

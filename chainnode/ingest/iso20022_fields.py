@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from chainnode.ingest.errors import MessageError
+from chainnode.ingest.errors import MessageError, without_value
 from chainnode.ingest.iso20022_xml import Node
 from chainnode.ingest.parsed import Agent, Amount, Party
 from chainnode.ingest.references import (
@@ -22,8 +22,9 @@ from chainnode.ingest.references import (
 )
 from ledger.currencies import EXPONENTS, minor_units
 from ledger.payments import CNAPS_PATTERN, AgentRole, AgentScheme, Channel
-from ledger.times import parse_date
+from ledger.times import parse_date, parse_time
 from primitives.errors import InputError
+from primitives.ids import TimeMs
 
 REFERENCE_LENGTH_MAX = 35  # Max35Text
 SUM_DECIMALS = 5  # ISO 20022 amounts have at most five; sums are kept as integers of this unit
@@ -74,7 +75,10 @@ def read_amount(node: Node) -> Amount:
     """Return the amount of an element with a `Ccy` attribute; MessageError for bad digits, decimals or currency."""
     if node.currency is None:
         raise MessageError("currency missing", where=line_of(node), expected="the attribute Ccy", got="none")
-    return Amount(minor_units(node.text.strip(), node.currency, where=line_of(node)), node.currency)
+    try:
+        return Amount(minor_units(node.text.strip(), node.currency, where=line_of(node)), node.currency)
+    except InputError as error:
+        raise (error if node.currency in EXPONENTS else without_value(error, node.currency)) from None
 
 
 def optional_amount(node: Node, *path: str) -> Amount | None:
@@ -102,7 +106,22 @@ def read_sum(node: Node) -> int:
 def read_date(node: Node, *path: str) -> int:
     """Return the date at a path as YYYYMMDD, 0 where there is none."""
     found = node.one(*path)
-    return 0 if found is None else parse_date(found.text.strip(), where=line_of(found))
+    if found is None:
+        return 0
+    text = found.text.strip()
+    try:
+        return parse_date(text, where=line_of(found))
+    except InputError as error:
+        raise without_value(error, text) from None
+
+
+def read_time(node: Node, offset_minutes: int) -> TimeMs:
+    """Return the time that an element holds; without an offset it is taken at `offset_minutes` east of UTC."""
+    text = node.text.strip()
+    try:
+        return parse_time(text, where=line_of(node), default_offset_minutes=offset_minutes)
+    except InputError as error:
+        raise without_value(error, text) from None
 
 
 def read_uetr(node: Node, *path: str) -> bytes:

@@ -7,6 +7,7 @@ against anything. Source: the ISO 20022 message definition reports (NumberOfTran
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from chainnode.ingest.errors import MessageError
 from chainnode.ingest.iso20022_fields import in_sum_units, line_of, read_amount, read_sum
 from chainnode.ingest.iso20022_xml import Node
 from chainnode.ingest.parsed import Amount, ParsedPayment
+
+_COUNT = re.compile("[0-9]{1,15}")  # Max15NumericText
 
 
 @dataclass(slots=True)
@@ -58,7 +61,7 @@ def check_tally(
         raise MessageError(
             "count of transactions does not agree",
             where=line_of(number),
-            expected=expected if expected.isdigit() else "a number",
+            expected=expected if _COUNT.fullmatch(expected) else "a number",
             got=tally.count,
         )
     if not tally.complete:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chainnode.ingest.errors import MessageError
+from chainnode.ingest.errors import MessageError, shape_of
 from chainnode.ingest.iso20022_fields import (
     EXTERNAL_CODE_LENGTH_MAX,
     line_of,
@@ -25,6 +25,7 @@ from chainnode.ingest.iso20022_fields import (
     read_party,
     read_reason,
     read_remittance,
+    read_time,
     read_uetr,
     reason_code,
     required,
@@ -33,7 +34,6 @@ from chainnode.ingest.iso20022_fields import (
 from chainnode.ingest.iso20022_xml import Node
 from chainnode.ingest.parsed import Agent, ParsedPayment, Party
 from ledger.payments import AgentRole, Channel, Status
-from ledger.times import parse_time
 from primitives.ids import ZERO_HASH, TimeMs
 
 _CHARGE_BEARERS = frozenset({"DEBT", "CRED", "SHAR", "SLEV"})
@@ -98,7 +98,7 @@ def read_group_header(
         node=node,
         message_type=message_type,
         message_id=required_text(node, "MsgId"),
-        created_ms=parse_time(created.text.strip(), where=line_of(created), default_offset_minutes=offset_minutes),
+        created_ms=read_time(created, offset_minutes),
         settlement_date=read_date(node, "IntrBkSttlmDt"),
         instructing=node.one("InstgAgt"),
         instructed=node.one("InstdAgt"),
@@ -315,4 +315,4 @@ def make_payment(header: GroupHeader, node: Node, **facts: Any) -> ParsedPayment
 
 def one_of(word: str, known: Any, node: Node) -> None:  # Any: a set or a mapping of words
     if word not in known:
-        raise MessageError("unknown code", where=line_of(node), expected=" ".join(sorted(known)), got=repr(word[:10]))
+        raise MessageError("unknown code", where=line_of(node), expected=" ".join(sorted(known)), got=shape_of(word))

@@ -85,8 +85,11 @@ class MessageSink(Protocol):
     def document_refused(self, error: MessageError) -> None:
         """Take note of a Document that holds no message of a known type; raising refuses the file."""
 
-    def transaction_ended(self, transaction: Node, ancestors: list[Node]) -> None:
-        """Take one transaction; `ancestors` run from the message's root to its parent, as read so far."""
+    def transaction_ended(self, transaction: Node, ancestors: list[Node], source: memoryview) -> None:
+        """Take one transaction; `ancestors` run from the message's root to its parent, as read so far.
+
+        `source` is the transaction's own bytes in UTF-8, from its first tag to its last.
+        """
 
     def message_ended(self, root: Node, source: memoryview) -> None:
         """Take the end of a message; `source` is the message's own bytes in UTF-8, Document element included."""
@@ -164,6 +167,7 @@ class _Reader:
         self._elements_stop = ELEMENTS_MAX  # of the file, or while a transaction is read, where it has too many
         self._header: Node | None = None
         self._source_start = 0
+        self._unit_start = 0
         self._finished: Node | None = None  # a message's root that has ended, while its Document is still open
         self._root_depth = 0  # how many elements are open at the message's root; 0 outside of messages
         self._unit_depth = 0  # and at its transactions
@@ -198,6 +202,7 @@ class _Reader:
                 tag = name  # a foreign element: its full name is on no path that is ever looked for
             if depth == self._unit_depth:
                 self._elements_stop = min(ELEMENTS_MAX, self._elements + TRANSACTION_ELEMENTS_MAX)
+                self._unit_start = self._expat.CurrentByteIndex
         node = Node(tag, self._expat.CurrentLineNumber, currency)
         if not self._root_depth:
             self._start_outside(node, namespace, depth)
@@ -268,7 +273,7 @@ class _Reader:
             if depth == self._unit_depth:
                 self._elements_stop = ELEMENTS_MAX
                 if self._is_transaction(node):
-                    self._sink.transaction_ended(node, opened[self._root_depth - 1 :])
+                    self._sink.transaction_ended(node, opened[self._root_depth - 1 :], self._source(self._unit_start))
                     return
         elif node.tag == HEADER:
             self._header = node
@@ -297,9 +302,13 @@ class _Reader:
             self._end_message(root)
 
     def _end_message(self, root: Node) -> None:
-        stop = self._text.index(b">", self._expat.CurrentByteIndex) + 1
         self._finished = self._header = None
-        self._sink.message_ended(root, memoryview(self._text)[self._source_start : stop])
+        self._sink.message_ended(root, self._source(self._source_start))
+
+    def _source(self, start: int) -> memoryview:
+        """Return the bytes of the element that began at `start` and whose last tag is being read."""
+        stop = self._text.index(b">", self._expat.CurrentByteIndex) + 1
+        return memoryview(self._text)[start:stop]
 
     def _is_transaction(self, node: Node) -> bool:
         return (*(parent.tag for parent in self._open[self._root_depth :]), node.tag) == self._unit_path

@@ -6,11 +6,12 @@ An amount written as a number would pass through a binary fraction, so numbers w
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any, NoReturn
 
 import msgspec
 
-from chainnode.ingest.errors import JsonError
+from chainnode.ingest.errors import JsonError, shown_names
 
 BRACKETS_MAX = 256  # far below where the decoder's recursion ends
 _TEXTS = msgspec.json.Decoder(dict[str, str])
@@ -74,14 +75,13 @@ class _Refused(Exception):
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        keys = [key for key, _ in pairs]
-        repeated = next(key for key in keys if keys.count(key) > 1)
-        raise _Refused("key repeated", "each key once", repr(repeated))
+        repeated = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+        raise _Refused("key repeated", "each key once", shown_names(repeated))
     return value
 
 
 def _no_fraction(text: str) -> NoReturn:
-    raise _Refused("fraction in JSON", "decimal amounts as text", text[:20])
+    raise _Refused("fraction in JSON", "decimal amounts as text", f"a number of {len(text)} characters")
 
 
 def _bounded_int(text: str) -> int:

@@ -16,7 +16,7 @@ import msgspec
 
 from chainnode.ingest.context import IngestContext
 from chainnode.ingest.drafts import Draft, Ingested, statement_draft
-from chainnode.ingest.errors import JsonError
+from chainnode.ingest.errors import JsonError, shown_names
 from chainnode.ingest.json_text import parse_object
 from chainnode.ingest.parsed import ParsedPayment
 from chainnode.ingest.payment_lines import plain_payment
@@ -81,7 +81,7 @@ def line_payment(value: dict[str, Any], context: IngestContext, *, where: str) -
     inner = value.get("payment")
     if not isinstance(inner, dict) or len(value) != 1:
         expected = "a QR payment (payload), {payment: {...}} or an event (kind)"
-        raise JsonError("line describes no event", where=where, expected=expected, got=", ".join(sorted(value)))
+        raise JsonError("line describes no event", where=where, expected=expected, got=shown_names(value))
     return plain_payment(inner, context, digest, where=where)
 
 

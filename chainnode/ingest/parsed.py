@@ -62,17 +62,18 @@ class Direction(IntEnum):
     CREDIT = 2
 
 
-HIDDEN = frozenset({"message_digest", "end_to_end_id", "transaction_id", "message_id", "remittance", "source"})
+HIDDEN = frozenset({"message_digest", "key", "end_to_end_id", "transaction_id", "message_id", "remittance", "source"})
 
 
 class ParsedPayment(msgspec.Struct, frozen=True, gc=False):
     """One payment as one message tells it.
 
-    `message_digest` is SHA-256 of the message's own bytes and `index` the place of the payment in it; together they
-    are the message key by which the same payment, submitted again, is known. `end_to_end_id` is empty where there is
-    none. `status` None means that the reporter's side decides it. `sender` and `receiver` come from an application
-    header and serve only where the message itself names no agents. `source` is the message as it may be kept and as the
-    digest covers it, in one line, where the file holds what must not be kept; else it is empty.
+    `message_digest` is SHA-256 of the message's own bytes. `key` tells the payment from all others of its reporter, and
+    `index` from those of the same key: by both the same payment, submitted again, is known, also where its message was
+    corrected elsewhere. Without a `key` the digest is it. `end_to_end_id` is empty where there is none. `status` None
+    means that the reporter's side decides it. `sender` and `receiver` come from an application header and serve only
+    where the message itself names no agents. `source` is the message as it may be kept and as the digest covers it, in
+    one line, where the file holds what must not be kept; else it is empty.
     """
 
     message_type: str
@@ -100,14 +101,20 @@ class ParsedPayment(msgspec.Struct, frozen=True, gc=False):
     sender: Agent | None = None
     receiver: Agent | None = None
     source: bytes = b""
+    key: bytes = b""
 
-    def placed(self, digest: Hash, index: int, where: str) -> ParsedPayment:
-        """Set what only the end of its message tells, and return it; for the adapter that has just made it, alone.
+    def keyed(self, key: bytes, index: int) -> ParsedPayment:
+        """Set by what it is known again, and return it; for the adapter that has just made it, alone.
 
         A copy with other values would cost as much as reading the payment's agents.
         """
-        force_setattr(self, "message_digest", digest)
+        force_setattr(self, "key", key)
         force_setattr(self, "index", index)
+        return self
+
+    def placed(self, digest: Hash, where: str) -> ParsedPayment:
+        """Set what only the end of its message tells, and return it; as `keyed` does."""
+        force_setattr(self, "message_digest", digest)
         force_setattr(self, "where", where)
         return self
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chainnode.ingest.context import IngestContext
-from chainnode.ingest.errors import JsonError
+from chainnode.ingest.errors import JsonError, without_value
 from chainnode.ingest.fields import agent_value, date_value, only_keys, text_value
 from chainnode.ingest.parsed import Agent, Amount, ParsedPayment, Party
 from chainnode.ingest.references import check_certificate_number, check_reason, check_uetr
@@ -41,20 +41,13 @@ def plain_payment(value: Mapping[str, Any], context: IngestContext, digest: Hash
     try:
         return _payment(value, context, digest, where)
     except InputError as error:
-        raise _without_value(error, value, where) from None
+        raise without_key_value(error, value, where) from None
 
 
-def _without_value(error: InputError, value: Mapping[str, Any], where: str) -> InputError:
-    """Return the error without what was read: where a value stands in another's place, it is an account or a name."""
-    text = value.get((error.where or "").removeprefix(f"{where}: "))
-    if not isinstance(text, str):
-        return error
-    return type(error)(error.what, where=error.where, expected=error.expected, got=shape_of(text), hint=error.hint)
-
-
-def shape_of(text: str) -> str:
-    """Return what may be told of a value: how long it is, and whether it is a number."""
-    return f"{len(text)} {'digits' if text.isascii() and text.isdigit() else 'characters'}"
+def without_key_value(error: InputError, value: Mapping[str, Any], where: str) -> InputError:
+    """Return the error without the value of the key that it is about."""
+    key = (error.where or "").removeprefix(f"{where}: ")
+    return without_value(error, value[key]) if key in value else error
 
 
 def _payment(value: Mapping[str, Any], context: IngestContext, digest: Hash, where: str) -> ParsedPayment:

@@ -114,14 +114,14 @@ class EventSecrets:
 
 
 def event_secrets(
-    reporter_secret: bytes, message_digest: bytes, index: int, event_key_of: EventKeyOf | None = None
+    reporter_secret: bytes, known_by: bytes, index: int, event_key_of: EventKeyOf | None = None
 ) -> EventSecrets:
-    """Return what belongs to payment number `index` of a message, the same each time that it is asked for.
+    """Return what belongs to payment number `index` of what it is known by (`ParsedPayment.key`), the same each time.
 
     `event_key_of` draws the event key at random and keeps it. Without it the key is derived, so that nothing has to be
     kept, and then nothing can be erased while the secret and the message are there.
     """
-    message_key = message_digest + index.to_bytes(4, "big")
+    message_key = known_by + index.to_bytes(4, "big")
     reference = keyed(reporter_secret, "event-reference", message_key)[:REFERENCE_SIZE]
     if event_key_of is None:
         event_key = keyed(reporter_secret, "event-key", message_key)

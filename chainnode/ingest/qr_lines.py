@@ -14,14 +14,16 @@ from typing import Any
 
 from chainnode.ingest.context import IngestContext
 from chainnode.ingest.emvqr import QrCode, parse_qr
-from chainnode.ingest.errors import JsonError, NotAPartyError
+from chainnode.ingest.errors import JsonError, NotAPartyError, QrError, shape_of
 from chainnode.ingest.fields import agent_value, date_value, only_keys, text_value
 from chainnode.ingest.parsed import NOBODY, Agent, Amount, ParsedPayment, Party
+from chainnode.ingest.payment_lines import without_key_value
 from chainnode.ingest.references import check_certificate_number, same_code
 from ledger.currencies import minor_units
 from ledger.payments import AgentRole, Channel, Side, Status
 from ledger.payments_json import from_word
 from ledger.times import parse_time
+from primitives.errors import InputError
 from primitives.ids import Hash
 
 MESSAGE_TYPE = "emv.qr"
@@ -43,6 +45,15 @@ def qr_payment(value: Mapping[str, Any], context: IngestContext, digest: Hash, *
     Raises JsonError for keys and values, QrError for the payload, NotAPartyError where the reporter is somebody else.
     """
     only_keys(value, REQUIRED, OPTIONAL, where=where)
+    try:
+        return _payment(value, context, digest, where)
+    except (NotAPartyError, QrError):
+        raise
+    except InputError as error:
+        raise without_key_value(error, value, where) from None
+
+
+def _payment(value: Mapping[str, Any], context: IngestContext, digest: Hash, where: str) -> ParsedPayment:
     code = parse_qr(text_value(value, "payload", where, length_max=4096), where=f"{where}: payload")
     side = from_word(Side, value["side"], where=f"{where}: side")
     _check_reporter(text_value(value, "reporter", where), context, where)
@@ -71,14 +82,18 @@ def qr_payment(value: Mapping[str, Any], context: IngestContext, digest: Hash, *
         creditor=Party(name=code.merchant_name, account=_merchant_account(code)),
         channel=Channel.QR,
         side=side,
-        terminal_certificate=check_certificate_number(certificate, where=where) if certificate else "",
+        terminal_certificate=check_certificate_number(certificate, where=f"{where}: terminal_certificate")
+        if certificate
+        else "",
     )
 
 
 def _check_reporter(reporter: str, context: IngestContext, where: str) -> None:
     own = context.reporter
     if reporter != own.member and same_code(reporter) not in own.codes:
-        raise NotAPartyError("another member reports", where=f"{where}: reporter", expected=own.member, got=reporter)
+        raise NotAPartyError(
+            "another member reports", where=f"{where}: reporter", expected=own.member, got=shape_of(reporter)
+        )
 
 
 def _amount(code: QrCode, value: Mapping[str, Any], where: str) -> Amount:

@@ -73,7 +73,7 @@ def statement_for(payment: ParsedPayment, context: IngestContext) -> StatementDr
     reporter = context.reporter
     side = side_of(payment, reporter)
     secrets = event_secrets(
-        context.secrets.reporter, payment.message_digest, payment.index, context.secrets.event_key_of
+        context.secrets.reporter, payment.key or payment.message_digest, payment.index, context.secrets.event_key_of
     )
     values = private_values(payment)
     tree = commit_fields(secrets.event_key, values)

@@ -109,7 +109,7 @@ class ReconciledResult(Result, frozen=True):
 
 
 class CountsResult(Result, frozen=True):
-    """How many payments stand how, and how many statements bear no pair key and so stand alone."""
+    """How many payments stand how, and how many statements stand alone: without a pair key, or a customer's order."""
 
     matched: int
     one_sided: int

@@ -16,6 +16,7 @@ from rpc.methods.blocks import BlockResult
 from rpc.methods.events import EventResult
 from rpc.methods.evidence import EvidenceResult
 from rpc.methods.heights import index_of
+from rpc.methods.known_members import check_member
 from rpc.methods.totals import TotalsNotice
 from rpc.ports import Services
 from rpc.registry import Notifies, connection_method
@@ -114,6 +115,7 @@ def subscribe(services: Services, params: Subscribe) -> SubscribeResult:
     """
     connection = _connection(services)
     stream = _stream(params)
+    check_member(services, stream.member)
     if stream.lags:
         index_of(services)
     place = _start(services, connection, params, stream)

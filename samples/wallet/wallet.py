@@ -8,9 +8,10 @@
     python wallet.py vouchers HOME                                    print what was received, for the payee's bank
 
 A voucher is handed out only after its counter and hash are on the disk, so that a wallet that dies in between leaves
-one out and never signs two of one place. Amounts are in minor units. A payee without a connection checks the payer's
-certificate, which is the receipt of the wallet's registration (`chainnode prove`), against a policy that it trusts, the
-limits in it, the signature, that the voucher is paid to it, and that it holds no other one of the same place.
+one out and never signs two of one place; one that is restored from a copy does, and is accused of it. Amounts are in
+minor units. A payee without a connection checks the payer's certificate, which is the receipt of the wallet's
+registration (`chainnode prove`), against a policy that it trusts, the limits in it, the signature, that the voucher is
+paid to it, and that it holds no other one of the same place.
 Formats: docs/formats.md, "Offline vouchers". Exit status: 0 done, 3 refused, 2 wrong usage.
 """
 
@@ -105,6 +106,16 @@ def time_text(ms: int) -> str:
     return f"{whole}.{ms % 1000:03d}Z" if ms % 1000 else f"{whole}Z"
 
 
+def check_form(voucher: dict[str, Any]) -> None:
+    """Refuse a voucher that is not written as banks read it, though it may mean the same."""
+    need(set(voucher) == {*FIELDS, "signature"}, "not a voucher")
+    for name, size in (("key", 32), ("previous", 32), ("payee_commitment", 32), ("signature", 64)):
+        need(len(bytes.fromhex(voucher[name])) == size, f"{name} is of another length")
+        need(bytes.fromhex(voucher[name]).hex() == voucher[name], f"{name} is not lower-case hex")
+    need(type(voucher["counter"]) is int and type(voucher["amount"]) is int, "a number is written another way")
+    need(time_text(time_ms(voucher["issued_at"])) == voucher["issued_at"], "its time is written another way")
+
+
 def time_ms(text: str) -> int:
     """Return the milliseconds of a time in UTC."""
     moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
@@ -152,7 +163,6 @@ class Home:
 
 def new(home: Home, chain: str, bank: str, holder: str) -> dict[str, Any]:
     """Make a wallet, and return what its bank registers."""
-    home.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     need(not home.file.exists(), f"there is a wallet in {home.folder}")
     need(len(bytes.fromhex(chain)) == 32, "a chain's id is 64 hex digits")
     key, salt = SigningKey.generate(), os.urandom(32)
@@ -178,7 +188,7 @@ def pay(home: Home, to: str, amount: int, currency: str) -> dict[str, Any]:
     """Return a signed voucher; that its place is taken is on the disk before anybody sees it."""
     state = home.read()
     need(1 <= amount <= AMOUNT_MAX, "an amount is 1 to 10^12 minor units")
-    need(len(bytes.fromhex(to)) == 32, "a commitment is 64 hex digits")
+    need(len(to) == 64 and bytes.fromhex(to).hex() == to, "a commitment is 64 lower-case hex digits")
     key = SigningKey(bytes.fromhex(state["seed"]))
     voucher: dict[str, Any] = {
         "key": bytes(key.verify_key).hex(),
@@ -198,7 +208,7 @@ def receive(home: Home, voucher: dict[str, Any], receipt: str, policy: str) -> d
     """Check a voucher without a connection and keep it; return it."""
     state = home.read()
     chain = bytes.fromhex(state["chain"])
-    need(set(voucher) == {*FIELDS, "signature"}, "not a voucher")
+    check_form(voucher)
     limits = certified(receipt, policy, chain)
     check_limits(limits, voucher, time.time_ns() // 1_000_000)
     need(voucher["payee_commitment"] in state["addresses"], "the voucher is paid to somebody else")
@@ -272,7 +282,9 @@ def main() -> int:
     home = Home(asked.home)
     try:
         if asked.command == "new":
-            print(json.dumps(new(home, asked.chain, asked.bank, asked.holder)))
+            home.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with home.held():
+                print(json.dumps(new(home, asked.chain, asked.bank, asked.holder)))
             return 0
         need(home.file.exists(), f"no wallet in {home.folder}")
         with home.held():
@@ -287,7 +299,7 @@ def main() -> int:
             else:
                 for voucher in home.read()["received"]:
                     print(json.dumps(voucher))
-    except (Refused, KeyError, TypeError, ValueError, OSError) as error:
+    except (Refused, ArithmeticError, LookupError, RecursionError, TypeError, ValueError, OSError) as error:
         print(f"REFUSED: {error}", file=sys.stderr)
         return 3
     return 0

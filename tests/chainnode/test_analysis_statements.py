@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace as replaced
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -207,6 +208,29 @@ def test_forms_are_forgotten_when_there_are_too_many(monkeypatch: pytest.MonkeyP
     for _ in range(3):
         assert [int(row["amount"]) for row in rows_of(events, known)] == [10**power for power in range(8)]
         assert len(known._all) <= 4 + 4
+
+
+def test_entries_of_ever_new_forms_are_not_held_against_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layouts, "LAYOUTS_KEPT", 5)
+    held: list[int] = []
+    real = Layouts._settle
+
+    def settle(known: Layouts, number: int, data: Any, starts: Any, rows: Any, form: Any) -> Any:
+        held.append(len(rows))
+        return real(known, number, data, starts, rows, form)
+
+    monkeypatch.setattr(Layouts, "_settle", settle)
+    schemes = sorted(set(permutations([AgentScheme.BIC] * 2 + [AgentScheme.CNAPS] * 2 + [AgentScheme.LEI] * 2)))
+    roles = sorted(AgentRole)[:6]
+    events = [
+        event_of(encode(replace(STATEMENT, agents=list(map(AgentRecord, roles, each, [CODES[s][0] for s in each])))))
+        for each in schemes
+    ]
+    rows = rows_of(events, Layouts())
+    for row, each in zip(rows, schemes, strict=True):
+        assert [row[role.name.lower()] for role in roles] == [CODES[scheme][0] for scheme in each]
+    assert len(events) == 90
+    assert sum(held) <= 5 * len(events)
 
 
 def test_a_layout_is_the_same_whoever_is_walked_first() -> None:

@@ -289,6 +289,25 @@ def test_a_file_that_was_changed_or_is_gone_is_named(tmp_path: Path) -> None:
         export(tmp_path, policy_of(node), Served(node.reader))
 
 
+@pytest.mark.parametrize("name", ["part-000000000000000-000000000000040.parquet", ".part.7.new", "x.parquet"])
+def test_a_file_that_the_manifest_does_not_name_is_told_by_the_check(tmp_path: Path, name: str) -> None:
+    node = chain(30)
+    done = export(tmp_path, policy_of(node), Served(node.reader))
+    ExportFiles(tmp_path).check(done.manifest, hashes=True)
+    first = tmp_path / done.manifest.files[0].path
+    shutil.copy(first, first.with_name(name))
+    with pytest.raises((ManifestDamaged, ForeignFile), match=r"manifest does not name|not an export's"):
+        ExportFiles(tmp_path).check(done.manifest, hashes=True)
+
+
+def test_a_chunk_ends_at_its_size_in_bytes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = chain(*[100] * 12)
+    monkeypatch.setattr("chainnode.analysis.log_walk.CHUNK_BYTES", 50_000)
+    done = export(tmp_path, policy_of(node), Served(node.reader))
+    assert len(done.manifest.files) > 2 * 2, "a table has several files"
+    assert [row["log_index"] for row in rows_of(tmp_path)] == [1 + 101 * (n // 100) + n % 100 for n in range(1_200)]
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

@@ -7,22 +7,40 @@ from collections import Counter
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bench.reconciliation import Blocks, Score, Statements, judge, secret_of
+from chainnode import generating_files
 from chainnode.cli.main import run
-from chainnode.generating import LINE, Answer, Plan, Seeded, Told, Traffic
-from chainnode.generating_files import write_day
+from chainnode.generating import (
+    INSTITUTIONS,
+    LINE,
+    NOTICE,
+    ORDER,
+    QR,
+    REPORT,
+    RETURN,
+    TRANSFER,
+    Answer,
+    Plan,
+    Seeded,
+    Told,
+    Traffic,
+)
+from chainnode.generating_cards import ANSWER, REQUEST, REVERSAL
+from chainnode.generating_files import line_of, write_day
 from chainnode.generating_profiles import CHANNELS
 from chainnode.ingest.formats import ingest
 from chainnode.ingest.privacy import payment_keys
+from chainnode.ingest.statements import statement_for
 from ledger.events import Event
-from ledger.payments import PAYMENT_STATEMENT
+from ledger.payments import PAYMENT_STATEMENT, PaymentStatement, TokenField
 from ledger.policy import DAY_MS
 from ledger.reconciliation_index import ReconciliationFollower
 from ledger.reconciliation_reading import ReconciliationReader
 from ledger.store import MemoryStore
-from primitives.encoding import encode
+from primitives.encoding import decoder_of, encode
 from primitives.errors import UsageError
 
 PLAN = Plan(date(2026, 11, 23), 4, 2_000, 7, 0.05)
@@ -65,15 +83,14 @@ def test_a_day_has_as_many_payments_as_asked_for_in_the_order_of_time() -> None:
 def test_channels_and_hours_are_spread_as_their_profiles_say() -> None:
     found = told(Plan(PLAN.day, 4, 5_000, 3, 0.0))
     firsts = {one.payment.end_to_end_id: one for one in reversed(found)}.values()
-    channels = Counter(one.payment.channel for one in firsts)
+    channels = Counter(one.channel for one in firsts)
     total = sum(profile.share for profile in CHANNELS)
     for profile in CHANNELS:
         assert abs(channels[profile.channel] / 5_000 - profile.share / total) < 0.1
-    offices = {
-        datetime.fromtimestamp(one.time_ms / 1_000, UTC).hour for one in firsts if one.payment.channel.name == "HVPS"
-    }
+    offices = {datetime.fromtimestamp(one.time_ms / 1_000, UTC).hour for one in firsts if one.channel.name == "HVPS"}
     assert offices <= set(range(7, 19))
-    assert all((one.payment.message_type == LINE) != bool(one.payment.uetr) for one in firsts)
+    retail = (LINE, QR, REQUEST)
+    assert all((one.payment.message_type in retail) != bool(one.payment.uetr) for one in firsts)
 
 
 def test_every_kind_of_discrepancy_is_seeded_in_turn() -> None:
@@ -123,6 +140,60 @@ def test_the_files_of_a_day_are_read_by_the_adapters_and_reconcile_to_the_answer
     assert score.found == {kind: count for kind, count in made.seeded.items() if count} != {}
     assert read == made.statements
     assert score.tolerated > 0
+
+
+read_statement = decoder_of(PaymentStatement).decode
+WORDS = (
+    *("side", "status", "reason", "currency", "settlement_date", "agents", "channel", "uetr", "pair_key", "tokens"),
+    *("message_type", "terminal_certificate", "amount"),
+)
+"""What a statement says; the rest are salts, commitments, and the time of a file of many payments."""
+
+
+def words_of(bank: str, body: PaymentStatement, *, of_lines: bool = False) -> bytes:
+    """Return who says what; JSON lines have no type of their own and no instructed amount."""
+    said = {name: getattr(body, name) for name in WORDS}
+    if of_lines:
+        said["message_type"] = LINE
+        said["tokens"] = [token for token in body.tokens if token.field is not TokenField.INSTRUCTED_AMOUNT]
+    return encode((bank, bool(body.amount_commitment), *said.values()))
+
+
+def test_the_messages_of_a_day_are_read_as_exactly_what_was_told_in_all_formats(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generating_files, "LINES_HELD_MAX", 10)
+    write_day(PLAN, tmp_path / "day")
+    contexts = Statements(PLAN).contexts
+    read: Counter[bytes] = Counter()
+    formats: Counter[str] = Counter()
+    for path in sorted((tmp_path / "day").glob("bank-*/*")):
+        bank = path.parent.name
+        found = ingest(path.read_bytes(), contexts[bank], where=path.name)
+        assert not found.refused
+        formats[found.format] += 1
+        read.update(words_of(bank, read_statement(draft.body)) for draft in found.drafts)
+    assert set(formats) == {"iso20022", "iso8583", "jsonl"}
+    expected = told(PLAN)
+    assert {one.payment.message_type for one in expected} == {
+        *(TRANSFER, INSTITUTIONS, REPORT, RETURN, ORDER, NOTICE, LINE, QR, REQUEST, ANSWER, REVERSAL),
+    }
+    assert read == Counter(words_of(one.bank, statement_for(one.payment, contexts[one.bank]).body) for one in expected)
+
+
+def test_the_messages_of_a_day_say_what_its_payments_say_as_plain_json_lines() -> None:
+    contexts = Statements(PLAN).contexts
+    compared: Counter[str] = Counter()
+    for one in told(PLAN):
+        body = statement_for(one.payment, contexts[one.bank]).body
+        if one.payment.amount is None:
+            continue  # a line has one
+        plain = msgspec.structs.replace(one.payment, side=body.side, status=body.status)
+        line = json.dumps(line_of(plain)).encode()
+        (draft,) = ingest(line, contexts[one.bank], where="line").drafts
+        assert words_of(one.bank, read_statement(draft.body), of_lines=True) == words_of(one.bank, body, of_lines=True)
+        compared[one.payment.message_type] += 1
+    assert set(compared) == {TRANSFER, INSTITUTIONS, RETURN, ORDER, NOTICE, LINE, QR, REQUEST, ANSWER, REVERSAL}
 
 
 def test_the_command_writes_a_day_and_says_what_is_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

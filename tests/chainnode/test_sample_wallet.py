@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
+import subprocess
+import sys
+import time
 from contextlib import nullcontext
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -59,6 +64,7 @@ def test_it_signs_what_the_ledger_verifies(amount: int, issued_at_ms: int, count
 def home(tmp_path: Path) -> Any:
     """A new wallet's home."""
     made = WALLET.Home(tmp_path / "purse")
+    made.folder.mkdir(mode=0o700)
     (tmp_path / "request.json").write_text(json.dumps(WALLET.new(made, CHAIN.hex(), "bank-a", "somebody")))
     return made
 
@@ -74,6 +80,75 @@ def test_its_request_is_one_and_its_vouchers_follow_each_other(home: Any, tmp_pa
     chain = Device(Paying())
     chain.council.chain_id = CHAIN  # type: ignore[assignment]  # hashes name the chain
     assert [each.previous for each in vouchers[1:]] == [chain.hash(each) for each in vouchers[:2]]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"amount": 1.0}, "a number"),
+        ({"counter": True}, "a number"),
+        ({"previous": "AB" * 32}, "lower-case"),
+        ({"signature": "ab " * 64}, "lower-case"),
+        ({"payee_commitment": "ab"}, "another length"),
+        ({"issued_at": "2026-01-01T00:00:00+00:00"}, "another way"),
+        ({"issued_at": "2026-01-01T00:00:00.000Z"}, "another way"),
+        ({"owner": "somebody"}, "not a voucher"),
+    ],
+)
+def test_a_payee_refuses_what_its_bank_would_not_read(home: Any, change: dict[str, Any], why: str) -> None:
+    voucher = WALLET.pay(home, "ab" * 32, 1, "CNY")
+    WALLET.check_form(voucher)
+    with pytest.raises(WALLET.Refused, match=why):
+        WALLET.check_form(voucher | change)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", "[" * 100_000, '{"key": 1}', "\x00", '{"counter": 1e400}', "null"],
+)
+def test_a_payee_refuses_what_is_no_voucher_without_a_trace(home: Any, tmp_path: Path, text: str) -> None:
+    home.write(home.read())
+    file = tmp_path / "bad"
+    file.write_text(text)
+    trusted = ("--certificate", str(file), "--policy", str(file))
+    done = run("receive", str(home.folder), str(file), *trusted)
+    assert (done.returncode, done.stderr[:8]) == (3, "REFUSED:"), done.stderr
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run the program."""
+    command = [sys.executable, str(PROGRAM), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_a_wallet_that_is_killed_again_and_again_while_others_pay_spends_no_counter_twice(home: Any) -> None:
+    command = [sys.executable, str(PROGRAM), "pay", str(home.folder), "--to", "ab" * 32, "--amount", "1"]
+    paid: list[dict[str, Any]] = []
+    for turn in range(8):
+        running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+        time.sleep(0.05 + 0.02 * turn)
+        running[turn % 3].kill()
+        for each in running:
+            printed, _ = each.communicate(timeout=60)
+            paid += [json.loads(line) for line in printed.splitlines()]
+    assert len(paid) >= 16
+    assert len({each["counter"] for each in paid}) == len({each["previous"] for each in paid}) == len(paid)
+    chain = sorted(paid, key=lambda each: each["counter"])
+    assert chain[-1]["counter"] < home.read()["counter"]
+    for one, other in pairwise(chain):
+        if other["counter"] == one["counter"] + 1:
+            assert other["previous"] == hashlib.sha256(WALLET.signed_part(CHAIN, one)).hexdigest()
+
+
+def test_two_that_make_a_wallet_in_one_place_make_one(tmp_path: Path) -> None:
+    words = ["new", str(tmp_path / "purse"), "--chain", CHAIN.hex(), "--bank", "bank-a", "--holder", "x"]
+    command = [sys.executable, str(PROGRAM), *words]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    printed = [each.communicate(timeout=60)[0] for each in running]
+    assert sorted(each.returncode for each in running) == [0, 3, 3, 3]
+    (request,) = filter(None, printed)
+    made = WALLET.Home(tmp_path / "purse").read()
+    assert json.loads(request)["key"] == bytes(WALLET.SigningKey(bytes.fromhex(made["seed"])).verify_key).hex()
 
 
 def test_a_wallet_that_dies_before_its_place_is_kept_hands_nothing_out_and_after_it_leaves_one_out(

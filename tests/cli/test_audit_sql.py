@@ -6,6 +6,8 @@ import io
 import json
 import os
 import pty
+import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 from msgspec.structs import replace
 
 from chainnode.analysis.export_files import ExportFiles
-from chainnode.analysis.querying import BadQuery, Queries
+from chainnode.analysis.querying import VIEWS, BadQuery, Queries
 from chainnode.cli import audit_sql
 from chainnode.cli.exits import Exit
 from chainnode.cli.main import run
@@ -159,6 +161,77 @@ def test_mistakes_are_told_with_the_views_that_there_are(directory: Path, capsys
     assert asked(capsys, directory.parent, "SELECT 1")[0] == Exit.NOT_FOUND
     next(directory.rglob("*.parquet")).unlink()
     assert asked(capsys, directory, "SELECT 1")[0] == Exit.VERIFICATION_FAILED
+
+
+@pytest.mark.parametrize("place", ["member=evil/amount=9", "day=2020-01-01", "br[ab]", "st*r", "wh?t", "it's"])
+def test_where_an_export_lies_changes_no_answer(tmp_path: Path, directory: Path, place: str) -> None:
+    moved = tmp_path / place / "export"
+    for other in (moved, tmp_path / "bra/export", tmp_path / "stXr/export", tmp_path / "what/export"):
+        shutil.copytree(directory, other)
+    for name in VIEWS:
+        found = [sorted(map(str, opened(each, f"SELECT * FROM {name}"))) for each in (directory, moved)]
+        assert found[0] == found[1], name
+    assert opened(moved, 'SELECT DISTINCT typeof("day") AS t FROM events') == [{"t": "DATE"}]
+
+
+def opened(directory: Path, query: str) -> list[dict[str, Any]]:
+    """Return the rows of a query over an export."""
+    files = ExportFiles(directory)
+    manifest = files.manifest()
+    assert manifest is not None
+    queries = Queries(files, manifest)
+    try:
+        return list(queries.ask(query).rows())
+    finally:
+        queries.close()
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("9007199254740991", 9007199254740991),
+        ("9007199254740993", "9007199254740993"),
+        ("[-9007199254740993]", ["-9007199254740993"]),
+        ("170141183460469231731687303715884105727::HUGEINT", "170141183460469231731687303715884105727"),
+        ("TIMESTAMP '2026-01-02 03:04:05.678'", "2026-01-02T03:04:05.678"),
+        ("TIMESTAMPTZ '2026-01-02 03:04:05.678+08'", "2026-01-01T19:04:05.678Z"),
+        ("INTERVAL 90 SECOND", "00:01:30"),
+        ("'0101'::BIT", "0101"),
+        ("3::BIGNUM", "3"),
+        ("TIMESTAMP_NS '2026-01-02 03:04:05.123456789'", "2026-01-02 03:04:05.123456789"),
+        ("'nan'::DOUBLE", "nan"),
+        (r"'\xFF'::BLOB", "ff"),
+        ("NULL", None),
+    ],
+)
+def test_a_value_of_any_type_is_told_as_it_is_wherever_it_is_asked(
+    queries: Queries, monkeypatch: pytest.MonkeyPatch, value: str, told: object
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Shanghai")
+    time.tzset()
+    try:
+        assert list(queries.ask(f'SELECT {value} AS "a ""b"').rows()) == [{'a "b': told}]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize(
+    "value", ["DATE '10000-01-01'", "'infinity'::TIMESTAMP", "TIMESTAMPTZ '20000-01-01 00:00:00+00'"]
+)
+def test_a_time_beyond_the_calendar_is_refused_with_what_to_write(queries: Queries, value: str) -> None:
+    with pytest.raises(BadQuery, match=r'CAST\("v" AS VARCHAR\)'):
+        list(queries.ask(f"SELECT {value} AS v").rows())
+
+
+def test_a_query_that_is_no_text_is_refused(
+    directory: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, _, said = asked(capsys, directory, "SELECT '\udcff'")
+    assert (status, "not text" in said) == (Exit.USAGE, True)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"SELECT '\xff'"), "utf-8"))
+    status, _, said = asked(capsys, directory)
+    assert (status, "not text" in said) == (Exit.USAGE, True)
 
 
 def test_a_query_may_come_from_standard_input(

@@ -66,9 +66,8 @@ class Told:
     def proof(self, params: dict[str, Any]) -> str | None:
         """Return what a node proves of a status at a time, or now."""
         reader, at = self.node.reader, params.get("at")
-        newest = int(self.node.chain.height) - 1
         time_ms = None if at is None else int(parse_time(at))
-        height = newest if time_ms is None else reader.height_at_time(time_ms)
+        height = int(self.node.chain.height) if time_ms is None else reader.height_at_time(time_ms)
         assert height is not None
         return make_status_proof(reader, f"certificate/{params['number']}", int(height), at_ms=time_ms)
 
@@ -157,11 +156,41 @@ def test_one_proof_alone_judges_what_it_speaks_of_and_says_what_it_leaves_open(t
     assert "1 of 5 statements in question, 4 not judged by this proof alone" in said
 
 
+def test_a_proof_from_before_the_mirrors_end_is_refused_since_it_hides_a_revocation(
+    told, mirror, url, tmp_path, capsys, monkeypatch
+) -> None:
+    reader, key = told.node.reader, f"certificate/{NUMBER}"
+    before = make_status_proof(reader, key, int(reader.height_at_time(told.revoked)) - 1)
+    proof = tmp_path / "status"
+    proof.write_text(before)
+    status, rows, said = ask(capsys, "payment", "affected-by", NUMBER, "--mirror", mirror, "--status", proof)
+    assert (status, rows, "older than the mirror" in said) == (Exit.VERIFICATION_FAILED, [], True)
+    honest = Told.proof
+    monkeypatch.setattr(Told, "proof", lambda told, params: honest(told, params) if "at" in params else before)
+    status, rows, said = ask(capsys, "--endpoint", url, "payment", "affected-by", NUMBER, "--mirror", mirror)
+    assert (status, rows, "older than the mirror" in said) == (Exit.VERIFICATION_FAILED, [], True)
+
+
+@pytest.mark.parametrize(("number", "found"), [(NUMBER, 3), (NEVER, 1), ("FTP-2026-06-000008", 0)])
+def test_as_json_the_list_says_what_it_is_complete_up_to(told, mirror, url, capsys, number, found) -> None:
+    asked = ["payment", "affected-by", number, "--mirror", str(mirror)]
+    assert run(["-o", "json", "--endpoint", url, *asked]) == Exit.OK
+    answer = json.loads(capsys.readouterr().out)
+    chain = told.node.chain
+    assert (len(answer["payments"]), answer["in_question"], answer["not_judged"]) == (found, found, 0)
+    assert (answer["log_size"], answer["height"], answer["certificate"]) == (chain.log_size, chain.height, number)
+    assert answer["root"] == told.node.reader.checkpoint().root.hex()
+    assert len(answer["cosigners"]) >= 3
+
+
 def test_a_span_of_payment_times_is_kept_to(told, mirror, url, capsys) -> None:
     span = ["--from", format_time(told.down), "--to", format_time(told.up + 10)]
     _, rows, said = ask(capsys, "--endpoint", url, "payment", "affected-by", NUMBER, "--mirror", mirror, *span)
     assert [row["event_id"] for row in rows] == [told.paid["suspended"]]
     assert "1 of 2 statements" in said
+    span = ["--from", format_time(told.up), "--to", format_time(told.down)]
+    status, _, said = ask(capsys, "--endpoint", url, "payment", "affected-by", NUMBER, "--mirror", mirror, *span)
+    assert (status, "ends before it begins" in said) == (Exit.USAGE, True)
 
 
 def test_a_mirror_of_which_an_entry_was_changed_fails(told, mirror, url, capsys) -> None:

@@ -71,7 +71,7 @@ def test_payments_are_listed_with_what_is_wrong_and_counted_by_state(
         "one_sided (intruder) - bank-b",
     ):
         assert any(text in line for line in lines), (text, lines)
-    assert "5 matched, 1 one_sided, 1 orphan, 1 mismatch, 1 equivocation; 2 without a pair key" in out.err
+    assert "5 matched, 1 one_sided, 1 orphan, 1 mismatch, 1 equivocation; 2 that stand alone" in out.err
     assert "as of block 7 (2026-11-23T09:00:00Z); the other side may take 24 hours" in out.err
     assert "--cursor abc" in out.err
     assert run(["--home", str(home), "-o", "json", "payment", "reconcile"]) == Exit.OK

@@ -18,9 +18,9 @@ class Kept:
     def __init__(self) -> None:
         self.data = b""
 
-    def keep(self, member: str, drafts: Iterable[Draft], data: bytes, partial: set[bytes]) -> int:
+    def keep(self, member: str, drafts: Iterable[Draft], data: bytes, partial: set[bytes]) -> list[Draft]:
         self.data = data
-        return len(list(drafts))
+        return list(drafts)
 
 
 def test_the_private_store_is_given_no_pin_and_no_track(tmp_path: Path) -> None:

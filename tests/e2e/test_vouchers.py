@@ -29,6 +29,7 @@ from tests.ledger.voucher_fixtures import Device
 pytestmark = pytest.mark.e2e
 
 WALLETS = 6
+COUNT = 900
 WALLET = Path(__file__).resolve().parents[2] / "samples" / "wallet" / "wallet.py"
 
 
@@ -123,8 +124,18 @@ def test_the_payees_bank_redeems_in_bulk_and_again_without_harm(net: Network, de
     (desk / "payee.jsonl").write_text(told("vouchers", desk / "payee"))
     assert redeemed(net, "bank-b", str(desk / "payee.jsonl")) == (0, ["redeemed"] * 2)
     assert redeemed(net, "bank-b", str(desk / "payee.jsonl")) == (0, ["already redeemed"] * 2)
+    assert redeemed(net, "bank-c", str(desk / "payee.jsonl")) == (1, ["refused"] * 2), "its payee was paid at bank-b"
     found = at(net, "bank-c", "wallet", "show", (desk / "id").read_text())[1]
     assert (found["redeemed"], found["amount"]) == (2, 2_501)
+
+
+def test_a_file_with_bad_lines_is_refused_whole_or_taken_without_them(net: Network, desk: Path) -> None:
+    good = (desk / "payee.jsonl").read_text()
+    (desk / "mixed.jsonl").write_text("{\n" + good + '{"key": 1}\n')
+    status, error = at(net, "bank-b", "voucher", "redeem", str(desk / "mixed.jsonl"))
+    assert (status, "line 1" in error["message"]) == (1, True)
+    status, results = redeemed(net, "bank-b", str(desk / "mixed.jsonl"), "--skip-bad")
+    assert (status, results) == (1, ["refused"] * 2 + ["already redeemed"] * 2)
 
 
 def test_two_banks_with_two_spends_stop_the_wallet_and_anybody_verifies_why(net: Network, desk: Path) -> None:
@@ -178,3 +189,26 @@ def test_many_vouchers_of_many_wallets_are_redeemed_at_once_and_a_broken_run_goe
     assert redeemed(net, "bank-b", str(desk / "some.jsonl")) == (0, ["redeemed"] * some)
     status, results = redeemed(net, "bank-b", str(desk / "all.jsonl"))
     assert (status, results.count("already redeemed"), results.count("redeemed")) == (0, some, WALLETS * 100 - some)
+
+
+def test_a_run_that_is_killed_is_given_again_and_pays_each_voucher_once(net: Network, desk: Path) -> None:
+    chain = Elsewhere(bytes.fromhex(net.call("bank-a", "ledger_getCapabilities")["chain_id"]))
+    device = Device(chain, "killed")  # type: ignore[arg-type]  # a chain's id and a time are all it needs
+    body = record_to_json(device.registration("bank-a"))
+    (desk / "killed.json").write_text(json.dumps({name: body[name] for name in ("key", "holder_commitment", "proof")}))
+    words = ("--amount-max", "100.00", "--count-max", "1000")
+    assert at(net, "bank-a", "wallet", "register", str(desk / "killed.json"), *words)[0] == 0
+    chain.now_ms = time.time_ns() // 1_000_000
+    (desk / "killed.jsonl").write_text("\n".join(json.dumps(record_to_json(each)) for each in device.chain(COUNT)))
+    program = Path(sys.executable).with_name("chainnode")
+    command = [program, "--home", net.home("bank-b").root, "voucher", "redeem", desk / "killed.jsonl"]
+    for _ in range(2):
+        with subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+            assert running.stdout is not None
+            running.stdout.readline()
+            running.kill()
+    status, results = redeemed(net, "bank-b", str(desk / "killed.jsonl"))
+    assert (status, len(results)) == (0, COUNT)
+    assert 0 < results.count("already redeemed") < COUNT
+    found = at(net, "bank-c", "wallet", "show", device.id.hex())[1]
+    assert (found["redeemed"], found["amount"]) == (COUNT, COUNT * 1_250)

@@ -151,6 +151,21 @@ def test_statements_without_a_pair_key_stand_alone_and_are_counted() -> None:
     assert books.reader.counts(Asked(member="bank-b")) == Counts()
 
 
+def test_a_customer_s_order_waits_for_no_other_bank_and_is_counted() -> None:
+    books = Books()
+    books.tell("bank-a", message_type="pain.001.001.09", status=Status.RECEIVED, tokens=OTHER)
+    books.wait(2 * DAY)
+    books.follow()
+    assert everything(books.reader, books.height, Asked(member="bank-a")) == []
+    assert books.reader.counts(Asked(member="bank-a")).unpaired == 1
+    books.tell("bank-a")
+    books.tell("bank-b")
+    books.follow()
+    (found,) = everything(books.reader, books.height, Asked(member="bank-a"))
+    assert found.view.state is Standing.MATCHED
+    agrees_anew(books)
+
+
 def test_a_statement_that_was_not_applied_is_nobody_s_word() -> None:
     books = Books()
     books.tell("bank-a")

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from ledger.certificate_versions import read_versions
 from ledger.chain import Chain
 from ledger.committed_state import CommittedState
 from ledger.index_places import Index
@@ -110,6 +111,27 @@ def calls(joined: Joined) -> list[tuple[str, dict[str, Any]]]:
     size = joined.reader.log_size()
     found += [("ledger_getConsistency", {"old_size": old, "new_size": size}) for old in (0, 1, 5, size - 9, size)]
     return found
+
+
+def test_payments_are_judged_by_a_certificate_that_was_granted_before_the_snapshot(joined: Joined) -> None:
+    whole = joined.services_of(joined.whole)
+    numbers = [key.decode().partition("/")[2] for key, _ in CommittedState(joined.store).raw_scan(b"certificate/")]
+    early = [
+        number
+        for number in numbers
+        if isinstance(asked(joined.services, "cert_historyProof", {"number": number}), RpcError)
+    ]
+    assert early
+    for number in early:
+        mine, its = (asked(each, "payment_affectedBy", {"certificate": number}) for each in (joined.services, whole))
+        assert not isinstance(mine, RpcError), mine
+        assert (mine.present, mine.payments, mine.above_height) == (its.present, its.payments, joined.base)
+        held, all_ = (read_versions(each, number, joined.tip) for each in (joined.reader, joined.whole))
+        assert held.records == all_.records[-len(held.records) :]
+        first = held.records[0].history.changed_ms
+        for time_ms in (first, first + 1, joined.now_ms):
+            assert held.status_at(time_ms) == all_.status_at(time_ms)
+            assert held.known_at(joined.base).status_at(time_ms) == all_.known_at(joined.base).status_at(time_ms)
 
 
 def test_every_answer_is_that_of_a_whole_node_or_says_what_is_not_here(joined: Joined) -> None:

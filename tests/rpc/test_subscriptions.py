@@ -435,6 +435,13 @@ async def test_what_cannot_be_subscribed_to_is_refused(connect, params) -> None:
     assert (await talk.ask("ledger_subscribe", **params))["error"]["code"] == -32602
 
 
+async def test_a_member_that_does_not_exist_is_said_so_and_not_waited_for(connect) -> None:
+    talk = await connect()
+    error = (await talk.ask("ledger_subscribe", topic="events", member="bank-z"))["error"]
+    assert (error["code"], error["data"]["reason"], error["data"]["got"]) == (-32001, "not_found", "bank-z")
+    assert (await talk.subscribe("events", member="bank-a"))["subscription"]
+
+
 async def test_after_unsubscribing_nothing_is_told(connect, node, observed) -> None:
     talk = await connect()
     begun = await talk.subscribe("blocks")

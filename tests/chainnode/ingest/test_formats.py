@@ -107,7 +107,7 @@ def test_an_unknown_format_is_refused_with_those_that_are_known() -> None:
 
 def test_a_bare_qr_payload_is_told_where_to_go() -> None:
     payload = json.loads(sample("qr-bank-a").splitlines()[0])["payload"]
-    with pytest.raises(FormatError, match="a bare QR payload goes into a JSON line"):
+    with pytest.raises(FormatError, match="a bare QR payload; put it into a JSON line"):
         ingest(payload.encode(), context_of("bank-a"), where="f")
 
 

@@ -15,11 +15,12 @@ from chainnode.ingest.formats import Options, ingest
 from chainnode.ingest.iso20022 import parse_iso20022
 from chainnode.ingest.xml_text import to_utf8, without_blocks
 from primitives.errors import InputError
+from tests.chainnode.ingest.card_fixtures import PURCHASE, message
 from tests.chainnode.ingest.ingest_fixtures import context_of
 from tests.chainnode.ingest.message_fixtures import details, document, entry, pacs008
 
 FACTOR_MAX = 9
-TIMES = 3
+TURNS, TURNS_MAX = 3, 10
 CONTEXT = context_of("bank-a")
 MAPPING = CsvMapping(
     {"time": ("t",), "amount": ("a",), "reference": ("r",), "remittance": ("m",)},
@@ -57,6 +58,17 @@ def chinese(text: str) -> None:
     to_utf8(text.encode("gb18030"), where="f")
 
 
+def keys(count: int) -> str:
+    return "{" + ",".join(f'"{at}":1' for at in [*range(count), count - 1]) + "}"
+
+
+def cards(text: str) -> None:
+    try:
+        ingest(text.encode("latin-1"), CONTEXT, where="f", options=Options(skip_bad=True))
+    except InputError:
+        return
+
+
 def transactions(count: int) -> str:
     whole = pacs008()
     first, last = whole.index("<CdtTrfTxInf>"), whole.rindex("</FIToFICstmrCdtTrf>")
@@ -73,6 +85,7 @@ def notification(count: int) -> str:
 
 
 HEADER = "t,a,r,m\n"
+PACKED = (b"\x02\x07" + message(PURCHASE)).decode("latin-1")
 INPUTS: dict[str, tuple[int, Callable[[int], str], Callable[[str], None]]] = {
     "transactions": (400, transactions, xml),
     "bad transactions": (400, lambda n: transactions(n).replace("<ChrgBr>SHAR", "<ChrgBr>NONE"), xml),
@@ -95,17 +108,16 @@ INPUTS: dict[str, tuple[int, Callable[[int], str], Callable[[str], None]]] = {
     "a quote without end": (100_000, lambda n: HEADER + '"' + "x,\n" * n, table),
     "columns": (20_000, lambda n: "a," * n + "\n", table),
     "JSON lines": (2_000, lambda n: '{"payment": {"amount": "1"}}\n' * n, lines),
+    "keys in JSON, the last twice": (2_500, keys, lines),
+    "card messages by lengths of packed digits": (400, lambda n: n * PACKED, cards),
     "brackets in JSON": (100_000, lambda n: '{"payment": ' + "[" * n, lines),
 }
 
 
 def seconds(take: Callable[[str], None], text: str) -> float:
-    taken = []
-    for _ in range(TIMES):
-        began = time.process_time()
-        take(text)
-        taken.append(time.process_time() - began)
-    return min(taken)
+    began = time.process_time()
+    take(text)
+    return time.process_time() - began
 
 
 @pytest.mark.parametrize("name", INPUTS)
@@ -113,4 +125,10 @@ def test_input_that_was_doubled_twice_takes_about_four_times_the_time(name: str)
     size, make, take = INPUTS[name]
     once, doubled_twice = make(size), make(4 * size)
     take(once)
-    assert seconds(take, doubled_twice) < FACTOR_MAX * max(seconds(take, once), 0.002)
+    # By turns, and more often where other work was in the way: the least that each took is what counts.
+    least, least_doubled = 60.0, 60.0
+    for turn in range(TURNS_MAX):
+        least, least_doubled = min(least, seconds(take, once)), min(least_doubled, seconds(take, doubled_twice))
+        if turn + 1 >= TURNS and least_doubled < FACTOR_MAX * max(least, 0.002):
+            return
+    assert least_doubled < FACTOR_MAX * max(least, 0.002)
