@@ -30,7 +30,7 @@ from primitives.encoding import Record, decode
 from primitives.errors import EncodingError, StorageError
 from primitives.ids import Hash, Height
 
-FORMAT: Final = "4"
+FORMAT: Final = "5"
 FOLLOWED_KEY: Final = b"m/reconciliation"
 BUILD_AGAIN: Final = "stop the node and remove the index: it is made anew from the ledger"
 ALL: Final = b"p"
