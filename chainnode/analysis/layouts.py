@@ -58,17 +58,16 @@ class Layout:
     """One form: the places and values of its heads, and of each field (in the order of FIELDS) place and size.
 
     Places count from the entry's beginning. A field that is absent has size 0; a small integer has size 1 and is its
-    own head, whose values are bounded by `low` and `high` at `small`. Heads number `probes`, at `probed`, are looked at
-    first: what has another form differs in these few nearly always, since a difference shifts all that follows.
+    own head, which may be more than `values` by `spans`; of all other heads that is 0. Those at `probes`, which are
+    `probed`, are looked at first: what has another form differs in these few nearly always, since a difference shifts
+    all that follows.
     """
 
     heads: Places
     values: Bytes
+    spans: Bytes
     probes: Places
-    probed: Places
-    small: Places
-    low: Bytes
-    high: Bytes
+    probed: Bytes
     starts: NDArray[np.int32]
     sizes: NDArray[np.int32]
 
@@ -161,17 +160,15 @@ def layout_of(entry: bytes) -> Layout:
     if walk.place != len(entry):
         raise walk.error("goes on")
     heads = np.array(walk.heads, np.int64)
-    data = np.frombuffer(entry, np.uint8)
+    values = np.frombuffer(entry, np.uint8)[heads]
     small = np.array(walk.small, np.int64).reshape(-1, 3)
     probes = np.linspace(0, len(heads) - 1, PROBES).astype(np.int64)
     return Layout(
-        heads,
-        data[heads],
-        probes,
+        np.concatenate([heads, small[:, 0]]),
+        np.concatenate([values, small[:, 1].astype(np.uint8)]),
+        np.concatenate([np.zeros_like(values), (small[:, 2] - small[:, 1]).astype(np.uint8)]),
         heads[probes],
-        small[:, 0],
-        small[:, 1].astype(np.uint8),
-        small[:, 2].astype(np.uint8),
+        values[probes],
         np.array(walk.starts, np.int32),
         np.array(walk.sizes, np.int32),
     )
@@ -281,15 +278,12 @@ class Layouts:
     def _settle(self, number: int, data: Bytes, starts: Places, rows: Places, form: Places) -> Places:
         """Note the form of those entries that have it; return the others."""
         layout = self._all[number]
-        begins = starts[rows]
-        fits = (data.take(begins[:, None] + layout.probed) == layout.values[layout.probes]).all(axis=1)
+        begins = starts[rows][:, None]
+        fits: NDArray[np.bool_] = (data.take(begins + layout.probes) == layout.probed).all(axis=1)
         near = np.flatnonzero(fits)
         if near.size:
-            begins = begins[near, None]
-            sure = (data.take(begins + layout.heads) == layout.values).all(axis=1)
-            small = data.take(begins + layout.small)
-            sure &= ((small >= layout.low) & (small <= layout.high)).all(axis=1)
-            fits[near] = sure
+            more = data.take(begins[near] + layout.heads) - layout.values  # what is less wraps round, beyond any span
+            fits[near] = (more <= layout.spans).all(axis=1)
         found = rows[fits]
         form[found] = number
         self._met[number] += len(found)
