@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from chainnode.analysis.columns import PADDING, Bytes, Places
 from ledger.events import HEADER_KIND, LEAF_SIZE_MAX
 from ledger.log_tiles import TILE_WIDTH
-from ledger.signed_trees import SignedTree
+from ledger.signed_trees import SignedTree, TileMissing
 from ledger.tile_paths import ENTRY_LENGTH_BYTES, check_bundle
 from primitives.block import BlockHeader
 from primitives.encoding import decode
@@ -164,13 +164,21 @@ def _cut(gathered: _Gathered, chain_id: Hash, height: int) -> tuple[Chunk | None
 
 
 def find_block(tree: SignedTree, height: int) -> int | None:
-    """Return the log index at which block `height` begins, by halving; None where the tree has no such block."""
+    """Return the log index at which block `height` begins, by halving; None where the tree has no such block.
+
+    Whoever lacks entries lacks the oldest. Raises TileMissing where the block may lie among them.
+    """
     low, high = 0, tree.size  # block `height` begins in [low, high)
     if height == 0:
         return 0 if tree.size else None
+    lacking: TileMissing | None = None
     while low < high:
         middle = (low + high) // 2
-        found = _header_from(tree, middle)
+        try:
+            found = _header_from(tree, middle)
+        except TileMissing as error:
+            lacking, low = error, middle + 1
+            continue
         if found is None:
             high = middle
             continue
@@ -181,6 +189,8 @@ def find_block(tree: SignedTree, height: int) -> int | None:
             low = place + 1
         else:
             high = middle
+    if lacking is not None:
+        raise lacking
     return None
 
 

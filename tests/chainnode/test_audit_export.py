@@ -194,6 +194,16 @@ def test_an_export_begins_at_a_height_and_holds_the_kinds_that_were_chosen(tmp_p
         export(tmp_path / "other", policy_of(node), served, kinds=["payment"])
 
 
+def test_who_lacks_the_oldest_entries_gives_the_blocks_whose_entries_are_there(tmp_path: Path) -> None:
+    node = chain(300, 300, 300, 300)
+    served = Served(node.reader, lies={f"tile/entries/00{number}": lambda _: None for number in range(3)})
+    done = export(tmp_path / "late", policy_of(node), served, from_height=4)
+    assert (done.rows["events"], {row["height"] for row in rows_of(tmp_path / "late")}) == (300, {4})
+    for height in (None, 1, 2, 3):
+        with pytest.raises(TileMissing, match="tile/entries/00"):
+            export(tmp_path / "whole", policy_of(node), served, from_height=height)
+
+
 def test_files_hold_the_types_that_are_published_and_the_manifest_their_hashes(tmp_path: Path) -> None:
     node = chain(30)
     done = export(tmp_path, policy_of(node), Served(node.reader))
