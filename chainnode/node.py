@@ -29,6 +29,7 @@ from chainnode.home import Home
 from chainnode.identity import KeySigner, NodeKeys, load_node_keys
 from chainnode.links import Links, links_of, ties_to_leavers, usable
 from chainnode.logs import Position, on_loop_fault
+from chainnode.message_reader import MessageReader
 from chainnode.metrics import NodeMetrics
 from chainnode.node_index import NodeIndex
 from chainnode.node_metrics import render_metrics
@@ -52,7 +53,9 @@ from consensus.ordering import PROPOSAL_TIME
 from consensus.records import decode_record
 from ledger.archive_store import ArchivedStore, Pruned
 from ledger.chain import Chain, CommitResult
+from ledger.committed_state import CommittedState
 from ledger.members import read_members, read_validators_of
+from ledger.pairing_keys import announced_in
 from ledger.pool import Pool
 from ledger.receipts import assemble_checkpoint
 from ledger.store import Put
@@ -173,6 +176,9 @@ class Node:
         self.view = LiveNodeView(self)
         self.feed = Feed(int(self.core.chain.height))
         self.feed.reconciled_to(self._index.reconciliation.height or 0)
+        self.messages = MessageReader(
+            home, config.node.member, partial(announced_in, CommittedState(self._store)), wall_clock_ms
+        )
         self._told_keys: list[KeyFault] = []
         self._tell_keys()
 
@@ -231,6 +237,7 @@ class Node:
                 for server in servers:
                     await server.stop()
                 await self.network.stop()
+                await self.messages.stop()
                 for task in owned:
                     task.cancel()
         finally:
@@ -279,6 +286,7 @@ class Node:
             feed=self.feed,
             audit=self.audit,
             certificates=self.clients,
+            messages=self.messages,
         )
         return [
             RpcServer(settings, services, METHODS, self.metrics),
@@ -286,6 +294,7 @@ class Node:
         ]
 
     def _close(self) -> None:
+        self.messages.close()
         self._io.shutdown(wait=True)
         self._outbox_io.shutdown(wait=True)
         self._index_io.shutdown(wait=True)

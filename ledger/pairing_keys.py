@@ -13,6 +13,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
+from ledger.committed_state import CommittedState
 from ledger.kinds import ApplyContext, KindSpec, RuleBroken
 from ledger.members import Role
 from ledger.payments import CalendarDate, is_date
@@ -53,6 +54,11 @@ class PairingKeys(Record):
     """The keys that a member announced, at `pairing-keys/<member>`: at most PAIRING_KEYS_MAX, ascending by day."""
 
     keys: tuple[PairingKey, ...]
+
+
+def announced_in(state: CommittedState) -> dict[str, tuple[PairingKey, ...]]:
+    """Return the pairing keys of every member that announced any, ascending by day."""
+    return {place.decode().removeprefix(PREFIX): row.keys for place, row in state.scan(PREFIX, PairingKeys)}
 
 
 def pairing_keys_key(member: str) -> str:

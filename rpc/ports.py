@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
@@ -91,6 +91,58 @@ class SourcePosition(msgspec.Struct, frozen=True):
     member: str
     next_number: int
     previous: Hash
+
+
+MESSAGE_FORMATS = ("auto", "jsonl", "csv", "iso20022", "iso8583", "emvqr")
+
+
+class AskedMessage(msgspec.Struct, frozen=True):
+    """A bank's message in its own format, as it came: `payload` is text, or base64 where `encoding` says so."""
+
+    payload: str
+    encoding: Literal["text", "base64"] = "text"
+    format: str = "auto"
+    skip_bad: bool = False
+    clear_amounts: bool = False
+
+    def __repr__(self) -> str:
+        return f"AskedMessage({self.format!r}, {len(self.payload)} characters)"
+
+
+class MessageEvent(msgspec.Struct, frozen=True):
+    """A payment of a message: its place in it, the side from which this node's member states it, and the event.
+
+    `differs` names the fields in which it would be stated otherwise now than it was first: the first counts.
+    """
+
+    where: str
+    side: str
+    event: NewEvent
+    differs: list[str]
+
+
+class RefusedPart(msgspec.Struct, frozen=True):
+    """A part of a message that was left out, and why."""
+
+    where: str
+    reason: str
+    message: str
+
+
+class ReadMessage(msgspec.Struct, frozen=True):
+    """What a message gave; what is private of it is kept already."""
+
+    format: str
+    events: list[MessageEvent]
+    refused: list[RefusedPart]
+
+
+class MessageReads(Protocol):
+    """Reads messages of this node's member, in a process that has no signing key."""
+
+    async def read(self, asked: AskedMessage) -> ReadMessage:
+        """Return the events of a message; raises RpcError for a bad one, a full queue, or where none can be read."""
+        ...
 
 
 class Gateway(Protocol):
@@ -518,10 +570,11 @@ class Services:
     """All that methods use.
 
     `now_ms` is the node's clock; `wait_timeout_ms` bounds what a submission waits for; without an `index` the methods
-    that list certificates and payments are unavailable, without an `archive` those that move bodies, and without
-    `snapshots` those that make a snapshot, without `tokens` those about tokens, without a `feed` those that
-    subscribe. `audit` is told of privileged calls. `activity` is for the explorer's first page. `here` is, for
-    methods that ask for it, the connection by which they were called: None for a POST.
+    that list certificates and payments are unavailable, without an `archive` those that move bodies, without
+    `snapshots` those that make a snapshot, without `tokens` those about tokens, without a `feed` those that subscribe,
+    and without `messages` no message in a bank's own format is taken. `audit` is told of privileged calls. `activity`
+    is for the explorer's first page. `here` is, for methods that ask for it, the connection by which they were called:
+    None for a POST.
     """
 
     reads: LedgerReads
@@ -538,3 +591,4 @@ class Services:
     here: MessageSubscriber | None = None
     audit: AuditTrail | None = None
     certificates: Certificates | None = None
+    messages: MessageReads | None = None

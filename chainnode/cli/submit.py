@@ -15,7 +15,7 @@ import click
 from chainnode.cli.context import settings
 from chainnode.cli.output import Records, progress, records, say
 from chainnode.cli.reporting import make_ingest_context, reporter_files
-from primitives.errors import ChainError, InputError, StorageError, UsageError
+from primitives.errors import ChainError, InputError, StorageError
 
 if TYPE_CHECKING:
     from chainnode.client import NodeClient
@@ -158,6 +158,7 @@ def _options(mapping: Path | None, *, skip_bad: bool) -> Options:
 def _read(name: str, form: str, context: IngestContext, keeper: Keeper, options: Options) -> Ingested:
     from chainnode.files import read_file
     from chainnode.ingest.formats import ingest
+    from chainnode.reporting import check_has_secrets
 
     if name == "-":
         data, where = sys.stdin.buffer.read(INPUT_BYTES_MAX + 1), "standard input"
@@ -166,11 +167,8 @@ def _read(name: str, form: str, context: IngestContext, keeper: Keeper, options:
     else:
         data, where = read_file(Path(name), size_max=INPUT_BYTES_MAX), name
     found = ingest(data, context, where=where, format_name=form, options=options)
-    if any(draft.statement is not None for draft in found.drafts) and not any(context.secrets.reporter):
-        raise UsageError(
-            "payments need the member's secrets",
-            hint="submit them with --home, or keep MEMBER-reporter.secret and MEMBER-pairs.json beside the key",
-        )
+    if any(draft.statement is not None for draft in found.drafts):
+        check_has_secrets(context)
     kept = data if found.kept is None else found.kept
     found.drafts = keeper.keep(context.reporter.member, found.drafts, kept, found.partial)
     return found

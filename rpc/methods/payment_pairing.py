@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from ledger.committed_state import CommittedState
-from ledger.pairing_keys import PREFIX, PairingKeys
+from ledger.pairing_keys import announced_in
 from rpc.errors import Code
 from rpc.methods.heights import tip_of
 from rpc.methods.known_members import check_member
@@ -67,9 +67,9 @@ def list_pairing_keys(services: Services, params: ListPairingKeys) -> PairingKey
     page = page_of(services, "payment_pairingKeys", params, tuple[str, int], "asc", member=params.member)
     rows = [
         PairingKeyResult(member, each.key.hex(), each.from_day)
-        for place, row in CommittedState(services.reads.store).scan(PREFIX, PairingKeys)
-        if (member := place.decode().removeprefix(PREFIX)) and params.member in (None, member)
-        for each in row.keys
+        for member, keys in announced_in(CommittedState(services.reads.store)).items()
+        if params.member in (None, member)
+        for each in keys
     ]
     rows.sort(key=lambda row: (row.member, row.from_day), reverse=page.descending)
     if page.after is not None:

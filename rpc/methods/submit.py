@@ -27,10 +27,10 @@ from ledger.statements_json import STATEMENT_SCHEMA, StatementJson, bytes_of_hex
 from ledger.times import parse_time
 from primitives.errors import InputError
 from primitives.ids import Hash, SourceKey
-from rpc.errors import Code, RpcError, from_chain_error, not_found
+from rpc.errors import Code, RpcError, from_chain_error, invalid_params, not_found, unavailable
 from rpc.jsonrpc import Call, Id, repeats_nothing
 from rpc.methods.heights import tip_of
-from rpc.ports import NewEvent, Services, SubmitResult, SubmitStatus, Wait
+from rpc.ports import AskedMessage, NewEvent, Services, SubmitResult, SubmitStatus, Wait
 from rpc.registry import method, waiting_method
 from rpc.rights import Access
 from rpc.types import (
@@ -52,6 +52,8 @@ EVENTS_A_TURN = 64
 EVENTS_A_PAUSE = 128
 PAUSE_S = 1e-6
 _GOVERNANCE = frozenset(spec.name for spec in GOVERNANCE_KINDS)
+# What the limit of bodies leaves, with what JSON escapes in it. Files of any size go by `chainnode submit`.
+PAYLOAD_CHARACTERS_MAX = 6 * 1024 * 1024
 BASE64_BATCH_MAX = (BATCH_SIZE_MAX + 2) // 3 * 4
 
 
@@ -69,12 +71,41 @@ class EventParam(Params, frozen=True):
 
 
 class Submit(Params, frozen=True):
-    """Events for this node's member, and what to wait for."""
+    """Events for this node's member, or a message of one of its channels (`payload`), and what to wait for."""
 
-    events: Annotated[
-        list[EventParam], msgspec.Meta(min_length=1, max_length=BATCH_EVENTS_MAX, description="The events, in order.")
-    ]
+    events: (
+        Annotated[
+            list[EventParam],
+            msgspec.Meta(min_length=1, max_length=BATCH_EVENTS_MAX, description="The events, in order."),
+        ]
+        | None
+    ) = None
     wait: AskedWait = Wait.COMMITTED
+    payload: (
+        Annotated[
+            str,
+            msgspec.Meta(
+                min_length=1,
+                max_length=PAYLOAD_CHARACTERS_MAX,
+                description="A message in a bank's own format, instead of events: of it the node makes them.",
+            ),
+        ]
+        | None
+    ) = None
+    format: Annotated[
+        Literal["auto", "jsonl", "csv", "iso20022", "iso8583", "emvqr"],
+        msgspec.Meta(description="The format of the payload; `auto` tells it by its first bytes."),
+    ] = "auto"
+    encoding: Annotated[
+        Literal["text", "base64"],
+        msgspec.Meta(description="How the payload is written: as text, or its bytes in base64."),
+    ] = "text"
+    skip_bad: Annotated[bool, msgspec.Meta(description="Take a payload without its bad messages, and report them.")] = (
+        False
+    )
+    clear_amounts: Annotated[
+        bool, msgspec.Meta(description="Put a payload's amounts on the chain in clear instead of commitments.")
+    ] = False
 
 
 class ReadySubmit(msgspec.Struct, frozen=True):
@@ -226,16 +257,46 @@ class SubmittedResult(Result, frozen=True, gc=False):
     retryable: bool
 
 
-class SubmitAnswer(Result, frozen=True):
-    """Each event's standing, in the order in which they came."""
+class PlaceResult(Result, frozen=True):
+    """Where an event's payment stands in the payload, and the side from which this node's member states it.
+
+    `differs` names fields in which it would be stated otherwise now than it was first: the first event counts.
+    """
+
+    where: str
+    side: str
+    differs: list[str]
+
+
+class LeftOutResult(Result, frozen=True):
+    """A part of a payload that was left out, and why."""
+
+    where: str
+    reason: str
+    message: str
+
+
+class PayloadResult(Result, frozen=True):
+    """What a payload was: its format, the place of each event in it, and what was left out (with `skip_bad`)."""
+
+    format: str
+    places: list[PlaceResult]
+    left_out: list[LeftOutResult]
+
+
+class SubmitAnswer(Result, frozen=True, omit_defaults=True):
+    """Each event's standing, in the order in which they came; with `payload` where one was submitted."""
 
     events: list[SubmittedResult]
     as_of: AsOf
+    payload: PayloadResult | None = None
 
 
 def _is_governance(params: Submit | ReadySubmit) -> bool:
     """Say whether all events are governance: an officer brings votes, and no other statement of its member."""
-    return isinstance(params, Submit) and all(item.kind in _GOVERNANCE for item in params.events)
+    if not isinstance(params, Submit) or not params.events or params.payload is not None:
+        return False
+    return all(item.kind in _GOVERNANCE for item in params.events)
 
 
 @waiting_method(
@@ -248,15 +309,39 @@ def _is_governance(params: Submit | ReadySubmit) -> bool:
     govern=_is_governance,
 )
 async def submit(services: Services, params: Submit | ReadySubmit) -> SubmitAnswer:
-    """Events that this node signs as its member's gateway.
+    """Events that this node signs as its member's gateway, as they are or made of a message in a bank's own format.
 
     `wait` none returns at once, accepted when they are synced in the gateway's outbox, committed when they stand in a
     block. After the server's time-out the present status is answered instead. One malformed event refuses them all.
+    A `payload` is read in a process without signing keys; what is private of it is kept at this node, and the same
+    message gives the same events. A member that has no part in its payments is refused.
     """
+    if isinstance(params, Submit) and params.payload is not None:
+        return await _submit_payload(services, params, params.payload)
+    if params.events is None:
+        raise invalid_params("nothing to submit", where="$", expected="events or payload", got="neither")
     services.gateway.check_room(len(params.events))
     events = params.events if isinstance(params, ReadySubmit) else await _events(params.events)
     results = await services.gateway.submit(events, params.wait, services.wait_timeout_ms)
     return _answer(services, results)
+
+
+async def _submit_payload(services: Services, params: Submit, payload: str) -> SubmitAnswer:
+    """Submit the events of a message in a bank's own format."""
+    if params.events is not None:
+        raise invalid_params("two things to submit", where="$", expected="events or payload", got="both")
+    if services.messages is None:
+        raise unavailable("no_formats", "this node reads no messages", hint="submit events", retryable=False)
+    services.gateway.check_room()
+    asked = AskedMessage(payload, params.encoding, params.format, params.skip_bad, params.clear_amounts)
+    read = await services.messages.read(asked)
+    results = []
+    if read.events:
+        events = [item.event for item in read.events]
+        results = await services.gateway.submit(events, params.wait, services.wait_timeout_ms)
+    places = [PlaceResult(item.where, item.side, item.differs) for item in read.events]
+    left_out = [LeftOutResult(item.where, item.reason, item.message) for item in read.refused]
+    return SubmitAnswer(submitted(results), int(tip_of(services).height), PayloadResult(read.format, places, left_out))
 
 
 @waiting_method(

@@ -5,6 +5,7 @@ The tests build on each other.
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,10 @@ from click.testing import CliRunner
 from chainnode.cli.context import Settings
 from chainnode.cli.exits import Exit, exit_of
 from chainnode.cli.main import root
+from chainnode.client import CallRefused
 from chainnode.localnet_pairing import announce_pairing_keys
 from primitives.errors import ChainError
+from tests.chainnode.ingest.message_fixtures import pacs008
 from tests.e2e.network_fixtures import Json, Network, network
 
 pytestmark = pytest.mark.e2e
@@ -148,3 +151,49 @@ def test_what_was_erased_is_found_nowhere_in_the_home_and_disclosed_no_more(net:
 def chunks(data: bytes, size: int) -> list[bytes]:
     """Return the parts of bytes."""
     return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+def test_any_banks_gateway_takes_a_message_as_it_is_and_both_sides_meet(net: Network) -> None:
+    message = pacs008()
+    answers = {name: net.call(name, "ledger_submit", payload=message) for name in ("bank-a", "bank-b")}
+    for name, side in (("bank-a", "debtor"), ("bank-b", "creditor")):
+        found = answers[name]
+        assert [row["outcome"]["applied"] for row in found["events"]] == [True, True]
+        assert [place["side"] for place in found["payload"]["places"]] == [side, side]
+    bodies = [
+        net.call("bank-c", "ledger_getEvent", event_id=found["events"][0]["id"])["event"]["body"]
+        for found in answers.values()
+    ]
+    assert bodies[0]["pair_key"] == bodies[1]["pair_key"] is not None
+    again = net.call("bank-a", "ledger_submit", payload=message, wait="none")
+    assert [row["id"] for row in again["events"]] == [row["id"] for row in answers["bank-a"]["events"]]
+    assert [row["status"] for row in again["events"]] == ["Committed", "Committed"]
+    status, kept = at(
+        net, "bank-a", "payment", "erase", again["events"][0]["id"], "--basis", "customer_request", "--yes"
+    )
+    assert status == 0, kept
+    with pytest.raises(CallRefused) as foreign:
+        net.call("bank-d", "ledger_submit", payload=message)
+    assert foreign.value.slug == "not_a_party"
+    with pytest.raises(CallRefused) as erased:
+        net.call("bank-a", "ledger_submit", payload=message)
+    assert erased.value.slug == "payment_erased"
+
+
+def test_a_message_that_came_by_a_call_comes_as_a_file_too(net: Network, folder: Path) -> None:
+    message = pacs008(message_id="MSG-FILE")
+    (folder / "message.xml").write_text(message)
+    asked = {"payload": base64.b64encode(message.encode()).decode(), "encoding": "base64", "format": "iso20022"}
+    ids = [row["id"] for row in net.call("bank-a", "ledger_submit", **asked)["events"]]
+    status, found = at(net, "bank-a", "submit", str(folder / "message.xml"))
+    assert status == 0
+    assert [row["id"] for row in found["events"]] == ids
+
+
+def test_no_value_of_a_bad_message_is_in_the_answer_or_a_log(net: Network) -> None:
+    number = "6222021234567890"
+    for bad in (pacs008().replace("SHAR", number, 1), f'{{"payment": {{"{number}": 1}}}}', f"<Document>{number}"):
+        with pytest.raises(CallRefused) as refused:
+            net.call("bank-a", "ledger_submit", payload=bad)
+        assert number not in str(refused.value)
+    assert number.encode() not in net.home("bank-a").log.read_bytes()

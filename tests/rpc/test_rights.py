@@ -102,6 +102,16 @@ async def test_an_officer_brings_governance_and_nothing_else(client, book) -> No
     assert (status, answer["error"]["data"]["reason"]) == (403, "role_insufficient")
 
 
+async def test_an_officer_brings_no_message_of_a_bank(client, book) -> None:
+    token = made(book, Role.OFFICER)
+    for more in ({}, {"events": []}, {"events": [{"kind": "governance.vote", "body": {}}]}):
+        body = call("ledger_submit", {"payload": "<Document/>", **more})
+        status, answer, _ = await client.post(body, headers=bearer(token))
+        assert (status, answer["error"]["data"]["reason"]) in ((403, "role_insufficient"), (200, "invalid_params"))
+    status, answer, _ = await client.post(call("ledger_submit", {}), headers=bearer(token))
+    assert (status, answer["error"]["data"]["reason"]) == (403, "role_insufficient")
+
+
 async def test_a_role_that_does_not_suffice_for_one_call_of_a_batch_leaves_the_others(client, book) -> None:
     body = b"[" + READ + b"," + call("admin_listTokens") + b"]"
     status, answer, _ = await client.post(body, headers=bearer(made(book, Role.AUDITOR)))

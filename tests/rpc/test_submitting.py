@@ -17,7 +17,16 @@ from primitives.ids import Hash, Height
 from rpc import jsonrpc
 from rpc.errors import Code, RpcError
 from rpc.methods.submit import submitted
-from rpc.ports import Refusal, SubmitResult, SubmitStatus
+from rpc.ports import (
+    AskedMessage,
+    MessageEvent,
+    NewEvent,
+    ReadMessage,
+    Refusal,
+    RefusedPart,
+    SubmitResult,
+    SubmitStatus,
+)
 
 REFERENCE = "00" * 16
 
@@ -247,3 +256,85 @@ def test_events_that_were_applied_are_answered_as_all_others_are() -> None:
     assert third["outcome"] == {"applied": False, "rule": "expired", "detail": "at noon"}
     told = {"outcome": None, "height": None, "index": None, "reason": "number_used", "message": "taken"}
     assert last == {"id": "00" * 32, "status": "Refused", "retryable": True, **told}
+
+
+class Messages:
+    """The port of messages, which gives events of the node and notes what it was asked."""
+
+    def __init__(self, node: Any) -> None:
+        self.asked: list[AskedMessage] = []
+        self.refused: RpcError | None = None
+        self._node = node
+
+    async def read(self, asked: AskedMessage) -> ReadMessage:
+        self.asked.append(asked)
+        if self.refused is not None:
+            raise self.refused
+        made = [check_event(self._node.event(number))[0] for number in range(2)]
+        events = [NewEvent(each.kind, each.schema, each.body, each.reference, each.expires_ms) for each in made]
+        left_out = [RefusedPart("payload: message 3", "bad_message", "too bad")]
+        return ReadMessage(
+            "iso20022", [MessageEvent("payload: message 1", "debtor", one, []) for one in events], left_out
+        )
+
+
+@pytest.fixture
+def messages(node, services) -> Messages:
+    found = Messages(node)
+    object.__setattr__(services, "messages", found)
+    return found
+
+
+async def test_a_payload_is_submitted_as_the_events_that_it_gives(client, node, messages, token: str) -> None:
+    params = {"payload": "<Document/>", "format": "iso20022", "skip_bad": True}
+    ids = [check_event(node.event(number))[1].hex() for number in range(2)]
+    answer = await client.call("ledger_submit", params, token=token)
+    assert messages.asked == [AskedMessage("<Document/>", "text", "iso20022", True, False)]
+    assert [event["id"] for event in answer["events"]] == ids
+    assert [event["status"] for event in answer["events"]] == ["Committed"] * 2
+    assert answer["payload"] == {
+        "format": "iso20022",
+        "places": [{"where": "payload: message 1", "side": "debtor", "differs": []}] * 2,
+        "left_out": [{"where": "payload: message 3", "reason": "bad_message", "message": "too bad"}],
+    }
+    assert "payload" not in await client.call("ledger_submit", {"events": [as_json(node)]}, token=token)
+
+
+async def test_a_payload_that_is_refused_is_refused_by_its_reason(client, node, messages, token: str) -> None:
+    messages.refused = RpcError(Code.INVALID_PARAMS, "not_a_party", "no party", where="payload: message 1")
+    error = await client.error("ledger_submit", {"payload": "x"}, token=token)
+    assert (error["code"], error["data"]["reason"], error["data"]["where"]) == (
+        -32602,
+        "not_a_party",
+        "payload: message 1",
+    )
+    assert node.chain.height == 0
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"payload": "x", "events": [{"kind": "governance.vote", "body": {}}]},
+        {"payload": ""},
+        {"payload": "x", "format": "mt103"},
+        {"payload": "x", "encoding": "hex"},
+        {"payload": 7},
+    ],
+)
+async def test_either_events_or_a_sound_payload_are_submitted(client, messages, token: str, params) -> None:
+    error = await client.error("ledger_submit", params, token=token)
+    assert error["code"] == -32602
+    assert messages.asked == []
+
+
+async def test_a_node_that_reads_no_messages_says_so(client, token: str) -> None:
+    error = await client.error("ledger_submit", {"payload": "x"}, token=token)
+    assert (error["code"], error["data"]["reason"], error["data"]["retryable"]) == (-32002, "no_formats", False)
+
+
+async def test_nothing_is_read_where_there_is_no_room(client, node, messages, token: str) -> None:
+    node.full = RpcError(Code.LIMIT_EXCEEDED, "gateway_full", "full")
+    error = await client.error("ledger_submit", {"payload": "x"}, token=token)
+    assert error["code"] == -32005
+    assert messages.asked == []
