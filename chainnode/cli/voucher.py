@@ -44,9 +44,9 @@ def redeem(files: tuple[Path, ...], proofs: Path | None, skip_bad: bool, timeout
     """Redeem the vouchers of FILEs, a JSON object a line, as the payees' bank; one line of result for each voucher.
 
     What this bank redeemed before is told and not sent again, so the same files may be given again after whatever ended
-    the command. A voucher that contradicts one that was redeemed is a double spending: both are submitted as its proof,
-    which opens a proposal to suspend the wallet. Status 1 if any was refused, else 5 if any was not committed within
-    --timeout.
+    the command. A voucher that contradicts one that was redeemed is a double spending: both are submitted as its proof
+    once the rest is done, which opens a proposal to suspend the wallet. Status 1 if any was refused, else 5 if any was
+    not committed within --timeout.
     """
     from chainnode.files import read_file
     from chainnode.vouchers import batched, read_vouchers, redemptions
@@ -66,6 +66,7 @@ def redeem(files: tuple[Path, ...], proofs: Path | None, skip_bad: bool, timeout
         for bodies in batched(redemptions(vouchers), REDEMPTIONS_A_MEMBER_MAX):
             desk.redeem(bodies)
             bar.advance(sum(len(body.vouchers) for body in bodies))
+        desk.prove()
     if not settings().machine:
         counted = ", ".join(f"{desk.told.count(word)} {word}" for word in dict.fromkeys(desk.told))
         say(f"{len(desk.told)} vouchers: {counted or 'none'}")
@@ -78,7 +79,7 @@ class _Desk:
     def __init__(self, client: NodeClient, door: Door, out: Records, proofs: Path | None, end_s: float) -> None:
         self._client, self._door, self._out, self._proofs, self._end_s = client, door, out, proofs, end_s
         self._chain_id = bytes.fromhex(client.call("ledger_getCapabilities")["chain_id"])
-        self._proved: set[bytes] = set()
+        self._found: dict[bytes, ReportDoubleSpend] = {}
         self.told: list[str] = []
 
     def redeem(self, bodies: Sequence[RedeemVouchers]) -> None:
@@ -145,20 +146,20 @@ class _Desk:
             self._say(voucher, REDEEMED, "", row["id"])
         elif outcome["rule"] != "voucher_redeemed" or not self._before(voucher):
             self._say(voucher, REFUSED, why_text(outcome["rule"], outcome["detail"] or ""), row["id"])
-            if outcome["rule"] not in NO_PROOF and voucher.key not in self._proved:
-                self._prove(voucher)
+            if outcome["rule"] not in NO_PROOF and voucher.key not in self._found:
+                self._look_for_proof(voucher)
 
-    def _prove(self, voucher: Voucher) -> None:
-        """Where a refused voucher contradicts a redeemed one, submit the proof once for each wallet; write it down.
+    def _look_for_proof(self, voucher: Voucher) -> None:
+        """Where a refused voucher contradicts a redeemed one, remember the proof, one of each wallet; write it down.
 
-        Also one that came too late, or of a wallet that is stopped: else whoever brings it would not learn why.
+        Also of one that came too late, or of a wallet that is stopped: else whoever brings it would not learn why.
         """
         from chainnode.vouchers import found_double_spend, proof_document
 
         report = found_double_spend(self._client, self._chain_id, voucher)
         if report is None:
             return
-        self._proved.add(voucher.key)
+        self._found[voucher.key] = report
         if self._proofs is not None:
             from chainnode.files import write_file
 
@@ -167,12 +168,16 @@ class _Desk:
             document = json.dumps(proof_document(self._chain_id, report), indent=2).encode()
             write_file(path, document + b"\n", mode=0o644)
             say(f"proof of double spending written to {path}")
-        row = self._send([report])[0]
-        applied = (row.get("outcome") or {}).get("applied")
-        what = "applied, the wallet redeems nothing more" if applied else _rule(row) or row["status"]
-        say(f"double spending by the wallet of {voucher.key.hex()[:16]}: proof {row.get('id')} {what}")
-        if applied and self._is_open(str(row["id"])):
-            say(f"proposal {row['id']} to suspend it for good is open: `chainnode member approve`")
+
+    def prove(self) -> None:
+        """Submit the proofs that were found: once all else is redeemed, since they stop what their wallets signed."""
+        for key, report in self._found.items():
+            row = self._send([report])[0]
+            applied = (row.get("outcome") or {}).get("applied")
+            what = "applied, the wallet redeems nothing more" if applied else _rule(row) or row["status"]
+            say(f"double spending by the wallet of {key.hex()[:16]}: proof {row.get('id')} {what}")
+            if applied and self._is_open(str(row["id"])):
+                say(f"proposal {row['id']} to suspend it for good is open: `chainnode member approve`")
 
     def _is_open(self, proposal: str) -> bool:
         """Say whether a proof opened a proposal: it does unless the wallet was stopped, or too many are open."""

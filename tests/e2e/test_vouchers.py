@@ -191,6 +191,22 @@ def test_many_vouchers_of_many_wallets_are_redeemed_at_once_and_a_broken_run_goe
     assert (status, results.count("already redeemed"), results.count("redeemed")) == (0, some, WALLETS * 100 - some)
 
 
+def test_what_else_a_double_spender_signed_is_redeemed_before_its_proof_stops_it(net: Network, desk: Path) -> None:
+    chain = Elsewhere(bytes.fromhex(net.call("bank-a", "ledger_getCapabilities")["chain_id"]))
+    device = Device(chain, "forked")  # type: ignore[arg-type]  # a chain's id and a time are all it needs
+    body = record_to_json(device.registration("bank-a"))
+    (desk / "forked.json").write_text(json.dumps({name: body[name] for name in ("key", "holder_commitment", "proof")}))
+    assert at(net, "bank-a", "wallet", "register", str(desk / "forked.json"), "--amount-max", "100.00")[0] == 0
+    chain.now_ms = time.time_ns() // 1_000_000
+    honest = device.chain(80)
+    vouchers = [*honest[:3], device.voucher(2, honest[1], amount=1), *honest[3:]]
+    (desk / "forked.jsonl").write_text("\n".join(json.dumps(record_to_json(each)) for each in vouchers))
+    status, results = redeemed(net, "bank-b", str(desk / "forked.jsonl"))
+    assert (status, results.count("redeemed"), results.count("refused")) == (1, 80, 1)
+    found = at(net, "bank-c", "wallet", "show", device.id.hex())[1]
+    assert (found["status"], found["redeemed"]) == ("accused", 80)
+
+
 def test_a_run_that_is_killed_is_given_again_and_pays_each_voucher_once(net: Network, desk: Path) -> None:
     chain = Elsewhere(bytes.fromhex(net.call("bank-a", "ledger_getCapabilities")["chain_id"]))
     device = Device(chain, "killed")  # type: ignore[arg-type]  # a chain's id and a time are all it needs

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ledger import voucher_forgetting
 from ledger.chain import Chain
@@ -12,8 +14,8 @@ from ledger.rows import state_row_key
 from ledger.state import DERIVED_PREFIX
 from ledger.store import MemoryStore, prefix_stop
 from ledger.voucher_bodies import DecideWallet, Voucher, WalletDecision, WalletReason, report_of
-from ledger.voucher_forgetting import FORGOTTEN_A_BLOCK_MAX, KEPT_MS, over_after_ms
-from ledger.wallet_records import WalletStatus, count_wallets
+from ledger.voucher_forgetting import FORGOTTEN_A_BLOCK_MAX, KEPT_MS, ends_of, over_after_ms
+from ledger.wallet_records import Wallet, WalletStatus, count_wallets
 from tests.ledger.governance_fixtures import DAY_MS, START_MS, bank
 from tests.ledger.payment_council import AUDITOR, Paying
 from tests.ledger.snapshot_fixtures import made, make_stable, restored
@@ -159,3 +161,35 @@ def assert_same_state(store: MemoryStore, other: MemoryStore) -> None:
     """Hold one store's rows of the state, the derived ones among them, to another's."""
     begin = state_row_key(b"")
     assert list(store.iterate(begin, prefix_stop(begin))) == list(other.iterate(begin, prefix_stop(begin)))
+
+
+STEP = st.tuples(st.sampled_from(["register", "redeem", "close", "wait"]), st.integers(0, 2), st.integers(0, 4))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(STEP, max_size=25))
+def test_what_ends_is_always_found_by_what_the_tree_holds(steps: list[tuple[str, int, int]]) -> None:
+    """Whatever happened in whatever order: derived rows are those that follow from the tree; nothing is paid twice."""
+    council = Paying()
+    devices = [Device(council, f"wallet {number}") for number in range(3)]
+    paid: set[tuple[int, int]] = set()
+    for what, number, more in steps:
+        device = devices[number]
+        match what:
+            case "register":
+                until_ms = council.now_ms + (1 + more) * DAY_MS
+                council.say(bank(0), device.registration(valid_from_ms=council.now_ms, valid_until_ms=until_ms))
+            case "redeem":
+                voucher = device.chain(more + 1)[more]
+                if council.rule(bank(1), redeeming(voucher)) == "":
+                    assert (number, more) not in paid
+                    paid.add((number, more))
+            case "close":
+                council.say(bank(0), DecideWallet(bytes(device.id), WalletDecision.CLOSE, WalletReason.LOST))
+            case _:
+                block_at(council, council.now_ms + (1 + 12 * more) * DAY_MS)
+        held = [*council.state.raw_scan(b"voucher/"), *council.state.raw_scan(b"wallet/")]
+        assert derived(council) == sorted(key for row in held for key in ends_of(*row))
+        alive = [row for _, row in council.state.scan("wallet/", Wallet) if row.status is WalletStatus.ACTIVE]
+        assert count_wallets(council.state, bank(0)) == len(alive)
+        assert all(over_after_ms(row) >= council.now_ms for row in alive)
