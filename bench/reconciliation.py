@@ -28,7 +28,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from bench.measure import machine
-from chainnode.generating import Answer, Plan, Seeded, Told, Traffic, codes_of
+from chainnode.generating import ORDER, Answer, Plan, Seeded, Told, Traffic, codes_of
 from chainnode.ingest import statements
 from chainnode.ingest.card_network import parse_card_network
 from chainnode.ingest.context import IngestContext, make_context
@@ -87,7 +87,7 @@ class Statements:
     def copied(self, told: Told, thief: str) -> tuple[bytes, bytes] | None:
         """Return a statement's pair key, and an event of a third bank that bears it; None where it bears none."""
         draft = statements.statement_for(self._marked(told), self.contexts[told.bank])
-        if not draft.body.pair_key:
+        if not draft.body.pair_key or told.payment.message_type == ORDER:  # an order is nothing between banks
             return None
         tokens = [replace(token, token=sha256(token.token).digest()[:16]) for token in draft.body.tokens]
         own = bank_agents(list(self.contexts).index(thief))[0]

@@ -2,7 +2,8 @@
 
 It stands in the store of the other indexes with a height of its own, is no part of the consensus, and is made anew from
 the ledger whenever it is missing or of another format. It may lag behind: answers name the height that it has reached.
-Each block is one write. In memory is what one block touches, and the newest counts. Not here: the rows
+Each block is one write, but for payments of which a side is due: where time has passed over very many, these go before
+it, some at a time. In memory is what one block says, and the newest counts. Not here: the rows
 (`ledger.reconciliation_rows`), what statements say together (`ledger.reconciliation`), and reading
 (`ledger.reconciliation_reading`).
 """
@@ -34,6 +35,9 @@ STATEMENTS_A_MEMBER_MAX: Final = 32
 """Of one member under one pair key: four legs, of which each goes through a few statuses. More are left out."""
 
 STATEMENTS_A_PIECE: Final = 256
+DUE_A_WRITE: Final = 4_096
+"""Payments that are due and more than a block's: after a pause of the chain all of its time are due at once."""
+
 CLEARED_A_WRITE: Final = 10_000
 COUNTS_KEPT: Final = 16_384
 DROPPED_EVERY: Final = 64
@@ -141,7 +145,13 @@ class ReconciliationFollower:
         """Take a block in pieces; written at the end, so that a reader never sees half of it."""
         height, time_ms = int(block.height), int(block.time_ms)
         touched: dict[bytes, _Touched] = {}
-        self._load_due(touched, time_ms)
+        due = at.DEADLINES if self._time_ms is None else at.deadline_key(self._time_ms + 1, b"")
+        part = sum(1 for _ in self._store.iterate(at.changes_key(height), at.changes_key(height + 1)))
+        while due := self._load_due(touched, due, time_ms):
+            self._write_due(touched, at.changes_key(height, part), time_ms)
+            yield len(touched)
+            touched.clear()
+            part += 1
         yield 1
         batches, rejected = self._reader.recorded_batches(height)
         partners = self._partners_after(block)
@@ -161,18 +171,30 @@ class ReconciliationFollower:
             if number % STATEMENTS_A_PIECE == 0:
                 yield STATEMENTS_A_PIECE
         if changes:
-            puts.append((at.changes_key(height), encode(tuple(changes))))
+            puts.append((at.changes_key(height, part), encode(tuple(changes))))
         puts += [(key, None) for key, _ in self._changes_too_old(height)]
         self._finish([*puts, *self._counts_changed(), *self._totals.puts(height)], block)
 
-    def _load_due(self, touched: dict[bytes, _Touched], time_ms: int) -> None:
-        """Take up the payments of which a side is due by a block's time; none was due by the block before, any more."""
-        start = at.DEADLINES if self._time_ms is None else at.deadline_key(self._time_ms + 1, b"")
-        stop = at.deadline_key(time_ms + 1, b"")
-        for key, _ in self._store.iterate(start, stop):
+    def _load_due(self, touched: dict[bytes, _Touched], start: bytes, time_ms: int) -> bytes:
+        """Take up payments of which a side is due by a block's time; return from where on there may be more.
+
+        None was due by the block before, any more.
+        """
+        key = b""
+        for key, _ in islice(self._store.iterate(start, at.deadline_key(time_ms + 1, b"")), DUE_A_WRITE):
             place = key[-8:]
             row = self._row(place)
             touched[row.pair_key] = _Touched(row.pair_key, place, row)
+        return key + b"\0" if len(touched) == DUE_A_WRITE else b""
+
+    def _write_due(self, touched: dict[bytes, _Touched], changes_key: bytes, time_ms: int) -> None:
+        """Write how payments stand that are due; the rest of them, and what the block says, follow."""
+        puts: list[Put] = []
+        changes: list[Change] = []
+        for payment in touched.values():
+            self._settle(payment, time_ms, puts, changes)
+        puts.append((changes_key, encode(tuple(changes))))  # also of none: parts are counted after a restart
+        self._store.write([*puts, *self._counts_changed()], sync=False)
 
     def _partners_after(self, block: BlockHeader) -> Partners:
         """Return who stands behind which codes after a block."""

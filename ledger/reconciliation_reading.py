@@ -98,8 +98,8 @@ class ReconciliationReader:
 
     def changes(self, height: int) -> tuple[Change, ...]:
         """Return what a block changed."""
-        data = self._store.get(at.changes_key(height))
-        return () if data is None else read_row(tuple[Change, ...], data)
+        parts = self._store.iterate(at.changes_key(height), at.changes_key(height + 1))
+        return tuple(change for _, data in parts for change in read_row(tuple[Change, ...], data))
 
     def pair_key(self, change: Change) -> str:
         """Return the pair key of a payment that changed, in hex."""

@@ -10,7 +10,7 @@ and lists go in the order of the log. Two members are written ascending; one alo
     pt  standing, members, place             the same, between two members
     pd  deadline, place                      payments of which one side is due
     pc  day, members                         how many payments began on a day (0: ever) and how they stand
-    ph  height                               what a block changed
+    ph  height, part                         what a block changed
     m   reconciliation                       format, height and hash of the last block that was followed
 
 Those of end-of-day totals are in `ledger.totals_rows`.
@@ -30,7 +30,7 @@ from primitives.encoding import Record, decode
 from primitives.errors import EncodingError, StorageError
 from primitives.ids import Hash, Height
 
-FORMAT: Final = "5"
+FORMAT: Final = "6"
 FOLLOWED_KEY: Final = b"m/reconciliation"
 BUILD_AGAIN: Final = "stop the node and remove the index: it is made anew from the ledger"
 ALL: Final = b"p"
@@ -49,6 +49,7 @@ EVER: Final = 0
 TIME_SIZE: Final = 8
 DAY_SIZE: Final = 4
 HEIGHT_SIZE: Final = 6
+PART_SIZE: Final = 4
 _ROW_SIZE_MAX: Final = 1 << 26
 
 T = TypeVar("T")
@@ -154,9 +155,10 @@ def counts_prefix(day: int) -> bytes:
     return COUNTS + day.to_bytes(DAY_SIZE, "big")
 
 
-def changes_key(height: int) -> bytes:
-    """Return the key of what a block changed."""
-    return CHANGES + height.to_bytes(HEIGHT_SIZE, "big")
+def changes_key(height: int, part: int | None = None) -> bytes:
+    """Return the key of a part of what a block changed, or where these begin."""
+    key = CHANGES + height.to_bytes(HEIGHT_SIZE, "big")
+    return key if part is None else key + part.to_bytes(PART_SIZE, "big")
 
 
 def followed_of(store: Store) -> Followed | None:

@@ -265,7 +265,11 @@ def reconcile_payment(services: Services, params: ReconcilePayment) -> Reconcili
     complete = len(places) <= STATEMENTS_MAX
     events = events_at(services, sorted(places[:STATEMENTS_MAX], key=lambda place: place.log_index))
     newest = _sides(events)
-    keys = dict.fromkeys(name for event in events for kind, name in _names_in(event) if kind is NameKind.PAIR_KEY)
+    first = [] if complete else events_at(services, index.payment(_key(name), count=NAMES_MAX))
+    # The first ones too: who floods a payment with statements afterwards hides nothing of how it stands.
+    keys = dict.fromkeys(
+        name for event in (*first, *events) for kind, name in _names_in(event) if kind is NameKind.PAIR_KEY
+    )
     payments, reconciled_as_of = _payments(index, list(keys)[:NAMES_MAX])
     gravest = max((item.view.state for item in payments if not item.view.is_intruder), default=None)
     fields = _compared(newest, _intruders(payments))

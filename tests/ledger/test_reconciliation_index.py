@@ -141,6 +141,40 @@ def test_a_payment_passes_its_deadline_with_the_block_whose_time_has_reached_it(
     agrees(books)
 
 
+@pytest.mark.parametrize("stops_after", [0, 1, 2, 3, 9])
+def test_very_many_that_are_due_at_once_go_in_pieces_also_over_a_restart(
+    monkeypatch: pytest.MonkeyPatch, stops_after: int
+) -> None:
+    monkeypatch.setattr(reconciliation_index, "DUE_A_WRITE", 2)
+    books = Books()
+    for number in range(7):
+        books.tell("bank-a", pair_key=key(number), tokens=OTHER)
+    for number in (0, 1, 0):
+        books.tell("bank-a", pair_key=key(number), tokens=tokens(amount="CNY 3.00"))
+    books.follow()
+    books.node.now += DAY
+    books.tell("bank-b", pair_key=key(5), tokens=OTHER)
+    largest = 0
+    write = books.store.write
+
+    def written(puts: Any, *, sync: bool) -> None:
+        nonlocal largest
+        puts = list(puts)
+        largest = max(largest, sum(name.startswith(PAYMENTS) for name, _ in puts))
+        write(puts, sync=sync)
+
+    monkeypatch.setattr(books.store, "write", written)
+    for _ in range(stops_after):
+        books.follower.follow(books.height, 1)
+    books.follower = ReconciliationFollower(books.store, books.node.reader)
+    books.follow(1)
+    assert largest == 2
+    agrees(books)
+    changes = books.reader.changes(books.height)
+    assert {change.state for change in changes} == {Standing.ORPHAN, Standing.MATCHED}
+    assert len(changes) == 6
+
+
 def test_statements_without_a_pair_key_stand_alone_and_are_counted() -> None:
     books = Books()
     books.tell("bank-a", pair_key=b"", tokens=[])

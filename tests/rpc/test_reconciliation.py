@@ -9,6 +9,7 @@ import pytest
 
 from ledger.payments import Status
 from ledger.reconciliation import ANSWER_WITHIN_MS, Leg, Standing
+from rpc.methods import payment_views
 from rpc.methods.reconciliation import LegName, StandingName, leg_name, standing_name
 from tests.ledger.reconciliation_fixtures import DAY, KEY, Books, agents, tokens
 from tests.rpc.conftest import MemoryNode
@@ -118,6 +119,18 @@ async def test_nobody_else_decides_whether_two_banks_agree(client, books) -> Non
         assert found["verdict"] == "matched"
         (amount,) = [field for field in found["fields"] if field["field"] == "amount" and not field["in_clear"]]
         assert (amount["agree"], {said["member"] for said in amount["said"]}) == (True, {"bank-a", "bank-b", "bank-c"})
+
+
+async def test_a_flood_of_statements_hides_nothing_of_how_a_payment_stands(client, books, monkeypatch) -> None:
+    monkeypatch.setattr(payment_views, "STATEMENTS_MAX", 3)
+    uetr = bytes.fromhex("eb6305c91f7f49deaed016487c27b42d")
+    books.tell("bank-a", uetr=uetr)
+    books.tell("bank-b", uetr=uetr, tokens=OTHER)
+    for number in range(4):
+        books.tell("bank-c", uetr=uetr, pair_key=key(number), agents=agents("bank-c", "bank-a"))
+    found = await client.call("payment_reconciliation", {"uetr": "eb6305c9-1f7f-49de-aed0-16487c27b42d"})
+    assert (found["complete"], found["state"]) == (False, "mismatch")
+    assert (["bank-a", "bank-b"], "mismatch") in [(item["members"], item["state"]) for item in found["payments"]]
 
 
 async def test_trace_and_reconciliation_say_how_each_hop_stands(client, books) -> None:
