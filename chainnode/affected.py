@@ -16,6 +16,7 @@ from typing import Final
 
 from chainnode.mirror_files import MirrorFiles
 from chainnode.monitoring import Seen
+from ledger.block_parts import all_applied
 from ledger.certificate_records import Certificate, CertificateStatus
 from ledger.certificate_versions import VERSIONS_MAX, TooManyVersions, Versions
 from ledger.events import EVENT_SIZE_MAX, HEADER_KIND, LEAF_SIZE_MAX, Event, event_id
@@ -35,12 +36,18 @@ _OWN: Final = "the mirror"
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A statement of the log that names the certificate: where it stands, who made it, and its body."""
+    """A statement of the log that names the certificate: where it stands, who made it, its body, and its block.
+
+    `applied` is None where the block's header alone does not tell: some of its events were rejected.
+    """
 
     log_index: int
     event_id: str
     member: str
     body: PaymentStatement
+    height: int
+    block_ms: int
+    applied: bool | None
 
 
 def statements_naming(
@@ -53,13 +60,19 @@ def statements_naming(
     """
     tree = SignedTree(seen.checkpoint, [TileSource(_OWN, files.tile)], _damaged)
     name = number.encode()
+    waiting: list[tuple[int, bytes]] = []  # for the header of their block, which stands behind them
     for index in range(bundles_of(seen)):
         hashes, data = tree.bundle(index, check_bundle)
-        if name in data:
+        if name in data or waiting:
             for place, entry in enumerate(parse_bundle(data, len(hashes) // HASH_BYTES), index * TILE_WIDTH):
-                if entry[:1] == bytes((PAYMENT_STATEMENT,)) and name in entry:
-                    yield from _named(entry, place, number)
+                if entry[0] == HEADER_KIND and waiting:
+                    yield from _of_block(waiting, _header(entry), number)
+                    waiting.clear()
+                elif entry[0] == PAYMENT_STATEMENT and name in entry:
+                    waiting.append((place, entry))
         advance()
+    if waiting:
+        raise _open_ended(seen)
 
 
 def last_block(files: MirrorFiles, seen: Seen) -> BlockHeader:
@@ -68,8 +81,8 @@ def last_block(files: MirrorFiles, seen: Seen) -> BlockHeader:
     hashes, data = tree.bundle(bundles_of(seen) - 1, check_bundle)
     entry = parse_bundle(data, len(hashes) // HASH_BYTES)[-1]
     if entry[0] != HEADER_KIND:
-        raise ProofError("log does not end with a block", where=f"entry {seen.checkpoint.size - 1} of the log")
-    return decode(BlockHeader, entry[1:], size_max=LEAF_SIZE_MAX)
+        raise _open_ended(seen)
+    return _header(entry)
 
 
 def bundles_of(seen: Seen) -> int:
@@ -116,7 +129,8 @@ class Worth:
 
     def __init__(self, records: Sequence[Certificate], *, complete: bool) -> None:
         """Take them; they are `complete` where they reach back to the grant."""
-        self._versions = Versions(range(len(records)), list(records)[::-1])
+        # Times stand for heights here: a record changes with a block, and blocks have times of their own.
+        self._versions = Versions([record.history.changed_ms for record in records][::-1], list(records)[::-1])
         self._complete = complete
 
     def judged(self, time_ms: int) -> bool:
@@ -130,16 +144,33 @@ class Worth:
         """Return the status at a time that is judged, or None where there was no such certificate."""
         return self._versions.status_at(time_ms)
 
+    def known(self, time_ms: int, block_ms: int) -> CertificateStatus | None:
+        """Return the status at a time as it was known with the block of another; None too where that is not proved."""
+        return self._versions.known_at(block_ms).status_at(time_ms) if self._complete else None
 
-def _named(entry: bytes, place: int, number: str) -> Iterator[Statement]:
-    try:
-        event = decode(Event, entry[1:], size_max=EVENT_SIZE_MAX)
-        body = decode(PaymentStatement, event.body, size_max=EVENT_SIZE_MAX)
-    except InputError as error:
+
+def _of_block(entries: Sequence[tuple[int, bytes]], header: BlockHeader, number: str) -> Iterator[Statement]:
+    applied = True if all_applied(header) else None
+    for place, entry in entries:
         where = f"entry {place} of the log"
-        raise ProofError("statement does not decode", where=where, expected="schema 1", got=error) from None
-    if body.terminal_certificate == number:
-        yield Statement(place, event_id(entry[1:], PAYMENT_STATEMENT).hex(), event.member, body)
+        if place < header.first_index:
+            raise ProofError("entry in no block", where=where, expected=f"block {header.height} to begin before it")
+        try:
+            event = decode(Event, entry[1:], size_max=EVENT_SIZE_MAX)
+            body = decode(PaymentStatement, event.body, size_max=EVENT_SIZE_MAX)
+        except InputError as error:
+            raise ProofError("statement does not decode", where=where, expected="schema 1", got=error) from None
+        if body.terminal_certificate == number:
+            id_ = event_id(entry[1:], PAYMENT_STATEMENT).hex()
+            yield Statement(place, id_, event.member, body, int(header.height), int(header.time_ms), applied)
+
+
+def _header(entry: bytes) -> BlockHeader:
+    return decode(BlockHeader, entry[1:], size_max=LEAF_SIZE_MAX)
+
+
+def _open_ended(seen: Seen) -> ProofError:
+    return ProofError("log does not end with a block", where=f"entry {seen.checkpoint.size - 1} of the log")
 
 
 def _damaged(name: str, error: ProofError) -> None:

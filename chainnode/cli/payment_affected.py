@@ -16,6 +16,7 @@ from primitives.errors import ProofError, UsageError
 
 if TYPE_CHECKING:
     from chainnode.affected import Statement, Worth
+    from ledger.certificate_records import CertificateStatus
 
 COLUMNS = ("payment_time", "member", "side", "status", "now_known", "then_known", "uetr", "height", "event_id")
 PROOF_WAIT_S = 10.0
@@ -123,11 +124,14 @@ def _from_mirror(
                 time_ms = int(found.body.time_ms)
                 if (first is not None and time_ms < first) or (last is not None and time_ms >= last):
                     continue
-                status = worth.at(time_ms) if worth.judged(time_ms) else None
+                status, known = (
+                    (worth.at(time_ms) if worth.judged(time_ms) else None),
+                    worth.known(time_ms, found.block_ms),
+                )
                 doubtful = None if not worth.judged(time_ms) else status is None or not status.valid
                 counts[doubtful] += 1
                 if everything or doubtful is not False:
-                    row = _row(found, None if status is None else status.status.value, doubtful)
+                    row = _row(found, doubtful, now_known=_word(status), then_known=_word(known))
                     if settings().output == "json":
                         rows.append(row)
                     else:
@@ -154,8 +158,13 @@ def _from_mirror(
     )
 
 
-def _row(found: Statement, worth: str | None, doubtful: bool | None) -> dict[str, Any]:
+def _word(status: CertificateStatus | None) -> str | None:
+    return None if status is None else status.status.value
+
+
+def _row(found: Statement, doubtful: bool | None, **worth: str | None) -> dict[str, Any]:
     from ledger.payments_json import statement_to_json
+    from ledger.times import format_time
 
     told = statement_to_json(found.body)
     return {
@@ -164,8 +173,11 @@ def _row(found: Statement, worth: str | None, doubtful: bool | None) -> dict[str
         "member": found.member,
         **{name: told[name] for name in ("side", "status", "channel", "uetr", "pair_key")},
         "payment_time": told["time"],
-        "now_known": worth,
+        **worth,
         "in_question": doubtful,
+        "applied": found.applied,
+        "height": found.height,
+        "time": format_time(found.block_ms),
     }
 
 

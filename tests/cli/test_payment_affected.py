@@ -17,6 +17,7 @@ from chainnode.cli.main import run
 from chainnode.mirror import Mirror
 from chainnode.mirror_files import MirrorFiles
 from chainnode.monitoring import Trust
+from ledger.certificate_versions import read_versions
 from ledger.event_json import body_from_json
 from ledger.events import Event
 from ledger.status_proofs import make_status_proof
@@ -28,6 +29,7 @@ from tests.rpc.test_payment_certificates import pay
 from tests.rpc.test_records import NUMBER, life
 
 NEVER = "FTP-2026-06-000009"
+ELSEWHERE = "FTP-2026-06-000007"
 
 
 def say(node: MemoryNode, member: str, use: str, kind: str, body: dict[str, Any]) -> int:
@@ -57,6 +59,7 @@ class Told:
         self.paid["restored"] = pay(node, self.up)[0]
         node.commit_events(300)
         pay(node, self.up, NEVER)
+        self.rejected = pay(node, self.up, ELSEWHERE, member="lab")[0]  # which may state no payments
         body = {"number": NUMBER, "reason": "fraud", "invalid_from": format_time(self.up + 10)}
         self.paid["late"] = pay(node, self.up + 10, member="bank-b")[0]
         self.revoked = say(node, "cb", "source", "certificate.revoke", body)
@@ -143,6 +146,27 @@ def test_a_mirror_tells_every_payment_and_what_proofs_say_of_each_time(told, mir
 def test_a_certificate_that_never_was_has_all_its_payments_in_question(told, mirror, url, capsys) -> None:
     status, rows, _ = ask(capsys, "--endpoint", url, "payment", "affected-by", NEVER, "--mirror", mirror)
     assert (status, [(row["now_known"], row["in_question"]) for row in rows]) == (Exit.OK, [(None, True)])
+
+
+def test_a_mirror_tells_what_the_node_tells_of_each_statement_and_its_block(told, mirror, url, capsys) -> None:
+    reader = told.node.reader
+    versions = read_versions(reader, NUMBER, int(told.node.chain.height))
+    asked = ["payment", "affected-by", NUMBER, "--mirror", mirror, "--all"]
+    _, rows, _ = ask(capsys, "--endpoint", url, *asked)
+    for row in rows:
+        view = reader.event(bytes.fromhex(row["event_id"]))
+        paid_ms = int(parse_time(row["payment_time"]))
+        known = versions.known_at(view.position.height).status_at(paid_ms)
+        assert row["then_known"] == (None if known is None else known.status.value)
+        assert row["now_known"] == versions.status_at(paid_ms).status.value
+        assert (row["height"], row["log_index"]) == (view.position.height, view.position.log_index)
+        assert (row["time"], row["applied"]) == (format_time(view.time_ms), True)
+    assert [row["then_known"] for row in rows] == ["not_yet_valid", "valid", "suspended", "valid", "valid"]
+
+
+def test_a_statement_of_a_block_with_rejections_is_not_called_applied(told, mirror, url, capsys) -> None:
+    _, rows, _ = ask(capsys, "--endpoint", url, "payment", "affected-by", ELSEWHERE, "--mirror", mirror)
+    assert [(row["event_id"], row["applied"]) for row in rows] == [(told.rejected, None)]
 
 
 def test_one_proof_alone_judges_what_it_speaks_of_and_says_what_it_leaves_open(told, mirror, tmp_path, capsys) -> None:
