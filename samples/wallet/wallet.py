@@ -11,7 +11,7 @@ A voucher is handed out only after its counter and hash are on the disk, so that
 one out and never signs two of one place; one that is restored from a copy does, and is accused of it. Amounts are in
 minor units. A payee without a connection checks the payer's certificate, which is the receipt of the wallet's
 registration (`chainnode prove`), against a policy that it trusts, the limits in it, the signature, that the voucher is
-paid to it, and that it holds no other one of the same place.
+paid to it, and that it holds none that contradicts it.
 Formats: docs/formats.md, "Offline vouchers". Exit status: 0 done, 3 refused, 2 wrong usage.
 """
 
@@ -219,12 +219,21 @@ def receive(home: Home, voucher: dict[str, Any], receipt: str, policy: str) -> d
     except BadSignatureError:
         raise Refused("the signature is not the payer's") from None
     for held in state["received"]:
-        same = held["counter"] == voucher["counter"] or held["previous"] == voucher["previous"]
-        if held["key"] == voucher["key"] and same:
-            once = signed_part(chain, held) == signed
-            raise Refused("the voucher is here already" if once else "the payer spent twice")
+        need(signed_part(chain, held) != signed, "the voucher is here already")
+        need(not contradict(chain, held, voucher), "the payer spent twice")
     home.write(state | {"received": [*state["received"], voucher]})
     return voucher
+
+
+def contradict(chain: bytes, one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Say whether no honest wallet signs both: of one place, or beside each other and the later names another."""
+    first, second = sorted((one, other), key=lambda voucher: int(voucher["counter"]))
+    if first["key"] != second["key"] or signed_part(chain, first) == signed_part(chain, second):
+        return False
+    if first["counter"] == second["counter"] or first["previous"] == second["previous"]:
+        return True
+    beside = first["counter"] + 1 == second["counter"]
+    return beside and bytes.fromhex(second["previous"]) != hashlib.sha256(signed_part(chain, first)).digest()
 
 
 def certified(receipt: str, policy: str, chain: bytes) -> dict[str, Any]:

@@ -21,10 +21,18 @@ from msgspec.structs import replace
 
 from chainnode.vouchers import read_vouchers, read_wallet_request
 from ledger.event_json import record_to_json
-from ledger.voucher_bodies import AMOUNT_MAX, Voucher, signed_by_its_wallet, voucher_statement, wallet_statement
+from ledger.voucher_bodies import (
+    AMOUNT_MAX,
+    Voucher,
+    agreement,
+    signed_by_its_wallet,
+    voucher_statement,
+    wallet_statement,
+)
 from primitives.encoding import encode
 from primitives.keys import verify
 from tests.ledger.payment_council import Paying
+from tests.ledger.test_voucher_model import tree
 from tests.ledger.voucher_fixtures import Device
 
 PROGRAM = Path(__file__).resolve().parents[2] / "samples" / "wallet" / "wallet.py"
@@ -119,6 +127,20 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
     """Run the program."""
     command = [sys.executable, str(PROGRAM), *words]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_a_payee_sees_a_double_spending_where_the_ledger_does() -> None:
+    council = Paying()
+    vouchers = [voucher for name in ("one", "other") for voucher in tree(Device(council, name)).values()]
+    shown = [record_to_json(each) for each in vouchers]
+    seen = {
+        (one, other): WALLET.contradict(council.chain_id, shown[one], shown[other])
+        for one in range(len(vouchers))
+        for other in range(len(vouchers))
+    }
+    judged = {pair: not agreement(council.chain_id, *(vouchers[place] for place in pair)) for pair in seen}
+    assert seen == judged
+    assert 0 < sum(seen.values()) < len(seen)
 
 
 def test_a_wallet_that_is_killed_again_and_again_while_others_pay_spends_no_counter_twice(home: Any) -> None:

@@ -193,3 +193,43 @@ def test_what_ends_is_always_found_by_what_the_tree_holds(steps: list[tuple[str,
         alive = [row for _, row in council.state.scan("wallet/", Wallet) if row.status is WalletStatus.ACTIVE]
         assert count_wallets(council.state, bank(0)) == len(alive)
         assert all(over_after_ms(row) >= council.now_ms for row in alive)
+
+
+def test_a_snapshot_amid_what_leaves_goes_on_where_it_stood(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voucher_forgetting, "FORGOTTEN_A_BLOCK_MAX", 1)
+    device, _ = spent()
+    council, genesis = device.council, device.council.genesis
+    for turn in range(2):
+        block_at(council, OVER_MS + 1 + 10 * turn)
+    assert (len(voucher_rows(council)), len(derived(council))) == (2, 2)
+    make_stable(council.store, genesis, council.set)
+    joined = restored(made(council.store, genesis), genesis)
+    for turn in range(2, 5):
+        block_at(council, OVER_MS + 1 + 10 * turn)
+    chain = Chain(joined, genesis, rules=council.rules)
+    follow(chain, joined, LedgerReader(council.store, genesis))
+    assert chain.tip_hash == council.chain.tip_hash
+    assert_same_state(joined, council.store)
+
+
+def test_blocks_upon_blocks_that_are_not_committed_forget_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voucher_forgetting, "FORGOTTEN_A_BLOCK_MAX", 1)
+    device, _ = spent()
+    council, genesis = device.council, device.council.genesis
+    parent, built = council.chain.tip_hash, []
+    for turn in range(5):
+        now_ms = OVER_MS + 1 + 10 * turn
+        block = council.chain.build(parent, time_ms=now_ms, epoch=council.set.epoch, proposer=0, batches=[])
+        parent = block.header.hash()
+        built.append(block.header)
+    assert len(list(council.chain.state_after(parent).raw_scan(b"voucher/"))) == 0
+    assert len(voucher_rows(council)) == 6
+    for header in built:
+        certificate = council.certificate(header.epoch, header.height, header.hash())
+        result = council.chain.commit(header.hash(), certificate)
+        council.store.write(result.puts, sync=True)
+        council.chain.written(result.ticket)
+    assert (voucher_rows(council), derived(council)) == ([], [])
+    again = MemoryStore()
+    follow(Chain(again, genesis, rules=council.rules), again, LedgerReader(council.store, genesis))
+    assert_same_state(again, council.store)
