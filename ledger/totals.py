@@ -27,6 +27,7 @@ ANSWER_TOTALS_WITHIN_MS: Final = ANSWER_WITHIN_MS
 LEGS: Final = tuple(TotalsLeg)
 LINES: Final = 2 * len(LEGS)
 _LEG_PLACES: Final = {Leg.PAYMENT: 0, Leg.RETURN: 1, Leg.REVERSAL: 2}
+_PLAIN: Final = frozenset({Status.RECEIVED, Status.ACCEPTED, Status.SETTLED})
 _AMOUNT_SIZE: Final = 8
 _AMOUNT_TOKEN: Final = b"\x92\x01\xc4\x10"
 """How the token of an amount begins in the canonical bytes of tokens, of which it is the first."""
@@ -109,6 +110,34 @@ def counting(said: Iterable[Said]) -> dict[Where, tuple[Said | None, Said | None
         first, second = found.get(where, (None, None))
         found[where] = (one, second) if is_first else (first, one)
     return found
+
+
+def counted_once(said: Sequence[Said]) -> tuple[tuple[tuple[str, str], int, str], int, int] | None:
+    """Return the key, line and bits of a payment that is counted in one place; None where `counted` has to say it.
+
+    Nearly all payments are: nothing comes back, and both sides name each other, one day and one currency.
+    """
+    one = said[0]
+    member, other, is_sent = one.member, one.other, one.is_sent
+    day, date, currency = one.day, one.settlement_date, one.currency
+    first: Said | None = None
+    second: Said | None = None
+    for one in said:
+        if one.status not in _PLAIN or one.is_reversal or one.currency != currency:
+            return None
+        if one.day != day or one.settlement_date != date:
+            return None
+        if one.member == member and one.other == other and one.is_sent is is_sent:
+            first = one
+        elif one.member == other and one.other == member and one.is_sent is not is_sent:
+            second = one
+        else:
+            return None
+    if not currency or not other:
+        return None
+    if member < other:
+        return ((member, other), day, currency), 0 if is_sent else len(LEGS), _bits(first, second)
+    return ((other, member), day, currency), len(LEGS) if is_sent else 0, _bits(second, first)
 
 
 def counted(said: Iterable[Said]) -> dict[Where, int]:

@@ -16,6 +16,7 @@ from chainnode.cli.payment_kept import kept
 from chainnode.cli.payment_names import payment_name
 from chainnode.cli.payment_qr import payment_qr
 from chainnode.cli.payment_reconciliation import reconcile, trace
+from chainnode.cli.payment_totals import totals
 from chainnode.client import NOT_FOUND, CallRefused
 
 COLUMNS = ("time", "member", "side", "status", "message_type", "uetr", "height", "id")
@@ -33,6 +34,7 @@ for command in DISCLOSURE:
     payment.add_command(command)
 payment.add_command(reconcile)
 payment.add_command(trace)
+payment.add_command(totals)
 payment.add_command(payment_qr)
 
 

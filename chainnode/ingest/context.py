@@ -48,6 +48,11 @@ class Secrets:
     agreed: Agreed | None = field(default=None, repr=False)
     event_key_of: EventKeyOf | None = field(default=None, repr=False)
 
+    def with_member(self, member: str, day: int) -> bytes | None:
+        """Return the secret shared with a member on a day (YYYYMMDD, UTC), or None."""
+        agreed = self.agreed(member, day) if self.agreed is not None else None
+        return agreed if agreed is not None else self.pairs.get(member)
+
 
 @dataclass(frozen=True, slots=True)
 class IngestContext:
@@ -80,8 +85,7 @@ class IngestContext:
         member = self.member_of(agent)
         if member is None:
             return None
-        agreed = self.secrets.agreed(member, day) if self.secrets.agreed is not None else None
-        return agreed if agreed is not None else self.secrets.pairs.get(member)
+        return self.secrets.with_member(member, day)
 
 
 def make_context(

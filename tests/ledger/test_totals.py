@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ledger.event_json import body_from_json, body_to_json
@@ -24,6 +26,7 @@ from ledger.totals import (
     TotalsState,
     all_differing,
     counted,
+    counted_once,
     deadline_of,
     differing,
     lines_of,
@@ -192,6 +195,37 @@ def test_a_third_member_under_a_pair_key_moves_nobody_else_s_totals() -> None:
         (HERE, A_SENT, b""): BOTH,
         (Key(("bank-a", "bank-c"), 2026_01_09, "CNY"), A_SENT, b""): SECOND,
     }
+
+
+@given(
+    st.lists(
+        st.builds(
+            said,
+            st.sampled_from(["bank-a", "bank-b", "bank-c"]),
+            st.sampled_from(["", "bank-a", "bank-b"]),
+            st.just(1),
+            side=st.sampled_from([Side.DEBTOR, Side.CREDITOR]),
+            status=st.sampled_from([Status.ACCEPTED, Status.SETTLED, Status.RETURNED, Status.REJECTED]),
+            message_type=st.sampled_from(["pacs.008", "iso8583.0400"]),
+            settlement_date=st.sampled_from([0, TOTALS_DAY, 2026_01_03]),
+            currency=st.sampled_from(["CNY", ""]),
+            tokens=st.sampled_from([tokens(amount="1"), tokens(amount="2")]),
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_what_is_counted_in_one_place_is_counted_alike_by_the_short_way(told: list[Said]) -> None:
+    short = counted_once(told)
+    if short is not None:
+        key_, line_, bits = short
+        assert counted(told) == {(key_, line_, b""): bits}
+
+
+def test_the_short_way_counts_what_is_usual() -> None:
+    assert counted_once([one("bank-b"), one("bank-a"), one("bank-a", status=Status.SETTLED)]) == (HERE, A_SENT, BOTH)
+    assert counted_once([one("bank-b")]) == (HERE, A_SENT, SECOND)
+    assert counted_once([one("bank-a", side=Side.CREDITOR)]) == (HERE, B_SENT, FIRST)
 
 
 # --- how two banks' totals stand
