@@ -82,7 +82,7 @@ def status(proposal: str | None) -> None:
     if proposal is not None:
         show(client.call("gov_getProposal", id=hash_of(proposal, "a proposal's id"))["proposal"])
         return
-    _show_proposals(client.call("gov_listProposals")["proposals"])
+    _show_proposals(client.pages("gov_listProposals", "proposals"))
 
 
 def _show_proposals(proposals: list[dict[str, Any]]) -> None:
@@ -206,7 +206,7 @@ def rules_status() -> None:
 
     client = settings().client()
     newest = client.call("ledger_getBlock")
-    under_way = client.call("gov_listProposals")["proposals"]
+    under_way = client.pages("gov_listProposals", "proposals")
     show(
         {
             "height": newest["header"]["height"],

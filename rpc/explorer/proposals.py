@@ -13,10 +13,9 @@ from ledger.governance_records import Stage, ended_of
 from rpc.errors import RpcError, invalid_params
 from rpc.explorer.asking import Asked, Page, Redirect, ask, path_to
 from rpc.explorer.people import at_this_moment, members_of, state_of
-from rpc.methods.gov import ProposalResult, get_proposal, list_proposals, now_ms, proposal_result
+from rpc.methods.gov import ProposalResult, get_proposal, list_proposals, now_ms, proposal_result, proposals_under_way
 from rpc.methods.gov_check import CheckResult, check
 from rpc.ports import Services
-from rpc.types import LIMIT_MAX
 
 ENDED_LOOKED_AT = 200
 """How many ended proposals are looked at in all, and at least one of each member."""
@@ -24,21 +23,21 @@ ENDED_LOOKED_AT = 200
 ENDED_SHOWN = 50
 _ID = re.compile(r"[0-9a-f]{64}")
 # The fields that say whom or what an action is about, the first that it has.
-TELLING = ("name", "member", "key", "action", "version", "height")
+TELLING = ("name", "member", "key", "wallet", "action", "version", "height")
 
 Row = dict[str, Any]  # Any: what a template shows
 
 
 def proposals(asked: Asked) -> Page:
     """The proposals under way, and those of the newest that ended."""
-    found = ask(list_proposals, asked.services, limit=LIMIT_MAX)
+    as_of = ask(list_proposals, asked.services, limit=1).as_of
     ended = newest_ended(asked.services)
     values = {
-        "waiting": [proposal_row(item) for item in found.proposals],
+        "waiting": [proposal_row(item) for item in proposals_under_way(asked.services)],
         "ended": [proposal_row(item) for item in ended[:ENDED_SHOWN]],
         "more": len(ended) > ENDED_SHOWN,
     }
-    return Page("proposals.html", "proposals.title", values, as_of=found.as_of)
+    return Page("proposals.html", "proposals.title", values, as_of=as_of)
 
 
 def newest_ended(services: Services) -> list[ProposalResult]:

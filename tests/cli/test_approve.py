@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +112,18 @@ def test_no_vote_for_what_the_chain_would_refuse_is_sent_unless_forced(tmp_path:
     assert vote(tmp_path, ROLES, "abcd", "approve", "--force", broken=broken).exception is None
     assert vote(tmp_path, ROLES, "abcd", "reject", broken=broken).exception is None
     assert sent == [True, False]
+
+
+def test_all_proposals_are_shown_however_many_there_are() -> None:
+    class Pages:
+        """A node with two pages of proposals."""
+
+        def pages(self, method: str, key: str) -> list[dict[str, Any]]:
+            assert (method, key) == ("gov_listProposals", "proposals")
+            row = {"action": ROLES, "approvals": [], "rejections": [], "votes_needed": 3}
+            return [{**row, "id": f"{number:064x}"} for number in range(130)]
+
+    given = Settings()
+    given.client = lambda **_: Pages()  # type: ignore[method-assign,assignment,return-value]  # a stand-in
+    shown = CliRunner().invoke(root, ["-o", "json", "member", "status"], obj=given, standalone_mode=False)
+    assert len(json.loads(shown.stdout)["proposals"]) == 130

@@ -26,6 +26,7 @@ from primitives.ids import Hash
 from rpc.explorer.asking import Asked
 from rpc.explorer.keeping import archive, held
 from rpc.explorer.language import texts
+from rpc.methods.gov import ProposalResult, proposals_under_way
 from rpc.ports import ArchivedSegment, ArchiveStatus, Ending, NodeStatus, PeerStatus, Services, Version
 from tests.ledger.governance_fixtures import Founded, genesis_of
 from tests.rpc.explorer.conftest import HOSTILE
@@ -145,6 +146,23 @@ async def test_proposals_under_way_and_those_that_ended_are_listed_apart(browse,
         one = await browse(f"/proposal/{decided[stage].hex()}")
         assert stage in one.one("h1").text
         assert one.all("section", aria_labelledby="consequences") == []
+
+
+async def test_many_proposals_to_suspend_wallets_hide_no_other(
+    browse, monkeypatch: pytest.MonkeyPatch, decided: dict[str, Hash]
+) -> None:
+    assert decided
+
+    def many(services: Services) -> list[ProposalResult]:
+        found = proposals_under_way(services)
+        suspension = {"type": "suspend_wallet", "wallet": "ab" * 32}
+        return [replace(found[0], action=suspension)] * 120 + found
+
+    monkeypatch.setattr("rpc.explorer.proposals.proposals_under_way", many)
+    listed = [row[0] for row in rows(await browse("/proposals"), "waiting")]
+    assert len(listed) == 123
+    assert listed[0].startswith("A wallet is suspended for good abab")
+    assert listed[-1] == "Remove a validator node-6"
 
 
 async def test_a_proposal_shows_each_vote_and_what_it_would_do_now(browse, decided: dict[str, Hash]) -> None:
