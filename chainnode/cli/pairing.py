@@ -8,11 +8,13 @@ from pathlib import Path
 import click
 
 from chainnode.cli.context import hash_of, settings
+from chainnode.cli.exits import Exit
 from chainnode.cli.main import Group
 from chainnode.cli.output import records, say, show, show_rows
 from chainnode.cli.submit import member_of_settings, open_door, send_all, timeout_option, wait_option
 
 DAY_MS = 86_400_000
+INTERNAL_ERROR = -32603
 COLUMNS = ("member", "from", "until", "secret", "key")
 NOT_ANNOUNCED, HERE, NOT_HERE, OTHERS = "not announced", "here", "not here", ""
 
@@ -76,12 +78,22 @@ def rotate(from_day: str | None, wait: str, timeout_s: float) -> int:
 
     Until then a message of an earlier day, however late it comes, still gives the key of its payment.
     """
+    from chainnode.client import CallRefused
     from chainnode.pairing import announced_keys, new_pairing_key
 
     client = settings().client(timeout_s=timeout_s, token=True)
     held = announced_keys(client).get(member_of_settings(), ())
-    public = new_pairing_key(pairing_folder())
-    return _announce(public, _day(from_day, first=not held), wait=wait, timeout_s=timeout_s)
+    day, folder = _day(from_day, first=not held), pairing_folder()
+    public = new_pairing_key(folder)
+    try:
+        status = _announce(public, day, wait=wait, timeout_s=timeout_s)
+    except CallRefused as refused:
+        if refused.code != INTERNAL_ERROR:  # after which it is not known whether it was taken
+            _drop(folder, public)
+        raise
+    if status == Exit.ERROR:
+        _drop(folder, public)
+    return status
 
 
 @pairing.command("list")
@@ -119,6 +131,14 @@ def erase(key: str, yes: bool) -> None:
     path = erase_pairing_key(pairing_folder(), public)
     say("erased here; the other side can tell these payments' keys until it has erased its own")
     show({"file": str(path), "key": public.hex(), "erased": True})
+
+
+def _drop(folder: Path, public: bytes) -> None:
+    """Remove the secret part of a key that this command made and that nobody will ever agree by."""
+    from chainnode.pairing import erase_pairing_key
+
+    erase_pairing_key(folder, public)
+    say("it was not announced, so the key that was made for it is removed again")
 
 
 def pairing_folder() -> Path:

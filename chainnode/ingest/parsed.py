@@ -120,7 +120,10 @@ class ParsedPayment(msgspec.Struct, frozen=True, gc=False):
 
     def agent(self, role: AgentRole) -> Agent | None:
         """Return the agent in `role`, or None."""
-        return next((agent for agent in self.agents if agent.role == role), None)
+        for agent in self.agents:  # several times for each payment
+            if agent.role is role:
+                return agent
+        return None
 
     def __repr__(self) -> str:
         shown = ((name, getattr(self, name)) for name in self.__struct_fields__ if name not in HIDDEN)

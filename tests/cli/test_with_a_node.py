@@ -322,3 +322,22 @@ def test_a_proof_of_evidence_is_written_where_it_is_asked_for(
     assert json.loads(target.read_text()) == {"of": "ab" * 32}
     said = capsys.readouterr().err
     assert f"chainnode evidence verify '{target}' --genesis GENESIS" in said
+
+
+def test_a_rotation_that_is_not_taken_leaves_no_key_behind(node: Node, home: Path) -> None:
+    commits(node)
+    node.answers["payment_pairingKeys"] = lambda _: {"keys": [], "cursor": None, "as_of": 7}
+    folder, rotate = Home(home).pairing, ["--home", str(home), "keys", "pairing", "rotate"]
+    outcome = {"applied": False, "rule": "day_not_later", "detail": ""}
+    node.answers["ledger_getStatus"] = lambda params: committed(params) | {"outcome": outcome}
+    assert run(rotate) == Exit.ERROR
+    node.answers["ledger_submit"] = lambda _: {"code": -32002, "message": "no source", "data": {"reason": "no_source"}}
+    assert run(rotate) != Exit.OK
+    assert run([*rotate, "--from-day", "yesterday"]) != Exit.OK
+    assert not folder.exists() or list(folder.iterdir()) == []
+    node.answers["ledger_submit"] = lambda _: {"code": -32603, "message": "failed", "data": {}}
+    assert run(rotate) != Exit.OK
+    assert len(list(folder.iterdir())) == 1, "whether it was taken is not known"
+    commits(node)
+    assert run(rotate) == Exit.OK
+    assert len(list(folder.iterdir())) == 2
