@@ -182,7 +182,8 @@ def _row(found: Statement, doubtful: bool | None, **worth: str | None) -> dict[s
 
 
 def _print(row: dict[str, Any]) -> None:
-    told = f"{row['member']:<12} {row['side']:<12} {row['now_known'] or 'none':<14} {row['event_id']}"
+    worth = row["now_known"] or ("not judged" if row["in_question"] is None else "none")
+    told = f"{row['member']:<12} {row['side']:<12} {worth:<14} {row['event_id']}"
     line(row, f"{row['payment_time']}  {told}")
 
 

@@ -178,6 +178,8 @@ def test_one_proof_alone_judges_what_it_speaks_of_and_says_what_it_leaves_open(t
         told.paid[name]: True if name == "late" else None for name in told.paid
     }
     assert "1 of 5 statements in question, 4 not judged by this proof alone" in said
+    assert run(["payment", "affected-by", NUMBER, "--mirror", str(mirror), "--status", str(proof)]) == Exit.OK
+    assert capsys.readouterr().out.count("not judged") == 4
 
 
 def test_a_proof_from_before_the_mirrors_end_is_refused_since_it_hides_a_revocation(
