@@ -130,30 +130,39 @@ ORDER = {
 
 
 def sides(rows: Sequence[Row]) -> list[Row]:
-    """Return the sides that spoke, with the newest statement of each member on it."""
-    newest: dict[tuple[str, str], Row] = {}
+    """Return the sides that spoke, with the newest statement of each member on it in each hop of the payment."""
+    newest: dict[tuple[str, str, str], Row] = {}
     for row in rows:
-        newest[row["side"], row["event"].member] = row
-    return [{"side": side, "member": member, "row": row} for (side, member), row in newest.items()]
+        newest[row["side"], row["event"].member, row["body"].get("pair_key") or ""] = row
+    return [{"side": side, "member": member, "row": row} for (side, member, _), row in newest.items()]
 
 
 def compared(rows: Sequence[Row]) -> list[Row]:
     """Return what the newest statement of each side says of the same fields, a cell for each side in their order.
 
-    In clear, and by tokens made with the shared secret. `agree` is None where fewer than two said anything; a cell
-    `differs` where it is not what the first one said.
+    In clear, and by tokens made with the shared secret: what stands under one pair key, since each hop has its own
+    secret and may have its own amount. `agree` is None where no two said anything under one; a cell `differs` where it
+    is not what the first one under its key said.
     """
     newest = [item["row"] for item in sides(rows)]
-    found = [_field(name, [row["body"].get(name) for row in newest], in_clear=True) for name in COMPARED]
+    keys = [row["body"].get("pair_key") or "" for row in newest]
+    found = [_field(name, keys, [row["body"].get(name) for row in newest], in_clear=True) for name in COMPARED]
     for name in sorted({name for row in newest for name in row["tokens"]}):
-        found.append(_field(name, [row["tokens"].get(name) for row in newest], in_clear=False))
+        found.append(_field(name, keys, [row["tokens"].get(name) for row in newest], in_clear=False))
     return [field for field in found if any(cell["value"] is not None for cell in field["cells"])]
 
 
-def _field(name: str, said: list[Any], *, in_clear: bool) -> Row:  # Any: values of a body
-    given = [value for value in said if value]
-    agree = None if len(given) < 2 else all(value == given[0] for value in given)
-    cells = [{"value": value or None, "differs": bool(value) and value != given[0]} for value in said]
+def _field(name: str, keys: list[str], said: list[Any], *, in_clear: bool) -> Row:  # Any: values of a body
+    given: dict[str, list[Any]] = {}
+    for key, value in zip(keys, said, strict=True):
+        if value:
+            given.setdefault(key, []).append(value)
+    several = [values for values in given.values() if len(values) > 1]
+    agree = all(value == values[0] for values in several for value in values) if several else None
+    cells = [
+        {"value": value or None, "differs": bool(value) and value != given[key][0]}
+        for key, value in zip(keys, said, strict=True)
+    ]
     return {"name": name, "cells": cells, "agree": agree, "in_clear": in_clear}
 
 

@@ -194,7 +194,7 @@ class Verdict(StrEnum):
 
 
 class SideResult(Result, frozen=True):
-    """The newest applied statement of a member on a side."""
+    """The newest applied statement of a member on a side, in each hop of the payment that it was in."""
 
     side: str
     member: str
@@ -254,7 +254,8 @@ class ReconciliationResult(Result, frozen=True):
 def reconcile_payment(services: Services, params: ReconcilePayment) -> ReconciliationResult:
     """What the sides of one payment say of the same fields, and whether they agree.
 
-    Compared is the newest applied statement of each member on each side: in clear, and by tokens of the shared secret.
+    Compared is the newest applied statement of each member on each side of a hop: in clear, and by tokens of the
+    shared secret.
     """
     index = index_of(services)
     as_of, above = int(index.height()), int(services.reads.base())
@@ -373,9 +374,11 @@ def _step(event: EventResult) -> StepResult:
 
 
 def _sides(events: Sequence[EventResult]) -> list[EventResult]:
-    """Return the newest applied statement of each member on each side, out of some in the order of the log."""
+    """Return the newest applied statement of each member on each side of a hop, out of some in the order of the log."""
     newest = {
-        (event.body["side"], event.member): event for event in events if event.outcome.applied and "side" in event.body
+        (event.body["side"], event.member, event.body["pair_key"] or ""): event
+        for event in events
+        if event.outcome.applied and "side" in event.body
     }
     return [event for _, event in sorted(newest.items())]
 

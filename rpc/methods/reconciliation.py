@@ -37,6 +37,9 @@ from rpc.types import (
     time_text,
 )
 
+COUNTED_AGAIN = 3
+"""How often payments are counted again where the index went on meanwhile, so that counts are of the height told."""
+
 DAY_PATTERN = r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}\Z"
 StandingName = Literal["matched", "one_sided", "orphan", "mismatch", "equivocation"]
 LegName = Literal["payment", "return", "reversal", "rejection"]
@@ -162,7 +165,15 @@ def list_reconciliation(services: Services, params: ListReconciliation) -> Recon
     """
     check_member(services, params.member)
     check_member(services, params.counterparty, where="$.counterparty")
+    state = None if params.state is None else Standing[params.state.upper()]
+    asked = Asked(state, params.member, params.counterparty, _day(params.day))
     reader, height = reconciliation_of(services)
+    counts = reader.counts(asked)
+    for _ in range(COUNTED_AGAIN):  # the follower may have gone on meanwhile
+        now = int(reader.height() or height)
+        if now == height:
+            break
+        height, counts = now, reader.counts(asked)
     page = page_of(
         services,
         "payment_listReconciliation",
@@ -173,12 +184,10 @@ def list_reconciliation(services: Services, params: ListReconciliation) -> Recon
         state=params.state,
         day=params.day,
     )
-    state = None if params.state is None else Standing[params.state.upper()]
-    asked = Asked(state, params.member, params.counterparty, _day(params.day))
     found, after = reader.page(asked, height, params.limit, page.after, descending=page.descending)
     return ReconciliationListResult(
         payments=[reconciled(item, reader) for item in found],
-        counts=counts_result(reader.counts(asked)),
+        counts=counts_result(counts),
         cursor=None if after is None else page.cursor(*after),
         answer_within_ms=ANSWER_WITHIN_MS,
         time=time_at(services, height),

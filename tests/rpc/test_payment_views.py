@@ -17,6 +17,7 @@ from tests.rpc.conftest import MemoryNode, statement
 
 UETR = "eb6305c9-1f7f-49de-aed0-16487c27b42d"
 UETR_BYTES = bytes.fromhex(UETR.replace("-", ""))
+UETR_2 = "2f7b9d0e-3c1a-4e5f-8a6b-7c8d9e0f1a2b"
 FIRST, SECOND = sha256(b"a and b").digest(), sha256(b"b and c").digest()
 
 
@@ -85,6 +86,20 @@ async def test_sides_that_say_the_same_match(client, node) -> None:
     assert {field["field"]: field["agree"] for field in found["fields"]} == {
         "amount": True, "currency": True, "settlement_date": True, "uetr": True,
     }  # fmt: skip
+
+
+async def test_each_hop_is_compared_for_itself(client, passed_on) -> None:
+    """Each has a secret, and so tokens, of its own."""
+    name, ours, theirs = {"uetr": UETR_2}, sha256(b"our hop").digest(), sha256(b"their hop").digest()
+    for key, one, other in ((ours, "bank-a", "bank-b"), (theirs, "bank-b", "bank-c")):
+        for member in (one, other):
+            side = Side.INTERMEDIARY if member == "bank-b" else Side.DEBTOR if member == "bank-a" else Side.CREDITOR
+            amount = [TokenRecord(TokenField.AMOUNT, key[:16])]
+            tell(passed_on, member, side, uetr=bytes.fromhex(UETR_2.replace("-", "")), pair_key=key, tokens=amount)
+    found = await client.call("payment_reconciliation", name)
+    assert (found["verdict"], [side["member"] for side in found["sides"]].count("bank-b")) == ("matched", 2)
+    fields = {field["field"]: field["agree"] for field in found["fields"] if not field["in_clear"]}
+    assert fields == {"amount": True}
 
 
 @pytest.mark.parametrize("differing", [{"amount": 1}, {"tokens": [TokenRecord(TokenField.AMOUNT, b"\x01" * 16)]}])

@@ -9,6 +9,7 @@ import pytest
 
 from ledger.payments import Status
 from ledger.reconciliation import ANSWER_WITHIN_MS, Leg, Standing
+from ledger.reconciliation_reading import Asked, ReconciliationReader
 from rpc.methods import payment_views
 from rpc.methods.reconciliation import LegName, StandingName, leg_name, standing_name
 from tests.ledger.reconciliation_fixtures import DAY, KEY, Books, agents, tokens
@@ -131,6 +132,22 @@ async def test_a_flood_of_statements_hides_nothing_of_how_a_payment_stands(clien
     found = await client.call("payment_reconciliation", {"uetr": "eb6305c9-1f7f-49de-aed0-16487c27b42d"})
     assert (found["complete"], found["state"]) == (False, "mismatch")
     assert (["bank-a", "bank-b"], "mismatch") in [(item["members"], item["state"]) for item in found["payments"]]
+
+
+async def test_counts_are_of_the_height_that_is_told(client, books, monkeypatch) -> None:
+    books.tell("bank-a")
+    books.follow()
+    count = ReconciliationReader.counts
+
+    def counted(reader: ReconciliationReader, asked: Asked) -> Any:
+        if books.height < 3:  # the index goes on while they are counted
+            books.tell("bank-a", pair_key=key(books.height))
+            books.follow()
+        return count(reader, asked)
+
+    monkeypatch.setattr(ReconciliationReader, "counts", counted)
+    found = await client.call("payment_listReconciliation", {})
+    assert (found["as_of"], len(found["payments"]), found["counts"]["one_sided"]) == (3, 3, 3)
 
 
 async def test_trace_and_reconciliation_say_how_each_hop_stands(client, books) -> None:

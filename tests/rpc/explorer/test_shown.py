@@ -14,10 +14,12 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+from msgspec.structs import replace
 
+from ledger.payments import Side, Status
 from rpc.explorer.rendering import visible as visible_to_readers
 from rpc.explorer.statics import statics
-from tests.rpc.explorer.conftest import NUMBER, PAIR_KEY, REVOKED, UETR_TEXT
+from tests.rpc.explorer.conftest import NUMBER, PAIR_KEY, REVOKED, UETR_TEXT, paid, pay
 from tests.rpc.explorer.html import Element, read_html
 from tests.web.test_pages import run_node
 
@@ -192,6 +194,23 @@ async def test_a_payment_whose_receipts_do_not_hold_or_are_of_another_payment_is
         ["receipts"],
         ["asked"],
     ]
+
+
+async def test_each_hop_of_a_payment_is_compared_for_itself_by_page_and_browser(client, everything) -> None:
+    uetr = "2f7b9d0e-3c1a-4e5f-8a6b-7c8d9e0f1a2b"
+    hops = (("bank-a", Side.DEBTOR, b"1"), ("bank-b", Side.INTERMEDIARY, b"1"), ("bank-b", Side.INTERMEDIARY, b"2"))
+    for member, side, hop in (*hops, ("bank-c", Side.CREDITOR, b"2")):
+        body = paid(4, side, Status.ACCEPTED, hop * 16)
+        pay(everything.node, member, replace(body, uetr=bytes.fromhex(uetr.replace("-", "")), pair_key=hop * 32))
+    everything.node.checkpoint()
+    path = f"/payment/{uetr}"
+    page = read_html((await client.get(path, {"Accept": "text/html"}))[1].decode())
+    marked = {item["name"]: item["value"] for item in claims(page, "payment")}
+    assert (marked["together"], marked["agree.tokens.amount"]) == ("same", "same")
+    assert [marked[f"sides.{place}.member"] for place in range(4)] == ["bank-a", "bank-b", "bank-b", "bank-c"]
+    (judged,) = json.loads(run_node("judging.mjs", text=json.dumps(await given_of(client, page, path, "en"))))
+    assert judged["failed"] == []
+    assert judged["unnoticed"] == []
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

@@ -67,16 +67,17 @@ function statementOf(place, { facts }, proof) {
 export function together(statements) {
   const known = statements.filter(({ applied, body }) => applied && !('raw' in body));
   const newest = new Map();
-  for (const each of known) newest.set(JSON.stringify([each.body.side, each.member]), each);
+  for (const each of known) newest.set(JSON.stringify([each.body.side, each.member, each.body.pair_key || '']), each);
   const sides = [...newest.values()];
   const facts = new Map();
   sides.forEach(({ body, member, id, facts: said }, i) => {
     const { side, status, reason, message_type: type, channel } = body;
     flat({ side, member, status, reason, message_type: type, channel, time: said.get('time'), id }, `sides.${i}`, facts);
   });
-  for (const name of COMPARED) compare(facts, name, sides.map(({ body }) => body[name]));
+  const keys = sides.map(({ body }) => body.pair_key || '');
+  for (const name of COMPARED) compare(facts, name, keys, sides.map(({ body }) => body[name]));
   const tokens = [...new Set(sides.flatMap(({ body }) => Object.keys(body.tokens)))].sort();
-  for (const name of tokens) compare(facts, `tokens.${name}`, sides.map(({ body }) => body.tokens[name]));
+  for (const name of tokens) compare(facts, `tokens.${name}`, keys, sides.map(({ body }) => body.tokens[name]));
   const judged = [...facts].filter(([name]) => name.startsWith('agree.')).map(([, agree]) => agree);
   const differs = judged.includes('different');
   if (sides.length) facts.set('together', differs ? 'different' : judged.includes('same') ? 'same' : 'one_side');
@@ -84,11 +85,14 @@ export function together(statements) {
   return facts;
 }
 
-/** Whether the sides that say something of a field say the same, and what each of them says. */
-function compare(facts, name, values) {
-  const given = values.filter((value) => value);
-  if (!given.length) return;
-  facts.set(`agree.${name}`, given.length < 2 ? 'one_side' : new Set(given).size === 1 ? 'same' : 'different');
+/** Whether the sides that say something of a field under one pair key say the same, and what each of them says. */
+function compare(facts, name, keys, values) {
+  const given = new Map();
+  values.forEach((value, i) => value && given.set(keys[i], [...(given.get(keys[i]) ?? []), value]));
+  if (!given.size) return;
+  const several = [...given.values()].filter((each) => each.length > 1);
+  const same = several.every((each) => new Set(each).size === 1);
+  facts.set(`agree.${name}`, !several.length ? 'one_side' : same ? 'same' : 'different');
   values.forEach((value, i) => facts.set(`said.${name}.${i}`, value || ''));
 }
 
