@@ -15,6 +15,8 @@ from pathlib import Path
 
 from primitives.errors import InputError, StorageError, UsageError
 
+INPUT_BYTES_MAX = 256 * 1024 * 1024
+"""The largest file with events that is taken in."""
 PRIVATE_FILE_MODE = 0o600
 PRIVATE_DIRECTORY_MODE = 0o700
 _OTHERS = 0o077

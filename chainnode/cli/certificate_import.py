@@ -21,7 +21,8 @@ import click
 from chainnode.cli.certificate_events import client_of
 from chainnode.cli.context import settings
 from chainnode.cli.output import Records, progress, records, say
-from chainnode.cli.submit import INPUT_BYTES_MAX, member_of_settings, now_ms, open_door
+from chainnode.cli.submit import member_of_settings, now_ms, open_door
+from chainnode.files import INPUT_BYTES_MAX
 from primitives.errors import InputError, StorageError, UsageError
 
 if TYPE_CHECKING:

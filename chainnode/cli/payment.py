@@ -12,6 +12,7 @@ from chainnode.cli.output import show_page
 from chainnode.cli.payment_affected import affected_by
 from chainnode.cli.payment_disclosure import COMMANDS as DISCLOSURE
 from chainnode.cli.payment_erasure import erase
+from chainnode.cli.payment_intake import intake
 from chainnode.cli.payment_kept import kept
 from chainnode.cli.payment_names import payment_name
 from chainnode.cli.payment_qr import payment_qr
@@ -32,6 +33,7 @@ payment.add_command(erase)
 payment.add_command(kept)
 for command in DISCLOSURE:
     payment.add_command(command)
+payment.add_command(intake)
 payment.add_command(reconcile)
 payment.add_command(trace)
 payment.add_command(totals)

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 FORMATS = ("auto", "jsonl", "csv", "iso20022", "iso8583", "emvqr")
 WAITS = ("committed", "accepted", "none")
 REFERENCE_BYTES = 16
-INPUT_BYTES_MAX = 256 * 1024 * 1024
 GOOD, BAD, LATE = "good", "bad", "late"
 NOT_SENT = "not sent, the time was over; submit it again"
 AGAIN = "submitting the same again is safe: payments, and events with a reference of their own, are never taken twice"
@@ -40,23 +39,36 @@ timeout_option = click.option(
     "--timeout", "timeout_s", type=click.FloatRange(0.1, 3600), default=60.0, show_default=True, help="Seconds to wait."
 )
 
-
-@click.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option(
+format_option = click.option(
     "--format", "form", type=click.Choice(FORMATS), default="auto", show_default=True, help="Format of the files."
 )
-@wait_option
-@timeout_option
-@click.option(
+mapping_option = click.option(
     "--mapping",
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="What the columns of CSV files mean, in TOML or JSON.",
 )
-@click.option("--skip-bad", is_flag=True, help="Take a file without its bad messages, and report them.")
+skip_bad_option = click.option(
+    "--skip-bad", is_flag=True, help="Take a file without its bad messages, and report them."
+)
+skip_foreign_option = click.option(
+    "--skip-foreign", is_flag=True, help="Take a file without the messages of which this member is no party."
+)
+clear_amounts_option = click.option(
+    "--clear-amounts", is_flag=True, help="Put amounts on the chain in clear instead of commitments."
+)
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@format_option
+@wait_option
+@timeout_option
+@mapping_option
+@skip_bad_option
+@skip_foreign_option
 @click.option("--dry-run", is_flag=True, help="Print the events that would be sent, and send nothing.")
-@click.option("--clear-amounts", is_flag=True, help="Put amounts on the chain in clear instead of commitments.")
+@clear_amounts_option
 @click.option(
     "--officer",
     "officers",
@@ -72,6 +84,7 @@ def submit(
     timeout_s: float,
     mapping: Path | None,
     skip_bad: bool,
+    skip_foreign: bool,
     dry_run: bool,
     clear_amounts: bool,
     officers: tuple[Path, ...],
@@ -82,10 +95,12 @@ def submit(
     is refused as a whole; the other files go on. Status 1 if any event was refused or rejected, else 5 if any was not
     committed within --timeout: what was accepted is pending then, and submitting it again does no harm.
     """
+    from chainnode.ingest.formats import Options
+    from chainnode.ingesting import mapping_of
     from chainnode.payloads import Keeper
 
     with records("events") as out:
-        options = _options(mapping, skip_bad=skip_bad)
+        options = Options(skip_bad, event_line, mapping_of(mapping), skip_foreign)
         # What is private is on the disk before any of it is sent.
         with Keeper(reporter_files().private, dry=dry_run) as keeper:
             context = make_ingest_context(
@@ -124,6 +139,7 @@ def _events_of(
 ) -> tuple[list[NewEvent], int]:
     """Return the events of all files and how many files and messages were refused, after telling of each."""
     from chainnode.files import NotFound
+    from chainnode.ingesting import is_foreign, new_events
 
     bad = 0
     events: list[NewEvent] = []
@@ -138,27 +154,14 @@ def _events_of(
                 raise
             bad += _refuse(name, error, out)
             continue
-        bad += sum(_refuse(name, error, out) for error in found.refused)
-        events += _new_events(found)
+        bad += sum(_left_out(name, each, out, foreign=is_foreign(each, options)) for each in found.refused)
+        events += new_events(found)
     return events, bad
 
 
-def _options(mapping: Path | None, *, skip_bad: bool) -> Options:
-    """Return how files are taken; with a mapping, which says what columns of CSV files mean."""
-    from chainnode.files import read_file
-    from chainnode.ingest.csv_mapping import MAPPING_BYTES_MAX, read_mapping
-    from chainnode.ingest.formats import Options
-
-    meaning = None
-    if mapping is not None:
-        meaning = read_mapping(read_file(mapping, size_max=MAPPING_BYTES_MAX), where=str(mapping))
-    return Options(skip_bad=skip_bad, event_line=event_line, mapping=meaning)
-
-
 def _read(name: str, form: str, context: IngestContext, keeper: Keeper, options: Options) -> Ingested:
-    from chainnode.files import read_file
-    from chainnode.ingest.formats import ingest
-    from chainnode.reporting import check_has_secrets
+    from chainnode.files import INPUT_BYTES_MAX, read_file
+    from chainnode.ingesting import state
 
     if name == "-":
         data, where = sys.stdin.buffer.read(INPUT_BYTES_MAX + 1), "standard input"
@@ -166,12 +169,7 @@ def _read(name: str, form: str, context: IngestContext, keeper: Keeper, options:
             raise InputError("input too large", where=where, expected=f"at most {INPUT_BYTES_MAX} bytes")
     else:
         data, where = read_file(Path(name), size_max=INPUT_BYTES_MAX), name
-    found = ingest(data, context, where=where, format_name=form, options=options)
-    if any(draft.statement is not None for draft in found.drafts):
-        check_has_secrets(context)
-    kept = data if found.kept is None else found.kept
-    found.drafts = keeper.keep(context.reporter.member, found.drafts, kept, found.partial)
-    return found
+    return state(data, context, keeper, where=where, form=form, options=options)
 
 
 def event_line(value: Any, where: str) -> Any:  # Any: JSON of a line in, a Draft out (imported lazily)
@@ -209,19 +207,16 @@ def _reference(text: Any) -> bytes:  # Any: what JSON gives
     return reference
 
 
-def _new_events(found: Ingested) -> list[NewEvent]:
-    from chainnode.submission import NewEvent
-
-    return [
-        NewEvent(draft.kind, draft.schema, draft.body, draft.where, draft.reference, draft.expires_ms, draft.differs)
-        for draft in found.drafts
-    ]
-
-
-def _refuse(name: str, error: ChainError, out: Records) -> int:
-    row = {"id": None, "status": "Refused", "outcome": None, "height": None}
-    out.add({**row, "file": name, "reason": error.reason, "message": str(error)}, f"refused    {error}")
+def _refuse(name: str, error: ChainError, out: Records, status: str = "Refused") -> int:
+    row = {"id": None, "status": status, "outcome": None, "height": None}
+    out.add({**row, "file": name, "reason": error.reason, "message": str(error)}, f"{status.lower():<10} {error}")
     return 1
+
+
+def _left_out(name: str, error: ChainError, out: Records, *, foreign: bool) -> int:
+    """Tell of a message that was left out; one that is no business of this member's is nothing bad."""
+    _refuse(name, error, out, "Foreign" if foreign else "Refused")
+    return 0 if foreign else 1
 
 
 def _preview(event: NewEvent, member: str, out: Records) -> None:

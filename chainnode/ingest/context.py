@@ -6,7 +6,7 @@ the secrets are files of the node's home), agreeing on pair secrets, or keeping 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -76,6 +76,13 @@ class IngestContext:
     def member_of(self, agent: Agent) -> str | None:
         """Return the member that an institution belongs to, or None for one outside of the consortium."""
         return self.directory.get(same_code(agent.code)) or self.directory.get(head_office(agent.code))
+
+    def who_could(self, agents: Iterable[Agent | None]) -> str:
+        """Return what to do with a payment of these institutions of which the reporter is no party."""
+        members = {member for agent in agents if agent is not None and (member := self.member_of(agent))}
+        if not members - {self.reporter.member}:
+            return "no bank that took part is a member here, so far as the message says"
+        return f"submit it at the node of {' or '.join(sorted(members - {self.reporter.member}))}"
 
     def pair_secret_with(self, agent: Agent, day: int) -> bytes | None:
         """Return the secret shared with the member behind `agent` on a day (YYYYMMDD, UTC), or None.

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from chainnode.ingest.context import IngestContext
 from chainnode.ingest.csv_mapping import CsvMapping
 from chainnode.ingest.drafts import Ingested, statement_draft
-from chainnode.ingest.errors import FormatError, shown_names
+from chainnode.ingest.errors import FormatError, LeavesOut, nothing_left_out, shown_names
 from chainnode.ingest.jsonl import FILE_SIZE_MAX, LINES_MAX, object_digest, object_text
 from chainnode.ingest.payment_lines import COLUMNS, REQUIRED, plain_payment
 from chainnode.ingest.statements import statement_for
@@ -38,9 +38,14 @@ def _delimiter(first_line: str) -> str:
 
 
 def parse_csv(
-    data: bytes, context: IngestContext, *, where: str, skip_bad: bool = False, mapping: CsvMapping | None = None
+    data: bytes,
+    context: IngestContext,
+    *,
+    where: str,
+    leaves_out: LeavesOut = nothing_left_out,
+    mapping: CsvMapping | None = None,
 ) -> Ingested:
-    """Return a draft for each row; a bad row refuses the file, or with `skip_bad` is left out and reported."""
+    """Return a draft for each row; a bad row refuses the file, or is left out and reported (`leaves_out`)."""
     if len(data) > FILE_SIZE_MAX or data.count(b"\n") > LINES_MAX:
         raise FormatError(
             "file too large", where=where, expected=f"{FILE_SIZE_MAX} bytes, {LINES_MAX} lines", got="more"
@@ -56,7 +61,9 @@ def parse_csv(
         width, places = _layout(next(rows, []) if used.header else None, mapping, where)
         for row in rows:
             if row:
-                kept.append(_add_row(ingested, row, width, places, used, context, f"{where}:{rows.line_num}", skip_bad))
+                kept.append(
+                    _add_row(ingested, row, width, places, used, context, f"{where}:{rows.line_num}", leaves_out)
+                )
     except csv.Error as error:
         raise FormatError("malformed CSV", where=f"{where}:{rows.line_num}", expected="RFC 4180", got=error) from None
     ingested.kept = b"\n".join(kept)
@@ -99,7 +106,7 @@ def _add_row(
     mapping: CsvMapping,
     context: IngestContext,
     where: str,
-    skip_bad: bool,
+    leaves_out: LeavesOut,
 ) -> bytes:
     """Add a row's statement, and return the message that it is: what its digest covers; empty where it is left out."""
     try:
@@ -109,7 +116,7 @@ def _add_row(
         return object_text(value).encode()
     except InputError as error:
         told = _with_column(error, mapping, where)
-        if not skip_bad:
+        if not leaves_out(told):
             raise told from None
         ingested.refuse(told)
         return b""

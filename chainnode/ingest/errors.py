@@ -7,7 +7,7 @@ fields (names, accounts, references, texts) are never repeated in a message.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 from primitives.errors import InputError
@@ -76,6 +76,16 @@ def shown_names(names: Iterable[str]) -> str:
     if not found:
         return "nothing"
     return ", ".join([*plain, *([f"{rest} {'more' if plain else 'that look like no name'}"] if rest else [])])
+
+
+LeavesOut = Callable[[InputError], bool]
+"""Whether a message that was refused so is left out of its file and reported; else it refuses the file."""
+
+
+def nothing_left_out(error: InputError) -> bool:
+    """Let every error refuse its file."""
+    del error
+    return False
 
 
 def located(error: InputError, where: str) -> InputError:

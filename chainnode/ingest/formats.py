@@ -14,7 +14,7 @@ from chainnode.ingest.context import IngestContext
 from chainnode.ingest.csv_mapping import CsvMapping
 from chainnode.ingest.csv_rows import header_of, parse_csv
 from chainnode.ingest.drafts import Ingested, statement_draft
-from chainnode.ingest.errors import FormatError
+from chainnode.ingest.errors import FormatError, NotAPartyError
 from chainnode.ingest.iso8583 import parse_iso8583
 from chainnode.ingest.iso8583_framing import is_iso8583
 from chainnode.ingest.iso20022 import parse_iso20022
@@ -57,12 +57,19 @@ _SNIFF_BYTES = 4096
 class Options:
     """How a file is taken: whether bad messages are left out and reported, and who reads events in JSON form.
 
+    `skip_foreign` leaves those out, and reports them, of which the reporter is no party.
+
     `mapping` tells what the columns of CSV files mean; with one, `auto` takes every file for CSV.
     """
 
     skip_bad: bool = False
     event_line: EventLine | None = None
     mapping: CsvMapping | None = None
+    skip_foreign: bool = False
+
+    def leaves_out(self, error: InputError) -> bool:
+        """Say whether what was refused so is left out and reported, and the rest of the file taken."""
+        return self.skip_bad or (self.skip_foreign and isinstance(error, NotAPartyError))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +109,7 @@ def _parse_iso20022(data: bytes, context: IngestContext, where: str, options: Op
 
 def _parse_iso8583(data: bytes, context: IngestContext, where: str, options: Options) -> Ingested:
     ingested, kept = Ingested("iso8583"), []
-    for found in parse_iso8583(data, context, where=where, skip_bad=options.skip_bad):
+    for found in parse_iso8583(data, context, where=where, leaves_out=options.leaves_out):
         if isinstance(found, InputError):
             ingested.refuse(found)
         else:
@@ -116,24 +123,24 @@ def _add_statement(ingested: Ingested, payment: ParsedPayment, context: IngestCo
     try:
         ingested.drafts.append(statement_draft(statement_for(payment, context), payment.where))
     except InputError as error:
-        if not options.skip_bad:
+        if not options.leaves_out(error):
             raise
         ingested.partial.add(bytes(payment.message_digest))
         ingested.refuse(error)
 
 
 def _parse_json_lines(data: bytes, context: IngestContext, where: str, options: Options) -> Ingested:
-    return parse_jsonl(data, context, where=where, skip_bad=options.skip_bad, event_line=options.event_line)
+    return parse_jsonl(data, context, where=where, leaves_out=options.leaves_out, event_line=options.event_line)
 
 
 def _parse_qr_lines(data: bytes, context: IngestContext, where: str, options: Options) -> Ingested:
-    ingested = parse_jsonl(data, context, where=where, skip_bad=options.skip_bad)
+    ingested = parse_jsonl(data, context, where=where, leaves_out=options.leaves_out)
     ingested.format = "emvqr"
     return ingested
 
 
 def _parse_csv(data: bytes, context: IngestContext, where: str, options: Options) -> Ingested:
-    return parse_csv(data, context, where=where, skip_bad=options.skip_bad, mapping=options.mapping)
+    return parse_csv(data, context, where=where, leaves_out=options.leaves_out, mapping=options.mapping)
 
 
 ADAPTERS: tuple[Adapter, ...] = (

@@ -18,7 +18,7 @@ from datetime import date
 from functools import lru_cache
 
 from chainnode.ingest.context import IngestContext
-from chainnode.ingest.errors import FormatError, MessageError, NotAPartyError, located
+from chainnode.ingest.errors import FormatError, LeavesOut, MessageError, NotAPartyError, located, nothing_left_out
 from chainnode.ingest.iso8583_fields import decode_fields
 from chainnode.ingest.iso8583_framing import split_messages
 from chainnode.ingest.parsed import Agent, Amount, ParsedPayment, Party
@@ -47,9 +47,9 @@ MEMORY_ENTRIES = 8_192
 
 
 def parse_iso8583(
-    data: bytes, context: IngestContext, *, where: str, skip_bad: bool = False
+    data: bytes, context: IngestContext, *, where: str, leaves_out: LeavesOut = nothing_left_out
 ) -> Iterator[ParsedPayment | InputError]:
-    """Yield the payment of every message of a file; a bad message is raised, or with `skip_bad` yielded as its error.
+    """Yield the payment of every message of a file; a bad one is raised, or yielded as its error (`leaves_out`).
 
     `where` names the file in errors. Raises MessageError, NotAPartyError and FormatError, which name message and field.
     """
@@ -65,7 +65,7 @@ def parse_iso8583(
             yield reader.payment(fields, place)
         except InputError as error:
             refused = located(error, place)
-            if not skip_bad:
+            if not leaves_out(refused):
                 raise refused from None
             yield refused
 
@@ -155,7 +155,9 @@ class _Reader:
                 where="fields 2, 32 and 100",
                 expected=f"an institution of {reporter.member}",
                 got="others, or none that the card network names",
-                hint="name institutions and card prefixes in the card network's file",
+                hint=self._context.who_could((acquirer, issuer))
+                if acquirer or issuer
+                else "name institutions and card prefixes in the card network's file",
             )
         return acquirer, None, Side.ISSUER  # it is not the acquirer, and the message came to it
 

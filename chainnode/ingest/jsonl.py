@@ -16,7 +16,7 @@ import msgspec
 
 from chainnode.ingest.context import IngestContext
 from chainnode.ingest.drafts import Draft, Ingested, statement_draft
-from chainnode.ingest.errors import JsonError, shown_names
+from chainnode.ingest.errors import JsonError, LeavesOut, nothing_left_out, shown_names
 from chainnode.ingest.json_text import parse_object
 from chainnode.ingest.parsed import ParsedPayment
 from chainnode.ingest.payment_lines import plain_payment
@@ -35,9 +35,14 @@ EventLine = Callable[[Mapping[str, Any], str], Draft]  # Any: what JSON gives; t
 
 
 def parse_jsonl(
-    data: bytes, context: IngestContext, *, where: str, skip_bad: bool = False, event_line: EventLine | None = None
+    data: bytes,
+    context: IngestContext,
+    *,
+    where: str,
+    leaves_out: LeavesOut = nothing_left_out,
+    event_line: EventLine | None = None,
 ) -> Ingested:
-    """Return a draft for each line; a bad line refuses the file, or with `skip_bad` is left out and reported."""
+    """Return a draft for each line; a bad line refuses the file, or is left out and reported (`leaves_out`)."""
     ingested = Ingested("jsonl")
     for number, line in split_lines(data, where):
         place = f"{where}:{number}"
@@ -45,7 +50,7 @@ def parse_jsonl(
             value = parse_object(line, where=place, size_max=LINE_SIZE_MAX)
             ingested.drafts.append(_draft(value, context, place, event_line))
         except InputError as error:
-            if not skip_bad:
+            if not leaves_out(error):
                 raise
             ingested.refuse(error)
     return ingested

@@ -91,8 +91,10 @@ def _payment(value: Mapping[str, Any], context: IngestContext, digest: Hash, whe
 def _check_reporter(reporter: str, context: IngestContext, where: str) -> None:
     own = context.reporter
     if reporter != own.member and same_code(reporter) not in own.codes:
+        named = reporter if reporter in context.directory.values() else context.directory.get(same_code(reporter))
+        hint = None if named is None else f"submit it at the node of {named}"
         raise NotAPartyError(
-            "another member reports", where=f"{where}: reporter", expected=own.member, got=shape_of(reporter)
+            "another member reports", where=f"{where}: reporter", expected=own.member, got=shape_of(reporter), hint=hint
         )
 
 
@@ -122,7 +124,10 @@ def _agents(value: Mapping[str, Any], side: Side, context: IngestContext, where:
     own = debtor if own_role is AgentRole.DEBTOR_AGENT else creditor if own_role is AgentRole.CREDITOR_AGENT else None
     if own is not None and not reporter.is_agent(own):
         expected = ", ".join(sorted(reporter.codes))
-        raise NotAPartyError("side is another bank's", where=f"{where}: side", expected=expected, got=own.code)
+        hint = context.who_could((own,))
+        raise NotAPartyError(
+            "side is another bank's", where=f"{where}: side", expected=expected, got=own.code, hint=hint
+        )
     if own_role is None or own is not None or not reporter.codes:
         return found
     named = same_code(text_value(value, "reporter", where))

@@ -71,7 +71,11 @@ def statement_for(payment: ParsedPayment, context: IngestContext) -> StatementDr
     Raises NotAPartyError where the reporter has no part in it, InputError where the fields do not fit together.
     """
     reporter = context.reporter
-    side = side_of(payment, reporter)
+    try:
+        side = side_of(payment, reporter)
+    except NotAPartyError as error:
+        hint = context.who_could((*payment.agents, payment.sender, payment.receiver))
+        raise NotAPartyError(error.what, where=error.where, expected=error.expected, got=error.got, hint=hint) from None
     secrets = event_secrets(
         context.secrets.reporter, payment.key or payment.message_digest, payment.index, context.secrets.event_key_of
     )
@@ -126,7 +130,6 @@ def side_of(payment: ParsedPayment, reporter: Reporter) -> Side:
         where=payment.where,
         expected=f"one of {', '.join(sorted(_codes_of(payment))) or 'no agents at all'}",
         got=f"{reporter.member} ({', '.join(sorted(reporter.codes)) or 'no codes'})",
-        hint="submit it at the node of a bank that took part",
     )
 
 

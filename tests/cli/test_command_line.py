@@ -28,7 +28,7 @@ config show|config check|genesis create|genesis show|genesis hash|keys new|keys 
 cert evidence|cert review|cert issue|cert grant|cert approve|cert decide|cert surveil|cert apply-change|cert extend
 cert reduce|cert reissue|cert appeal|cert decide-appeal|cert renew|cert suspend|cert restore|cert revoke
 cert cancel|cert show|cert list|cert history|cert status|payment show|get|block|watch|prove|verify|policy export
-audit completeness|fsck|version|completion"""
+audit completeness|fsck|version|completion|payment intake"""
 PATHS = [path.split() for path in re.split(r"[|\n]", PROMISED)]
 
 

@@ -270,9 +270,9 @@ def test_the_sample_of_a_bank_s_own_export_is_read() -> None:
 
 
 def test_a_mapping_comes_from_the_command_line(tmp_path: Path) -> None:
-    from chainnode.cli.submit import _options
+    from chainnode.ingesting import mapping_of
 
     file = tmp_path / "m.toml"
     file.write_text(TOML, "utf-8")
-    assert _options(file, skip_bad=True).mapping == mapped(TOML)
-    assert _options(None, skip_bad=True).mapping is None
+    assert mapping_of(file) == mapped(TOML)
+    assert mapping_of(None) is None

@@ -369,7 +369,7 @@ def test_a_nibble_that_is_no_digit_is_refused() -> None:
 def test_a_length_that_leads_nowhere_ends_the_file_and_what_was_before_it_is_taken() -> None:
     context = card_context("bank-a")
     for bad in (b"\x01\x00" + GOOD, b"\x00", b"\x00\x05hello", b"\xff\xff"):
-        found = list(parse_iso8583(with_lengths([GOOD]) + bad, context, where="f", skip_bad=True))
+        found = list(parse_iso8583(with_lengths([GOOD]) + bad, context, where="f", leaves_out=lambda _: True))
         assert isinstance(found[0], ParsedPayment)
         assert "length of a message leads nowhere" in str(found[1])
         assert len(found) == 2
@@ -413,7 +413,7 @@ def test_reading_takes_time_in_proportion_to_the_file() -> None:
     def seconds(count: int) -> float:
         data = with_lengths([GOOD, b"\0" * 40] * count)
         start = time.process_time()
-        assert len(list(parse_iso8583(data, card_context("bank-a"), where="f", skip_bad=True))) == 2 * count
+        assert len(list(parse_iso8583(data, card_context("bank-a"), where="f", leaves_out=lambda _: True))) == 2 * count
         return time.process_time() - start
 
     small, large = min(seconds(100) for _ in range(3)), min(seconds(1_600) for _ in range(3))
