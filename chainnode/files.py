@@ -83,6 +83,8 @@ def read_file(path: Path, *, size_max: int) -> bytes:
             data = file.read(size_max + 1)
     except FileNotFoundError:
         raise NotFound("no such file", where=str(path)) from None
+    except IsADirectoryError:
+        raise StorageError("a directory, and no file", where=str(path), hint="name the files in it") from None
     except OSError as error:
         raise StorageError("file cannot be read", where=str(path), got=error.strerror or error) from None
     if len(data) > size_max:

@@ -22,7 +22,9 @@ import structlog
 
 from chainnode.home import Home
 from chainnode.message_protocol import FRAME_BYTES_MAX, LENGTH_BYTES, Answer, Refused, Request, frame_of
+from ledger.batch_headers import BATCH_EVENTS_MAX
 from ledger.pairing_keys import PairingKey
+from ledger.payments import PAYMENT_STATEMENT
 from primitives.ids import TimeMs
 from rpc.errors import Code, RpcError, unavailable
 from rpc.ports import AskedMessage, ReadMessage
@@ -32,6 +34,10 @@ PATIENCE_S: Final = 30.0
 IDLE_S: Final = 60.0
 
 log = structlog.get_logger("messages")
+
+
+class _Overstepped(Exception):
+    """The process answers what no message gives."""
 
 
 class MessageReader:
@@ -93,12 +99,13 @@ class MessageReader:
             async with asyncio.timeout(self._patience_s):
                 data = await _exchange(await self._running(), request)
             answer = msgspec.msgpack.decode(data, type=Answer)
+            _check(answer)
         except TimeoutError:
             self.close()
             what = f"the message was not read within {self._patience_s:g} s"
             hint = "another process may hold the private store: send it again later, or in parts"
             raise unavailable("message_took_too_long", what, hint=hint) from None
-        except (OSError, EOFError, msgspec.DecodeError) as error:
+        except (OSError, EOFError, msgspec.DecodeError, _Overstepped) as error:
             self.close()
             log.error("message_reader_ended", error=type(error).__name__)
             what = "the process that reads messages has ended"
@@ -155,6 +162,15 @@ async def _exchange(process: Process, request: bytes) -> bytes:
     if size > FRAME_BYTES_MAX:
         raise EOFError
     return await process.stdout.readexactly(size)
+
+
+def _check(answer: Answer) -> None:
+    """Raise unless there is nothing in an answer but payment statements: a vote made there would be signed here."""
+    events = [] if answer.read is None else [item.event for item in answer.read.events]
+    if len(events) > BATCH_EVENTS_MAX or any(event.kind != PAYMENT_STATEMENT for event in events):
+        raise _Overstepped
+    if (answer.read is None) is (answer.refused is None):
+        raise _Overstepped
 
 
 def _told(refused: Refused) -> RpcError:

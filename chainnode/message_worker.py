@@ -37,6 +37,7 @@ from rpc.ports import AskedMessage, MessageEvent, NewEvent, ReadMessage, Refused
 MEMORY_BYTES_MAX: Final = 2 * 1024**3
 NICENESS: Final = 5  # the node's votes go first
 WHERE: Final = "payload"
+LEFT_OUT_MAX: Final = 1_000
 
 
 def answer_of(home: Home, member: str, request: Request) -> Answer:
@@ -83,7 +84,7 @@ def _read(home: Home, member: str, request: Request) -> ReadMessage:
                 hint="chainnode submit takes files of any number",
             )
         drafts = keeper.keep(member, found.drafts, data if found.kept is None else found.kept, found.partial)
-    return ReadMessage(found.format, [_event(draft) for draft in drafts], _left_out(found))
+    return ReadMessage(found.format, [_event(draft) for draft in drafts], _left_out(found), len(found.refused))
 
 
 def _bytes_of(asked: AskedMessage) -> bytes:
@@ -105,7 +106,7 @@ def _event(draft: Draft) -> MessageEvent:
 
 
 def _left_out(found: Ingested) -> list[RefusedPart]:
-    return [RefusedPart(error.where or WHERE, error.reason, str(error)) for error in found.refused]
+    return [RefusedPart(error.where or WHERE, error.reason, str(error)) for error in found.refused[:LEFT_OUT_MAX]]
 
 
 def main() -> None:

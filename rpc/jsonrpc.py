@@ -322,6 +322,10 @@ def explain(error: msgspec.ValidationError) -> tuple[str, str | None, str | None
     return shown(what.replace("`", "")), where, None, None
 
 
+# What a bank's message says is repeated to nobody.
+PRIVATE_PARAMETERS = frozenset({"payload"})
+
+
 def _value_at(text: bytes, where: str | None) -> str | None:
     """Return the value at a place such as `$.events[3].kind` in short, or None where there is none."""
     if where is None:
@@ -332,4 +336,6 @@ def _value_at(text: bytes, where: str | None) -> str | None:
             value = value[name] if name else value[int(index)]
     except (msgspec.MsgspecError, KeyError, IndexError, TypeError):
         return None
+    if where.rpartition(".")[2] in PRIVATE_PARAMETERS:
+        return f"{len(value)} characters" if isinstance(value, str) else type(value).__name__
     return shown(encode(value).decode())

@@ -130,11 +130,12 @@ class RefusedPart(msgspec.Struct, frozen=True):
 
 
 class ReadMessage(msgspec.Struct, frozen=True):
-    """What a message gave; what is private of it is kept already."""
+    """What a message gave; what is private of it is kept already. `refused` names the first of `refused_count`."""
 
     format: str
     events: list[MessageEvent]
     refused: list[RefusedPart]
+    refused_count: int
 
 
 class MessageReads(Protocol):

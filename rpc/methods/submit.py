@@ -30,6 +30,7 @@ from primitives.ids import Hash, SourceKey
 from rpc.errors import Code, RpcError, from_chain_error, invalid_params, not_found, unavailable
 from rpc.jsonrpc import Call, Id, repeats_nothing
 from rpc.methods.heights import tip_of
+from rpc.methods.submitted_payload import PayloadResult, payload_result
 from rpc.ports import AskedMessage, NewEvent, Services, SubmitResult, SubmitStatus, Wait
 from rpc.registry import method, waiting_method
 from rpc.rights import Access
@@ -257,33 +258,6 @@ class SubmittedResult(Result, frozen=True, gc=False):
     retryable: bool
 
 
-class PlaceResult(Result, frozen=True):
-    """Where an event's payment stands in the payload, and the side from which this node's member states it.
-
-    `differs` names fields in which it would be stated otherwise now than it was first: the first event counts.
-    """
-
-    where: str
-    side: str
-    differs: list[str]
-
-
-class LeftOutResult(Result, frozen=True):
-    """A part of a payload that was left out, and why."""
-
-    where: str
-    reason: str
-    message: str
-
-
-class PayloadResult(Result, frozen=True):
-    """What a payload was: its format, the place of each event in it, and what was left out (with `skip_bad`)."""
-
-    format: str
-    places: list[PlaceResult]
-    left_out: list[LeftOutResult]
-
-
 class SubmitAnswer(Result, frozen=True, omit_defaults=True):
     """Each event's standing, in the order in which they came; with `payload` where one was submitted."""
 
@@ -339,9 +313,7 @@ async def _submit_payload(services: Services, params: Submit, payload: str) -> S
     if read.events:
         events = [item.event for item in read.events]
         results = await services.gateway.submit(events, params.wait, services.wait_timeout_ms)
-    places = [PlaceResult(item.where, item.side, item.differs) for item in read.events]
-    left_out = [LeftOutResult(item.where, item.reason, item.message) for item in read.refused]
-    return SubmitAnswer(submitted(results), int(tip_of(services).height), PayloadResult(read.format, places, left_out))
+    return SubmitAnswer(submitted(results), int(tip_of(services).height), payload_result(read))
 
 
 @waiting_method(

@@ -10,18 +10,20 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from chainnode.home import Home
 from chainnode.localnet import Localnet
-from chainnode.message_protocol import Answer, Request
+from chainnode.message_protocol import Answer, Request, frame_of
 from chainnode.message_reader import WAITING_MAX, MessageReader
 from chainnode.message_worker import WHERE, answer_of
 from chainnode.private_store import PrivateStore
 from ledger.batch_headers import BATCH_EVENTS_MAX
+from ledger.payments import PAYMENT_STATEMENT
 from primitives.ids import TimeMs
 from rpc.errors import Code, RpcError
-from rpc.ports import AskedMessage
+from rpc.ports import AskedMessage, MessageEvent, NewEvent, ReadMessage
 from tests.chainnode.ingest.ingest_fixtures import SAMPLES, sample
 from tests.chainnode.ingest.message_fixtures import pacs008
 
@@ -63,7 +65,7 @@ def kept(home: Home) -> int:
 async def test_a_message_becomes_events_and_what_is_private_of_it_is_kept(home: Home, reader_of: Any) -> None:
     reader = reader_of()
     first = await reader.read(AskedMessage(pacs008()))
-    assert (first.format, len(first.events), first.refused) == ("iso20022", 2, [])
+    assert (first.format, len(first.events), first.refused, first.refused_count) == ("iso20022", 2, [], 0)
     assert [(item.where, item.side) for item in first.events] == [
         (f"payload: message 1: transaction {number}: line 1 (CdtTrfTxInf)", "debtor") for number in (1, 2)
     ]
@@ -116,6 +118,30 @@ async def test_a_process_that_ends_takes_one_message_with_it(reader_of: Any) -> 
         with pytest.raises(RpcError) as refused:
             await reader.read(AskedMessage("x"))
         assert (refused.value.reason, refused.value.retryable) == ("message_reader_ended", True)
+
+
+@pytest.mark.parametrize("kind", [32, 16])
+async def test_a_process_that_answers_with_other_events_than_statements_is_not_believed(
+    reader_of: Any, tmp_path: Path, kind: int
+) -> None:
+    event = MessageEvent("payload", "debtor", NewEvent(kind, 1, b"", bytes(16)), [])
+    given = Answer(ReadMessage("jsonl", [event], [], 0))
+    (tmp_path / "answer").write_bytes(frame_of(msgspec.msgpack.encode(given)))
+    saying = f"sys.stdout.buffer.write(open({str(tmp_path / 'answer')!r}, 'rb').read()); sys.stdout.flush()"
+    program = f"import sys; {saying}; sys.stdin.read()"
+    reader = reader_of(command=(sys.executable, "-c", program))
+    if kind == PAYMENT_STATEMENT:
+        assert await reader.read(AskedMessage("x")) == given.read
+        return
+    with pytest.raises(RpcError) as refused:
+        await reader.read(AskedMessage("x"))
+    assert refused.value.reason == "message_reader_ended"
+
+
+def test_of_what_was_left_out_a_thousand_parts_are_named_and_all_are_counted(home: Home) -> None:
+    found = answer(home, '{"payment": {}}\n' * 1_200, skip_bad=True)
+    assert found.read is not None
+    assert (len(found.read.refused), found.read.refused_count) == (1_000, 1_200)
 
 
 async def test_who_stops_waiting_leaves_no_answer_behind_for_the_next(reader_of: Any) -> None:

@@ -16,7 +16,7 @@ from primitives.encoding import decode, encode
 from primitives.ids import Hash, Height
 from rpc import jsonrpc
 from rpc.errors import Code, RpcError
-from rpc.methods.submit import submitted
+from rpc.methods.submit import PAYLOAD_CHARACTERS_MAX, submitted
 from rpc.ports import (
     AskedMessage,
     MessageEvent,
@@ -273,9 +273,8 @@ class Messages:
         made = [check_event(self._node.event(number))[0] for number in range(2)]
         events = [NewEvent(each.kind, each.schema, each.body, each.reference, each.expires_ms) for each in made]
         left_out = [RefusedPart("payload: message 3", "bad_message", "too bad")]
-        return ReadMessage(
-            "iso20022", [MessageEvent("payload: message 1", "debtor", one, []) for one in events], left_out
-        )
+        found = [MessageEvent("payload: message 1", "debtor", one, []) for one in events]
+        return ReadMessage("iso20022", found, left_out, 1)
 
 
 @pytest.fixture
@@ -296,6 +295,7 @@ async def test_a_payload_is_submitted_as_the_events_that_it_gives(client, node, 
         "format": "iso20022",
         "places": [{"where": "payload: message 1", "side": "debtor", "differs": []}] * 2,
         "left_out": [{"where": "payload: message 3", "reason": "bad_message", "message": "too bad"}],
+        "left_out_count": 1,
     }
     assert "payload" not in await client.call("ledger_submit", {"events": [as_json(node)]}, token=token)
 
@@ -337,4 +337,12 @@ async def test_nothing_is_read_where_there_is_no_room(client, node, messages, to
     node.full = RpcError(Code.LIMIT_EXCEEDED, "gateway_full", "full")
     error = await client.error("ledger_submit", {"payload": "x"}, token=token)
     assert error["code"] == -32005
+    assert messages.asked == []
+
+
+async def test_a_payload_that_is_too_long_is_refused_by_its_length_alone(client, messages, token: str) -> None:
+    payload = "6222021234567890" + "x" * PAYLOAD_CHARACTERS_MAX
+    error = await client.error("ledger_submit", {"payload": payload}, token=token)
+    assert (error["code"], error["data"]["got"]) == (-32602, f"{len(payload)} characters")
+    assert "6222021234567890" not in str(error)
     assert messages.asked == []
