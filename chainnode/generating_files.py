@@ -68,7 +68,7 @@ def write_day(plan: Plan, directory: Path, advance: Callable[[int], None] = lamb
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise UsageError("directory in use", expected="a new or empty directory", got=str(directory))
     for bank in plan.names:
-        (directory / bank).mkdir(parents=True, exist_ok=True)
+        (directory / bank).mkdir(mode=0o700, parents=True)  # as a drop folder has to be
     writer, made = _Writer(directory, plan), Made()
     with (directory / ANSWERS).open("w") as answers:
         for told in traffic.statements():

@@ -70,6 +70,7 @@ def test_a_day_is_the_same_from_the_same_seed_and_another_from_another(tmp_path:
     )
     assert one == other
     assert one != third
+    assert {(tmp_path / "one" / bank).stat().st_mode & 0o777 for bank in plan.names} == {0o700}  # as drop folders are
 
 
 def test_a_day_has_as_many_payments_as_asked_for_in_the_order_of_time() -> None:
