@@ -6,11 +6,15 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec.structs import astuple
+
+from ledger.totals_rows import TotalsCounts
 from rpc.errors import invalid_params
 from rpc.explorer.asking import ROWS_A_PAGE, Asked, Page, Redirect, ask, path_to
 from rpc.explorer.people import members_of
 from rpc.explorer.proofs import payment_steps
 from rpc.methods.events import EventResult
+from rpc.methods.heights import index_of
 from rpc.methods.payment_views import reconcile_payment
 from rpc.methods.payments import get_payment, list_payments
 from rpc.methods.reconciliation import ReconciledResult
@@ -33,11 +37,19 @@ def payments(asked: Asked) -> Page:
         "statements": [statement_row(event) for event in found.statements],
         "members": [item.id for item in members_of(asked.services)],
         "chosen": chosen,
+        "totals": totals_counts(asked),
         "above": found.above_height,
         "first": path_to("payments", **chosen) if cursor else None,
         "more": path_to("payments", **chosen, cursor=found.cursor) if found.cursor else None,
     }
     return Page("payments.html", "payments.title", values, as_of=found.as_of)
+
+
+def totals_counts(asked: Asked) -> TotalsCounts | None:
+    """Return how many end-of-day totals stand how; None before the index of reconciliation began, or without any."""
+    reader = index_of(asked.services).reconciliation
+    counts = reader.totals.counts() if reader.height() is not None else TotalsCounts()
+    return counts if any(astuple(counts)) else None
 
 
 def statement_row(event: EventResult) -> Row:
