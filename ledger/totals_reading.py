@@ -12,7 +12,19 @@ from ledger import totals_rows as at
 from ledger.reconciliation import Said
 from ledger.reconciliation_rows import BUILD_AGAIN, PAYMENTS, PaymentRow, read_row
 from ledger.store import Store, prefix_stop
-from ledger.totals import ALL_LINES, BOTH, Key, Line, Stated, TotalsState, counting, payments_root, stands
+from ledger.totals import (
+    ALL_LINES,
+    BOTH,
+    FIRST,
+    SECOND,
+    Key,
+    Line,
+    Stated,
+    TotalsState,
+    counting,
+    payments_root,
+    stands,
+)
 from ledger.totals_rows import NO_TOTALS, Numbers, TotalsChange, TotalsCounts, TotalsRow
 from primitives.errors import StorageError
 from primitives.ids import HASH_BYTES, Hash
@@ -21,7 +33,7 @@ LOOKED_AT_MAX: Final = 10_000
 """Rows that a page may look at: who asks for what is rare gets short pages with a cursor."""
 
 ROOTED_MAX: Final = 100_000
-"""Payments of a line over which a root is made when somebody asks; 0.3 s of a core."""
+"""Payments over which roots are made when somebody asks for totals; 0.3 s of a core."""
 
 Spot = tuple[int, bytes]
 """A place in the list of what is counted: the number of its line, and its pair key with its part."""
@@ -147,16 +159,26 @@ class TotalsReader:
         words = found.get((key, line.number, part), (None, None))
         return CountedPayment(line, pair_key, part, data[0], words, tuple(elsewhere))
 
-    def root(self, key: Key, line: Line, side: int, count: int) -> Hash | None:
-        """Return the root over the payments that the first (0) or second (1) member's statements count on a line.
+    def roots(self, found: FoundTotals) -> dict[int, tuple[Hash | None, Hash | None]]:
+        """Return by the number of a line the roots over what the first and the second member's statements count on it.
 
-        `count` is how many these are; None where they are too many.
+        None where a member counts nothing; lines are left out once those before are of too many payments.
         """
-        if count > ROOTED_MAX:
-            return None
-        prefix = at.counted_prefix(key) + bytes((line.number,))
-        rows = self._store.iterate(prefix, prefix_stop(prefix))
-        return payments_root(row[len(prefix) :] for row, data in rows if data[0] & (1 << side))
+        made: dict[int, tuple[Hash | None, Hash | None]] = {}
+        looked = 0
+        for line in range(len(ALL_LINES)):
+            rows = found.numbers.on(line)
+            looked += rows
+            if rows and looked <= ROOTED_MAX:
+                prefix = at.counted_prefix(found.key) + bytes((line,))
+                names: tuple[list[bytes], list[bytes]] = ([], [])
+                for row, data in self._store.iterate(prefix, prefix_stop(prefix)):
+                    for side, bit in enumerate((FIRST, SECOND)):
+                        if data[0] & bit:
+                            names[side].append(row[len(prefix) :])
+                first, second = (payments_root(each) if each else None for each in names)
+                made[line] = first, second
+        return made
 
     def counts(self) -> TotalsCounts:
         """Return how many totals stand how."""

@@ -46,6 +46,10 @@ class Numbers(Record):
         one = self.counts[start : start + KINDS_OF_COUNTS]
         return one[side] + one[2] + one[3]
 
+    def on(self, line: int) -> int:
+        """Return how many are on a line, whoever counts them."""
+        return sum(self.counts[line * KINDS_OF_COUNTS : (line + 1) * KINDS_OF_COUNTS])
+
     @property
     def unlike(self) -> int:
         """How many payments both do not count alike."""

@@ -85,7 +85,9 @@ def make(
         store = opening.enter_context(PrivateStore(files.private)) if files.private.is_dir() else None
         for found in keys:
             try:
-                made, event = _made(client, context, store, found, member, clear_amounts=clear_amounts)
+                made, event = _made(
+                    client, context, store, found, member, clear_amounts=clear_amounts, nothing=bool(counterparty)
+                )
             except (InputError, UsageError) as error:
                 say(f"with {_other(found, member)} in {found['currency']}: {error}")
                 failed += 1
@@ -117,10 +119,12 @@ def _made(
     member: str,
     *,
     clear_amounts: bool,
+    nothing: bool,
 ) -> tuple[list[Json], NewEvent | None]:
     """Return what there is with one bank in one currency as rows, and the event to state it.
 
-    No event where it is stated already, or where there is nothing and the other bank has stated nothing either.
+    No event where it is stated already. That there was `nothing` is stated where it is asked for, and the other bank
+    stated something: else whoever states totals would have this bank state as many.
     """
     from chainnode.ingest.privacy import SECRET_SIZE
     from chainnode.submission import NewEvent
@@ -149,7 +153,10 @@ def _made(
         _rows(answer, counted, {(line.flow.value, line.leg.value): line.token.hex() for line in body.lines}, member)
     )
     before = next((one["event_id"] for one in answer["totals"]["stated"] if one["member"] == member), "")
-    is_stated = _stated_body(client, before) == encode(body) if before else not (counted or answer["totals"]["stated"])
+    if before:
+        is_stated = _stated_body(client, before) == encode(body)
+    else:
+        is_stated = not counted and not (nothing and answer["totals"]["stated"])
     if is_stated:
         return rows, None
     where = f"totals with {other} of {found['day']} in {currency}"
@@ -182,7 +189,7 @@ def _rows(answer: Json, counted: list[Counted], tokens: Mapping[tuple[str, str],
             "flow": at[0],
             "leg": at[1],
             "count": 0 if one is None else len(one.names),
-            "sum": decimal_text(0 if one is None else one.amount, currency),
+            "sum": "-" if one is None else decimal_text(one.amount, currency),
             "theirs": word,
             "statements": f"{found['differences']} unlike" if found["differences"] else "alike",
         }

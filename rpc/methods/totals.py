@@ -35,6 +35,7 @@ from ledger.totals_bodies import TotalsLine
 from ledger.totals_reading import CountedPayment, FoundTotals, TotalsAsked
 from ledger.totals_rows import TotalsChange
 from primitives.errors import InputError
+from primitives.ids import Hash
 from rpc.errors import Code, invalid_params, not_found
 from rpc.methods.known_members import check_member
 from rpc.methods.reconciliation import Day, WithinMs, reconciliation_of, time_at
@@ -113,8 +114,8 @@ class StatedLineResult(Result, frozen=True):
 class TotalsSideResult(Result, frozen=True):
     """A line as a member has it: as its totals state it, null where it stated none, and as its statements count it.
 
-    `counted_root` is null where it is of more than 100,000 payments, or of none. `unlike_statements` names what of its
-    own totals is not what its own statements on the chain come to.
+    `counted_root` is null where it is of none, or where the lines up to this one are of more than 100,000 payments.
+    `unlike_statements` names what of its own totals is not what its own statements on the chain come to.
     """
 
     member: str
@@ -185,6 +186,7 @@ class AskTotals(Params, frozen=True):
 class TotalsAnswer(Result, frozen=True):
     """Two members' totals, line by line, and a page of the payments in them; as they stand at `time`.
 
+    Lines come with the first page alone, that without a cursor.
     They are of the blocks above `above_height`, where the history that this node holds begins (0: all of them).
     """
 
@@ -237,7 +239,7 @@ def get_totals(services: Services, params: AskTotals) -> TotalsAnswer:
     )
     return TotalsAnswer(
         totals=totals_result(found, reader, time_ms_at(services, height)),
-        lines=_lines(found, reader),
+        lines=_lines(found, reader) if after is None else [],
         payments=[_counted(item, key, reader) for item in payments],
         cursor=None if last is None else page.cursor(last[0], last[1].hex()),
         answer_within_ms=ANSWER_TOTALS_WITHIN_MS,
@@ -411,6 +413,7 @@ def _event(member: str, words: tuple[Stated, ...], left_out: int, reader: Reconc
 def _lines(found: FoundTotals, reader: ReconciliationReader) -> list[TotalsLineResult]:
     words = [each[-1] if each else None for each in found.stated]
     lines = [lines_of(each, side) for side, each in enumerate(words)]
+    roots = reader.totals.roots(found)
     results = []
     for line in ALL_LINES:
         said = [lines[side].get(line) for side in (0, 1)]
@@ -418,8 +421,8 @@ def _lines(found: FoundTotals, reader: ReconciliationReader) -> list[TotalsLineR
         if not any(said) and not any(counts):
             continue
         sides = [
-            _side(found.key, line, side, said[side], counts[side], reader, is_stated=words[side] is not None)
-            for side in (0, 1)
+            _side(found.key, side, said[side], counts[side], root, is_stated=words[side] is not None)
+            for side, root in enumerate(roots.get(line.number, (None, None)))
         ]
         fields = differing(*said) if all(words) else ()
         results.append(TotalsLineResult(found.key.parties[line.sender], _leg_name(line), sides, _field_names(fields)))
@@ -427,16 +430,8 @@ def _lines(found: FoundTotals, reader: ReconciliationReader) -> list[TotalsLineR
 
 
 def _side(
-    key: Key,
-    line: Line,
-    side: int,
-    said: TotalsLine | None,
-    counted: int,
-    reader: ReconciliationReader,
-    *,
-    is_stated: bool,
+    key: Key, side: int, said: TotalsLine | None, counted: int, root: Hash | None, *, is_stated: bool
 ) -> TotalsSideResult:
-    root = reader.totals.root(key, line, side, counted) if counted else None
     stated = StatedLineResult(0, None, None, None) if is_stated else None
     if said is not None:
         amount = None if said.amount is None else _amount_text(said.amount, key.currency)

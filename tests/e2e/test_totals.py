@@ -140,3 +140,23 @@ def test_what_was_erased_cannot_be_summed_and_nothing_is_stated(net: Network) ->
     status, made = make(net, "bank-a", "--submit")
     assert (status, made["totals"], made["events"]) == (Exit.ERROR, [], [])
     assert state(net, "agreed")["payments"] == []
+
+
+def test_that_nothing_was_paid_is_stated_where_it_is_asked_for_alone(net: Network, folder: Path) -> None:
+    key = KEY | {"day": "2026-11-19"}
+    told = LINE | {
+        "reference": "SIX",
+        "amount": "6.00",
+        "debtor_agent": CODES["bank-a"],
+        "creditor_agent": CODES["bank-b"],
+    }
+    (folder / "six.jsonl").write_text(json.dumps({"payment": told | {"settlement_date": key["day"]}}) + "\n", "utf-8")
+    assert at(net, "bank-a", "submit", str(folder / "six.jsonl"))[0] == 0
+    words = ("payment", "totals", "make", "--day", key["day"], "--submit")
+    assert at(net, "bank-b", *words)[1]["events"] == [], "nobody stated anything of that day"
+    assert len(at(net, "bank-a", *words)[1]["events"]) == 1
+    assert at(net, "bank-b", *words)[1]["events"] == []
+    status, made = at(net, "bank-b", *words, "--counterparty", "bank-a")
+    assert (status, len(made["events"])) == (0, 1)
+    assert [(row["flow"], row["count"], row["theirs"]) for row in made["totals"]] == [("received", 0, "differs: 1")]
+    until(lambda: net.call("bank-c", "payment_totals", **key)["totals"]["state"] == "differs")

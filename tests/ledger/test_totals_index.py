@@ -16,7 +16,7 @@ from ledger.payments import PAYMENT_STATEMENT, AgentRole, PaymentStatement, Side
 from ledger.reconciliation_index import ReconciliationFollower
 from ledger.store import MemoryStore
 from ledger.times import day_of
-from ledger.totals import ALL_LINES, BOTH, FIRST, SECOND, UNLIKE, Key, TotalsState
+from ledger.totals import ALL_LINES, BOTH, FIRST, SECOND, UNLIKE, Key, TotalsState, payments_root
 from ledger.totals_bodies import PAYMENT_TOTALS, Flow, PaymentTotals, TotalsLeg
 from ledger.totals_reading import FoundTotals, TotalsAsked, TotalsReader
 from ledger.totals_rows import TotalsCounts
@@ -221,10 +221,15 @@ def test_a_root_is_made_of_a_bounded_number_of_payments(monkeypatch: pytest.Monk
     books.tell("bank-b", pair_key=key(2))
     books.follow()
     reader = books.reader.totals
-    assert reader.root(A_B, ALL_LINES[0], 0, 1) == line(Flow.SENT, [key(1)]).payments_root
-    assert reader.root(A_B, ALL_LINES[0], 1, 1) == line(Flow.SENT, [key(2)]).payments_root
-    monkeypatch.setattr(totals_reading, "ROOTED_MAX", 0)
-    assert reader.root(A_B, ALL_LINES[0], 0, 1) is None
+    (found,) = everything(reader)
+    assert reader.roots(found) == {0: tuple(payments_root([key(number)]) for number in (1, 2))}
+    monkeypatch.setattr(totals_reading, "ROOTED_MAX", 1)
+    assert reader.roots(found) == {}
+    monkeypatch.setattr(totals_reading, "ROOTED_MAX", 2)
+    books.tell("bank-a", pair_key=key(3), side=Side.CREDITOR)
+    books.follow()
+    (found,) = everything(reader)
+    assert list(reader.roots(found)) == [0], "those before are of enough already"
 
 
 def test_a_payment_that_a_member_counts_elsewhere_says_where() -> None:
