@@ -292,3 +292,24 @@ def test_what_is_told_between_two_does_not_hang_on_what_others_tell(
     ours = {view.parties: (view.state, view.legs) for view in reconcile(everything, NOW)}
     alone = {view.parties: (view.state, view.legs) for view in reconcile(without, NOW)}
     assert ours["bank-a", "bank-b"] == alone["bank-a", "bank-b"]
+
+
+ANYBODY = st.tuples(st.sampled_from(["bank-a", "bank-b", "bank-c", "bank-d"]), st.sampled_from(["", *"abcd"]))
+
+
+@given(st.lists(st.tuples(ANYBODY, STATUSES, AMOUNTS), max_size=10))
+def test_once_one_of_two_named_the_other_no_third_says_anything_in_it_named_or_not(
+    told: list[tuple[tuple[str, str], Status, str]],
+) -> None:
+    first = said("bank-a", "bank-b", 0)
+    others = [
+        said(member, other and f"bank-{other}", at, status=status, tokens=tokens(amount=amount))
+        for at, ((member, other), status, amount) in enumerate(told, 1)
+        if member != f"bank-{other}" and (member in "bank-c bank-d" or other in ("", "a", "b"))
+    ]
+    ours = [one for one in others if one.member in ("bank-a", "bank-b")]
+    with_all, alone = ({view.parties: view for view in reconcile([first, *each], NOW)} for each in (others, ours))
+    pair = "bank-a", "bank-b"
+    assert (with_all[pair].state, with_all[pair].legs) == (alone[pair].state, alone[pair].legs)
+    counted = {one.place for view in with_all.values() for leg in view.legs for one in leg.said}
+    assert counted == {one.place for one in [first, *others]}, "nothing that was said is left out"
