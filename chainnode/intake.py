@@ -24,6 +24,8 @@ from primitives.errors import ChainError
 
 GROUPS_IN_FLIGHT: Final = 4
 """Groups (`submission.chunks`) that may be accepted and not yet committed."""
+REFUSALS_BEFORE_PARTS: Final = 3
+"""A node may take fewer events at once than a group has: after so many refusals it is offered in halves."""
 SLICE_S: Final = 1.0
 PAUSE_S: Final = 0.5
 COMMITTED: Final = "Committed"
@@ -105,6 +107,9 @@ class Sender:
                     raise
                 if not wait:
                     return None
+                if refusals >= REFUSALS_BEFORE_PARTS and len(group) > 1:
+                    parts = group[: len(group) // 2], group[len(group) // 2 :]
+                    return [row for part in parts for row in self._offered(part, wait=True) or ()]
                 self._pause(refused, retry_pause_s(refused.retry_after_ms, refusals, 0.0))
             except (TimedOut, Unreachable) as error:
                 self._pause(error, retry_pause_s(None, refusals, 0.0))

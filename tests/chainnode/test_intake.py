@@ -542,6 +542,22 @@ def test_a_gateway_that_is_full_is_waited_for_and_no_more_than_some_groups_are_i
     assert GROUPS_IN_FLIGHT * CHUNK_EVENTS <= 10_000
 
 
+def test_a_node_that_takes_fewer_than_a_group_gets_parts_of_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chainnode.intake.retry_pause_s", lambda *_: 0.001)
+    send = desk.node.send
+
+    def narrow(events: Sequence[NewEvent], wait: str, *, patience_s: float = 0.0) -> list[Json]:
+        if len(events) > 3:
+            raise full()
+        return send(events, wait, patience_s=patience_s)
+
+    desk.node.send = narrow  # type: ignore[method-assign]  # for this test
+    desk.drop("a.jsonl", lines(*range(10)))
+    assert desk.run() == 0
+    assert [row["where"] for row in desk.report("a.jsonl")[1:-1]] == [f"a.jsonl:{number}" for number in range(1, 11)]
+    assert len(desk.node.log) == 10
+
+
 def test_a_node_that_goes_away_is_asked_again(desk: Desk) -> None:
     desk.node.trouble = [Unreachable("gone"), TimedOut("slow"), full(), Unreachable("gone")]
     desk.drop("a.jsonl", lines(0))
