@@ -32,25 +32,32 @@ _UNPACK = "unpack it first, such as: gunzip -c FILE | chainnode submit -"
 _ONE_A_LINE = "JSON comes with one object on each line: jq -c '.[]?' FILE | chainnode submit -"
 _CONVERT = "convert it to UTF-8 first: iconv -f {} -t UTF-8 FILE | chainnode submit -"
 _MT = "messages of SWIFT's MT are not read: submit the ISO 20022 message (MX), or JSON lines"
-# What comes in by mistake: first bytes, what it is, what to do.
-_OTHERS: tuple[tuple[re.Pattern[bytes], str, str], ...] = tuple(
-    (re.compile(pattern, re.DOTALL), what, hint)
-    for pattern, what, hint in (
-        (_GZIP, "a gzip file", _UNPACK),
-        (rb"PK(?:\x03\x04|\x05\x06)", "a zip file, or a workbook", "unpack it first, or save the sheet as CSV"),
-        (rb"BZh[1-9]1AY|\xfd7zXZ\0|\x28\xb5\x2f\xfd|7z\xbc\xaf\x27\x1c", "a packed file", "unpack it first"),
-        (rb".{257}ustar", "a tar archive", "unpack it first"),
-        (rb"%PDF-", "a PDF file", "submit the messages themselves"),
-        (rb"\xd0\xcf\x11\xe0", "a workbook", "save the sheet as CSV"),
-        (rb"(?:\xef\xbb\xbf)?\s*\[", "a JSON list", _ONE_A_LINE),
-        (rb"(?:\xef\xbb\xbf)?\s*\{\s*\n", "JSON over several lines", _ONE_A_LINE.replace(".[]?", ".")),
-        (rb"\s*\{1:[AF]\d\d", "a SWIFT MT message", _MT),
-        (rb"\xff\xfe[^\0<]\0|\xfe\xff\0[^\0<]", "text in UTF-16", _CONVERT.format("UTF-16")),
-        (rb"\x4c\x6f\xa7\x94\x93", "XML in EBCDIC", _CONVERT.format("IBM1047")),
-        (rb"\s*000201", "a bare QR payload", "put it into a JSON line: see docs/payments.md"),
-    )
+# What comes in by mistake: first bytes, what it is, what to do. What is packed is no text, in whichever encoding.
+_PACKED = (
+    (_GZIP, "a gzip file", _UNPACK),
+    (rb"PK(?:\x03\x04|\x05\x06)", "a zip file, or a workbook", "unpack it first, or save the sheet as CSV"),
+    (rb"BZh[1-9]1AY|\xfd7zXZ\0|\x28\xb5\x2f\xfd|7z\xbc\xaf\x27\x1c", "a packed file", "unpack it first"),
+    (rb".{257}ustar", "a tar archive", "unpack it first"),
+    (rb"%PDF-", "a PDF file", "submit the messages themselves"),
+    (rb"\xd0\xcf\x11\xe0", "a workbook", "save the sheet as CSV"),
+)
+_TEXTS = (
+    (rb"(?:\xef\xbb\xbf)?\s*\[", "a JSON list", _ONE_A_LINE),
+    (rb"(?:\xef\xbb\xbf)?\s*\{\s*\n", "JSON over several lines", _ONE_A_LINE.replace(".[]?", ".")),
+    (rb"\s*\{1:[AF]\d\d", "a SWIFT MT message", _MT),
+    (rb"\xff\xfe[^\0<]\0|\xfe\xff\0[^\0<]", "text in UTF-16", _CONVERT.format("UTF-16")),
+    (rb"\x4c\x6f\xa7\x94\x93", "XML in EBCDIC", _CONVERT.format("IBM1047")),
+    (rb"\s*000201", "a bare QR payload", "put it into a JSON line: see docs/payments.md"),
 )
 _SNIFF_BYTES = 4096
+_Others = tuple[tuple[re.Pattern[bytes], str, str], ...]
+
+
+def _compiled(*others: tuple[bytes, str, str]) -> _Others:
+    return tuple((re.compile(pattern, re.DOTALL), what, hint) for pattern, what, hint in others)
+
+
+_NOT_TEXT, _NOT_READ = _compiled(*_PACKED), _compiled(*_PACKED, *_TEXTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +163,7 @@ FORMATS = tuple(adapter.name for adapter in ADAPTERS)
 def detect_format(data: bytes, *, where: str) -> str:
     """Return the name of the format that a file's first bytes show; FormatError where none does."""
     head = data[:_SNIFF_BYTES]
-    _check_readable(head, where)
+    _check_readable(head, _NOT_READ, where)
     # A line may be mixed with others that are no QR payments: `auto` takes JSON of any sort as lines.
     for adapter in ADAPTERS:
         if adapter.name != "emvqr" and adapter.detect(head):
@@ -165,11 +172,11 @@ def detect_format(data: bytes, *, where: str) -> str:
     raise FormatError("format not recognised", where=where, expected=", ".join(FORMATS), got=got, hint=hint)
 
 
-def _check_readable(head: bytes, where: str) -> None:
+def _check_readable(head: bytes, others: _Others, where: str) -> None:
     """Raise FormatError for what often comes by mistake, and say what to do with it."""
     if is_iso8583(head) and re.match(_GZIP, head) is None:
         return
-    found = next(((what, hint) for pattern, what, hint in _OTHERS if pattern.match(head) is not None), None)
+    found = next(((what, hint) for pattern, what, hint in others if pattern.match(head) is not None), None)
     if found is not None:
         what, hint = found
         raise FormatError("format not read", where=where, expected=", ".join(FORMATS), got=what, hint=hint)
@@ -194,6 +201,6 @@ def ingest(
     if adapter is None:
         expected = ", ".join((AUTO, *FORMATS))
         raise FormatError("unknown format", where=where, expected=expected, got=repr(name))
-    if options.mapping is None:
-        _check_readable(data[:_SNIFF_BYTES], where)
+    # A mapping may name any encoding, and its rows may begin with anything.
+    _check_readable(data[:_SNIFF_BYTES], _NOT_READ if options.mapping is None else _NOT_TEXT, where)
     return adapter.parse(data, context, where, options)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from chainnode.ingest.csv_mapping import CsvMapping
 from chainnode.ingest.errors import FormatError, shown_names
 from chainnode.ingest.formats import Options, ingest
 from primitives.errors import InputError
@@ -56,6 +57,16 @@ def test_a_file_that_came_by_mistake_is_refused_with_what_to_do(name: str) -> No
 def test_a_packed_file_is_told_so_whichever_format_was_named() -> None:
     for name in ("iso20022", "iso8583", "jsonl", "csv", "emvqr"):
         assert "a gzip file" in said(gzip.compress(b"x" * 1_000), name)
+
+
+def test_a_packed_table_is_told_so_also_with_a_mapping_and_its_rows_may_begin_with_anything() -> None:
+    columns = {"time": ("2",), "amount": ("3",), "reference": ("1",)}
+    constants = {"currency": "CNY", "debtor_agent": "BKAACNBJXXX", "side": "debtor"}
+    options = Options(mapping=CsvMapping(columns, constants, {}, header=False))
+    row = b"000201,2026-04-13T10:30:00Z,1.00\n"
+    assert len(ingest(row, CONTEXT, where="f", options=options).drafts) == 1
+    with pytest.raises(FormatError, match="a gzip file"):
+        ingest(gzip.compress(row), CONTEXT, where="f", options=options)
 
 
 def test_half_of_all_gzip_times_are_no_card_messages() -> None:
