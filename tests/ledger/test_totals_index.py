@@ -21,6 +21,7 @@ from ledger.totals_bodies import PAYMENT_TOTALS, Flow, PaymentTotals, TotalsLeg
 from ledger.totals_reading import FoundTotals, TotalsAsked, TotalsReader
 from ledger.totals_rows import TotalsCounts
 from primitives.encoding import decoder_of
+from primitives.errors import StorageError
 from tests.ledger.reconciliation_fixtures import CODES, agents, tokens
 from tests.ledger.totals_fixtures import TOTALS_DAY, Books, key, line, totals
 
@@ -251,6 +252,27 @@ def test_a_statement_that_moves_a_payment_to_another_day_takes_it_out_of_the_fir
     books.follow()
     agrees(books)
     assert [item.key.day for item in everything(books.reader.totals)] == [2026_01_05]
+
+
+def test_a_block_that_could_not_be_written_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    books = Books()
+    books.tell("bank-a", pair_key=key(1))
+    books.total("bank-a", totals("bank-b"))
+    write, left = books.store.write, [2]
+
+    def failing(puts: Any, *, sync: bool) -> None:
+        left[0] -= 1
+        if left[0] in (0, 1):
+            raise StorageError("the disk is full")
+        write(puts, sync=sync)
+
+    books.follower.follow(0, 1)
+    monkeypatch.setattr(books.store, "write", failing)
+    for _ in range(2):
+        with pytest.raises(StorageError):
+            books.follow()
+    books.follow()
+    agrees(books)
 
 
 STATEMENTS = st.tuples(
