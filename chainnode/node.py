@@ -176,9 +176,8 @@ class Node:
         self.view = LiveNodeView(self)
         self.feed = Feed(int(self.core.chain.height))
         self.feed.reconciled_to(self._index.reconciliation.height or 0)
-        self.messages = MessageReader(
-            home, config.node.member, partial(announced_in, CommittedState(self._store)), wall_clock_ms
-        )
+        announced = partial(announced_in, CommittedState(self._store))
+        self.messages = MessageReader(home, config.node.member, announced, wall_clock_ms)
         self._told_keys: list[KeyFault] = []
         self._tell_keys()
 
@@ -211,6 +210,7 @@ class Node:
                 await self.network.wait_ready()
                 for server in servers:
                     await server.start()
+                reconciling = follow_reconciliation(self._index_io, self._index, self.metrics, self.feed)
                 owned = [
                     tasks.create_task(self._flush_forever(), name="flush"),
                     tasks.create_task(self._tick_forever(), name="tick"),
@@ -221,10 +221,7 @@ class Node:
                     tasks.create_task(
                         count_deadlines_of(self._index_io, self._index.answers.ends, self.metrics), name="ends"
                     ),
-                    tasks.create_task(
-                        follow_reconciliation(self._index_io, self._index, self.metrics, self.feed),
-                        name="reconciliation",
-                    ),
+                    tasks.create_task(reconciling, name="reconciliation"),
                     tasks.create_task(watch_endings(self.view.endings), name="alarms"),
                     tasks.create_task(self.archive.run(), name="archive"),
                     tasks.create_task(self.witnesses.run(), name="witnesses"),
