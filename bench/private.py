@@ -25,6 +25,8 @@ BATCH: Final = 1_000
 TURNS: Final = 3
 PAYLOAD_BYTES: Final = 420
 """Of a pacs.008 of the samples with all its fields."""
+BODY_BYTES: Final = 416
+"""Of its event."""
 
 Figures = dict[str, Any]  # Any: JSON
 
@@ -79,7 +81,8 @@ def _timed(work: Callable[[list[Kept]], object], parts: Sequence[list[Kept]]) ->
 def _kept(number: int) -> Kept:
     name = number.to_bytes(8, "big")
     digest = sha256(name).digest()
-    return Kept(digest[:16], sha256(digest).digest(), sha256(name + b"k").digest(), digest * (PAYLOAD_BYTES // 32), 0)
+    payload, body = digest * (PAYLOAD_BYTES // 32), digest * (BODY_BYTES // 32)
+    return Kept(digest[:16], sha256(digest).digest(), sha256(name + b"k").digest(), payload, 0, 1, body)
 
 
 if __name__ == "__main__":
