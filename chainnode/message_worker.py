@@ -20,7 +20,7 @@ import msgspec
 
 from chainnode.home import Home
 from chainnode.ingest.drafts import Draft, Ingested
-from chainnode.ingest.errors import FormatError
+from chainnode.ingest.errors import FormatError, TooManyError
 from chainnode.ingest.formats import Options, ingest
 from chainnode.message_protocol import Answer, Refused, Request, frame_of, next_frame
 from chainnode.payloads import Keeper
@@ -76,7 +76,7 @@ def _read(home: Home, member: str, request: Request) -> ReadMessage:
         options = Options(skip_bad=asked.skip_bad)
         found = ingest(data, context, where=WHERE, format_name=asked.format, options=options)
         if len(found.drafts) > BATCH_EVENTS_MAX:  # nothing may be kept that is not sent
-            raise FormatError(
+            raise TooManyError(
                 "too many payments for one call",
                 where=WHERE,
                 expected=f"at most {BATCH_EVENTS_MAX}",

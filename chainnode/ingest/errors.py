@@ -19,6 +19,12 @@ class FormatError(InputError):
     reason: ClassVar[str] = "unknown_format"
 
 
+class TooManyError(InputError):
+    """More payments than are taken at once this way."""
+
+    reason: ClassVar[str] = "too_many_payments"
+
+
 class XmlError(InputError):
     """XML that is not well formed, forbidden, or beyond a limit."""
 

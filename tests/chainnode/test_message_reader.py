@@ -182,7 +182,7 @@ def test_more_payments_than_a_call_takes_are_refused_and_none_is_kept(home: Home
     many = "\n".join(line.replace('"reference": "', f'"reference": "{at}-', 1) for at in range(BATCH_EVENTS_MAX + 1))
     found = answer(home, many)
     assert found.refused is not None
-    assert found.refused.what == "too many payments for one call"
+    assert (found.refused.what, found.refused.reason) == ("too many payments for one call", "too_many_payments")
     assert kept(home) == 0
 
 
