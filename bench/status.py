@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, cast
 
 from bench.filling import Filler, copy_rows, founded_before_ms, ledger_of, number_of
 from bench.growth_reads import spread
-from bench.measure import disk_bytes, machine
+from bench.measure import cpu_seconds, disk_bytes, machine
 from bench.network import BenchNet, free_base
 from bench.report import table
 from chainnode.client import NodeClient
@@ -43,6 +43,8 @@ CHANGES = 1_000_000
 CALLS = 5_000
 WARMING = 200
 GOAL_P99_MS = 5.0
+REST_WITHIN_S = 300
+REST_CPU = 0.05
 FILLED = "filled.json"
 
 Figures = dict[str, Any]  # Any: JSON
@@ -138,12 +140,30 @@ def measure(net: BenchNet, options: argparse.Namespace, say: Say) -> Figures:
     try:
         net.start()
         wait_until_ready(net, [node.name for node in net.load().nodes])
+        figures["seconds_to_rest"] = round(wait_until_at_rest(net), 1)
         client = NodeClient(net.load().nodes[-1].rpc)
         figures["over_rpc"] = measured(lambda params: cast("Answer", client.call("cert_getStatus", **params)), drawn)
         client.close()
     finally:
         net.stop()
     return figures
+
+
+def wait_until_at_rest(net: BenchNet) -> float:
+    """Return after how many seconds all nodes together took less than a twentieth of a core for a second.
+
+    Nodes that have just opened their stores compact them and bring their indexes up; raises RuntimeError where that
+    takes longer than `REST_WITHIN_S`.
+    """
+    pids = [int(node.pid or 0) for node in net.load().nodes]
+    began, before = time.monotonic(), None
+    while time.monotonic() - began < REST_WITHIN_S:
+        spent = sum(cpu_seconds(Path(f"/proc/{pid}/stat").read_text()) for pid in pids)
+        if before is not None and spent - before < REST_CPU:
+            return time.monotonic() - began
+        before = spent
+        time.sleep(1)
+    raise RuntimeError(f"the nodes do not come to rest within {REST_WITHIN_S} s")
 
 
 class Drawn(NamedTuple):
