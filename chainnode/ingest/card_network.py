@@ -138,7 +138,9 @@ def parse_card_network(data: bytes, *, where: str) -> CardNetwork:
     try:
         found = msgspec.convert(value, _File)
     except msgspec.ValidationError as error:
-        raise JsonError("no card network", where=where, expected="the keys of docs/payments.md", got=error) from None
+        raise JsonError(
+            "no card network", where=where, expected="the keys of docs/payment-formats.md", got=error
+        ) from None
     try:
         return make_card_network(
             found.institutions,

@@ -292,5 +292,5 @@ def _form(text: str | None, where: str) -> re.Pattern[str] | None:
 
 
 def _wrong(what: str, where: str, expected: str, got: str) -> FormatError:
-    hint = "docs/payments.md shows a mapping"
+    hint = "docs/payment-formats.md shows a mapping"
     return FormatError(f"mapping: {what}", where=where, expected=expected, got=got, hint=hint)

@@ -47,7 +47,7 @@ _TEXTS = (
     (rb"\s*\{1:[AF]\d\d", "a SWIFT MT message", _MT),
     (rb"\xff\xfe[^\0<]\0|\xfe\xff\0[^\0<]", "text in UTF-16", _CONVERT.format("UTF-16")),
     (rb"\x4c\x6f\xa7\x94\x93", "XML in EBCDIC", _CONVERT.format("IBM1047")),
-    (rb"\s*000201", "a bare QR payload", "put it into a JSON line: see docs/payments.md"),
+    (rb"\s*000201", "a bare QR payload", "put it into a JSON line: see docs/payment-formats.md"),
 )
 _SNIFF_BYTES = 4096
 _Others = tuple[tuple[re.Pattern[bytes], str, str], ...]

@@ -146,7 +146,7 @@ def test_every_field_of_a_payment_has_a_class_and_those_of_the_sensitive_ones_ar
 
 
 def test_the_page_shows_the_table() -> None:
-    text = (REPOSITORY / "docs" / "payments.md").read_text("utf-8")
+    text = (REPOSITORY / "docs" / "payment-privacy.md").read_text("utf-8")
     for name, classes in PAYMENT_FIELDS.items():
         shown = ", ".join(each.name.lower() for each in sorted(classes)) or "in no form"
         assert f"| `{name}` | {shown} |" in text
