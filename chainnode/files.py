@@ -161,7 +161,8 @@ def locked(path: Path, what: str, *, wait: bool = False, error: type[Busy] = Bus
     Raises `error`, naming the holder, unless `wait`.
     """
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE_MODE)
+        # A link would have the id written over the file that it leads to.
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE_MODE)
     except OSError as failure:
         raise StorageError("lock file cannot be opened", where=str(path), got=failure.strerror or failure) from None
     try:
@@ -175,8 +176,11 @@ def locked(path: Path, what: str, *, wait: bool = False, error: type[Busy] = Bus
                 got=f"process {holder}",
                 hint="stop that process first",
             ) from None
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        except OSError as failure:
+            raise StorageError("lock file cannot be written", where=str(path), got=failure.strerror) from None
         yield
     finally:
         os.close(fd)

@@ -59,13 +59,15 @@ def shape_of(path: Path) -> Shape:
 class Look:
     """What one look at the folder found, by names in order: `passed` over, each with why.
 
-    `growing` are empty or changed of late, `temporary` by their names not whole yet.
+    `growing` are empty or changed of late, `temporary` by their names not whole yet, `misnamed` files of a name that
+    they cannot be taken under.
     """
 
     ready: list[str] = field(default_factory=list)
     growing: list[str] = field(default_factory=list)
     temporary: list[str] = field(default_factory=list)
     passed: list[tuple[str, str]] = field(default_factory=list)
+    misnamed: list[tuple[str, str]] = field(default_factory=list)
 
 
 class DropFolder:
@@ -85,6 +87,8 @@ class DropFolder:
         for name, shape, why in self._entries():
             if shape is None:
                 look.passed.append((name, why))
+            elif _wrong_name(name):
+                look.misnamed.append((name, _wrong_name(name)))
             elif why:
                 temporary.add(shape.inode)
                 look.temporary.append(name)
@@ -115,8 +119,6 @@ class DropFolder:
                     continue
                 if not stat.S_ISREG(info.st_mode):
                     yield entry.name, None, "no regular file"
-                elif len(os.fsencode(entry.name)) > NAME_BYTES_MAX or not entry.name.isprintable():
-                    yield entry.name, None, f"a name of more than {NAME_BYTES_MAX} bytes, or one that cannot be shown"
                 else:
                     why = "temporary" if entry.name.lower().endswith(TEMPORARY) else ""
                     yield entry.name, Shape(info.st_ino, info.st_size, info.st_mtime_ns), why
@@ -130,10 +132,19 @@ class DropFolder:
         names = os.listdir(self.directory / WORK)
         return sorted(name.removesuffix(JOURNAL) for name in names if name.endswith(JOURNAL))
 
-    def take(self, name: str) -> str:
-        """Move a file into work, and return the name that it has there."""
+    def take(self, name: str) -> str | None:
+        """Move a file into work, and return the name that it has there; None where it went or changed since the look.
+
+        A round may take minutes, and who drops files may take one back.
+        """
         taken = self._free(name)
-        os.rename(self.directory / name, self.directory / WORK / taken)
+        before = self._seen.get(name)
+        try:
+            if before is not None and shape_of(self.directory / name) != before[0]:
+                return None
+            os.rename(self.directory / name, self.directory / WORK / taken)
+        except FileNotFoundError:
+            return None
         sync_directory(self.directory / WORK)
         sync_directory(self.directory)
         return taken
@@ -193,6 +204,8 @@ def open_folder(directory: Path, *, settle_s: float) -> Iterator[DropFolder]:
         for place in PLACES:
             path = directory / place
             path.mkdir(mode=PRIVATE_DIRECTORY_MODE, exist_ok=True)
+            if path.is_symlink():  # by it, who may drop files would have those of another directory taken
+                raise UnsafeFile("a link where files are kept", where=str(path), expected="a directory of its own")
             path.chmod(PRIVATE_DIRECTORY_MODE)
         sync_directory(directory)
     except OSError as error:
@@ -205,6 +218,14 @@ def open_folder(directory: Path, *, settle_s: float) -> Iterator[DropFolder]:
             raise StorageError("folder cannot be used", where=where, got=error.strerror or error) from None
 
 
+def _wrong_name(name: str) -> str:
+    """Return why a file cannot be taken under a name, nothing where it can."""
+    if len(os.fsencode(name)) > NAME_BYTES_MAX or not name.isprintable():
+        return f"a name of more than {NAME_BYTES_MAX} bytes, or one that cannot be shown"
+    # In work it would pass for the journal of another file, and be cut down to what a journal has.
+    return f"a name that ends as journals do, in {JOURNAL}" if name.endswith(JOURNAL) else ""
+
+
 def _check(directory: Path) -> None:
     info = directory.stat()
     if not stat.S_ISDIR(info.st_mode):
@@ -214,7 +235,7 @@ def _check(directory: Path) -> None:
         raise UnsafeFile(
             "everybody can reach the payments here",
             where=str(directory),
-            expected="mode 0700, or 2770 with the group of who drops the files",
+            expected="mode 0700, or 3770 with the group of who drops the files",
             got=f"{stat.S_IMODE(info.st_mode):04o}",
             hint=f"chmod o= {directory}",
         )

@@ -121,6 +121,7 @@ class Runner:
             if place not in PLACES:
                 raise StorageError("journal is damaged", where=str(journal.path), expected=", ".join(PLACES), got=place)
             self._folder.finish(name, place)
+            self._tell(name, journal.ended)
             return True
         finally:
             journal.close()
@@ -159,12 +160,16 @@ class Runner:
         results = [journal.settled[key_of(event)] for event in events]
         sums = sums_of([*results, *refused])
         place = self._place(results, refused)
-        self.bad += place == REFUSED or any(row["status"] == "Refused" for row in refused)
         end = {"file": name, "format": found.format, "messages": len(results) + len(refused), **sums, "to": place}
         journal.end(refused, end)
         for row in refused:
             self._teller.message(name, row)
-        self._teller.file(name, place, sums)
+
+    def _tell(self, name: str, end: Row) -> None:
+        """Tell and count a file that is where it belongs, also one that an earlier process came to the end of."""
+        sums = {sum_: end.get(sum_, 0) for sum_ in sums_of(())}
+        self.bad += end["to"] == REFUSED or bool(sums["refused"])
+        self._teller.file(name, end["to"], sums)
 
     def _place(self, results: Sequence[Row], refused: Sequence[Json]) -> str:
         """Return where a file belongs: done, if all was stated but what was to be left out of it."""
@@ -189,9 +194,10 @@ def _read(path: Path, name: str) -> tuple[bytes | None, InputError | None]:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         return None, FormatError("file cannot be read", where=name, got=error.strerror or error)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)  # of a directory no file can be made
+        return None, FormatError("no regular file", where=name)
     with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return None, FormatError("no regular file", where=name)
         with suppress(OSError):  # it may be another user's
             os.fchmod(fd, PRIVATE_FILE_MODE)
         data = file.read(INPUT_BYTES_MAX + 1)

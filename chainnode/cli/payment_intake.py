@@ -139,7 +139,7 @@ def _once(folder: DropFolder, runner: Runner, stop: Event, settle_s: float) -> b
             for names, why in ((look.growing, "empty or still written to"), (look.temporary, "of a temporary name")):
                 for name in names:
                     say(f"left: {name}: {why}")
-            return bool(look.growing)
+            return bool(look.growing or look.misnamed)
     return True
 
 
@@ -161,16 +161,20 @@ def _round(folder: DropFolder, runner: Runner, look: Look, stop: Event) -> bool:
     for name in look.ready[:FILES_A_ROUND]:
         if stop.is_set():
             break
-        runner.take(folder.take(name))
+        taken = folder.take(name)
+        if taken is not None:
+            runner.take(taken)
     return bool(look.ready)
 
 
 def _tell_passed(look: Look, told: set[str]) -> None:
-    for name, why in look.passed:
+    found = [*look.passed, *look.misnamed]
+    for name, why in found:
         if name not in told:
-            say(f"passed over: {name}: {why}")
+            # Who drops files chooses names, and must not write lines of his own into a log.
+            say(f"passed over: {name if name.isprintable() else ascii(name)}: {why}")
     told.clear()
-    told.update(name for name, _ in look.passed)
+    told.update(name for name, _ in found)
 
 
 @contextmanager

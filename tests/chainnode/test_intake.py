@@ -172,7 +172,9 @@ class Desk:
             runner.resume()
             folder.look(0)
             for name in folder.look(SETTLE_S).ready:
-                runner.take(folder.take(name))
+                taken = folder.take(name)
+                assert taken is not None
+                runner.take(taken)
             return runner.bad
 
     def report(self, name: str) -> list[Json]:
@@ -247,7 +249,30 @@ def test_what_is_no_file_is_passed_over_and_named(folder: DropFolder, tmp_path: 
     folder.look(SETTLE_S)
     look = folder.look(2 * SETTLE_S)
     assert look.ready == []
-    assert sorted(name for name, _ in look.passed) == ["a\nb", "a\udcff", "link", "n" * 201, "pipe", "sub"]
+    assert sorted(name for name, _ in look.passed) == ["link", "pipe", "sub"]
+    assert sorted(name for name, _ in look.misnamed) == ["a\nb", "a\udcff", "n" * 201]
+
+
+def test_a_file_that_is_named_as_a_journal_is_never_taken_for_one(folder: DropFolder) -> None:
+    (folder.directory / "a.journal").write_bytes(b"payments")
+    folder.look(0)
+    look = folder.look(SETTLE_S)
+    assert look.ready == []
+    assert [name for name, _ in look.misnamed] == ["a.journal"]
+
+
+def test_a_file_that_went_or_changed_since_the_look_is_not_taken(folder: DropFolder) -> None:
+    for name in ("gone", "changed", "linked", "same"):
+        (folder.directory / name).write_bytes(b"x")
+    folder.look(0)
+    assert len(folder.look(SETTLE_S).ready) == 4
+    (folder.directory / "gone").unlink()
+    (folder.directory / "changed").write_bytes(b"xx")
+    (folder.directory / "linked").unlink()
+    (folder.directory / "linked").symlink_to("same")
+    taken = [folder.take(name) for name in ("gone", "changed", "linked", "same")]
+    assert taken == [None, None, None, "same"]
+    assert folder.in_work() == ["same"]
 
 
 def test_a_look_takes_in_a_limited_number_of_entries(folder: DropFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,6 +288,7 @@ def test_nothing_is_overwritten_where_a_name_comes_again(folder: DropFolder) -> 
     for content in (b"first", b"second", b"third"):
         (folder.directory / "a.xml").write_bytes(content)
         name = folder.take("a.xml")
+        assert name is not None
         folder.journal_path(name).write_bytes(content)
         folder.finish(name, "done")
     done = folder.directory / "done"
@@ -283,6 +309,36 @@ def test_a_folder_is_held_by_one_process_and_closed_to_everybody(tmp_path: Path)
         pass
     (tmp_path / "drop").chmod(0o775)
     with pytest.raises(UnsafeFile, match="everybody"), open_folder(tmp_path / "drop", settle_s=1):
+        pass
+
+
+@pytest.mark.parametrize("place", ["work", "done", "refused", "foreign"])
+def test_who_may_drop_files_has_none_of_another_directory_taken(tmp_path: Path, place: str) -> None:
+    (tmp_path / "keys").mkdir(mode=0o750)
+    (tmp_path / "drop").mkdir(mode=0o770)
+    (tmp_path / "drop" / place).symlink_to(tmp_path / "keys")
+    with pytest.raises(UnsafeFile, match="a link"), open_folder(tmp_path / "drop", settle_s=1):
+        pass
+    assert (tmp_path / "keys").stat().st_mode & 0o777 == 0o750
+
+
+def test_who_may_drop_files_has_no_other_file_written_over_by_a_lock(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b"secret")
+    (tmp_path / "drop").mkdir(mode=0o770)
+    (tmp_path / "drop" / ".intake.lock").symlink_to(tmp_path / "key")
+    with pytest.raises(StorageError, match="lock file"), open_folder(tmp_path / "drop", settle_s=1):
+        pass
+    assert (tmp_path / "key").read_bytes() == b"secret"
+
+
+def test_a_full_disk_is_told_with_the_place_where_a_folder_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("chainnode.files.os.pwrite", full_disk)
+    with pytest.raises(StorageError, match=r"\.intake\.lock.*No space"), open_folder(tmp_path / "drop", settle_s=1):
         pass
 
 
@@ -346,6 +402,32 @@ def test_a_bad_message_refuses_its_file_by_name_and_the_others_go_on(desk: Desk)
     _, row, end = desk.report("a.jsonl")
     assert (row["status"], end["committed"], end["refused"]) == ("Refused", 0, 1)
     assert row["message"].startswith("a.jsonl:2: ")
+
+
+def test_a_file_that_was_refused_before_a_crash_is_told_and_counted_after_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise Killed
+
+    desk.drop("a.jsonl", b"bad")
+    with monkeypatch.context() as patch:
+        patch.setattr(DropFolder, "finish", killed)
+        with pytest.raises(Killed):
+            desk.run()
+    assert desk.told.files == []
+    assert desk.run() == 1
+    assert desk.told.files == [("a.jsonl", "refused", {"committed": 0, "rejected": 0, "refused": 1, "foreign": 0})]
+
+
+def test_a_directory_that_got_into_work_is_refused_and_stops_nobody(desk: Desk) -> None:
+    (desk.folder / "work").mkdir()
+    (desk.folder / "work" / "a.jsonl").mkdir()
+    desk.drop("b.jsonl", lines(1))
+    assert desk.run() == 1
+    assert (desk.folder / "refused" / "a.jsonl").is_dir()
+    assert desk.report("a.jsonl")[-1]["to"] == "refused"
+    assert "b.jsonl" in desk.files("done")
 
 
 def test_with_skip_bad_the_good_ones_are_stated_and_the_bad_ones_reported(desk: Desk) -> None:

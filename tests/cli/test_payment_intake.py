@@ -96,6 +96,19 @@ def test_half_a_file_is_left_and_told(home: Home, tmp_path: Path, monkeypatch: p
     assert "left: empty.xml: empty or still written to" in said
 
 
+def test_a_file_that_cannot_be_taken_by_its_name_is_left_and_told_in_one_line(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(NodeClient, "call", lambda *_, **__: {"member": "bank-a"})
+    drop = tmp_path / "drop"
+    drop.mkdir(mode=0o700)
+    (drop / "a\n\x1b[31mdone.xml").write_bytes(b"<")
+    status, said = taken("--home", str(home.root), "payment", "intake", str(drop), "--once", "--settle", "0")
+    assert status == Exit.UNHEALTHY
+    assert said.startswith(r"passed over: 'a\n\x1b[31mdone.xml': a name")
+    assert len(said.splitlines()) == 1
+
+
 def test_a_file_without_any_message_is_refused_and_told_in_words_and_in_json(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
