@@ -20,8 +20,9 @@ import msgspec
 
 from chainnode.home import Home
 from chainnode.ingest.drafts import Draft, Ingested
-from chainnode.ingest.errors import FormatError, TooManyError
-from chainnode.ingest.formats import Options, ingest
+from chainnode.ingest.errors import FormatError
+from chainnode.ingest.formats import Options
+from chainnode.ingesting import state
 from chainnode.message_protocol import Answer, Refused, Request, frame_of, next_frame
 from chainnode.payloads import Keeper
 from chainnode.reporting import files_of_home, reporter_context
@@ -73,18 +74,16 @@ def _read(home: Home, member: str, request: Request) -> ReadMessage:
             received_ms=request.received_ms,
             event_key_of=keeper.event_key_of,
         )
-        options = Options(skip_bad=asked.skip_bad)
-        found = ingest(data, context, where=WHERE, format_name=asked.format, options=options)
-        if len(found.drafts) > BATCH_EVENTS_MAX:  # nothing may be kept that is not sent
-            raise TooManyError(
-                "too many payments for one call",
-                where=WHERE,
-                expected=f"at most {BATCH_EVENTS_MAX}",
-                got=len(found.drafts),
-                hint="chainnode submit takes files of any number",
-            )
-        drafts = keeper.keep(member, found.drafts, data if found.kept is None else found.kept, found.partial)
-    return ReadMessage(found.format, [_event(draft) for draft in drafts], _left_out(found), len(found.refused))
+        found = state(
+            data,
+            context,
+            keeper,
+            where=WHERE,
+            form=asked.format,
+            options=Options(skip_bad=asked.skip_bad),
+            payments_max=BATCH_EVENTS_MAX,
+        )
+    return ReadMessage(found.format, [_event(draft) for draft in found.drafts], _left_out(found), len(found.refused))
 
 
 def _bytes_of(asked: AskedMessage) -> bytes:

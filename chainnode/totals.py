@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from chainnode.ingest.parsed import Amount
 from chainnode.ingest.privacy import PrivateField, sum_token, totals_key
-from chainnode.payloads import read_payload
+from chainnode.kept_payments import kept_payment
 from chainnode.private_store import PrivateStore
 from ledger.currencies import MINOR_UNITS_MAX, minor_units
 from ledger.totals import payments_root
@@ -101,8 +101,8 @@ def kept_amount(store: PrivateStore | None, statement: Json, currency: str) -> i
             got=statement["event_id"],
             hint="make the totals at the home that stated them",
         )
-    values = read_payload(store.payload(bytes.fromhex(statement["event_id"]))).values
-    named, _, amount = values.get(PrivateField.AMOUNT, b"").decode().partition(" ")
+    kept = kept_payment(store, bytes.fromhex(statement["event_id"]))
+    named, _, amount = kept.text(PrivateField.AMOUNT).partition(" ")
     if named != currency:
         raise UsageError("kept amount is of another currency", expected=currency, got=named or "none")
     return minor_units(amount, currency)

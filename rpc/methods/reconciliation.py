@@ -6,7 +6,8 @@ payment as JSON has it, also for other methods. Not here: what statements say to
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -37,7 +38,9 @@ from rpc.types import (
     time_text,
 )
 
-COUNTED_AGAIN = 3
+READ_AGAIN = 3
+
+T = TypeVar("T")
 """How often payments are counted again where the index went on meanwhile, so that counts are of the height told."""
 
 DAY_PATTERN = r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}\Z"
@@ -168,12 +171,7 @@ def list_reconciliation(services: Services, params: ListReconciliation) -> Recon
     state = None if params.state is None else Standing[params.state.upper()]
     asked = Asked(state, params.member, params.counterparty, _day(params.day))
     reader, height = reconciliation_of(services)
-    counts = reader.counts(asked)
-    for _ in range(COUNTED_AGAIN):  # the follower may have gone on meanwhile
-        now = int(reader.height() or height)
-        if now == height:
-            break
-        height, counts = now, reader.counts(asked)
+    counts, height = read_at_one_height(reader, height, lambda: reader.counts(asked))
     page = page_of(
         services,
         "payment_listReconciliation",
@@ -203,6 +201,20 @@ def reconciliation_of(services: Services) -> tuple[ReconciliationReader, int]:
     if height is None:
         raise unavailable("index_behind", "the index of reconciliation has not begun", hint="ask again in a moment")
     return reader, int(height)
+
+
+def read_at_one_height(reader: ReconciliationReader, height: int, read: Callable[[], T]) -> tuple[T, int]:
+    """Return what is read of the index, and of which height it is: read again where the follower goes on meanwhile.
+
+    At most `READ_AGAIN` times: then what was read last may be of the blocks that came during it too.
+    """
+    found = read()
+    for _ in range(READ_AGAIN):
+        now = int(reader.height() or height)
+        if now == height:
+            break
+        found, height = read(), now
+    return found, height
 
 
 def time_at(services: Services, height: int) -> str:

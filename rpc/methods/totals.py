@@ -6,7 +6,7 @@ Not here: what is counted, and how totals stand (`ledger.totals`). Source: domai
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
@@ -32,13 +32,13 @@ from ledger.totals import (
     lines_of,
 )
 from ledger.totals_bodies import TotalsLine
-from ledger.totals_reading import CountedPayment, FoundTotals, TotalsAsked
-from ledger.totals_rows import TotalsChange
+from ledger.totals_reading import CountedPayment, FoundTotals, Spot, TotalsAsked
+from ledger.totals_rows import TotalsChange, TotalsCounts
 from primitives.errors import InputError
 from primitives.ids import Hash
 from rpc.errors import Code, invalid_params, not_found
 from rpc.methods.known_members import check_member
-from rpc.methods.reconciliation import Day, WithinMs, reconciliation_of, time_at
+from rpc.methods.reconciliation import Day, WithinMs, read_at_one_height, reconciliation_of, time_at
 from rpc.paging import page_of
 from rpc.ports import Services
 from rpc.registry import method
@@ -200,6 +200,15 @@ class TotalsAnswer(Result, frozen=True):
     as_of: AsOf
 
 
+class _Read(NamedTuple):
+    """What is read of the index of two members' totals, all at one height."""
+
+    found: FoundTotals
+    lines: list[TotalsLineResult]
+    payments: list[CountedPayment]
+    last: Spot | None
+
+
 @method(
     "payment_totals",
     params=AskTotals,
@@ -228,20 +237,26 @@ def get_totals(services: Services, params: AskTotals) -> TotalsAnswer:
         "asc",
         totals=[*key.parties, key.day, key.currency, params.payments],
     )
-    found = reader.totals.find(key)
-    if found is None:
-        what = "neither of them stated totals, or payments with the other, of this day in this currency"
-        raise not_found(what, got=f"{first}, {second}, {params.day}, {params.currency}")
     after = None if page.after is None else (page.after[0], bytes.fromhex(page.after[1]))
     differences = params.payments == "differences"
-    payments, last = reader.totals.payments(
-        key, params.limit, after, differences=differences, descending=page.descending
-    )
+
+    def read() -> _Read | None:
+        found = reader.totals.find(key)
+        if found is None:
+            return None
+        lines = _lines(found, reader) if after is None else []
+        counted = reader.totals.payments(key, params.limit, after, differences=differences, descending=page.descending)
+        return _Read(found, lines, *counted)
+
+    answer, height = read_at_one_height(reader, height, read)
+    if answer is None:
+        what = "neither of them stated totals, or payments with the other, of this day in this currency"
+        raise not_found(what, got=f"{first}, {second}, {params.day}, {params.currency}")
     return TotalsAnswer(
-        totals=totals_result(found, reader, time_ms_at(services, height)),
-        lines=_lines(found, reader) if after is None else [],
-        payments=[_counted(item, key, reader) for item in payments],
-        cursor=None if last is None else page.cursor(last[0], last[1].hex()),
+        totals=totals_result(answer.found, reader, time_ms_at(services, height)),
+        lines=answer.lines,
+        payments=[_counted(item, key, reader) for item in answer.payments],
+        cursor=None if answer.last is None else page.cursor(answer.last[0], answer.last[1].hex()),
         answer_within_ms=ANSWER_TOTALS_WITHIN_MS,
         time=time_at(services, height),
         above_height=int(services.reads.base()),
@@ -320,9 +335,12 @@ def list_totals(services: Services, params: ListTotals) -> TotalsListResult:
         params.currency,
     )
     after = None if page.after is None else Key((page.after[1], page.after[2]), page.after[0], page.after[3])
-    found, last = reader.totals.page(asked, params.limit, after, descending=page.descending)
+
+    def read() -> tuple[tuple[list[FoundTotals], Key | None], TotalsCounts]:
+        return reader.totals.page(asked, params.limit, after, descending=page.descending), reader.totals.counts()
+
+    ((found, last), counts), height = read_at_one_height(reader, height, read)
     time_ms = time_ms_at(services, height)
-    counts = reader.totals.counts()
     return TotalsListResult(
         totals=[totals_result(item, reader, time_ms) for item in found],
         counts=TotalsCountsResult(counts.one_sided, counts.agreed, counts.differs),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ledger import totals_reading, totals_rows
 from ledger.currencies import MINOR_UNITS_MAX
@@ -16,7 +17,7 @@ from ledger.payments import PAYMENT_STATEMENT, AgentRole, PaymentStatement, Side
 from ledger.reconciliation_index import ReconciliationFollower
 from ledger.store import MemoryStore
 from ledger.times import day_of
-from ledger.totals import ALL_LINES, BOTH, FIRST, SECOND, UNLIKE, Key, TotalsState, payments_root
+from ledger.totals import ALL_LINES, BOTH, FIRST, SECOND, UNLIKE, Key, TotalsState, lines_of, payments_root
 from ledger.totals_bodies import PAYMENT_TOTALS, Flow, PaymentTotals, TotalsLeg
 from ledger.totals_reading import FoundTotals, TotalsAsked, TotalsReader
 from ledger.totals_rows import TotalsCounts
@@ -314,6 +315,10 @@ def test_whatever_is_told_the_index_is_what_a_plain_reading_gives(told: list[Any
 
 def test_the_largest_sum_in_clear_stands_in_totals() -> None:
     books = Books()
-    books.total("bank-a", totals("bank-b", line(Flow.SENT, [key(1)], amount=MINOR_UNITS_MAX)))
+    largest = replace(line(Flow.SENT, [key(1)]), amount=MINOR_UNITS_MAX)
+    books.total("bank-a", totals("bank-b", largest))
     books.follow()
     agrees(books)
+    (found,) = everything(books.reader.totals)
+    stated = lines_of(found.stated[0][-1], 0)
+    assert [each.amount for each in stated.values()] == [MINOR_UNITS_MAX]

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 import rpc.announcing as announcing
 from ledger.totals import ANSWER_TOTALS_WITHIN_MS, FIELDS, TotalsState
 from ledger.totals_bodies import Flow, TotalsLeg
+from ledger.totals_reading import TotalsReader
 from rpc.methods.totals import TotalsFieldName, TotalsLegName, TotalsStateName, totals_state_name
 from tests.ledger.reconciliation_fixtures import DAY, agents, tokens
 from tests.ledger.totals_fixtures import Books, key, line, totals
@@ -161,6 +162,41 @@ async def test_totals_are_listed_by_member_day_currency_and_state(client, books)
     assert [item["day"] for item in answer["totals"]] == [at[0] for at in every][::-1], "the newest day first"
     assert answer["counts"] == {"one_sided": 1, "agreed": 1, "differs": 0}
     assert answer["answer_within_ms"] == ANSWER_TOTALS_WITHIN_MS
+
+
+async def test_totals_are_of_the_height_that_is_told(client, books, monkeypatch) -> None:
+    books.total("bank-a", totals("bank-b", line(Flow.SENT, [key(1)])))
+    books.follow()
+    begun = books.height
+    count, find = TotalsReader.counts, TotalsReader.find
+
+    def go_on() -> None:
+        if books.height == begun:  # the index goes on while it is read
+            books.total("bank-b", totals("bank-a", line(Flow.RECEIVED, [key(1)])))
+            books.follow()
+
+    def counts(reader: TotalsReader) -> Any:
+        go_on()
+        return count(reader)
+
+    monkeypatch.setattr(TotalsReader, "counts", counts)
+    listed = await client.call("payment_listTotals", {})
+    assert (listed["as_of"], listed["totals"][0]["state"]) == (books.height, "agreed")
+
+    begun = books.height
+
+    def found(reader: TotalsReader, asked: Any) -> Any:
+        first = find(reader, asked)
+        if books.height == begun:
+            books.total("bank-b", totals("bank-a", line(Flow.RECEIVED, [key(1), key(2)])))
+            books.follow()
+        return first
+
+    monkeypatch.setattr(TotalsReader, "find", found)
+    told = listed["totals"][0]
+    asked = {"member": "bank-a", "counterparty": "bank-b", "day": told["day"], "currency": told["currency"]}
+    one = await client.call("payment_totals", asked)
+    assert (one["as_of"], one["totals"]["state"]) == (books.height, "differs")
 
 
 async def test_what_is_not_there_or_no_question_is_said_so(client, books) -> None:
